@@ -1,0 +1,61 @@
+"""The Python API: a tile with everything that can be asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hwgen.emit import Emission, emit
+from hwgen.pe import TileSpec, family
+from hwgen.reference import Beats, run_steps
+from hwgen.schedule import Layer, Schedule, Steps
+from hwgen.verify import Finding, check_contract, choose_engine
+
+if TYPE_CHECKING:
+    from sim.estimate import Report
+    from sim.run import LayerRun
+
+__all__ = ["TileHandle"]
+
+
+@dataclass(frozen=True)
+class TileHandle:
+    """A tile by its spec. `hwgen.tile` makes one; everything else is derived from ``spec``."""
+
+    spec: TileSpec
+
+    @classmethod
+    def from_values(cls, name: str, parameters: Mapping[str, Any]) -> TileHandle:
+        """A tile of family ``name``; raises `HwgenError` for unknown names and illegal values."""
+        return cls(family(name).from_values(parameters))
+
+    def emit(self, top: str | None = None) -> Emission:
+        """Verilog and manifest; see `hwgen.emit.emit`."""
+        return emit(self.spec, top)
+
+    def reference(self, steps: Steps) -> Beats:
+        """What the tile puts out for a run of steps, bit for bit."""
+        return run_steps(self.spec, steps)
+
+    def schedule(self, layer: Layer) -> Schedule:
+        """The layer on this tile; raises `HwgenError` when it does not fit."""
+        return Schedule(self.spec, layer)
+
+    def verify(self, seed: int = 1, engine: str = "auto") -> list[Finding]:
+        """Check RTL against reference, values and cycles; see `hwgen.verify.check_contract`."""
+        return check_contract(self.spec, seed, choose_engine(self.spec, engine))
+
+    def estimate(self, layer: Layer, **options: Any) -> Report:
+        """Cycles (exact), area and energy of a layer; see `sim.estimate.estimate` (needs the extra ``sim``)."""
+        from sim.estimate import estimate
+
+        return estimate(self.spec, layer, **options)
+
+    def run(self, weights: np.ndarray, acts: np.ndarray, name: str = "layer") -> LayerRun:
+        """A layer through the Verilog, compared with the golden PyTorch layer; see `sim.run.run_layer`."""
+        from sim.run import run_layer
+
+        return run_layer(self.spec, weights, acts, name=name)

@@ -1,0 +1,77 @@
+"""IEEE 754 binary32 addition with one rounding to nearest even, subnormals included."""
+
+from __future__ import annotations
+
+import numpy as np
+from amaranth.hdl import Cat, Const, Module, Mux, Value
+
+from hwgen.arith.bits import leading_zeros, round_nearest_even, shift_left, shift_right_sticky, wire
+from hwgen.arith.carry import add_with_carry
+
+__all__ = ["FP32_BIAS", "FP32_NAN", "fp32_add", "fp32_add_reference"]
+
+FP32_BIAS = 127
+"""Exponent bias of binary32."""
+FP32_NAN = 0x7FC00000
+"""The one NaN that this package's hardware produces."""
+
+
+def fp32_add(m: Module, a: Value, b: Value, name: str = "fp32_add") -> Value:
+    """Code of ``a + b`` for two binary32 codes.
+
+    Round to nearest even; subnormals kept; x + (-x) = +0 and -0 + -0 = -0; overflow gives infinity; every NaN result,
+    infinity minus infinity included, is 0x7FC00000.
+
+    A single path: compare and swap, align with guard, round and sticky bits, add or subtract in one adder, normalise,
+    and round in the adder that also assembles the exponent.
+    """
+    swap = wire(m, a[:31] < b[:31], f"{name}_swap")
+    large = wire(m, Mux(swap, b, a), f"{name}_large")
+    small = wire(m, Mux(swap, a, b), f"{name}_small")
+    subtract = wire(m, a[31] ^ b[31], f"{name}_subtract")
+    cancel = wire(m, subtract & (a[:31] == b[:31]), f"{name}_cancel")
+
+    def fields(code: Value, tag: str) -> tuple[Value, Value]:
+        normal = wire(m, code[23:31].any(), f"{name}_{tag}_normal")
+        # Subnormals have the exponent 1 and no hidden bit.
+        return Cat(code[23] | ~normal, code[24:31]), Cat(code[:23], normal)
+
+    large_exponent, large_significand = fields(large, "large")
+    small_exponent, small_significand = fields(small, "small")
+    exponent = wire(m, large_exponent, f"{name}_exponent")
+    distance = add_with_carry(exponent, ~small_exponent, Const(1, 1), 8).as_unsigned()
+    shifted, sticky = shift_right_sticky(
+        m, Cat(Const(0, 2), small_significand), wire(m, distance, f"{name}_distance"), f"{name}_aligned"
+    )
+    # 28 bits: carry, 24 bits of significand, guard, round, sticky. The result cannot be negative: large >= small.
+    addend = Cat(Cat(sticky, shifted) ^ subtract.replicate(27), subtract)
+    augend = Cat(Const(0, 3), large_significand, Const(0, 1))
+    total = wire(m, add_with_carry(augend, addend, subtract, 28).as_unsigned(), f"{name}_total")
+    # The leading one moves to the carry's place, but not so far that the exponent falls below 1: a mark ends the count
+    # there. The marks depend on the exponent alone and are ready before the sum.
+    marks = wire(m, Cat(*[exponent == 27 - place for place in range(27)], Const(0, 1)), f"{name}_exponent_limit")
+    zeros = leading_zeros(m, total | marks, f"{name}_zeros")
+    normal = shift_left(m, total, zeros, f"{name}_normalised")
+    field = wire(m, add_with_carry(exponent, ~Cat(zeros, Const(0, 3)), Const(1, 1), 8).as_unsigned(), f"{name}_field")
+    # The hidden bit adds 1 to the exponent field: subnormals (field 0, no hidden bit) need no case of their own, a
+    # significand that rounds up to 2.0 carries into the exponent, and the largest one carries into infinity.
+    up = round_nearest_even(normal[4], normal[3], normal[:3].any())
+    hidden = Cat(Const(0, 23), normal[27], Const(0, 7))
+    rounded = wire(m, add_with_carry(Cat(normal[4:27], field), hidden, up, 31).as_unsigned(), f"{name}_rounded")
+
+    # Infinity and NaN have the top exponent, hence are the larger operand.
+    special = wire(m, large[23:31].all(), f"{name}_special")
+    nan = wire(m, special & (large[:23].any() | (subtract & small[23:31].all())), f"{name}_nan")
+    infinite = wire(m, special | rounded[23:31].all(), f"{name}_infinite")
+    mantissa = rounded[:23] & ~(cancel | infinite).replicate(23)
+    top = (rounded[23:31] & ~cancel.replicate(8)) | special.replicate(8)
+    sign = large[31] & ~cancel & ~nan
+    return wire(m, Cat(mantissa[:22], mantissa[22] | nan, top, sign), name)
+
+
+def fp32_add_reference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """What `fp32_add` yields for uint32 codes of shapes that broadcast: numpy's float32 addition with one NaN."""
+    left, right = (np.ascontiguousarray(x, dtype=np.uint32).view(np.float32) for x in (a, b))
+    with np.errstate(all="ignore"):
+        total = np.asarray(left + right, dtype=np.float32)
+    return np.where(np.isnan(total), np.uint32(FP32_NAN), total.view(np.uint32))

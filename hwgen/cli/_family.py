@@ -1,0 +1,89 @@
+"""Options of a command that takes a PE family: ``--pe`` and one flag for each of the family's parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from hwgen.errors import HwgenError, suggest
+from hwgen.pe import Param, TileSpec, family, family_names
+
+__all__ = ["FamilyCommand", "parse_values"]
+
+
+def parse_values(spec: type[TileSpec], texts: dict[str, str]) -> dict[str, Any]:
+    """Command-line texts by parameter name → values; names the family lacks stay text for it to refuse."""
+    known = spec.parameters()
+    values: dict[str, Any] = {}
+    for name, text in texts.items():
+        # ``bits`` names the weight width of every family, also where it is no parameter of its own.
+        values[name] = known[name].parse(text) if name in known else (int(text) if text.isdigit() else text)
+    return values
+
+
+def _option(p: Param) -> click.Option:
+    default = p.default if p.type is not bool else str(p.default).lower()
+    unit = f" [{p.unit}]" if p.unit else ""
+    return click.Option(
+        [p.flag], type=str, metavar=p.type.__name__.upper(), help=f"{p.doc}{unit} ({p.allowed}; default {default})"
+    )
+
+
+class FamilyCommand(click.Command):
+    """A command whose options come from the family that ``--pe`` names; calls back with ``spec``.
+
+    The flags are the family's parameters and nothing else, so a new family or parameter needs no change here. The family may
+    also be given as the first argument.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.insert(
+            0, click.Option(["--pe"], required=True, metavar="FAMILY", help=f"PE family: {', '.join(family_names())}")
+        )
+
+    def _family(self, ctx: click.Context) -> type[TileSpec] | None:
+        found: type[TileSpec] | None = ctx.meta.get("hwgen.family")
+        return found
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        args = list(args)
+        if args and not args[0].startswith("-"):
+            args.insert(0, "--pe")
+        for index, word in enumerate(args):
+            if word == "--pe" and index + 1 < len(args):
+                ctx.meta["hwgen.family"] = family(args[index + 1])
+            elif word.startswith("--pe="):
+                ctx.meta["hwgen.family"] = family(word.removeprefix("--pe="))
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            spec = self._family(ctx)
+            if spec is None:
+                raise
+            flags = [name for p in self.get_params(ctx) for name in p.opts if name.startswith("--")]
+            hint = suggest(error.option_name, flags)
+            own = ", ".join(p.flag for p in spec.parameters().values())
+            raise HwgenError(f"{spec.family}: no parameter {error.option_name!r}{hint}; it has {own}") from error
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        params = super().get_params(ctx)
+        spec = self._family(ctx)
+        if spec is None:
+            return params
+        known = spec.parameters()
+        extra: list[click.Parameter] = [_option(p) for p in known.values()]
+        if "bits" not in known:
+            extra.append(click.Option(["--bits"], type=str, metavar="INT", help="weight width (chooses the weight format)"))
+        return [params[0], *extra, *params[1:]]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        spec = self._family(ctx)
+        assert spec is not None
+        ctx.params.pop("pe")
+        names = [*spec.parameters(), "bits"]
+        texts = {name: ctx.params.pop(name) for name in dict.fromkeys(names) if name in ctx.params}
+        given = {name: text for name, text in texts.items() if text is not None}
+        ctx.params["spec"] = spec.from_values(parse_values(spec, given))
+        return super().invoke(ctx)

@@ -1,0 +1,55 @@
+"""``hwgen emit``: Verilog of a tile, and what goes with it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from hwgen.cli._family import FamilyCommand
+from hwgen.emit import emit, write_atomic
+from hwgen.pe import TileSpec
+
+
+@click.command(cls=FamilyCommand)
+@click.option("-o", "--output", metavar="FILE", help="Verilog file; standard output if not given")
+@click.option("--manifest", "manifest_file", metavar="FILE", help="also write the manifest: ports, packing, timing, versions")
+@click.option("--top", metavar="NAME", help="name of the top module (default FAMILY_tile)")
+@click.option("--testbench", metavar="FOLDER", help="also write a self-checking Verilog bench with its vectors there")
+@click.option("--sdc", "sdc_file", metavar="FILE", help="also write timing constraints")
+@click.option("--clk-period-ns", type=float, default=1.0, show_default=True, help="clock period of the constraints")
+def command(
+    spec: TileSpec,
+    output: str | None,
+    manifest_file: str | None,
+    top: str | None,
+    testbench: str | None,
+    sdc_file: str | None,
+    clk_period_ns: float,
+) -> None:
+    """Write the Verilog of a tile: `hwgen emit --pe lut --bits 2 > core.v`.
+
+    Standard output carries Verilog and nothing else. `hwgen emit --pe FAMILY --help` lists the family's parameters.
+    """
+    emission = emit(spec, top)
+    # Everything is made before anything is written.
+    files: dict[Path, str] = {}
+    if manifest_file:
+        files[Path(manifest_file)] = json.dumps(emission.manifest, indent=2) + "\n"
+    if sdc_file:
+        from hwgen.emit import sdc
+
+        files[Path(sdc_file)] = sdc(spec, emission.top, clk_period_ns)
+    if testbench:
+        from hwgen.emit import make_folder, testbenches
+
+        folder = make_folder(testbench, f"{spec.family}: testbench")
+        files |= {folder / name: text for name, text in testbenches(emission).items()}
+    if output:
+        files[Path(output)] = emission.verilog
+    for path, text in files.items():
+        write_atomic(path, text, spec.family)
+    if not output:
+        sys.stdout.write(emission.verilog)

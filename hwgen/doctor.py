@@ -1,0 +1,140 @@
+"""Which tools are here, in which version, what needs them, and the command that installs a missing one."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from hwgen.errors import HwgenError
+
+__all__ = ["PACKAGES", "Package", "ToolStatus", "tools"]
+
+
+@dataclass(frozen=True)
+class ToolStatus:
+    """One tool as this machine has it.
+
+    ``found`` is its version, or None when it is missing. Without a ``required`` tool nothing works; without another
+    one only what ``needed_by`` names does not.
+    """
+
+    name: str
+    purpose: str
+    needed_by: str
+    found: str | None
+    install_command: str
+    required: bool
+
+
+@dataclass(frozen=True)
+class Package:
+    """One Python distribution; ``extra`` is the extra of hwgen that brings it, None for a plain installation."""
+
+    name: str
+    purpose: str
+    needed_by: str
+    extra: str | None
+
+    @property
+    def install_command(self) -> str:
+        """The command that installs hwgen together with this package."""
+        return "pip install hwgen" if self.extra is None else f"pip install 'hwgen[{self.extra}]'"
+
+
+PACKAGES = (
+    Package("numpy", "codes, formats and reference arithmetic", "every command", None),
+    Package("amaranth", "describes and simulates the hardware", "every command", None),
+    Package("pyosys", "writes the Verilog", "hwgen emit, verify, run", None),
+    Package("torch", "golden layers", "hwgen run, demo", "sim"),
+    Package("tokenizers", "tokenizer of the default model", "hwgen run, demo", "sim"),
+    Package("pandas", "tables of design points", "hwgen sweep, demo", "dse"),
+    Package("pyarrow", "Parquet files", "hwgen sweep, demo", "dse"),
+    Package("moocore", "Pareto filter", "hwgen sweep, demo", "dse"),
+    Package("matplotlib", "plots", "hwgen sweep, demo", "dse"),
+    Package("cocotb", "benches on the emitted Verilog", "make test", "test"),
+    Package("pytest", "test runner", "make test", "test"),
+    Package("ml_dtypes", "oracle of number formats", "make test", "test"),
+    Package("gfloat", "oracle of number formats", "make test", "test"),
+    Package("ruff", "linter", "make check", "test"),
+    Package("mypy", "type checker", "make check", "test"),
+)
+"""The Python packages that hwgen uses, except those that the ``doctor`` command itself is made of."""
+
+_NEEDED_BY = {
+    "verilator": "hwgen run, demo; emit's lint; make test",
+    "g++": "hwgen run, demo; make test",
+    "make": "make demo, make test",
+    "perl": "make test (cocotb on Verilator)",
+    "iverilog": "emit --testbench; make test (cocotb on Icarus)",
+    "vvp": "emit --testbench; make test (cocotb on Icarus)",
+}
+
+
+def _package_version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _packages() -> Iterator[ToolStatus]:
+    for package in PACKAGES:
+        found = _package_version(package.name)
+        required = package.extra is None
+        yield ToolStatus(package.name, package.purpose, package.needed_by, found, package.install_command, required)
+
+
+def _programs() -> Iterator[ToolStatus]:
+    from hwgen.simulators import toolchain
+
+    for name, tool in toolchain.TOOLS.items():
+        try:
+            found = None if toolchain.find(name) is None else toolchain.version(name)
+        except (HwgenError, OSError):  # there, but does not start: as good as missing
+            found = None
+        yield ToolStatus(name, tool.purpose, _NEEDED_BY[name], found, tool.install, False)
+
+
+def _opensta() -> ToolStatus:
+    found = None
+    program = shutil.which("sta")
+    if program is not None:
+        try:
+            run = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=10, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            pass
+        else:
+            number = re.search(r"\d+(?:\.\d+)+", run.stdout)
+            found = number.group() if number else "unknown"
+    return ToolStatus("opensta", "timing of netlists", "no command yet", found, "sudo apt-get install opensta", False)
+
+
+def _model() -> ToolStatus:
+    from hwgen.simulators.cache import cache_dir
+
+    try:
+        files = sorted(path.name for path in cache_dir().glob("*.gguf"))
+    except HwgenError:  # no usable cache folder holds no model
+        files = []
+    found = ", ".join(files) or None
+    return ToolStatus("model", "real weights and activations", "hwgen run, demo", found, "hwgen model fetch", False)
+
+
+def tools() -> list[ToolStatus]:
+    """Return the state of every tool, those that nothing works without first.
+
+    Starts each outside program once to ask for its version; imports none of the packages.
+    """
+    python = ToolStatus(
+        "python", "runs everything", "every command", platform.python_version(), "sudo apt-get install python3", True
+    )
+    return [python, *_sorted([*_packages(), *_programs(), _opensta(), _model()])]
+
+
+def _sorted(found: Iterable[ToolStatus]) -> list[ToolStatus]:
+    return sorted(found, key=lambda tool: not tool.required)

@@ -1,0 +1,99 @@
+"""The manifest: a JSON document from which the spec can be rebuilt and the Verilog driven."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from hwgen.emit._ports import PortInfo, tile_ports
+from hwgen.errors import HwgenError
+from hwgen.pe._spec import TileSpec
+
+__all__ = ["MANIFEST_VERSION", "manifest", "spec_from_manifest"]
+
+MANIFEST_VERSION = 1
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _port_entry(port: PortInfo) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "name": port.name, "direction": port.direction, "width": port.width, "role": port.role, "meaning": port.meaning,
+    }
+    if port.shape:
+        entry["packing"] = {
+            "shape": list(port.shape),
+            "element_bits": port.bits,
+            "signed": port.signed,
+            "order": "row-major, element 0 in the least significant bits",
+        }
+    if port.delay != "0":
+        entry["delay_cycles"] = port.delay
+    return entry
+
+
+def manifest(spec: TileSpec, top: str, verilog: str) -> dict[str, Any]:
+    """Everything that a user of the Verilog needs to know; see docs/manifest.md for the fields."""
+    from hwgen import __version__
+
+    p = spec.p
+    clock = [
+        PortInfo("clk", "input", 1, "clock, rising edge", role="clock"),
+        PortInfo("rst", "input", 1, "synchronous reset, active high", role="reset"),
+    ]
+    document: dict[str, Any] = {
+        "manifest_version": MANIFEST_VERSION,
+        "family": spec.family,
+        "summary": spec.summary(),
+        "top": top,
+        "parameters": p,
+        "formats": {"acts": spec.act_format.name, "weights": spec.weight_format.name, "sum_lsb_exp": spec.lsb_exp},
+        "quantization": dataclasses.asdict(spec.quantization()),
+        "modes": [dataclasses.asdict(mode) for mode in spec.modes()],
+        "timing": {
+            "cycles_per_step": int(spec.cycles_per_step(p)),
+            "interval": int(spec.interval(p)),
+            "latency": int(spec.latency(p)),
+            "skew": int(spec.skew(p)),
+            "post_beats": int(spec.post_beats(p)),
+            "drain": int(spec.drain(p)),
+        },
+        "ports": [_port_entry(port) for port in [*clock, *tile_ports(spec)]],
+        "versions": {"hwgen": __version__, **{name: _version(name) for name in ("amaranth", "pyosys", "numpy")}},
+        "verilog_sha256": hashlib.sha256(verilog.encode()).hexdigest(),
+    }
+    pre = spec.pre()
+    if pre is not None:
+        document["pre"] = {
+            "top": f"{top}_pre",
+            "summary": pre.summary,
+            "ports": [_port_entry(port) for port in [*clock, *pre.ports()]],
+            "timing": {"cycles_per_beat": 1, "latency": pre.latency, "passes": pre.passes},
+        }
+    return document
+
+
+def spec_from_manifest(document: Mapping[str, Any] | str) -> TileSpec:
+    """Rebuild the spec that a manifest describes. Raises `HwgenError` for a document that is none."""
+    from hwgen.pe import family
+
+    if isinstance(document, str):
+        try:
+            document = json.loads(document)
+        except json.JSONDecodeError as error:
+            raise HwgenError(f"manifest: must be a JSON document: {error}") from error
+    if not isinstance(document, Mapping):
+        raise HwgenError("manifest: must be a JSON object with family and parameters")
+    found = document.get("manifest_version")
+    if found != MANIFEST_VERSION:
+        raise HwgenError(f"manifest: manifest_version must be {MANIFEST_VERSION}, not {found!r}")
+    return family(document["family"]).from_values(document["parameters"])

@@ -1,0 +1,78 @@
+"""The Verilog ports of a tile: names, widths, meaning and how codes are packed into them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hwgen.pe._spec import TileSpec
+
+__all__ = ["PortInfo", "element_port", "tile_ports"]
+
+
+@dataclass(frozen=True)
+class PortInfo:
+    """One port. Element ``index`` (row-major over ``shape``) sits at bits ``index * bits`` upwards.
+
+    ``delay`` says where an output element of a systolic tile appears: "m+n" cycles after ``o_valid``, else "0".
+    """
+
+    name: str
+    direction: str
+    width: int
+    meaning: str
+    shape: tuple[int, ...] = ()
+    bits: int = 0
+    signed: bool = False
+    role: str = "control"
+    delay: str = "0"
+
+
+def element_port(name: str, direction: str, meaning: str, shape: tuple[int, ...], bits: int, role: str, **more: object) -> PortInfo:
+    width = bits
+    for size in shape:
+        width *= size
+    return PortInfo(name, direction, width, meaning, shape, bits, role=role, **more)  # type: ignore[arg-type]
+
+
+def tile_ports(spec: TileSpec) -> list[PortInfo]:
+    """Ports of a tile in Verilog order, without ``clk`` and ``rst``."""
+    p = spec.p
+    acts, act_bits = spec.act_port(p)
+    weights, weight_bits = spec.weight_port(p)
+    ports = [
+        PortInfo("i_valid", "input", 1, "a step is offered; hold all i_ ports until i_ready"),
+        PortInfo("i_ready", "output", 1, "last cycle of the step: it is accepted at the next rising edge"),
+        element_port("i_acts", "input", f"activations [M][{acts}], {spec.act_port_meaning}", (spec.m, acts), act_bits, "acts"),
+        element_port("i_weights", "input", f"weights [N][{weights}], {spec.weight_port_meaning}", (spec.n, weights), weight_bits, "weights"),
+    ]
+    for name, side in spec.row_side().items():
+        ports.append(element_port(f"i_row_{name}", "input", f"per row: {side.doc}", (spec.m,), side.bits, "row_side", signed=side.signed))
+    for name, side in spec.col_side().items():
+        ports.append(element_port(f"i_col_{name}", "input", f"per column: {side.doc}", (spec.n,), side.bits, "col_side", signed=side.signed))
+    if spec.mode_bits:
+        names = ", ".join(f"{index} {mode.name}" for index, mode in enumerate(spec.modes()))
+        ports.append(PortInfo("i_mode", "input", spec.mode_bits, f"run-time mode: {names}", role="mode"))
+    ports.append(PortInfo("i_first", "input", 1, "first step of a group: clears the sums"))
+    ports.append(PortInfo("i_last", "input", 1, "last step of a group: its sums appear at the output"))
+    if spec.lanes:
+        ports.append(PortInfo("i_done", "input", 1, "with i_last: last group of the outputs"))
+    ports.append(PortInfo("o_valid", "output", 1, "output ports are valid in this cycle (no back-pressure)"))
+    delay = "m+n" if spec.transport == "systolic" else "0"
+    if spec.lanes:
+        ports.append(
+            element_port("o_y", "output", f"FP32 results, {spec.lanes} a beat, row-major over [M][N]", (spec.lanes,), 32, "y")
+        )
+        return ports
+    shape = (spec.m, spec.n, spec.sums_per_cell)
+    ports.append(
+        element_port("o_sums", "output", "group sums [M][N][P]", shape, int(spec.acc_bits(p)), "sums", signed=True, delay=delay)
+    )
+    if spec.has_row_sums:
+        row_delay = "m" if spec.transport == "systolic" else "0"
+        ports.append(
+            element_port(
+                "o_row_sums", "output", "sums of the rows' activations [M]", (spec.m,), int(spec.row_sum_bits(p)), "row_sums",
+                signed=True, delay=row_delay,
+            )
+        )
+    return ports

@@ -1,0 +1,30 @@
+"""Number formats and quantised tensors: what the bits mean, exactly."""
+
+from __future__ import annotations
+
+from hwgen.formats.base import Format, Scalar
+from hwgen.formats.bits import pack_bits, packed_size, unpack_bits
+from hwgen.formats.blocks import BlockFormat, block_format, block_names
+from hwgen.formats.catalogue import get, names
+from hwgen.formats.integers import BipolarFormat, IntFormat, TernaryFormat
+from hwgen.formats.minifloat import E8M0Format, MinifloatFormat
+from hwgen.formats.qtensor import QTensor
+
+__all__ = [
+    "BipolarFormat",
+    "BlockFormat",
+    "E8M0Format",
+    "Format",
+    "IntFormat",
+    "MinifloatFormat",
+    "QTensor",
+    "Scalar",
+    "TernaryFormat",
+    "block_format",
+    "block_names",
+    "get",
+    "names",
+    "pack_bits",
+    "packed_size",
+    "unpack_bits",
+]

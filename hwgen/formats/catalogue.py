@@ -1,0 +1,98 @@
+"""Formats by name."""
+
+from __future__ import annotations
+
+import functools
+import re
+
+from hwgen.errors import HwgenError, suggest
+from hwgen.formats.base import Format
+from hwgen.formats.integers import BipolarFormat, IntFormat, TernaryFormat
+from hwgen.formats.minifloat import E8M0Format, MinifloatFormat
+
+__all__ = ["get", "names"]
+
+_NAMED: dict[str, Format] = {
+    form.name: form
+    for form in (
+        TernaryFormat(),
+        MinifloatFormat(name="fp4_e2m1", exponent_bits=2, mantissa_bits=1),
+        MinifloatFormat(name="fp6_e2m3", exponent_bits=2, mantissa_bits=3),
+        MinifloatFormat(name="fp6_e3m2", exponent_bits=3, mantissa_bits=2),
+        MinifloatFormat(name="fp8_e4m3", exponent_bits=4, mantissa_bits=3, specials="fn"),
+        MinifloatFormat(name="fp8_e5m2", exponent_bits=5, mantissa_bits=2, specials="ieee"),
+        MinifloatFormat(name="fp16", exponent_bits=5, mantissa_bits=10, specials="ieee"),
+        MinifloatFormat(name="bf16", exponent_bits=8, mantissa_bits=7, specials="ieee"),
+        MinifloatFormat(name="fp32", exponent_bits=8, mantissa_bits=23, specials="ieee"),
+        E8M0Format(),
+        IntFormat(name="mxint8", code_bits=8, fraction_bits=6),
+    )
+}
+
+# A plain ExMy that a standard defines means the standard's format, special values included.
+_ALIASES = {
+    "e2m1": "fp4_e2m1",
+    "e2m3": "fp6_e2m3",
+    "e3m2": "fp6_e3m2",
+    "e4m3": "fp8_e4m3",
+    "e5m2": "fp8_e5m2",
+    "e4m3fn": "fp8_e4m3",
+    "e5m2ieee": "fp8_e5m2",
+    "e5m10": "fp16",
+    "e5m10ieee": "fp16",
+    "e8m7": "bf16",
+    "e8m7ieee": "bf16",
+    "e8m23": "fp32",
+    "e8m23ieee": "fp32",
+    "mxfp4": "fp4_e2m1",
+    "mxfp6_e2m3": "fp6_e2m3",
+    "mxfp6_e3m2": "fp6_e3m2",
+    "mxfp8_e4m3": "fp8_e4m3",
+    "mxfp8_e5m2": "fp8_e5m2",
+}
+
+_PATTERN = re.compile(r"(?:(u?int|bipolar)([1-9]\d?)|(u?)e([1-9])m(\d{1,2})(ieee|fn|)(?:b(-?\d{1,3}))?)")
+
+
+def names() -> tuple[str, ...]:
+    """Names of the formats in the catalogue; `get` also knows ExMy by pattern."""
+    integers = [f"{kind}{bits}" for kind in ("int", "uint") for bits in range(1, 33)]
+    return (*integers, *(f"bipolar{bits}" for bits in range(1, 9)), *_NAMED)
+
+
+@functools.cache
+def get(name: str) -> Format:
+    """Format by name; the same object for the same format.
+
+    intN and uintN (N 1 to 32), bipolarN (1 to 8), ternary, fp4_e2m1, fp6_e2m3, fp6_e3m2, fp8_e4m3, fp8_e5m2, fp16,
+    bf16, fp32, e8m0, mxint8 and its MX siblings (the elements of the block formats), and minifloats
+    ``[u]eXmY[ieee|fn][bBIAS]``: ``u`` drops the sign bit, no suffix means no inf and no NaN unless a standard
+    defines the plain name (e4m3 is fp8_e4m3).
+
+    Raises `HwgenError` for a name that is none of these.
+    """
+    canonical = _ALIASES.get(name, name)
+    if canonical in _NAMED:
+        return _NAMED[canonical]
+    found = _PATTERN.fullmatch(name)
+    if found is None:
+        # A few widths stand for all: "int" is nearer to int8 than to int31 for everyone.
+        known = [*_NAMED, *_ALIASES, *(f"{kind}{bits}" for kind in ("int", "uint", "bipolar") for bits in (2, 4, 8))]
+        raise HwgenError(
+            "format: name must be intN, uintN, bipolarN, an ExMy minifloat such as e3m2, or one of "
+            f"{', '.join(_NAMED)}, not {name!r}{suggest(name, known)}"
+        )
+    kind, bits, unsigned, exponent, mantissa, specials, bias = found.groups()
+    if kind == "bipolar":
+        return BipolarFormat(code_bits=int(bits))
+    if kind:
+        return IntFormat(code_bits=int(bits), twos_complement=kind == "int")
+    form = MinifloatFormat(
+        exponent_bits=int(exponent),
+        mantissa_bits=int(mantissa),
+        bias=None if bias is None else int(bias),
+        specials=specials or "none",
+        sign_bit=not unsigned,
+    )
+    # A bias or leading zero that need not be said is dropped: e4m2b7 is e4m2.
+    return form if form.name == name else get(form.name)

@@ -1,0 +1,192 @@
+"""The four blocks that every tile is built from. A family supplies their logic; the registers are here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hwgen.arith.carry import add_with_carry
+from hwgen.pe._spec import Addend, TileSpec
+
+__all__ = ["CellBlock", "ColBlock", "RowBlock", "RowSumBlock", "accumulate"]
+
+
+def side_layout(fields: dict[str, Any]) -> data.StructLayout:
+    """Layout of one row's or column's side information."""
+    return data.StructLayout({name: Shape(side.bits, side.signed) for name, side in fields.items()})
+
+
+def accumulate(
+    m: Module, spec: TileSpec, state: Signal, addend: Addend, clear: Value, enable: Value
+) -> None:
+    """``state <= (clear ? 0 : state) + addend`` when enabled, bounded as the spec's overflow rule says."""
+    width = len(state)
+    value = Signal(signed(len(addend.value)), name=f"{state.name}_addend")
+    m.d.comb += value.eq(addend.value)
+    addend = Addend(value, addend.carry)
+    base = Signal(signed(width), name=f"{state.name}_base")
+    m.d.comb += base.eq(Mux(clear, 0, state))
+    if spec.overflow == "saturate":
+        total = Signal(signed(max(width, len(addend.value)) + 1), name=f"{state.name}_total")
+        m.d.comb += total.eq(add_with_carry(base, addend.value, addend.carry, len(total)))
+        low, high = -(1 << (width - 1)), (1 << (width - 1)) - 1
+        sign, spare = total[-1], total[width - 1 : -1]
+        overflowed = Signal(name=f"{state.name}_overflow")
+        m.d.comb += overflowed.eq(spare != sign.replicate(len(spare)))
+        with m.If(enable):
+            m.d.sync += state.eq(Mux(overflowed, Mux(sign, Const(low, signed(width)), Const(high, signed(width))), total))
+    else:
+        total = Signal(signed(width), name=f"{state.name}_total")
+        m.d.comb += total.eq(add_with_carry(base, addend.value, addend.carry, width))
+        with m.If(enable):
+            m.d.sync += state.eq(total)
+
+
+class _FrontBlock(wiring.Component):
+    """A row or column front-end with its bus register (``stages`` >= 1)."""
+
+    def __init__(self, spec: TileSpec, *, count: int, bits: int, side: dict[str, Any], bus_bits: int, per_phase: bool) -> None:
+        self.spec = spec
+        self.per_phase = per_phase
+        self.elements = data.ArrayLayout(unsigned(bits), count)
+        self.fields = side_layout(side)
+        ports: dict[str, Any] = {"codes": In(count * bits)}
+        if self.fields.size:
+            ports["side"] = In(self.fields.size)
+        if spec.step_cycles_max > 1:
+            ports["phase"] = In(spec.phase_bits)
+        if spec.mode_bits:
+            ports["mode"] = In(spec.mode_bits)
+        if spec.stages >= 1:
+            ports["en"] = In(1)
+        ports["bus"] = Out(bus_bits)
+        super().__init__(ports)
+
+    def build(self, m: Module, codes: Any, side: dict[str, Value], phase: Value, mode: Value) -> Value:
+        raise NotImplementedError
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        codes = data.View(self.elements, self.codes)
+        side: dict[str, Value] = {}
+        if self.fields.size:
+            view = data.View(self.fields, self.side)
+            side = {name: view[name] for name, _ in self.fields}
+        phase = self.phase if self.spec.step_cycles_max > 1 else Const(0, 1)
+        mode = self.mode if self.spec.mode_bits else Const(0, 1)
+        value = self.build(m, codes, side, phase, mode)
+        if self.spec.stages >= 1:
+            register = Signal(len(self.bus), name="bus_reg", reset_less=True)
+            enable = self.en
+            if self.spec.step_cycles_max > 1 and not self.per_phase:
+                # The bus holds through the step: clock it in the first phase only.
+                enable = self.en & (phase == 0)
+            with m.If(enable):
+                m.d.sync += register.eq(value)
+            m.d.comb += self.bus.eq(register)
+        else:
+            m.d.comb += self.bus.eq(value)
+        return m
+
+
+class RowBlock(_FrontBlock):
+    """K activation codes of one row → row bus."""
+
+    def __init__(self, spec: TileSpec) -> None:
+        count, bits = spec.act_port(spec.p)
+        super().__init__(
+            spec, count=count, bits=bits, side=spec.row_side(), bus_bits=int(spec.row_bus_bits(spec.p)), per_phase=spec.row_per_phase
+        )
+
+    def build(self, m: Module, codes: Any, side: dict[str, Value], phase: Value, mode: Value) -> Value:
+        return self.spec.build_row(m, codes, side, phase, mode)
+
+
+class ColBlock(_FrontBlock):
+    """K weight codes of one column → column bus."""
+
+    def __init__(self, spec: TileSpec) -> None:
+        count, bits = spec.weight_port(spec.p)
+        super().__init__(
+            spec, count=count, bits=bits, side=spec.col_side(), bus_bits=int(spec.col_bus_bits(spec.p)), per_phase=spec.col_per_phase
+        )
+
+    def build(self, m: Module, codes: Any, side: dict[str, Value], phase: Value, mode: Value) -> Value:
+        return self.spec.build_col(m, codes, side, phase, mode)
+
+
+class _AccumulatingBlock(wiring.Component):
+    """Product logic, the optional product register (``stages`` >= 2) and accumulators."""
+
+    width: int
+    count: int
+
+    def __init__(self, spec: TileSpec, ports: dict[str, Any], *, width: int, count: int) -> None:
+        self.spec, self.width, self.count = spec, width, count
+        sums = {"sums": Out(width * count), "en": In(1), "clear": In(1)}
+        super().__init__({**ports, **sums})
+
+    def addends(self, m: Module) -> list[Addend]:
+        raise NotImplementedError
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        addends = self.addends(m)
+        enable, clear = self.en, self.clear
+        if self.spec.stages >= 2:
+            enable = Signal(name="en_reg")
+            clear = Signal(name="clear_reg", reset_less=True)
+            m.d.sync += enable.eq(self.en)
+            cut = []
+            for index, addend in enumerate(addends):
+                value = Signal(signed(len(addend.value)), name=f"product{index}_reg", reset_less=True)
+                carry = None if addend.carry is None else Signal(name=f"carry{index}_reg", reset_less=True)
+                cut.append((value, addend.value, carry, addend.carry))
+            with m.If(self.en):
+                m.d.sync += clear.eq(self.clear)
+                for value, source, carry, carry_source in cut:
+                    m.d.sync += value.eq(source)
+                    if carry is not None:
+                        m.d.sync += carry.eq(carry_source)
+            addends = [Addend(value, carry) for value, _, carry, _ in cut]
+        states = []
+        for index, addend in enumerate(addends):
+            # No reset: the first step of a group clears.
+            state = Signal(signed(self.width), name=f"acc{index}", reset_less=True)
+            accumulate(m, self.spec, state, addend, clear, enable)
+            states.append(state)
+        m.d.comb += self.sums.eq(Cat(*states))
+        return m
+
+
+class CellBlock(_AccumulatingBlock):
+    """Row bus × column bus → P sums."""
+
+    def __init__(self, spec: TileSpec) -> None:
+        ports: dict[str, Any] = {
+            "row": In(int(spec.row_bus_bits(spec.p))),
+            "col": In(int(spec.col_bus_bits(spec.p))),
+        }
+        if spec.cell_uses_phase and spec.step_cycles_max > 1:
+            ports["phase"] = In(spec.phase_bits)
+        if spec.mode_bits:
+            ports["mode"] = In(spec.mode_bits)
+        super().__init__(spec, ports, width=int(spec.acc_bits(spec.p)), count=spec.sums_per_cell)
+
+    def addends(self, m: Module) -> list[Addend]:
+        phase = self.phase if hasattr(self, "phase") else Const(0, 1)
+        mode = self.mode if self.spec.mode_bits else Const(0, 1)
+        return self.spec.build_cell(m, self.row, self.col, phase, mode)
+
+
+class RowSumBlock(_AccumulatingBlock):
+    """Row bus → sum of the row's activations over the group."""
+
+    def __init__(self, spec: TileSpec) -> None:
+        super().__init__(spec, {"row": In(int(spec.row_bus_bits(spec.p)))}, width=int(spec.row_sum_bits(spec.p)), count=1)
+
+    def addends(self, m: Module) -> list[Addend]:
+        return [Addend(self.spec.build_row_sum(m, self.row))]

@@ -1,0 +1,198 @@
+"""Structural inventory of a tile: how many of which primitives, from widths alone.
+
+Flip-flop bits are exact (a test compares them with the elaborated design, before registers that never change are removed);
+adders, multiplexers and gates are counts of one-bit primitives as a designer would draw the block, within a stated band of what
+Yosys finds (the same test). All functions take scalars or arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hwgen.arith.minifloat import float_layout
+from hwgen.arith.scale import ScaledLayout
+from hwgen.formats import get
+from hwgen.pe._numbers import Num, ceil_div, clog2, maximum, unsigned_bits, where
+
+if TYPE_CHECKING:
+    from hwgen.pe._spec import Block, Counts, PreCounts, TileSpec
+
+__all__ = ["PRIMITIVES", "blocks"]
+
+P = Mapping[str, Any]
+
+PRIMITIVES = {
+    "ff": "flip-flop with enable, one bit",
+    "add": "full adder, one bit",
+    "mux2": "two-way multiplexer, one bit",
+    "xor": "exclusive or, one bit",
+    "and": "and gate, one bit",
+    "mul": "array-multiplier cell: one partial-product bit (and gate + full adder)",
+}
+"""What the cost model must know a price for; an unknown name is an error there."""
+
+
+def _merge(*parts: Counts) -> Counts:
+    total: Counts = {}
+    for part in parts:
+        for name, number in part.items():
+            if name not in PRIMITIVES:
+                raise KeyError(f"unknown primitive {name!r}")
+            total[name] = total.get(name, 0) + number
+    return total
+
+
+def _is(p: P, name: str, value: str) -> int:
+    """1 where the named parameter has the value; names are scalars within one call."""
+    return int(p[name] == value)
+
+
+def _accumulator(p: P, bits: Num) -> Counts:
+    clamp = _is(p, "overflow", "saturate")
+    # Clearing is an AND per bit in front of the adder; saturation adds one adder bit and a two-way choice of the limit.
+    return {"add": bits + clamp, "and": bits, "mux2": 2 * clamp * bits, "ff": bits}
+
+
+class _Control(NamedTuple):
+    """Bits of the control that travels with the operands; constant fields have no register."""
+
+    phase: Num
+    mode: Num
+    done: Num
+
+    @property
+    def full(self) -> Num:
+        return 3 + self.phase + self.mode + self.done
+
+    @property
+    def hop(self) -> Num:
+        """Between the cells of a systolic row: enable, clear, phase, mode."""
+        return 2 + self.phase + self.mode
+
+
+def _control(spec: type[TileSpec], p: P) -> _Control:
+    phase = unsigned_bits(spec.longest_step(p) - 1)
+    done = where(p["post_lanes"] > 0, 1, 0) if spec.uses_lanes(p) else 0
+    return _Control(phase, clog2(spec.mode_count(p)), done)
+
+
+def _sum(numbers: Iterable[Num]) -> Num:
+    return sum(numbers, start=0)
+
+
+def blocks(spec: type[TileSpec], p: P) -> dict[str, Block]:
+    """Inventory of every block of a tile, by block name."""
+    from hwgen.pe._spec import Block
+
+    m, n, stages = p["m"], p["n"], p["stages"]
+    cut_bus, cut_product = where(stages >= 1, 1, 0), where(stages >= 2, 1, 0)
+    addends = spec.sums_per_cell * (spec.addend_bits(p) + spec.carry_bits(p))
+    accumulators = {name: spec.sums_per_cell * count for name, count in _accumulator(p, spec.acc_bits(p)).items()}
+    result: dict[str, Block] = {
+        "row": Block(m, _merge(spec.row_primitives(p), {"ff": cut_bus * spec.row_bus_bits(p)})),
+        "col": Block(n, _merge(spec.col_primitives(p), {"ff": cut_bus * spec.col_bus_bits(p)})),
+        "cell": Block(m * n, _merge(spec.cell_primitives(p), accumulators, {"ff": cut_product * (addends + 2)})),
+    }
+    if spec.row_sum_range(p) is not None:
+        result["rowsum"] = Block(
+            m,
+            _merge(
+                spec.row_sum_primitives(p),
+                _accumulator(p, spec.row_sum_bits(p)),
+                {"ff": cut_product * (spec.row_addend_bits(p) + 2)},
+            ),
+        )
+    result["control"] = Block(1, _sequencer(spec, p))
+    if spec.uses_lanes(p):
+        result.update(_post(spec, p))
+    pre = spec.pre_counts(p)
+    if pre is not None:
+        result.update(_pre(spec, p, pre))
+    return result
+
+
+def _sequencer(spec: type[TileSpec], p: P) -> Counts:
+    """What stands in the tile itself: phase counter, pipeline cuts of operands and control, skew and hops of a systolic tile."""
+    m, n, stages = p["m"], p["n"], p["stages"]
+    cut_bus, cut_product, cut_input = where(stages >= 1, 1, 0), where(stages >= 2, 1, 0), where(stages >= 3, 1, 0)
+    systolic = _is(p, "transport", "systolic")
+    control = _control(spec, p)
+    row_side, col_side = spec.side_bits(p)
+    act_count, act_bits = spec.act_port(p)
+    weight_count, weight_bits = spec.weight_port(p)
+    row = act_count * act_bits + _sum(row_side.values())
+    col = weight_count * weight_bits + _sum(col_side.values())
+    ff = control.phase + 1 + control.done + cut_product * (2 + control.done)
+    ff = ff + cut_input * (m * row + n * col + control.full)
+    ff = ff + cut_bus * control.full * (m if systolic else 1)
+    if systolic:
+        ff = ff + m * (m - 1) // 2 * (row + control.full) + n * (n - 1) // 2 * (col + control.full)
+        ff = ff + m * (n - 1) * (spec.row_bus_bits(p) + control.hop) + (m - 1) * n * spec.col_bus_bits(p)
+    wait: Num = 0
+    if spec.uses_lanes(p):
+        wait = unsigned_bits(maximum(spec.post_beats(p) - 1, 0))
+        hops = 1 + cut_bus + cut_product
+        used = m * _sum(bits for name, bits in row_side.items() if name in spec.POST_SIDES)
+        used = used + n * _sum(bits for name, bits in col_side.items() if name in spec.POST_SIDES)
+        ff = ff + wait + where(p["post_lanes"] > 0, used * hops + 2 * (hops - 1), 0)
+    return {"ff": ff, "add": control.phase + wait}
+
+
+_FP32_ADD: Counts = {"add": 31 + 8 + 28 + 8 + 31, "mux2": 2 * 32 + 5 * 26 + 5 * 28 + 27, "xor": 31 + 27, "and": 64}
+"""One FP32 adder: compare, swap, align, add, count zeros, normalise, round."""
+
+
+def _post(spec: type[TileSpec], p: P) -> dict[str, Block]:
+    """Post lanes: copies of sums and scales shared by all, and D lanes of correct, multiply, round and add."""
+    from hwgen.pe._spec import Block
+
+    m, n = p["m"], p["n"]
+    has = where(p["post_lanes"] > 0, 1, 0)
+    lanes = maximum(p["post_lanes"], 1)
+    beats = ceil_div(m * n, lanes)
+    acc, row_sum = spec.acc_bits(p), spec.row_sum_bits(p)
+    row_side, col_side = spec.side_bits(p)
+    row_scale, col_scale = (float_layout(get(name)) for name in spec.scale_formats(p))
+    row_bits, col_bits = row_side.get("scale", 0), col_side.get("scale", 0)
+    has_sum = spec.row_sum_range(p) is not None
+    zero: Num = col_side.get("zero", 0) if has_sum else 0
+
+    rings = m * n * acc + m * _sum(bits for name, bits in row_side.items() if name in spec.POST_SIDES)
+    rings = rings + n * _sum(bits for name, bits in col_side.items() if name in spec.POST_SIDES)
+    if has_sum:
+        rings = rings + m * row_sum
+    counters = unsigned_bits(beats) + unsigned_bits(maximum(n // lanes - 1, 0))
+    # Three flags of the group, three more in each of three stages, and the valid bit.
+    store: Counts = {"ff": rings + counters + 3 + 9 + row_bits + 1, "mux2": rings, "add": counters}
+
+    total = acc
+    if "zero" in col_side and has_sum:
+        total = acc + 1 if p["overflow"] == "refuse" else maximum(acc, zero + row_sum) + 1
+    # A sum of one bit shows what the scales add to the width.
+    layout = ScaledLayout(1, row_scale, col_scale)
+    scaled = layout.size + total - 1
+    significand = scaled - 3 - layout["exponent"].width
+    factors = [fmt.mantissa_bits + 1 for fmt in (row_scale, col_scale) if fmt.subnormals]
+    multiply = total * sum(factors) + (factors[0] * factors[1] if len(factors) == 2 else 0)
+    lane: Counts = _merge(
+        {"mul": zero * row_sum + multiply, "add": where(zero > 0, total, 0) + total + 40, "xor": total + 32},
+        # Normalise the significand, denormalise the result.
+        {"mux2": significand * clog2(significand) + 25 * 5, "and": 2 * 32},
+        _FP32_ADD,
+        {"ff": total + col_bits + scaled + 32 + 32 * beats},
+    )
+    return {"post_store": Block(has, store), "post_lane": Block(p["post_lanes"], lane)}
+
+
+def _pre(spec: type[TileSpec], p: P, pre: PreCounts) -> dict[str, Block]:
+    """The block before the activation buffer: M rows of alignment and table builder."""
+    from hwgen.pe._spec import Block
+
+    count, bits = spec.act_port(p)
+    row = _merge(pre.row, {"ff": count * bits})
+    if pre.align:
+        exponent = float_layout(get(pre.source)).exponent_bits
+        # The running maximum over the scope, and the scale that goes beside the codes.
+        row = _merge(row, {"ff": exponent + 8, "add": exponent + 8, "mux2": exponent, "and": exponent})
+    return {"pre_row": Block(p["m"], row), "pre_control": Block(1, {"ff": 1})}

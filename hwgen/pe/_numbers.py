@@ -1,0 +1,76 @@
+"""Width arithmetic that works on scalars and on arrays alike: one formula serves an instance and a sweep."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Num", "bits_for", "bits_for_multiple", "ceil_div", "clog2", "maximum", "unsigned_bits", "where"]
+
+Num = Any
+"""An ``int`` or an integer ndarray."""
+
+
+_EXACT = 1 << 53
+_LIMB = 31
+
+
+def _is_array(*values: Num) -> bool:
+    return any(isinstance(value, np.ndarray) for value in values)
+
+
+def unsigned_bits(x: Num) -> Num:
+    """Bits that hold the unsigned number ``x``; 0 for 0."""
+    if _is_array(x):
+        bits = np.where(x > 0, np.frexp(np.asarray(x, dtype=np.float64))[1], 0).astype(np.int64)
+        if x.size and x.max() >= _EXACT:
+            # float64 rounds such numbers, at worst up to the next power of two.
+            bits = bits - ((x > 0) & (x >> np.maximum(bits - 1, 0) == 0))
+        return bits
+    return int(x).bit_length()
+
+
+def clog2(x: Num) -> Num:
+    """Ceiling of log2 for ``x >= 1``: the bits of an index into ``x`` things."""
+    return unsigned_bits(x - 1)
+
+
+def bits_for(low: Num, high: Num) -> Num:
+    """Two's-complement bits that hold every integer from ``low`` to ``high``; at least 1."""
+    return maximum(unsigned_bits(maximum(high, 0)), unsigned_bits(maximum(-low - 1, 0))) + 1
+
+
+def _product_bits(a: Num, b: Num) -> Num:
+    """Bits of ``a * b`` for ``0 <= a < 2**62`` and ``0 <= b < 2**31``, also where the product exceeds 64 bits."""
+    if not _is_array(a, b):
+        return (int(a) * int(b)).bit_length()
+    if int(np.max(a)) * int(np.max(b)) < 1 << 62:
+        return unsigned_bits(a * b)
+    a, b = np.asarray(a, np.int64), np.asarray(b, np.int64)
+    low = (a & ((1 << _LIMB) - 1)) * b
+    high = (a >> _LIMB) * b + (low >> _LIMB)
+    return np.where(high > 0, unsigned_bits(high) + _LIMB, unsigned_bits(low))
+
+
+def bits_for_multiple(low: Num, high: Num, times: Num) -> Num:
+    """`bits_for` of ``low * times`` and ``high * times`` for ``1 <= times < 2**31``, exact beyond 64 bits."""
+    below, above = maximum(-low, 0), maximum(high, 0)
+    # −2**j needs no more bits than 2**j − 1, and a product is a power of two where both factors are.
+    power = (below > 0) & (below & (below - 1) == 0) & (times & (times - 1) == 0)
+    return maximum(_product_bits(above, times), _product_bits(below, times) - power) + 1
+
+
+def ceil_div(a: Num, b: Num) -> Num:
+    """Quotient rounded up, for positive ``b``."""
+    return -(-a // b)
+
+
+def maximum(a: Num, b: Num) -> Num:
+    """Larger of the two, element by element."""
+    return np.maximum(a, b) if _is_array(a, b) else max(a, b)
+
+
+def where(condition: Num, yes: Num, no: Num) -> Num:
+    """``yes`` where the condition holds, else ``no``."""
+    return np.where(condition, yes, no) if _is_array(condition, yes, no) else (yes if condition else no)

@@ -1,0 +1,130 @@
+"""Declare a parameter once; flags, help, manifest, documentation and sweep axes are read from here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hwgen.errors import HwgenError, suggest
+
+__all__ = ["Param", "Range", "again", "check", "param", "parameters", "resolve"]
+
+
+@dataclass(frozen=True)
+class Range:
+    """Whole numbers from ``low`` to ``high`` inclusive."""
+
+    low: int
+    high: int
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"a whole number from {self.low} to {self.high}"
+
+
+@dataclass(frozen=True)
+class Param:
+    """One parameter of a PE family as every consumer sees it."""
+
+    name: str
+    type: type
+    default: Any
+    doc: str
+    unit: str
+    legal: Range | tuple[Any, ...] | None
+    sweep: tuple[Any, ...]
+
+    @property
+    def flag(self) -> str:
+        """Command-line spelling."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def allowed(self) -> str:
+        """What is legal, as a phrase that completes "must be"."""
+        if isinstance(self.legal, Range):
+            return str(self.legal)
+        if self.legal is None:
+            return {int: "a whole number", str: "a name", bool: "true or false"}[self.type]
+        words = [str(value) for value in self.legal]
+        return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+    def parse(self, text: str) -> Any:
+        """Turn command-line text into a value; text that is no such value is returned for `check` to refuse."""
+        if self.type is int:
+            try:
+                return int(text, 0)
+            except ValueError:
+                return text
+        if self.type is bool and text.lower() in ("true", "false", "yes", "no", "1", "0"):
+            return text.lower() in ("true", "yes", "1")
+        return text
+
+
+def param(
+    default: Any,
+    doc: str,
+    *,
+    legal: Range | Iterable[Any] | None = None,
+    sweep: Iterable[Any] = (),
+    unit: str = "",
+) -> Any:
+    """Declare a field of a `TileSpec`.
+
+    Parameters
+    ----------
+    default: value when nothing is said.
+    doc: one line, shown as help and in the documentation.
+    legal: a `Range`, or the tuple of legal values; ``None`` where the family checks the value itself.
+    sweep: values that tests and sweeps visit; empty for a parameter that sweeps leave alone.
+    unit: unit of the value, empty for counts and names.
+    """
+    bounds = legal if legal is None or isinstance(legal, Range) else tuple(legal)
+    info = {"doc": doc, "legal": bounds, "sweep": tuple(sweep), "unit": unit}
+    return dataclasses.field(default=default, metadata={"hwgen": info})
+
+
+_SAME: Any = object()
+
+
+def again(base: type, name: str, *, default: Any = _SAME, sweep: Iterable[Any] | None = None) -> Any:
+    """Inherit parameter ``name`` of ``base`` with another default or other sweep values; doc and legal values stay."""
+    field = next(field for field in dataclasses.fields(base) if field.name == name)
+    info = dict(field.metadata["hwgen"])
+    if sweep is not None:
+        info["sweep"] = tuple(sweep)
+    return dataclasses.field(default=field.default if default is _SAME else default, metadata={"hwgen": info})
+
+
+def parameters(spec: type) -> dict[str, Param]:
+    """Parameters of a family in declaration order, by name."""
+    found: dict[str, Param] = {}
+    for field in dataclasses.fields(spec):
+        if "hwgen" in field.metadata:
+            info = field.metadata["hwgen"]
+            found[field.name] = Param(name=field.name, type=type(field.default), default=field.default, **info)
+    return found
+
+
+def check(family: str, known: Mapping[str, Param], values: Mapping[str, Any]) -> None:
+    """Refuse values that are not legal on their own. Combinations are the family's own `validate`."""
+    for name, value in values.items():
+        p = known[name]
+        right_type = isinstance(value, p.type) and (p.type is bool or not isinstance(value, bool))
+        if not right_type or (p.legal is not None and value not in p.legal):
+            near = suggest(value, [str(v) for v in p.legal]) if isinstance(value, str) and isinstance(p.legal, tuple) else ""
+            raise HwgenError(f"{family}: {name} must be {p.allowed}, not {value!r}{near}")
+
+
+def resolve(family: str, known: Mapping[str, Param], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``values`` with every name known, or raise with the nearest name."""
+    for name in values:
+        if name not in known:
+            raise HwgenError(
+                f"{family}: no parameter {name!r}{suggest(name, known)}; it has {', '.join(known)}"
+            )
+    return dict(values)

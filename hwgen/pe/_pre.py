@@ -1,0 +1,237 @@
+# amaranth: UnusedElaboratable=no
+"""The block before the activation buffer: sees a whole scope of activations and stores integers or tables.
+
+Alignment needs two passes over a scope: `observe` beats find the largest exponent, then the same beats come again and are
+converted. Table building alone needs one pass. The block takes M×K codes a beat and never stalls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hwgen.arith import fp_unpack
+from hwgen.arith.align import align_fixed, align_reference, max_exponent
+from hwgen.formats import Format, QTensor, get
+from hwgen.pe._numbers import ceil_div
+
+if TYPE_CHECKING:
+    from hwgen.emit._ports import PortInfo
+
+__all__ = ["PreSpec", "align_row"]
+
+
+def align_row(m: Module, codes: list[Value], fmt: Format, name: str, shared: Value | None, guard: int, rounding: str) -> tuple[list[Value], Value]:
+    """Unpack ``codes``, align them to ``shared`` (their own largest exponent when None); returns integers and exponent."""
+    unpacked = [fp_unpack(m, code, fmt, f"{name}{index}", normalise=False) for index, code in enumerate(codes)]
+    if shared is None:
+        shared = max_exponent(m, [value.exponent for value in unpacked], f"{name}_shared")
+    ints = [
+        align_fixed(m, value, shared, f"{name}{index}_aligned", guard=guard, rounding=rounding)
+        for index, value in enumerate(unpacked)
+    ]
+    return ints, shared
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreSpec:
+    """What a pre block does.
+
+    ``source`` and ``target`` are format names of the activation codes before and after; ``align`` the scope of the shared
+    exponent or None; ``build`` adds a table builder (or None), ``pack`` is its reference.
+    """
+
+    family: str
+    m: int
+    k: int
+    source: str
+    target: str
+    align: str | None
+    group: int
+    guard_bits: int
+    rounding: str
+    elements: int
+    element_bits: int
+    build: Callable[[Module, list[Value]], Value] | None
+    pack: Callable[[np.ndarray], np.ndarray]
+    latency: int = 1
+
+    @property
+    def passes(self) -> int:
+        """How often each beat is sent."""
+        return 2 if self.align else 1
+
+    @property
+    def summary(self) -> str:
+        """One line for the manifest."""
+        parts = []
+        if self.align:
+            parts.append(f"aligns {self.source} activations to the largest exponent of a {self.align}")
+        if self.build:
+            parts.append("builds the tables of K activations")
+        return "; ".join(parts)
+
+    def ports(self) -> list[PortInfo]:
+        """Verilog ports without clock and reset."""
+        from hwgen.emit._ports import PortInfo, element_port
+
+        ports = [
+            PortInfo("i_valid", "input", 1, "a beat of M×K activations is offered"),
+            PortInfo("i_ready", "output", 1, "always high"),
+            element_port("i_acts", "input", f"activations [M][K], {self.source} codes", (self.m, self.k), get(self.source).code_bits, "acts"),
+        ]
+        if self.align:
+            ports.append(PortInfo("i_observe", "input", 1, "first pass: only the exponents are looked at"))
+            ports.append(PortInfo("i_first", "input", 1, "first beat of a scope's first pass"))
+        ports.append(PortInfo("o_valid", "output", 1, "converted beat"))
+        ports.append(
+            element_port("o_acts", "output", f"what the tile's i_acts takes [M][{self.elements}]", (self.m, self.elements), self.element_bits, "acts")
+        )
+        if self.align:
+            ports.append(element_port("o_scale", "output", "E8M0 scale of the scope [M]", (self.m,), 8, "scale"))
+        return ports
+
+    def rtlil(self, top: str) -> str:
+        """RTLIL of the block as module ``top``."""
+        from hwgen.emit._rtlil import design_rtlil
+
+        return design_rtlil(lambda place: PreBlock(self, place), top, self.ports())
+
+    def scopes(self, k: int) -> list[slice]:
+        """Scopes along K that share an exponent."""
+        length = self.group if self.align == "group" and self.group else k
+        return [slice(start, min(start + length, k)) for start in range(0, k, length)]
+
+    def reference(self, acts: QTensor) -> QTensor:
+        """Aligned activations of codes [tokens, K]: integers with an E8M0 scale per scope."""
+        if not self.align:
+            return acts
+        source, target = get(self.source), get(self.target)
+        scale = get("e8m0")
+        codes = np.zeros(acts.codes.shape, np.uint32)
+        scales = []
+        for scope in self.scopes(acts.codes.shape[1]):
+            ints, shared = align_reference(acts.codes[:, scope], source, guard=self.guard_bits, rounding=self.rounding)
+            codes[:, scope] = ints & ((1 << target.code_bits) - 1)
+            scales.append(shared + self._scale_offset)
+        grouped = self.align == "group" and self.group > 0
+        return QTensor(
+            codes=codes,
+            format=target,
+            group_size=self.group if grouped else acts.shape[1],
+            granularity="group" if grouped else "channel",
+            scale_codes=np.stack(scales, axis=1).astype(np.uint32),
+            scale_format=scale,
+        )
+
+    @property
+    def _scale_offset(self) -> int:
+        """From a biased exponent of the source to the E8M0 code of 2^(E − bias)."""
+        return 127 - int(get(self.source).bias)  # type: ignore[attr-defined]
+
+    def lower(self, codes: np.ndarray) -> dict[str, np.ndarray]:
+        """Beats of activations [tokens, K] in order: ``acts`` [S, M, K], ``observe`` [S], ``first`` [S]."""
+        blocks = int(ceil_div(len(codes), self.m))
+        padded = np.zeros((blocks * self.m, codes.shape[1]), np.uint32)
+        padded[: len(codes)] = codes
+        acts, observe, first = [], [], []
+        for block in padded.reshape(blocks, self.m, -1):
+            for scope in self.scopes(codes.shape[1]):
+                beats = block[:, scope].reshape(self.m, -1, self.k).transpose(1, 0, 2)
+                for number in range(self.passes):
+                    looking = number == 0 and self.passes == 2
+                    acts.append(beats)
+                    observe.append(np.full(len(beats), looking))
+                    first.append((np.arange(len(beats)) == 0) & looking)
+        return {"acts": np.concatenate(acts), "observe": np.concatenate(observe), "first": np.concatenate(first)}
+
+    def cycles(self, tokens: int, k: int) -> int:
+        """Cycles to convert activations [tokens, K]: first beat offered to last beat out, inclusive."""
+        return int(ceil_div(tokens, self.m)) * (k // self.k) * self.passes + self.latency
+
+
+class _PreRow(wiring.Component):
+    """One row: largest exponent over the scope, alignment, table."""
+
+    def __init__(self, spec: PreSpec) -> None:
+        self.spec = spec
+        ports: dict[str, Any] = {"codes": In(spec.k * get(spec.source).code_bits), "en": In(1)}
+        if spec.align:
+            ports |= {"observe": In(1), "first": In(1), "scale": Out(8)}
+        super().__init__({**ports, "values": Out(spec.elements * spec.element_bits)})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        spec, fmt = self.spec, get(self.spec.source)
+        width = fmt.code_bits
+        codes = [self.codes[index * width : (index + 1) * width] for index in range(spec.k)]
+        ints = [code.as_signed() for code in codes]
+        convert = self.en
+        if spec.align:
+            unpacked = [fp_unpack(m, code, fmt, f"act{index}", normalise=False) for index, code in enumerate(codes)]
+            beat = max_exponent(m, [value.exponent for value in unpacked], "beat_exponent")
+            largest = Signal(len(beat), name="largest", reset_less=True)
+            so_far = Signal(len(beat), name="so_far")
+            m.d.comb += so_far.eq(Mux(self.first, 0, largest))
+            with m.If(self.en & self.observe):
+                m.d.sync += largest.eq(Mux(beat > so_far, beat, so_far))
+            ints = [
+                align_fixed(m, value, largest, f"act{index}_aligned", guard=spec.guard_bits, rounding=spec.rounding)
+                for index, value in enumerate(unpacked)
+            ]
+            convert = self.en & ~self.observe
+            scale = Signal(8, name="scale_reg", reset_less=True)
+            with m.If(convert):
+                m.d.sync += scale.eq((largest + spec._scale_offset)[:8])
+            m.d.comb += self.scale.eq(scale)
+        if spec.build is not None:
+            value = spec.build(m, ints)
+        else:
+            value = Cat(*(number[: spec.element_bits] for number in ints))
+        register = Signal(len(self.values), name="values_reg", reset_less=True)
+        with m.If(convert):
+            m.d.sync += register.eq(value)
+        m.d.comb += self.values.eq(register)
+        return m
+
+
+class PreBlock(wiring.Component):
+    """M rows side by side, with streams as `PreSpec.ports` lists them."""
+
+    def __init__(self, spec: PreSpec, place: Any) -> None:
+        self.spec, self._place = spec, place
+        source = get(spec.source).code_bits
+        fields: dict[str, Any] = {"acts": data.ArrayLayout(data.ArrayLayout(unsigned(source), spec.k), spec.m)}
+        result: dict[str, Any] = {"acts": data.ArrayLayout(data.ArrayLayout(unsigned(spec.element_bits), spec.elements), spec.m)}
+        if spec.align:
+            fields |= {"observe": unsigned(1), "first": unsigned(1)}
+            result["scale"] = data.ArrayLayout(unsigned(8), spec.m)
+        super().__init__(
+            {
+                "i": In(stream.Signature(data.StructLayout(fields))),
+                "o": Out(stream.Signature(data.StructLayout(result), always_ready=True)),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        spec = self.spec
+        m.d.comb += self.i.ready.eq(1)
+        valid = Signal(name="converted")
+        observe = self.i.payload.observe if spec.align else Const(0, 1)
+        m.d.sync += valid.eq(self.i.valid & ~observe)
+        m.d.comb += self.o.valid.eq(valid)
+        for index in range(spec.m):
+            row = self._place(m, "row", f"row{index}", lambda: _PreRow(spec))
+            m.d.comb += [row.codes.eq(self.i.payload.acts[index].as_value()), row.en.eq(self.i.valid)]
+            m.d.comb += self.o.payload.acts[index].as_value().eq(row.values)
+            if spec.align:
+                m.d.comb += [row.observe.eq(observe), row.first.eq(self.i.payload.first)]
+                m.d.comb += self.o.payload.scale[index].eq(row.scale)
+        return m

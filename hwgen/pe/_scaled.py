@@ -1,0 +1,71 @@
+"""Parameters that families with integer sums share: weight scheme, scale formats and post lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from hwgen.formats import get
+from hwgen.pe._numbers import Num, where
+from hwgen.pe._param import Range, param
+from hwgen.pe._spec import Counts, P, Side, TileSpec
+
+__all__ = ["SCALES", "ScaledSpec"]
+
+SCALES = ("fp16", "bf16", "e8m0", "fp8_e4m3")
+"""Formats that a scale may have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaledSpec(TileSpec):
+    """A tile whose sums are integers: raw at the output, or scaled and accumulated in FP32 by post lanes."""
+
+    scheme: str = param("symmetric", "integer weight scheme", legal=("symmetric", "asymmetric", "minimum"))
+    post_lanes: int = param(
+        0, "lanes that scale group sums and accumulate them in FP32; 0 gives raw sums", legal=Range(0, 1024), sweep=(0, 2)
+    )
+    act_scale: str = param("bf16", "format of the activation scale of a row", legal=SCALES)
+    weight_scale: str = param("fp16", "format of the weight scale of a group", legal=SCALES)
+
+    @classmethod
+    def constraints(cls, p: P) -> Iterable[tuple[Any, str]]:
+        yield from super().constraints(p)
+        yield (
+            (p["post_lanes"] == 0) | (p["scheme"] != "minimum"),
+            "post_lanes must be 0 with the float minimum of scheme minimum, not {post_lanes}; scale its sums in software",
+        )
+
+    @property
+    def has_zero(self) -> bool:
+        """Whether the wanted sum needs a zero-point correction by the activation sum."""
+        return self.has_row_sums
+
+    @classmethod
+    def zero_width(cls, p: P) -> Num:
+        """Bits of the signed zero-point side information."""
+        raise NotImplementedError
+
+    @classmethod
+    def side_bits(cls, p: P) -> tuple[Counts, Counts]:
+        lanes = p["post_lanes"]
+        act_scale, weight_scale = cls.scale_formats(p)
+        col = {"scale": where(lanes > 0, get(weight_scale).code_bits, 0)}
+        if cls.row_sum_range(p) is not None:
+            col["zero"] = where(lanes > 0, cls.zero_width(p), 0)
+        return {"scale": where(lanes > 0, get(act_scale).code_bits, 0)}, col
+
+    def row_side(self) -> dict[str, Side]:
+        if not self.lanes:
+            return {}
+        bits, _ = self.side_bits(self.p)
+        return {"scale": Side(int(bits["scale"]), f"scale of the row's activations, {self.scale_formats(self.p)[0]}")}
+
+    def col_side(self) -> dict[str, Side]:
+        if not self.lanes:
+            return {}
+        _, bits = self.side_bits(self.p)
+        fields = {"scale": Side(int(bits["scale"]), f"scale of the column's group, {self.scale_formats(self.p)[1]}")}
+        if self.has_zero:
+            fields["zero"] = Side(int(bits["zero"]), "zero point that multiplies the activation sum", signed=True)
+        return fields

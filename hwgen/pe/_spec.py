@@ -1,0 +1,656 @@
+"""`TileSpec`: the one immutable description of a tile from which every view is derived.
+
+A family is one file with one subclass. It declares parameters with `param`, widths and cycle counts as class methods
+over a mapping of parameters (scalars or arrays), the reference arithmetic in numpy, and the logic of its blocks as
+functions that add combinational statements to a module. Sequencing, pipeline cuts, transport, accumulators, ports,
+manifest, tests and sweeps are the frame's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+
+from hwgen.errors import HwgenError
+from hwgen.formats import Format, QTensor
+from hwgen.pe._numbers import Num, bits_for, bits_for_multiple, ceil_div, clog2, maximum, where
+from hwgen.pe._param import Param, Range, check, param, parameters, resolve
+
+if TYPE_CHECKING:
+    from amaranth.hdl import Module, Value
+
+    from hwgen.pe._pre import PreSpec
+
+__all__ = ["Addend", "Block", "Mode", "PreCounts", "Quantization", "Side", "State", "TileSpec"]
+
+P = Mapping[str, Any]
+"""Parameters by name; values are scalars or integer arrays that broadcast."""
+
+Counts = dict[str, Num]
+"""Primitive name → number of them. The primitives are those of the technology table."""
+
+
+class Addend(NamedTuple):
+    """What a cell adds to one of its sums in one cycle: ``value`` (signed) plus the one-bit ``carry``."""
+
+    value: Value
+    carry: Value | None = None
+
+
+@dataclass(frozen=True)
+class Side:
+    """A field of side information that stays constant within a group, e.g. a scale or a selector."""
+
+    bits: int
+    doc: str
+    signed: bool = False
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One run-time mode of a tile. Cycles are clock cycles."""
+
+    name: str
+    acts: str
+    weights: str
+    k: int
+    cycles_per_step: int
+    latency: int
+    lanes: str = "one sum per cell"
+
+
+@dataclass(frozen=True)
+class Block:
+    """``count`` copies of a block and the primitives in one copy."""
+
+    count: Num
+    primitives: Counts
+
+
+@dataclass(frozen=True)
+class PreCounts:
+    """The block before the activation buffer, as the cost model sees it.
+
+    ``source`` is the format name of the codes that it takes, ``align`` whether it needs a first pass for the largest exponent of a
+    scope, ``row`` the primitives of one row's table builder (without aligner and registers), ``latency`` in cycles.
+    """
+
+    source: str
+    align: bool
+    row: Counts
+    latency: int = 1
+
+    @property
+    def passes(self) -> int:
+        """How often each beat is sent."""
+        return 2 if self.align else 1
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How a layer is quantised for a tile: all that the golden layer needs to know, in format names.
+
+    ``scheme`` is the integer weight scheme (symmetric, asymmetric, minimum, bipolar), or ``"mx"`` for blocks that share an
+    E8M0 scale on both sides (``block_rule`` floor or ceil). ``align`` is None, or the scope ("step", "group", "row") over which
+    floating-point activations become integers with ``align_guard`` bits below the largest one's last place, rounded as
+    ``align_rounding`` says. ``step`` is the tile's K.
+    """
+
+    acts: str
+    weights: str
+    scheme: str
+    group: int
+    act_scale: str
+    weight_scale: str
+    align: str | None = None
+    align_guard: int = 0
+    align_rounding: str = "rne"
+    step: int = 1
+    block_rule: str = "floor"
+
+
+@dataclass(frozen=True)
+class State:
+    """Accumulators of a tile: ``sums`` int64 or object [M, N, P], ``rows`` [M] (activation sums, zero if unused)."""
+
+    sums: np.ndarray
+    rows: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileSpec:
+    """Base of every PE family. Shapes: activations [M, K] codes, weights [N, K] codes, sums [M, N, P]."""
+
+    m: int = param(2, "rows: activation vectors per step (tile M)", legal=Range(1, 256), sweep=(1, 2, 4))
+    n: int = param(8, "columns: weight vectors per step (tile N)", legal=Range(1, 1024), sweep=(2, 4, 8))
+    k: int = param(4, "products per sum and step (tile K)", legal=Range(1, 256), sweep=(2, 4, 8))
+    group: int = param(128, "group size: elements along K that share a scale; 0 is the whole row", legal=Range(0, 1 << 20))
+    depth: int = param(
+        128, "most products between clears; sizes the accumulator", legal=Range(1, 1 << 20), sweep=(64, 128), unit="products"
+    )
+    overflow: str = param(
+        "refuse",
+        "groups longer than depth: refused, or sums saturate, or sums wrap",
+        legal=("refuse", "saturate", "wrap"),
+        sweep=("refuse", "saturate", "wrap"),
+    )
+    stages: int = param(
+        1,
+        "pipeline cuts: 1 front-end|cell, 2 also product|accumulator, 3 also input|front-end",
+        legal=Range(0, 3),
+        sweep=(0, 1, 2, 3),
+    )
+    transport: str = param(
+        "broadcast",
+        "operands reach all cells at once, or by one register per hop",
+        legal=("broadcast", "systolic"),
+        sweep=("broadcast", "systolic"),
+    )
+
+    family: ClassVar[str] = ""
+    sums_per_cell: ClassVar[int] = 1
+    """P, sums per cell."""
+    row_per_phase: ClassVar[bool] = False
+    """Whether the row bus changes within a step (its register is then clocked in every phase)."""
+    col_per_phase: ClassVar[bool] = True
+    """Whether the column bus changes within a step."""
+    cell_uses_phase: ClassVar[bool] = True
+    """Whether a cell needs the phase (a shift or a last plane that depends on it)."""
+    POST_SIDES: ClassVar[tuple[str, ...]] = ("scale", "zero")
+    """Side information that the post lanes use; the front-ends see all of it."""
+
+    NOT_IN_SIDES: ClassVar[frozenset[str]] = frozenset({"m", "n", "depth", "overflow", "stages", "transport"})
+    """Parameters of the frame, on which neither side information nor the number of modes may depend."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # The file is the registration: its name is the family's name.
+        cls.family = cls.__module__.rsplit(".", 1)[-1]
+
+    def __post_init__(self) -> None:
+        check(self.family, self.parameters(), self.p)
+        for ok, text in self.constraints(self.p):
+            if not ok:
+                raise HwgenError(f"{self.family}: {text.format(**self.p)}")
+
+    # ------------------------------------------------------------------ parameters
+
+    @classmethod
+    def parameters(cls) -> dict[str, Param]:
+        """Declared parameters by name, in declaration order."""
+        return parameters(cls)
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Self:
+        """Build from a mapping; raises `HwgenError` for an unknown name or an illegal value."""
+        return cls(**resolve(cls.family, cls.parameters(), cls.aliases(values)))
+
+    @classmethod
+    def aliases(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Translate the names that hold for every family (``bits`` = weight width) into this family's own."""
+        return dict(values)
+
+    @property
+    def p(self) -> dict[str, Any]:
+        """This instance's parameters as the mapping that the formulas take."""
+        return {name: getattr(self, name) for name in parameters(type(self))}
+
+    @classmethod
+    def constraints(cls, p: P) -> Iterable[tuple[Any, str]]:
+        """Pairs (holds, sentence with {parameter} fields) over scalars or arrays; all must hold."""
+        yield (
+            (p["group"] % p["k"]) == 0,
+            "group must be a multiple of k ({k}), not {group}; choose a k that divides the group",
+        )
+        if cls.uses_lanes(p) is not False:
+            lanes = p["post_lanes"]
+            yield (lanes == 0) | (p["n"] % maximum(lanes, 1) == 0), "post_lanes must divide n ({n}), not {post_lanes}"
+            yield (
+                (lanes == 0) | (p["transport"] == "broadcast"),
+                "post_lanes must be 0 with systolic transport, not {post_lanes}; use --transport broadcast",
+            )
+            yield (lanes == 0) | (p["group"] > 0), "group must be positive with post_lanes ({post_lanes}), not 0"
+            beats = ceil_div(p["m"] * p["n"], maximum(lanes, 1))
+            steps = ceil_div(maximum(p["group"], 1), p["k"])
+            yield (
+                (lanes == 0) | (beats <= steps * cls.step_cycles(p)),
+                "post_lanes ({post_lanes}) cannot scale {m}x{n} sums within one group of {group}; "
+                + cls._lane_hint(p),
+            )
+
+    @classmethod
+    def _lane_hint(cls, p: P) -> str:
+        """Name the smallest group and lane count that work (scalars only; sweeps never print it)."""
+        if any(isinstance(value, np.ndarray) for value in p.values()):
+            return ""
+        sums, cycles = p["m"] * p["n"], cls.step_cycles(p)
+        lanes = max(p["post_lanes"], 1)
+        group = ceil_div(ceil_div(sums, lanes), cycles) * p["k"]
+        window = max(p["group"] // p["k"], 1) * cycles
+        enough = next((d for d in range(1, p["n"] + 1) if p["n"] % d == 0 and ceil_div(sums, d) <= window), None)
+        by_lanes = f" or post_lanes {enough}" if enough else ""
+        return f"the smallest that works is group {group}{by_lanes}"
+
+    @classmethod
+    def uses_lanes(cls, p: P) -> bool:
+        """Whether the family has a ``post_lanes`` parameter."""
+        return "post_lanes" in p
+
+    # ------------------------------------------------------------------ formulas (scalars or arrays)
+
+    @classmethod
+    def act_port(cls, p: P) -> tuple[Num, Num]:
+        """(elements per row, bits per element) of the activation port."""
+        raise NotImplementedError
+
+    @classmethod
+    def weight_port(cls, p: P) -> tuple[Num, Num]:
+        """(elements per column, bits per element) of the weight port."""
+        raise NotImplementedError
+
+    @classmethod
+    def row_bus_bits(cls, p: P) -> Num:
+        """Width of the row bus; the codes themselves unless the family has a row front-end."""
+        count, bits = cls.act_port(p)
+        return count * bits
+
+    @classmethod
+    def col_bus_bits(cls, p: P) -> Num:
+        """Width of the column bus."""
+        count, bits = cls.weight_port(p)
+        return count * bits
+
+    @classmethod
+    def product_range(cls, p: P) -> tuple[Num, Num]:
+        """Smallest and largest value that one product adds to a sum."""
+        raise NotImplementedError
+
+    @classmethod
+    def addend_bits(cls, p: P) -> Num:
+        """Two's-complement bits of what a cell adds in one cycle."""
+        raise NotImplementedError
+
+    @classmethod
+    def carry_bits(cls, p: P) -> Num:
+        """1 where a cell's addend comes with a carry-in (a negation left to the accumulator's adder), else 0."""
+        return 0
+
+    @classmethod
+    def row_addend_bits(cls, p: P) -> Num:
+        """Two's-complement bits of what a step adds to a row's activation sum."""
+        bounds = cls.row_sum_range(p)
+        return 0 if bounds is None else bits_for(bounds[0] * p["k"], bounds[1] * p["k"])
+
+    @classmethod
+    def row_sum_primitives(cls, p: P) -> Counts:
+        """Primitives that form a step's activation sum, without its accumulator."""
+        return {"add": (p["k"] - 1) * cls.row_addend_bits(p)}
+
+    @classmethod
+    def row_sum_range(cls, p: P) -> tuple[Num, Num] | None:
+        """Smallest and largest activation (in units of the sum), or None where no activation sum is kept."""
+        return None
+
+    @classmethod
+    def cycles_per_step(cls, p: P, mode: int = 0) -> Num:
+        """Cycles in which a step occupies the cells."""
+        return where(p["m"] > 0, 1, 1)
+
+    @classmethod
+    def interval(cls, p: P) -> Num:
+        """Cycles between dependent updates of one sum."""
+        return 1
+
+    @classmethod
+    def cell_primitives(cls, p: P) -> Counts:
+        """Primitives of a cell's product logic, without accumulator and pipeline registers."""
+        return {}
+
+    @classmethod
+    def row_primitives(cls, p: P) -> Counts:
+        """Primitives of a row front-end, without its output register."""
+        return {}
+
+    @classmethod
+    def col_primitives(cls, p: P) -> Counts:
+        """Primitives of a column front-end, without its output register."""
+        return {}
+
+    @classmethod
+    def step_cycles(cls, p: P, mode: int = 0) -> Num:
+        """Cycles from one step to the next."""
+        return maximum(cls.cycles_per_step(p, mode), cls.interval(p))
+
+    @classmethod
+    def acc_bits(cls, p: P) -> Num:
+        """Accumulator width: exact for ``depth`` products, and not wider."""
+        low, high = cls.product_range(p)
+        return bits_for_multiple(low, high, p["depth"])
+
+    @classmethod
+    def row_sum_bits(cls, p: P) -> Num:
+        """Width of an activation sum; 0 where none is kept."""
+        bounds = cls.row_sum_range(p)
+        return 0 if bounds is None else bits_for_multiple(bounds[0], bounds[1], p["depth"])
+
+    @classmethod
+    def latency(cls, p: P) -> Num:
+        """Cycles from the last cycle of a group's last step to its sums at the output (cell 0, 0)."""
+        return 1 + p["stages"]
+
+    @classmethod
+    def post_beats(cls, p: P) -> Num:
+        """Cycles in which the post lanes work on one group; 0 without lanes."""
+        if not cls.uses_lanes(p):
+            return 0
+        return where(p["post_lanes"] > 0, ceil_div(p["m"] * p["n"], maximum(p["post_lanes"], 1)), 0)
+
+    @classmethod
+    def skew(cls, p: P) -> Num:
+        """Cycles by which the last cell of a systolic tile trails the first."""
+        if isinstance(p["transport"], np.ndarray):
+            return np.where(p["transport"] == "systolic", p["m"] + p["n"] - 2, 0)
+        return p["m"] + p["n"] - 2 if p["transport"] == "systolic" else 0
+
+    POST_LATENCY: ClassVar[int] = 5
+    """Cycles from the sums to their first scaled beat: snapshot, correct, multiply, round, add."""
+
+    @classmethod
+    def drain(cls, p: P) -> Num:
+        """Cycles from the last cycle of the last step to the last output beat."""
+        beats = cls.post_beats(p)
+        return cls.latency(p) + cls.skew(p) + where(beats > 0, cls.POST_LATENCY + beats - 1, 0)
+
+    @classmethod
+    def side_bits(cls, p: P) -> tuple[Counts, Counts]:
+        """Widths of the fields of row and of column side information; 0 where a field is absent.
+
+        This version asks one instance for each distinct combination of parameters. A family that is swept widely overrides
+        it with a formula and takes the widths in `row_side` and `col_side` from there.
+        """
+
+        def ask(spec: Self) -> dict[str, int]:
+            rows = {f"row.{name}": side.bits for name, side in spec.row_side().items()}
+            return rows | {f"col.{name}": side.bits for name, side in spec.col_side().items()}
+
+        if cls.row_side is TileSpec.row_side and cls.col_side is TileSpec.col_side:
+            return {}, {}
+        found = cls._facts(p, ask)
+        row, col = (
+            {name.removeprefix(kind): bits for name, bits in found.items() if name.startswith(kind)} for kind in ("row.", "col.")
+        )
+        return row, col
+
+    @classmethod
+    def mode_count(cls, p: P) -> Num:
+        """Number of run-time modes, from instances as in `side_bits`."""
+        if cls.modes is TileSpec.modes:
+            return 1
+        return cls._facts(p, lambda spec: {"modes": len(spec.modes())})["modes"]
+
+    @classmethod
+    def pre_counts(cls, p: P) -> PreCounts | None:
+        """The block before the activation buffer, or None; every family with `pre` says what it costs."""
+        if cls.pre is TileSpec.pre:
+            return None
+        raise HwgenError(f"{cls.family}: a family with a pre block must define pre_counts, which prices it")
+
+    @classmethod
+    def scale_formats(cls, p: P) -> tuple[str, str]:
+        """Format names of the activation and the weight scale; they may depend on named parameters only."""
+        quantization = cls.unchecked(p).quantization()
+        return quantization.act_scale, quantization.weight_scale
+
+    @classmethod
+    def unchecked(cls, p: P) -> Self:
+        """An instance that skipped every check, with the first element of each array: for facts that `p` settles."""
+        spec = object.__new__(cls)
+        for field in dataclasses.fields(cls):
+            value = p.get(field.name, field.default)
+            object.__setattr__(spec, field.name, int(value.flat[0]) if isinstance(value, np.ndarray) else value)
+        return spec
+
+    @classmethod
+    def _facts(cls, p: P, ask: Callable[[Self], dict[str, int]]) -> Counts:
+        """`ask` of an instance for every distinct combination of parameters; what an instance leaves out is 0."""
+        varying = {n: v for n, v in p.items() if isinstance(v, np.ndarray) and n not in cls.NOT_IN_SIDES}
+        if not varying:
+            return dict(ask(cls.unchecked(p)))
+        grids = np.broadcast_arrays(*varying.values())
+        points, inverse = np.unique(np.stack([grid.ravel() for grid in grids]), axis=1, return_inverse=True)
+        found = [
+            ask(cls.unchecked({**p, **{name: int(value) for name, value in zip(varying, point, strict=True)}})) for point in points.T
+        ]
+        return {
+            name: np.array([facts.get(name, 0) for facts in found])[inverse].reshape(grids[0].shape)
+            for name in dict.fromkeys(name for facts in found for name in facts)
+        }
+
+    @classmethod
+    def longest_step(cls, p: P) -> Num:
+        """Longest step over all modes, in cycles."""
+        count = cls.mode_count(p)
+        longest = cls.step_cycles(p, 0)
+        for index in range(1, int(np.max(count))):
+            longest = maximum(longest, where(index < count, cls.step_cycles(p, index), 0))
+        return longest
+
+    @classmethod
+    def blocks(cls, p: P) -> dict[str, Block]:
+        """Every block with its count and primitives: the structural inventory that the cost model prices."""
+        from hwgen.pe._inventory import blocks
+
+        return blocks(cls, p)
+
+    # ------------------------------------------------------------------ facts of an instance
+
+    def modes(self) -> tuple[Mode, ...]:
+        """Run-time modes; the first is the one after reset."""
+        return (
+            Mode(
+                name="default",
+                acts=self.act_format.name,
+                weights=self.weight_format.name,
+                k=self.k,
+                cycles_per_step=int(self.cycles_per_step(self.p)),
+                latency=int(self.latency(self.p)),
+            ),
+        )
+
+    @property
+    def act_format(self) -> Format:
+        """Format of the activation codes that a step consumes."""
+        raise NotImplementedError
+
+    @property
+    def weight_format(self) -> Format:
+        """Format of the weight codes that a step consumes."""
+        raise NotImplementedError
+
+    def mode_formats(self, mode: int) -> tuple[Format, Format]:
+        """Activation and weight format of a run-time mode."""
+        return self.act_format, self.weight_format
+
+    def row_side(self) -> dict[str, Side]:
+        """Side information of each row, constant within a group."""
+        return {}
+
+    def col_side(self) -> dict[str, Side]:
+        """Side information of each column, constant within a group."""
+        return {}
+
+    @property
+    def act_port_meaning(self) -> str:
+        """What an element of the activation port is."""
+        return f"{self.act_format.name} codes"
+
+    @property
+    def weight_port_meaning(self) -> str:
+        """What an element of the weight port is."""
+        return f"{self.weight_format.name} codes"
+
+    @property
+    def lsb_exp(self) -> int:
+        """Exponent of a sum's unit: wanted Σ A·W = corrected sum · 2**lsb_exp · scales."""
+        return self.act_format.lsb_exp + self.weight_format.lsb_exp
+
+    @property
+    def row_lsb_exp(self) -> int:
+        """Exponent of a row sum's unit: wanted Σ A = row sum · 2**row_lsb_exp · row scale."""
+        return self.lsb_exp - self.weight_format.lsb_exp
+
+    @property
+    def has_row_sums(self) -> bool:
+        """Whether the tile keeps the sum of a row's activations."""
+        return self.row_sum_range(self.p) is not None
+
+    @property
+    def lanes(self) -> int:
+        """Post lanes; 0 where the tile gives raw sums."""
+        return int(self.p.get("post_lanes", 0))
+
+    def quantization(self) -> Quantization:
+        """How layers are quantised for this tile."""
+        raise NotImplementedError
+
+    def quantize_weights(self, weights: np.ndarray) -> QTensor:
+        """Quantise float weights [N, K] as `quantization` says."""
+        from hwgen.quantize import weights_for
+
+        return weights_for(self.quantization(), weights)
+
+    def quantize_acts(self, acts: np.ndarray) -> QTensor:
+        """Quantise float activations [tokens, K]; the codes are what enters the tile (or its pre block)."""
+        from hwgen.quantize import acts_for
+
+        return acts_for(self.quantization(), acts)
+
+    def pre(self) -> PreSpec | None:
+        """The block before the activation buffer, or None."""
+        return None
+
+    # ------------------------------------------------------------------ reference
+
+    def pack_acts(self, codes: np.ndarray, mode: int = 0) -> np.ndarray:
+        """Activation codes [..., M, K] → port words [..., M, elements]."""
+        return codes
+
+    def pack_weights(self, codes: np.ndarray, mode: int = 0) -> np.ndarray:
+        """Weight codes [..., N, K] → port words [..., N, elements]."""
+        return codes
+
+    def zero_points(self, weights: QTensor) -> np.ndarray | None:
+        """What multiplies a row's activation sum in `correct`, int64 [N, G]; None where nothing does."""
+        if not self.has_row_sums:
+            return None
+        if weights.zero_kind != "integer" or weights.zero is None:
+            return np.zeros((len(weights.codes), 1), np.int64)
+        return np.asarray(weights.zero, dtype=np.int64)
+
+    def terms(
+        self, acts: np.ndarray, weights: np.ndarray, row: Mapping[str, np.ndarray], col: Mapping[str, np.ndarray], mode: int
+    ) -> np.ndarray:
+        """What a step adds, phase by phase.
+
+        Parameters: ``acts`` codes [..., M, K], ``weights`` codes [..., N, K], ``row``/``col`` side information [..., M] and
+        [..., N]. Returns int64 [phases, ..., M, N, P].
+        """
+        raise NotImplementedError
+
+    def row_terms(self, acts: np.ndarray, row: Mapping[str, np.ndarray], mode: int) -> np.ndarray:
+        """What a step adds to the activation sums, int64 [..., M]."""
+        return self.act_format.fixed(acts).sum(axis=-1)
+
+    def correct(self, sums: np.ndarray, rows: np.ndarray, zero: np.ndarray | None) -> np.ndarray:
+        """Wanted integer Σ A·(W − zero) from a tile's sums [..., M, N], row sums [..., M] and zero side values [..., N]."""
+        if zero is None:
+            return sums
+        wanted: np.ndarray = sums - rows[..., :, None] * zero[..., None, :]
+        return wanted
+
+    def init(self) -> State:
+        """State after a clear."""
+        return State(np.zeros((self.m, self.n, self.sums_per_cell), np.int64), np.zeros(self.m, np.int64))
+
+    def bound(self, values: np.ndarray, bits: int) -> np.ndarray:
+        """Bring sums into ``bits`` bits as ``overflow`` says ("refuse" is never out of range)."""
+        low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+        if self.overflow == "saturate":
+            return np.clip(values, low, high)
+        if self.overflow == "wrap":
+            return ((values - low) & ((1 << bits) - 1)) + low
+        return values
+
+    def step(
+        self,
+        state: State,
+        acts: np.ndarray,
+        weights: np.ndarray,
+        row: Mapping[str, np.ndarray] | None = None,
+        col: Mapping[str, np.ndarray] | None = None,
+        mode: int = 0,
+    ) -> State:
+        """One step: returns the state after it. Shapes as in `terms` without leading axes."""
+        sums, rows = state.sums, state.rows
+        bits = int(self.acc_bits(self.p))
+        for term in self.terms(acts, weights, row or {}, col or {}, mode):
+            sums = self.bound(sums + term, bits)
+        if self.has_row_sums:
+            rows = self.bound(rows + self.row_terms(acts, row or {}, mode), int(self.row_sum_bits(self.p)))
+        return State(sums, rows)
+
+    def read(self, state: State) -> np.ndarray:
+        """Sums of a state, int64 [M, N, P]."""
+        return state.sums
+
+    # ------------------------------------------------------------------ logic
+
+    def build_row(self, m: Module, acts: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
+        """Add a row front-end to ``m``; ``acts`` indexes the row's port elements. Returns the row bus."""
+        return acts.as_value()  # type: ignore[no-any-return]
+
+    def build_col(self, m: Module, weights: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
+        """Add a column front-end to ``m``. Returns the column bus."""
+        return weights.as_value()  # type: ignore[no-any-return]
+
+    def build_cell(self, m: Module, row: Value, col: Value, phase: Value, mode: Value) -> list[Addend]:
+        """Add a cell's product logic to ``m``. Returns what is added to each of its P sums."""
+        raise NotImplementedError
+
+    def build_row_sum(self, m: Module, row: Value) -> Value:
+        """Add logic for the signed sum of a row's K activations, from the row bus."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ documentation
+
+    @classmethod
+    def summary(cls) -> str:
+        """First line of the family's module docstring."""
+        doc = inspect.getdoc(inspect.getmodule(cls)) or cls.family
+        return doc.splitlines()[0]
+
+    @property
+    def phase_bits(self) -> int:
+        """Bits of the phase counter (at least 1)."""
+        return max(int(clog2(self.step_cycles_max)), 1)
+
+    @property
+    def step_cycles_max(self) -> int:
+        """Longest step over all modes, in cycles."""
+        return max(int(self.step_cycles(self.p, index)) for index in range(len(self.modes())))
+
+    @property
+    def post_beats_max(self) -> int:
+        """Cycles in which the post lanes work on one group."""
+        return int(self.post_beats(self.p))
+
+    @property
+    def mode_bits(self) -> int:
+        """Bits of the mode field; 0 with a single mode."""
+        return int(clog2(len(self.modes())))
+

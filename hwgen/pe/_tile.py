@@ -1,0 +1,353 @@
+"""The tile: rows, columns and cells composed for a `TileSpec`, with one stream in and one stream out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Signal, Value, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hwgen.pe._blocks import CellBlock, ColBlock, RowBlock, RowSumBlock
+from hwgen.pe._post import PostBlock
+from hwgen.pe._spec import TileSpec
+
+__all__ = ["Tile", "input_layout", "output_layout"]
+
+Place = Callable[[Module, str, str, Callable[[], wiring.Component]], Any]
+"""Adds a block to a module: (module, kind of block, instance name, factory) → object with the component's ports."""
+
+
+def place_submodule(m: Module, kind: str, name: str, factory: Callable[[], wiring.Component]) -> Any:
+    """Elaborate every copy of a block: what Amaranth's simulator needs."""
+    m.submodules[name] = block = factory()
+    return block
+
+
+def input_layout(spec: TileSpec) -> data.StructLayout:
+    """Payload of the input stream, in port order."""
+    p = spec.p
+    act_count, act_bits = spec.act_port(p)
+    weight_count, weight_bits = spec.weight_port(p)
+    fields: dict[str, Any] = {
+        "acts": data.ArrayLayout(data.ArrayLayout(unsigned(act_bits), act_count), spec.m),
+        "weights": data.ArrayLayout(data.ArrayLayout(unsigned(weight_bits), weight_count), spec.n),
+    }
+    for name, side in spec.row_side().items():
+        shape = signed(side.bits) if side.signed else unsigned(side.bits)
+        fields[f"row_{name}"] = data.ArrayLayout(shape, spec.m)
+    for name, side in spec.col_side().items():
+        shape = signed(side.bits) if side.signed else unsigned(side.bits)
+        fields[f"col_{name}"] = data.ArrayLayout(shape, spec.n)
+    if spec.mode_bits:
+        fields["mode"] = unsigned(spec.mode_bits)
+    fields["first"] = unsigned(1)
+    fields["last"] = unsigned(1)
+    if spec.lanes:
+        fields["done"] = unsigned(1)
+    return data.StructLayout(fields)
+
+
+def output_layout(spec: TileSpec) -> data.StructLayout:
+    """Payload of the output stream: raw sums, or FP32 results of the post lanes."""
+    if spec.lanes:
+        return data.StructLayout({"y": data.ArrayLayout(unsigned(32), spec.lanes)})
+    p = spec.p
+    fields: dict[str, Any] = {
+        "sums": data.ArrayLayout(signed(int(spec.acc_bits(p))), spec.m * spec.n * spec.sums_per_cell),
+    }
+    if spec.has_row_sums:
+        fields["row_sums"] = data.ArrayLayout(signed(int(spec.row_sum_bits(p))), spec.m)
+    return data.StructLayout(fields)
+
+
+class Tile(wiring.Component):
+    """M×N cells with their front-ends.
+
+    Members
+    -------
+    i: stream of steps. A step begins in the first cycle with ``valid`` and is accepted (``ready``) in its last; the source
+       holds the payload until then. ``first`` clears the sums, ``last`` ends a group, ``done`` (with post lanes) ends an
+       output.
+    o: stream without back-pressure. Raw sums are valid ``latency`` cycles after a step with ``last`` was accepted; in a
+       systolic tile cell (m, n) is m + n cycles later still.
+    """
+
+    def __init__(self, spec: TileSpec, place: Place = place_submodule) -> None:
+        self.spec = spec
+        self._place = place
+        super().__init__(
+            {
+                "i": In(stream.Signature(input_layout(spec))),
+                "o": Out(stream.Signature(output_layout(spec), always_ready=True)),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        spec = self.spec
+        payload = self.i.payload
+        control = self._sequence(m)
+        operands = {name: payload[name].as_value() for name, _ in payload.shape() if name not in ("first", "last", "done", "mode")}
+        if spec.stages >= 3:
+            operands = {
+                name: self._register(m, f"{name}_in", value, control["en"] & (control["phase"] == 0))
+                for name, value in operands.items()
+            }
+            control = self._delay_control(m, control, "in")
+        rows, row_controls = self._rows(m, operands, control)
+        cols = self._cols(m, operands, control)
+        if spec.stages >= 1:
+            row_controls = [self._delay_control(m, c, f"bus{i}" if i else "bus") for i, c in enumerate(row_controls)]
+        sums, row_sums = self._cells(m, rows, cols, row_controls)
+
+        final = row_controls[0]
+        if spec.stages >= 2:
+            final = self._delay_control(m, final, "product", only=("en", "last", "done"))
+        valid = Signal(name="sums_valid")
+        m.d.sync += valid.eq(final["en"] & final["last"])
+        if not spec.lanes:
+            m.d.comb += self.o.valid.eq(valid)
+            m.d.comb += self.o.payload.sums.as_value().eq(Cat(*sums))
+            if spec.has_row_sums:
+                m.d.comb += self.o.payload.row_sums.as_value().eq(Cat(*row_sums))
+            return m
+        done = Signal(name="sums_done", reset_less=True)
+        m.d.sync += done.eq(final["done"])
+        self._post(m, operands, control, sums, row_sums, valid, done)
+        return m
+
+    # ------------------------------------------------------------------ sequencing
+
+    def _sequence(self, m: Module) -> dict[str, Value]:
+        """Count the phases of a step; returns the control that travels with the operands."""
+        spec = self.spec
+        payload = self.i.payload
+        mode = payload.mode if spec.mode_bits else Const(0, 1)
+        phase: Value = Const(0, 1)
+        last_phase: Value = Const(1, 1)
+        active: Value = Const(1, 1)
+        if spec.step_cycles_max > 1:
+            phase = Signal(spec.phase_bits, name="phase")
+            last_phase = Signal(name="last_phase")
+            cycles = [int(spec.step_cycles(spec.p, index)) for index in range(len(spec.modes()))]
+            busy = [int(spec.cycles_per_step(spec.p, index)) for index in range(len(spec.modes()))]
+            with m.Switch(mode):
+                for index, count in enumerate(cycles):
+                    with m.Case(index) if index + 1 < len(cycles) else m.Default():
+                        m.d.comb += last_phase.eq(phase == count - 1)
+            if any(b < c for b, c in zip(busy, cycles, strict=True)):
+                active = Signal(name="active")
+                with m.Switch(mode):
+                    for index, count in enumerate(busy):
+                        with m.Case(index) if index + 1 < len(busy) else m.Default():
+                            m.d.comb += active.eq(phase < count)
+        go = self.i.valid
+        if spec.lanes:
+            # A group may end only when the lanes have finished with the one before.
+            wait = Signal(range(spec.post_beats_max), name="lanes_busy") if spec.post_beats_max > 1 else Const(0, 1)
+            stall = Signal(name="stall")
+            m.d.comb += stall.eq(payload.last & last_phase & (wait != 0))
+            go = self.i.valid & ~stall
+            if spec.post_beats_max > 1:
+                with m.If(go & last_phase & payload.last):
+                    m.d.sync += wait.eq(spec.post_beats_max - 1)
+                with m.Elif(wait != 0):
+                    m.d.sync += wait.eq((wait - 1)[: len(wait)])
+        if spec.step_cycles_max > 1:
+            with m.If(go):
+                with m.If(last_phase):
+                    m.d.sync += phase.eq(0)
+                with m.Else():
+                    m.d.sync += phase.eq((phase + 1)[: len(phase)])
+        m.d.comb += self.i.ready.eq(go & last_phase)
+        control = {
+            "en": go & active,
+            "phase": phase,
+            "clear": payload.first & (phase == 0),
+            "last": payload.last & last_phase,
+            "mode": mode,
+        }
+        if not isinstance(active, Const):
+            # With idle cycles after the last update the group still ends with the last active phase.
+            control["last"] = payload.last & self._last_active(m, phase, mode)
+        if spec.lanes:
+            control["done"] = payload.done
+        named = {}
+        for name, value in control.items():
+            if isinstance(value, Const):
+                named[name] = value
+            else:
+                signal = Signal(len(value), name=f"step_{name}")
+                m.d.comb += signal.eq(value)
+                named[name] = signal
+        return named
+
+    def _last_active(self, m: Module, phase: Value, mode: Value) -> Value:
+        spec = self.spec
+        flag = Signal(name="last_active")
+        counts = [int(spec.cycles_per_step(spec.p, index)) for index in range(len(spec.modes()))]
+        with m.Switch(mode):
+            for index, count in enumerate(counts):
+                with m.Case(index) if index + 1 < len(counts) else m.Default():
+                    m.d.comb += flag.eq(phase == count - 1)
+        return flag
+
+    @staticmethod
+    def _register(m: Module, name: str, value: Value, enable: Value | None = None) -> Signal:
+        register = Signal(len(value), name=name, reset_less=True)
+        if enable is None:
+            m.d.sync += register.eq(value)
+        else:
+            with m.If(enable):
+                m.d.sync += register.eq(value)
+        return register
+
+    def _delay_control(
+        self, m: Module, control: dict[str, Value], name: str, only: tuple[str, ...] | None = None
+    ) -> dict[str, Value]:
+        """The control one cycle later; only ``en`` needs a reset."""
+        delayed: dict[str, Value] = {}
+        for field, value in control.items():
+            if only is not None and field not in only:
+                continue
+            if isinstance(value, Const):
+                delayed[field] = value
+                continue
+            register = Signal(len(value), name=f"{field}_{name}", reset_less=field != "en")
+            m.d.sync += register.eq(value)
+            delayed[field] = register
+        return delayed
+
+    # ------------------------------------------------------------------ blocks
+
+    def _side(self, operands: dict[str, Value], prefix: str, fields: dict[str, Any], index: int) -> Value:
+        """Side information of one row or column, as the block's ``side`` port packs it."""
+        parts = []
+        for name, side in fields.items():
+            parts.append(operands[f"{prefix}_{name}"].as_unsigned()[index * side.bits : (index + 1) * side.bits])
+        return Cat(*parts)
+
+    def _front(self, m: Module, block: Any, codes: Value, side: Value, control: dict[str, Value]) -> Value:
+        m.d.comb += block.codes.eq(codes)
+        if hasattr(block, "side"):
+            m.d.comb += block.side.eq(side)
+        if hasattr(block, "phase"):
+            m.d.comb += block.phase.eq(control["phase"])
+        if hasattr(block, "mode"):
+            m.d.comb += block.mode.eq(control["mode"])
+        if hasattr(block, "en"):
+            m.d.comb += block.en.eq(control["en"])
+        return block.bus  # type: ignore[no-any-return]
+
+    def _border(
+        self, m: Module, operands: dict[str, Value], control: dict[str, Value], prefix: str, count: int
+    ) -> list[tuple[dict[str, Value], dict[str, Value]]]:
+        """Operands and control at each row or column; in a systolic tile number i is i cycles late."""
+        result = []
+        fields = self.spec.row_side() if prefix == "row" else self.spec.col_side()
+        data_name = "acts" if prefix == "row" else "weights"
+        for index in range(count):
+            width = len(operands[data_name]) // count
+            own = {
+                "codes": operands[data_name][index * width : (index + 1) * width],
+                "side": self._side(operands, prefix, fields, index),
+            }
+            late = dict(control)
+            if self.spec.transport == "systolic":
+                for hop in range(index):
+                    own = {
+                        key: self._register(m, f"{prefix}{index}_{key}_skew{hop}", value) if len(value) else value
+                        for key, value in own.items()
+                    }
+                    late = self._delay_control(m, late, f"{prefix}{index}_skew{hop}")
+            result.append((own, late))
+        return result
+
+    def _rows(
+        self, m: Module, operands: dict[str, Value], control: dict[str, Value]
+    ) -> tuple[list[Value], list[dict[str, Value]]]:
+        buses, controls = [], []
+        border = self._border(m, operands, control, "row", self.spec.m)
+        for index, (own, late) in enumerate(border):
+            block = self._place(m, "row", f"row{index}", lambda: RowBlock(self.spec))
+            buses.append(self._front(m, block, own["codes"], own["side"], late))
+            controls.append(late)
+        if self.spec.transport == "broadcast":
+            controls = controls[:1]
+        return buses, controls
+
+    def _cols(self, m: Module, operands: dict[str, Value], control: dict[str, Value]) -> list[Value]:
+        buses = []
+        for index, (own, late) in enumerate(self._border(m, operands, control, "col", self.spec.n)):
+            block = self._place(m, "col", f"col{index}", lambda: ColBlock(self.spec))
+            buses.append(self._front(m, block, own["codes"], own["side"], late))
+        return buses
+
+    def _cells(
+        self, m: Module, rows: list[Value], cols: list[Value], controls: list[dict[str, Value]]
+    ) -> tuple[list[Value], list[Value]]:
+        spec = self.spec
+        systolic = spec.transport == "systolic"
+        sums, row_sums = [], []
+        col_buses = list(cols)
+        for i in range(spec.m):
+            row_bus = rows[i]
+            control = controls[i if systolic else 0]
+            if spec.has_row_sums:
+                total = self._place(m, "rowsum", f"rowsum{i}", lambda: RowSumBlock(self.spec))
+                first_phase = control["phase"] == 0 if spec.step_cycles_max > 1 else Const(1, 1)
+                m.d.comb += [total.row.eq(row_bus), total.en.eq(control["en"] & first_phase), total.clear.eq(control["clear"])]
+                row_sums.append(total.sums)
+            for j in range(spec.n):
+                cell = self._place(m, "cell", f"cell{i}_{j}", lambda: CellBlock(self.spec))
+                m.d.comb += [
+                    cell.row.eq(row_bus),
+                    cell.col.eq(col_buses[j]),
+                    cell.en.eq(control["en"]),
+                    cell.clear.eq(control["clear"]),
+                ]
+                if hasattr(cell, "phase"):
+                    m.d.comb += cell.phase.eq(control["phase"])
+                if hasattr(cell, "mode"):
+                    m.d.comb += cell.mode.eq(control["mode"])
+                sums.append(cell.sums)
+                if systolic and j + 1 < spec.n:
+                    row_bus = self._register(m, f"row{i}_hop{j}", row_bus)
+                    control = self._delay_control(m, control, f"row{i}_hop{j}", only=("en", "clear", "phase", "mode"))
+                if systolic and i + 1 < spec.m:
+                    col_buses[j] = self._register(m, f"col{j}_hop{i}", col_buses[j])
+        return sums, row_sums
+
+    def _post(
+        self,
+        m: Module,
+        operands: dict[str, Value],
+        control: dict[str, Value],
+        sums: list[Value],
+        row_sums: list[Value],
+        valid: Value,
+        done: Value,
+    ) -> None:
+        """Carry the scales beside the group's last step to the lanes."""
+        spec = self.spec
+        sides = {name: operands[name] for name in operands if name.startswith(("row_", "col_"))}
+        wanted = [f"row_{name}" for name in spec.row_side() if name in spec.POST_SIDES]
+        wanted += [f"col_{name}" for name in spec.col_side() if name in spec.POST_SIDES]
+        late = control
+        hops = 1 + min(spec.stages, 2)
+        carried = {name: sides[name] for name in wanted}
+        for hop in range(hops):
+            carried = {
+                name: self._register(m, f"{name}_wait{hop}", value, late["en"] & late["last"]) for name, value in carried.items()
+            }
+            if hop + 1 < hops:
+                late = self._delay_control(m, late, f"post{hop}", only=("en", "last"))
+        post = self._place(m, "post", "post", lambda: PostBlock(self.spec))
+        m.d.comb += [post.valid.eq(valid), post.done.eq(done), post.sums.eq(Cat(*sums))]
+        if spec.has_row_sums:
+            m.d.comb += post.row_sums.eq(Cat(*row_sums))
+        for name, value in carried.items():
+            m.d.comb += getattr(post, name).eq(value)
+        m.d.comb += [self.o.valid.eq(post.o_valid), self.o.payload.y.as_value().eq(post.y)]

@@ -1,0 +1,642 @@
+"""LUT tensor core: tables of activation sums, looked up by weight bit planes.
+
+Weights of W bits run as planes of ±1 (``planes bipolar``): q' = 2q − (2^W − 1) = Σ_b 2^b·s_b with s_b = ±1, so that every plane
+has a positive weight and no plane is subtracted. For K activations a row builds the table of Σ_k ±A[k]; a cell selects an
+entry by the K weight bits of a plane, negates it where its sign says so, shifts it by the plane's number and accumulates.
+A step adds Σ_k A·q', exactly.
+
+* ``symmetry half`` keeps the 2^(K−1) entries whose top activation is positive; they need b + ceil(log2 K) bits, negation is
+  left to the accumulator's carry-in. ``none`` keeps all 2^K.
+* ``negation offline`` complements the low bits of a key when weights are packed; ``runtime`` does it in the column.
+* ``precompute external`` takes tables instead of activations; the builder is then the ``_pre`` block.
+* ``planes twos_complement`` selects sums of activations by plain weight bits and subtracts the top plane of signed
+  weights: with full tables the UNPU-like row of the paper's ablation.
+* Wanted sum of weights s·(q − z): (Σ A·q' − z'·Σ A) / 2 with z' = 2z + 1 − 2^W, odd for every integer z. Σ A is the entry in
+  which every activation is positive, so it costs an accumulator per row and no adder tree.
+
+Floating-point activations run on integer cells. ``align_scope`` group and row: the ``_pre`` block sees the whole scope, takes
+its largest exponent E and makes integers of 12 + guard_bits bits in units of 2^(E − 25 − guard_bits) (E biased, subnormals as
+E = 1; ``align_rounding`` to nearest even or towards zero, on the magnitude); E goes beside the codes as an E8M0 scale. ``step``: the row
+aligns the K activations of a step and cells shift the table entry by E − 1 into an accumulator that spans the format, so that
+nothing is lost but in the alignment. Infinity and NaN count as the largest finite magnitude with their sign.
+
+Timing: W / planes_per_cycle cycles per step, latency 1 + stages.
+Source: LUT Tensor Core (ISCA'25, arXiv 2408.06003) equations 1-8 and Table 2; the bit order of keys is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+
+from hwgen.arith.align import align_reference
+from hwgen.arith.carry import add_with_carry
+from hwgen.arith.select import select
+from hwgen.formats import Format, QTensor, get
+from hwgen.pe._numbers import Num, bits_for, unsigned_bits, where
+from hwgen.pe._param import Range, again, param
+from hwgen.pe._pre import PreSpec, align_row
+from hwgen.pe._scaled import ScaledSpec
+from hwgen.pe._spec import Addend, Counts, P, PreCounts, Quantization
+
+__all__ = ["Lut"]
+
+
+def _half_sums(count: int) -> int:
+    """Adders that build the half table of ``count`` activations from two half tables."""
+    return 0 if count == 1 else 2 ** (count - 1) + _half_sums(count // 2) + _half_sums(count - count // 2)
+
+
+def _subset_sums(count: int) -> int:
+    """Adders that build all subset sums: every subset of two or more parts is one addition."""
+    low = count // 2
+    return 0 if count == 1 else (2**low - 1) * (2 ** (count - low) - 1) + _subset_sums(low) + _subset_sums(count - low)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lut(ScaledSpec):
+    """LUT tensor-core tile."""
+
+    n: int = again(ScaledSpec, "n", default=64)
+    k: int = param(4, "activations per table (tile K)", legal=Range(2, 8), sweep=(2, 4, 8))
+    bits: int = param(2, "weight width: bit planes", legal=Range(1, 8), sweep=(1, 2, 3, 4, 8), unit="bit")
+    acts: str = param("int8", "activation format", legal=("int4", "int8", "int16", "fp16"), sweep=("int8", "fp16"))
+    scheme: str = param(
+        "asymmetric",
+        "weights: unsigned with an integer zero point or a float minimum, signed, or odd integers without zero",
+        legal=("asymmetric", "minimum", "symmetric", "bipolar"),
+        sweep=("asymmetric", "bipolar"),
+    )
+    planes_per_cycle: int = param(1, "planes that a cell looks up in one cycle; divides bits", legal=Range(1, 8), sweep=(1, 2))
+    planes: str = param(
+        "bipolar",
+        "planes of ±1, or plain weight bits with full tables",
+        legal=("bipolar", "twos_complement"),
+        sweep=("bipolar", "twos_complement"),
+    )
+    symmetry: str = param("half", "store half of the table and negate, or all of it", legal=("half", "none"), sweep=("half", "none"))
+    negation: str = param(
+        "offline",
+        "complement key bits when weights are packed, or in the column",
+        legal=("offline", "runtime"),
+        sweep=("offline", "runtime"),
+    )
+    precompute: str = param(
+        "internal", "rows build tables, or tables come in", legal=("internal", "external"), sweep=("internal", "external")
+    )
+    align_scope: str = param(
+        "group",
+        "scope that shares an exponent when fp activations become integers",
+        legal=("step", "group", "row"),
+        sweep=("step", "group", "row"),
+    )
+    align_rounding: str = param("rne", "rounding in the alignment", legal=("rne", "truncate"), sweep=("rne", "truncate"))
+    guard_bits: int = param(3, "bits kept below the last place of the largest activation", legal=Range(0, 8), sweep=(0, 3), unit="bit")
+
+    col_per_phase: ClassVar[bool] = True
+
+    # ------------------------------------------------------------------ formats
+
+    @classmethod
+    def constraints(cls, p: P) -> Iterable[tuple[Any, str]]:
+        yield from super().constraints(p)
+        yield (
+            p["bits"] % p["planes_per_cycle"] == 0,
+            "planes_per_cycle must divide bits ({bits}), not {planes_per_cycle}",
+        )
+        plain = p["planes"] == "twos_complement"
+        yield (
+            not plain or p["symmetry"] == "none",
+            "symmetry must be none with planes twos_complement, not {symmetry}; plain bits have no mirrored half",
+        )
+        yield (
+            not plain or p["scheme"] != "bipolar",
+            "scheme must be asymmetric, minimum or symmetric with planes twos_complement, not {scheme}",
+        )
+        yield (
+            p["symmetry"] == "half" or p["negation"] == "offline",
+            "negation must be offline with symmetry none, not {negation}; a full table has no complemented keys",
+        )
+        floating = p["acts"] == "fp16"
+        yield (
+            not (floating and p["align_scope"] == "step" and p["precompute"] == "external"),
+            "align_scope must be group or row with precompute external, not {align_scope}; a table port carries no exponent",
+        )
+
+    @staticmethod
+    def _floating(p: P) -> bool:
+        return p["acts"] == "fp16"
+
+    @classmethod
+    def _aligned_bits(cls, p: P) -> Num:
+        """Bits of an activation as an integer: sign, 11 significand bits and the guard bits."""
+        return 12 + p["guard_bits"] if cls._floating(p) else get(p["acts"]).code_bits + 0 * p["guard_bits"]
+
+    @classmethod
+    def _int_range(cls, p: P) -> tuple[Num, Num]:
+        """Range of one activation integer in a table; the significand of an aligned one is at most 2^11 − 1."""
+        if cls._floating(p):
+            top = 2047 * 2 ** p["guard_bits"]
+            return -top, top
+        top = 2 ** (cls._aligned_bits(p) - 1)
+        return -top, top - 1
+
+    @classmethod
+    def _entry_range(cls, p: P) -> tuple[Num, Num]:
+        low, high = cls._int_range(p)
+        k = p["k"]
+        if p["planes"] == "twos_complement":
+            return k * low, k * high
+        largest = where(high > -low, high, -low)
+        if p["symmetry"] == "half":
+            return low - (k - 1) * largest, high + (k - 1) * largest
+        return -k * largest, k * largest
+
+    @classmethod
+    def _entry_bits(cls, p: P) -> Num:
+        return bits_for(*cls._entry_range(p))
+
+    @classmethod
+    def _entries(cls, p: P) -> Num:
+        return 2 ** (p["k"] - (1 if p["symmetry"] == "half" else 0))
+
+    @property
+    def _steps_align(self) -> bool:
+        return self._floating(self.p) and self.align_scope == "step"
+
+    @property
+    def act_format(self) -> Format:
+        if self._floating(self.p) and not self._steps_align:
+            return get(f"int{int(self._aligned_bits(self.p))}")
+        return get(self.acts)
+
+    @property
+    def weight_format(self) -> Format:
+        kind = {"symmetric": "int", "bipolar": "bipolar"}.get(self.scheme, "uint")
+        return get(f"{kind}{self.bits}")
+
+    @property
+    def _halved(self) -> int:
+        """1 where sums count in halves, because planes of ±1 stand for plain bits."""
+        return 1 if self.planes == "bipolar" and self.scheme != "bipolar" else 0
+
+    @property
+    def row_lsb_exp(self) -> int:
+        return self.lsb_exp + self._halved
+
+    @property
+    def lsb_exp(self) -> int:
+        halved = self._halved
+        if not self._floating(self.p):
+            return -halved
+        # Group and row: E8M0 scale 2^(E − 15) times integers of 2^−(10 + guard); step: fixed point from 2^−(24 + guard) up.
+        return -(24 if self._steps_align else 10) - self.guard_bits - halved
+
+    def quantization(self) -> Quantization:
+        floating = self._floating(self.p)
+        return Quantization(
+            acts=self.acts,
+            weights=self.weight_format.name,
+            scheme=self.scheme,
+            group=self.group,
+            act_scale="e8m0" if floating else self.act_scale,
+            weight_scale=self.weight_scale,
+            align=self.align_scope if floating else None,
+            align_guard=self.guard_bits,
+            align_rounding=self.align_rounding,
+            step=self.k,
+        )
+
+    def quantize_acts(self, acts: np.ndarray) -> QTensor:
+        quantised = super().quantize_acts(acts)
+        pre = self.pre()
+        return quantised if pre is None else pre.reference(quantised)
+
+    @classmethod
+    def zero_width(cls, p: P) -> Num:
+        return p["bits"] + 1
+
+    def zero_points(self, weights: QTensor) -> np.ndarray | None:
+        """z' = 2z + 1 − 2^W for bipolar planes (z = 2^(W−1) for signed weights, 0 for a float minimum), z for plain ones."""
+        if not self.has_row_sums:
+            return None
+        groups = weights.groups
+        if self.scheme == "asymmetric":
+            zero = np.broadcast_to(np.asarray(weights.zero, dtype=np.int64), (len(weights.codes), groups))
+        else:
+            zero = np.full((len(weights.codes), groups), (1 << (self.bits - 1)) if self.scheme == "symmetric" else 0, np.int64)
+        return zero if self.planes == "twos_complement" else 2 * zero + 1 - (1 << self.bits)
+
+    # ------------------------------------------------------------------ formulas
+
+    @classmethod
+    def act_port(cls, p: P) -> tuple[Num, Num]:
+        if p["precompute"] == "external":
+            return cls._entries(p), cls._entry_bits(p)
+        if cls._floating(p) and p["align_scope"] == "step":
+            return p["k"], 16
+        return p["k"], cls._aligned_bits(p)
+
+    @classmethod
+    def weight_port(cls, p: P) -> tuple[Num, Num]:
+        return p["bits"], p["k"]
+
+    @classmethod
+    def row_bus_bits(cls, p: P) -> Num:
+        exponent = 5 if cls._floating(p) and p["align_scope"] == "step" else 0
+        return cls._entries(p) * cls._entry_bits(p) + exponent
+
+    @classmethod
+    def col_bus_bits(cls, p: P) -> Num:
+        return p["planes_per_cycle"] * p["k"]
+
+    @classmethod
+    def cycles_per_step(cls, p: P, mode: int = 0) -> Num:
+        return p["bits"] // p["planes_per_cycle"]
+
+    @classmethod
+    def product_range(cls, p: P) -> tuple[Num, Num]:
+        low, high = cls._int_range(p)
+        if cls._floating(p) and p["align_scope"] == "step":
+            low, high = low * 2**29, high * 2**29
+        largest = where(high > -low, high, -low)
+        top = 2 ** p["bits"] - 1
+        if p["planes"] == "bipolar":
+            return -largest * top, largest * top
+        if p["scheme"] == "symmetric":
+            half = 2 ** (p["bits"] - 1)
+            return where(-high * half < low * (half - 1), -high * half, low * (half - 1)), -low * half
+        return low * top, high * top
+
+    @classmethod
+    def _sum_bits(cls, p: P) -> Num:
+        """Width of the sum of the entries that a cell looks up in one cycle, before the shift by plane and exponent."""
+        per_cycle = p["planes_per_cycle"]
+        return cls._entry_bits(p) + where(per_cycle > 1, per_cycle, 0)
+
+    @classmethod
+    def addend_bits(cls, p: P) -> Num:
+        shift = p["bits"] - p["planes_per_cycle"]
+        exponent = 29 if cls._floating(p) and p["align_scope"] == "step" else 0
+        return cls._sum_bits(p) + shift + exponent
+
+    @classmethod
+    def carry_bits(cls, p: P) -> Num:
+        return 1 if cls._negates(p) else 0
+
+    @classmethod
+    def _negates(cls, p: P) -> bool:
+        return p["symmetry"] == "half" or (p["planes"] == "twos_complement" and p["scheme"] == "symmetric")
+
+    @classmethod
+    def row_sum_range(cls, p: P) -> tuple[Num, Num] | None:
+        if p["scheme"] == "bipolar" or (p["planes"] == "twos_complement" and p["scheme"] == "symmetric"):
+            return None
+        low, high = cls._int_range(p)
+        scale = 2**29 if cls._floating(p) and p["align_scope"] == "step" else 1
+        return low * scale, high * scale
+
+    @classmethod
+    def row_addend_bits(cls, p: P) -> Num:
+        return cls._entry_bits(p) + (29 if cls._floating(p) and p["align_scope"] == "step" else 0)
+
+    @classmethod
+    def row_sum_primitives(cls, p: P) -> Counts:
+        # The sum of a step's activations is a table entry.
+        return {"mux2": 5 * cls.row_addend_bits(p)} if cls._floating(p) and p["align_scope"] == "step" else {}
+
+    @classmethod
+    def _table_primitives(cls, p: P) -> Counts:
+        build = _subset_sums if p["planes"] == "twos_complement" else _half_sums
+        adders = np.array([0] + [build(k) for k in range(1, 9)])[p["k"]]
+        if p["planes"] == "bipolar" and p["symmetry"] == "none":
+            # Each entry of the mirrored half is a negation.
+            adders = adders + 2 ** (p["k"] - 1)
+        return {"add": adders * cls._entry_bits(p)}
+
+    @classmethod
+    def _align_primitives(cls, p: P) -> Counts:
+        """Largest exponent of K activations (K − 1 compare and select), then a shifter, rounding and negation for each."""
+        width = cls._aligned_bits(p)
+        return {
+            "mux2": p["k"] * 4 * width + (p["k"] - 1) * 5,
+            "add": p["k"] * (width + 5) + (p["k"] - 1) * 5,
+            "xor": p["k"] * width,
+        }
+
+    @classmethod
+    def row_primitives(cls, p: P) -> Counts:
+        if p["precompute"] == "external":
+            return {}
+        counts = cls._table_primitives(p)
+        if cls._floating(p) and p["align_scope"] == "step":
+            align = cls._align_primitives(p)
+            return {**align, "add": counts["add"] + align["add"]}
+        return counts
+
+    @classmethod
+    def pre_counts(cls, p: P) -> PreCounts | None:
+        align = cls._floating(p) and p["align_scope"] != "step"
+        external = p["precompute"] == "external"
+        if not align and not external:
+            return None
+        row: Counts = cls._table_primitives(p) if external else {}
+        if align:
+            prepared = cls._align_primitives(p)
+            row = {**prepared, "add": prepared["add"] + row.get("add", 0)}
+        return PreCounts(p["acts"], align, row)
+
+    @classmethod
+    def col_primitives(cls, p: P) -> Counts:
+        serial = (cls.cycles_per_step(p) - 1) * p["planes_per_cycle"] * p["k"]
+        complement = p["planes_per_cycle"] * (p["k"] - 1) if p["symmetry"] == "half" and p["negation"] == "runtime" else 0
+        return {"mux2": serial, "xor": complement}
+
+    @classmethod
+    def cell_primitives(cls, p: P) -> Counts:
+        per_cycle, entry = p["planes_per_cycle"], cls._entry_bits(p)
+        shifts = unsigned_bits(cls.cycles_per_step(p) - 1) * cls.addend_bits(p)
+        exponent = 5 * cls.addend_bits(p) if cls._floating(p) and p["align_scope"] == "step" else 0
+        return {
+            "mux2": per_cycle * (cls._entries(p) - 1) * entry + shifts + exponent,
+            "xor": per_cycle * entry * (1 if cls._negates(p) else 0),
+            "add": (per_cycle - 1) * cls._sum_bits(p),
+        }
+
+    # ------------------------------------------------------------------ reference
+
+    def pre(self) -> PreSpec | None:
+        floating = self._floating(self.p) and not self._steps_align
+        external = self.precompute == "external"
+        if not floating and not external:
+            return None
+        return PreSpec(
+            family=self.family,
+            m=self.m,
+            k=self.k,
+            source=self.acts,
+            target=self.act_format.name,
+            align=self.align_scope if floating else None,
+            group=self.group,
+            guard_bits=self.guard_bits,
+            rounding=self.align_rounding,
+            elements=int(self.act_port(self.p)[0]),
+            element_bits=int(self.act_port(self.p)[1]),
+            build=self._build_table if external else None,
+            pack=self.pack_acts,
+        )
+
+    @property
+    def act_port_meaning(self) -> str:
+        if self.precompute == "external":
+            return f"table entries of {self.k} {self.act_format.name} activations, two's complement"
+        if self._floating(self.p) and not self._steps_align:
+            return f"{self.acts} aligned over a {self.align_scope}, as {self.act_format.name}"
+        return f"{self.act_format.name} codes"
+
+    @property
+    def weight_port_meaning(self) -> str:
+        if self.symmetry == "half" and self.negation == "offline":
+            return f"bit planes, plane 0 first; a key of {self.k} bits is {{sign, index of {self.k - 1}}}"
+        return "bit planes, plane 0 first; bit k of a key belongs to activation k"
+
+    def _integers(self, codes: np.ndarray) -> np.ndarray:
+        """Activation codes [..., K] as the integers of a table (before any shift by a step's exponent)."""
+        if self._steps_align:
+            ints, _ = align_reference(codes, get(self.acts), guard=self.guard_bits, rounding=self.align_rounding)
+            return ints
+        return self.act_format.fixed(codes)
+
+    def _shift(self, codes: np.ndarray) -> np.ndarray:
+        """Shift of a step's sums by its shared exponent, int64 [...]; 0 where alignment is not per step."""
+        if self._steps_align:
+            _, exponent = align_reference(codes, get(self.acts), guard=self.guard_bits, rounding=self.align_rounding)
+            return exponent[..., 0] - 1
+        return np.zeros(codes.shape[:-1], np.int64)
+
+    def table(self, ints: np.ndarray) -> np.ndarray:
+        """Tables [..., entries] of integers [..., K], by definition: one signed or plain subset sum per index."""
+        entries = int(self._entries(self.p))
+        bits = (np.arange(entries)[:, None] >> np.arange(self.k)) & 1
+        if self.symmetry == "half":
+            bits[:, self.k - 1] = 1
+        factors = bits if self.planes == "twos_complement" else 2 * bits - 1
+        return ints @ factors.T
+
+    def pack_acts(self, codes: np.ndarray, mode: int = 0) -> np.ndarray:
+        if self.precompute == "internal":
+            return codes
+        return (self.table(self._integers(codes)) & ((1 << int(self.act_port(self.p)[1])) - 1)).astype(np.uint32)
+
+    def pack_weights(self, codes: np.ndarray, mode: int = 0) -> np.ndarray:
+        q = np.asarray(codes, dtype=np.int64)
+        if self.scheme == "symmetric" and self.planes == "bipolar":
+            # w + 2^(W−1): flip the sign bit of the two's-complement code.
+            q = q ^ (1 << (self.bits - 1))
+        planes = (q[..., None, :] >> np.arange(self.bits)[:, None]) & 1
+        keys = (planes << np.arange(self.k)).sum(axis=-1)
+        if self.symmetry == "half" and self.negation == "offline":
+            top = keys >> (self.k - 1)
+            low = keys & ((1 << (self.k - 1)) - 1)
+            keys = np.where(top == 1, low, (~low & ((1 << (self.k - 1)) - 1)) | (1 << (self.k - 1)))
+        return keys.astype(np.uint32)
+
+    def terms(
+        self, acts: np.ndarray, weights: np.ndarray, row: Mapping[str, np.ndarray], col: Mapping[str, np.ndarray], mode: int
+    ) -> np.ndarray:
+        ints, shift = self._integers(acts), self._shift(acts)
+        q = np.asarray(weights, dtype=np.int64)
+        if self.scheme == "symmetric" and self.planes == "bipolar":
+            q = q ^ (1 << (self.bits - 1))
+        per_cycle = self.planes_per_cycle
+        terms = []
+        for phase in range(self.bits // per_cycle):
+            total = np.zeros((), np.int64)
+            for plane in range(phase * per_cycle, (phase + 1) * per_cycle):
+                bit = (q >> plane) & 1
+                factor = bit if self.planes == "twos_complement" else 2 * bit - 1
+                negative = self.planes == "twos_complement" and self.scheme == "symmetric" and plane == self.bits - 1
+                weight = -(1 << plane) if negative else 1 << plane
+                total = total + weight * np.einsum("...mk,...nk->...mn", ints, factor)
+            terms.append(total << shift[..., :, None])
+        return np.stack(terms)[..., None]
+
+    def row_terms(self, acts: np.ndarray, row: Mapping[str, np.ndarray], mode: int) -> np.ndarray:
+        return self._integers(acts).sum(axis=-1) << self._shift(acts)
+
+    def correct(self, sums: np.ndarray, rows: np.ndarray, zero: np.ndarray | None) -> np.ndarray:
+        """Σ A·q' − z'·Σ A, in units of ``lsb_exp`` (half an activation unit for bipolar planes)."""
+        return super().correct(sums, rows, zero)
+
+    # ------------------------------------------------------------------ logic
+
+    def _build_table(self, m: Module, acts: list[Value]) -> Value:
+        """Table of signed integers: entry i at bits i·entry_bits upwards."""
+        width = int(self._entry_bits(self.p))
+        if self.planes == "twos_complement":
+            entries = self._subsets(m, acts, "subset")
+        else:
+            entries = self._half_table(m, acts, "half")
+            if self.symmetry == "none":
+                mirrored = []
+                for index, entry in enumerate(reversed(entries)):
+                    negative = Signal(signed(width), name=f"mirror{index}")
+                    m.d.comb += negative.eq(-entry)
+                    mirrored.append(negative)
+                entries = mirrored + entries
+        table = []
+        for index, entry in enumerate(entries):
+            signal = Signal(signed(width), name=f"entry{index}")
+            m.d.comb += signal.eq(entry)
+            table.append(signal)
+        return Cat(*table)
+
+    def _half_table(self, m: Module, acts: list[Value], name: str) -> list[Value]:
+        """All sums ±a0 ±a1 … +a_top, from the half tables of the lower and the upper activations."""
+        if len(acts) == 1:
+            return [acts[0]]
+        cut = len(acts) // 2
+        low = self._half_table(m, acts[:cut], f"{name}_l")
+        high = self._half_table(m, acts[cut:], f"{name}_h")
+        entries = []
+        for index in range(len(high) * len(low) * 2):
+            base, key = high[index >> cut], index & ((1 << cut) - 1)
+            positive = key >> (cut - 1)
+            part = low[key & (len(low) - 1)] if positive else low[~key & (len(low) - 1)]
+            total = base + part if positive else base - part
+            entry = Signal(signed(max(len(base), len(part)) + 1), name=f"{name}{index}")
+            m.d.comb += entry.eq(total)
+            entries.append(entry)
+        return entries
+
+    def _subsets(self, m: Module, acts: list[Value], name: str) -> list[Value]:
+        """All subset sums, index bit k selecting activation k."""
+        if len(acts) == 1:
+            return [Const(0, signed(1)), acts[0]]
+        cut = len(acts) // 2
+        low = self._subsets(m, acts[:cut], f"{name}_l")
+        high = self._subsets(m, acts[cut:], f"{name}_h")
+        entries: list[Value] = []
+        for index in range(len(high) * len(low)):
+            top, bottom = high[index >> cut], low[index & ((1 << cut) - 1)]
+            if index >> cut == 0 or index & ((1 << cut) - 1) == 0:
+                entries.append(bottom if index >> cut == 0 else top)
+                continue
+            entry = Signal(signed(max(len(top), len(bottom)) + 1), name=f"{name}{index}")
+            m.d.comb += entry.eq(top + bottom)
+            entries.append(entry)
+        return entries
+
+    def build_row(self, m: Module, acts: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
+        if self.precompute == "external":
+            return acts.as_value()  # type: ignore[no-any-return]
+        codes = [acts[index] for index in range(self.k)]
+        if not self._steps_align:
+            return self._build_table(m, [code.as_signed() for code in codes])
+        ints, shared = align_row(m, codes, get(self.acts), "act", None, self.guard_bits, self.align_rounding)
+        shift = Signal(5, name="shift")
+        m.d.comb += shift.eq(shared - 1)
+        return Cat(self._build_table(m, ints), shift)
+
+    def build_col(self, m: Module, weights: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
+        per_cycle = self.planes_per_cycle
+        phases = self.bits // per_cycle
+        keys = []
+        for lane in range(per_cycle):
+            key = Signal(self.k, name=f"key{lane}")
+            with m.Switch(phase):
+                for index in range(phases):
+                    with m.Case(index) if index + 1 < phases else m.Default():
+                        m.d.comb += key.eq(weights[index * per_cycle + lane])
+            if self.symmetry == "half" and self.negation == "runtime":
+                mirrored = Signal(self.k, name=f"mirrored_key{lane}")
+                negative = ~key[-1]
+                m.d.comb += mirrored.eq(Cat(key[:-1] ^ negative.replicate(self.k - 1), negative))
+                key = mirrored
+            keys.append(key)
+        return Cat(*keys)
+
+    def build_cell(self, m: Module, row: Value, col: Value, phase: Value, mode: Value) -> list[Addend]:
+        entry_bits, entries = int(self._entry_bits(self.p)), int(self._entries(self.p))
+        per_cycle, phases = self.planes_per_cycle, self.bits // self.planes_per_cycle
+        table = [row[index * entry_bits : (index + 1) * entry_bits] for index in range(entries)]
+        signed_planes = self.planes == "twos_complement" and self.scheme == "symmetric"
+        total: Value = Const(0, 1)
+        carry: Value | None = None
+        for lane in range(per_cycle):
+            key = col[lane * self.k : (lane + 1) * self.k]
+            entry = Signal(signed(entry_bits), name=f"entry{lane}")
+            negative: Value | None = None
+            if self.symmetry == "half":
+                m.d.comb += entry.eq(select(m, table, key[:-1], f"lookup{lane}"))
+                negative = key[-1]
+            else:
+                m.d.comb += entry.eq(select(m, table, key, f"lookup{lane}"))
+                if signed_planes and lane == per_cycle - 1:
+                    negative = phase == phases - 1 if phases > 1 else Const(1, 1)
+            term: Value = entry
+            if negative is not None:
+                # −x·2^j = ~(x·2^j) + 1: complement with ones shifted in, the one is a carry.
+                sign = Signal(name=f"negative{lane}")
+                m.d.comb += sign.eq(negative)
+                flipped = Signal(signed(entry_bits + lane), name=f"term{lane}")
+                m.d.comb += flipped.eq(Cat(sign.replicate(lane), entry ^ sign.replicate(entry_bits)))
+                term, negative = flipped, sign
+            elif lane:
+                shifted = Signal(signed(entry_bits + lane), name=f"term{lane}")
+                m.d.comb += shifted.eq(Cat(Const(0, lane), entry))
+                term = shifted
+            if lane == 0:
+                total, carry = term, negative
+            else:
+                width = entry_bits + lane + 1
+                joined = Signal(signed(width), name=f"planes{lane}")
+                # One of the two ones goes into this adder, the other stays for the accumulator's.
+                m.d.comb += joined.eq(add_with_carry(total, term, carry, width))
+                total, carry = joined, negative
+        return [self._shifted(m, row, phase, total, carry)]
+
+    def _shifted(self, m: Module, row: Value, phase: Value, total: Value, carry: Value | None) -> Addend:
+        """Shift by the plane's number and the step's exponent; the carry is shifted by filling with copies of it."""
+        per_cycle, phases = self.planes_per_cycle, self.bits // self.planes_per_cycle
+        fill = Const(0, 1) if carry is None else carry
+        width = int(self._sum_bits(self.p))
+        value = Signal(signed(width), name="looked_up")
+        m.d.comb += value.eq(total)
+        if phases > 1:
+            by_plane = Signal(signed(width + (phases - 1) * per_cycle), name="by_plane")
+            with m.Switch(phase):
+                for index in range(phases):
+                    with m.Case(index) if index + 1 < phases else m.Default():
+                        m.d.comb += by_plane.eq(Cat(fill.replicate(index * per_cycle), value).as_signed())
+            value = by_plane
+        if self._steps_align:
+            exponent = row[-5:]
+            for level in range(5):
+                step = min(1 << level, 29 - ((1 << level) - 1))
+                moved = Signal(signed(len(value) + step), name=f"by_exponent{level}")
+                shifted = Cat(fill.replicate(1 << level), value).as_signed()
+                m.d.comb += moved.eq(Mux(exponent[level], shifted, value))
+                value = moved
+        return Addend(value, carry)
+
+    def build_row_sum(self, m: Module, row: Value) -> Value:
+        entry_bits, entries = int(self._entry_bits(self.p)), int(self._entries(self.p))
+        every = Signal(signed(entry_bits), name="all_positive")
+        m.d.comb += every.eq(row[(entries - 1) * entry_bits : entries * entry_bits])
+        if not self._steps_align:
+            return every
+        return self._shifted_row(m, every, row[-5:])
+
+    @staticmethod
+    def _shifted_row(m: Module, value: Value, exponent: Value) -> Value:
+        for level in range(5):
+            step = min(1 << level, 29 - ((1 << level) - 1))
+            moved = Signal(signed(len(value) + step), name=f"by_exponent{level}")
+            m.d.comb += moved.eq(Mux(exponent[level], Cat(Const(0, 1 << level), value).as_signed(), value))
+            value = moved
+        return value

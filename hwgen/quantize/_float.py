@@ -1,0 +1,54 @@
+"""Floating-point quantisers: scaled minifloats, and a plain cast."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgen.formats import Format, QTensor
+from hwgen.quantize._groups import Groups, as_format, check_element, divide, scale_codes, scale_format_of
+
+__all__ = ["cast", "minifloat"]
+
+
+def minifloat(
+    x: npt.ArrayLike,
+    format: Format | str,
+    group_size: int = 0,
+    scale_format: Format | str = "fp16",
+    *,
+    per_tensor: bool = False,
+) -> QTensor:
+    """Quantise a float matrix [N, K] to a scaled format with zero and negative values, such as fp8_e4m3 or ternary.
+
+    s = amax / format.max_value, rounded to ``scale_format`` first; the codes are ``format.encode(x / s)``, which
+    saturates. All-zero groups get s = 0 (or the format's smallest scale) and codes of zero. ``group_size`` 0 is one
+    scale per row. Raises `HwgenError`.
+    """
+    form = as_format(format)
+    check_element("minifloat", "format", form)
+    scales = scale_format_of("minifloat", scale_format)
+    groups = Groups.cut("minifloat", x, group_size, per_tensor)
+    codes = scale_codes(scales, groups.amax / form.max_value)
+    return QTensor(
+        codes=form.encode(divide(groups.x, groups.spread(scales.decode(codes)))),
+        format=form,
+        group_size=groups.size,
+        granularity=groups.by,
+        scale_codes=codes,
+        scale_format=scales,
+    )
+
+
+def cast(x: npt.ArrayLike, format: Format | str, scale_format: Format | str = "fp16") -> QTensor:
+    """Round a float matrix [N, K] to ``format`` as it is; the scale of every row is 1. Raises `HwgenError`."""
+    form, scales = as_format(format), scale_format_of("cast", scale_format)
+    groups = Groups.cut("cast", x, 0)
+    return QTensor(
+        codes=form.encode(groups.x),
+        format=form,
+        group_size=groups.size,
+        granularity="channel",
+        scale_codes=scales.encode(np.ones((groups.x.shape[0], 1))),
+        scale_format=scales,
+    )

@@ -1,0 +1,106 @@
+"""What all quantisers share: checked input, reductions over groups, rounded scales."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgen.errors import HwgenError
+from hwgen.formats import E8M0Format, Format, MinifloatFormat, get
+from hwgen.formats.base import Floats, Integers, Words
+
+__all__ = ["Groups", "as_format", "check_element", "divide", "scale_codes", "scale_format_of", "to_words"]
+
+
+def as_format(form: Format | str) -> Format:
+    """A format by itself or by name."""
+    return get(form) if isinstance(form, str) else form
+
+
+def scale_format_of(quantiser: str, form: Format | str, *, negative: bool = False) -> Format:
+    """Format of scales (or of minima, with ``negative``). Raises `HwgenError` unless it is floating point."""
+    found = as_format(form)
+    if not isinstance(found, MinifloatFormat | E8M0Format) or (negative and not found.signed):
+        kind = "signed floating point such as fp16" if negative else "floating point such as fp16 or e8m0"
+        raise HwgenError(f"{quantiser}: scale_format must be {kind}, not {found.name}")
+    return found
+
+
+def check_element(quantiser: str, parameter: str, form: Format) -> None:
+    """Raise `HwgenError` unless ``form`` has zero and values on both sides of it."""
+    if form.padding is None or form.min_value >= 0 or form.max_value <= 0:
+        raise HwgenError(
+            f"{quantiser}: {parameter} must have zero, positive and negative values, which {form.name} has not"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """A float64 matrix [N, K] cut into groups of ``size`` along K; ``by`` is a granularity of `QTensor`."""
+
+    x: Floats
+    size: int
+    by: str
+
+    @classmethod
+    def cut(cls, quantiser: str, x: npt.ArrayLike, group_size: int, per_tensor: bool = False) -> Self:
+        """Check ``x`` and cut it; a ``group_size`` of 0, or of K or more, is the whole row.
+
+        Raises `HwgenError` for anything but a non-empty matrix of finite numbers, and for a negative group size.
+        """
+        array = np.asarray(x, dtype=np.float64)
+        if array.ndim != 2 or array.size == 0:
+            raise HwgenError(f"{quantiser}: x must be a non-empty matrix [N, K], not of shape {list(array.shape)}")
+        if not np.isfinite(array).all():
+            first = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])
+            raise HwgenError(f"{quantiser}: x must be finite, not {array[first]} at {list(first)}")
+        if group_size < 0:
+            raise HwgenError(f"{quantiser}: group size must be positive, or 0 for the whole row, not {group_size}")
+        if per_tensor and group_size:
+            raise HwgenError(f"{quantiser}: group size must be 0 with per_tensor, not {group_size}")
+        k = array.shape[1]
+        if per_tensor:
+            return cls(array, k, "tensor")
+        return cls(array, group_size, "group") if 0 < group_size < k else cls(array, k, "channel")
+
+    def reduce(self, ufunc: np.ufunc, values: Floats) -> Floats:
+        """Reduce ``values`` [N, K] over each group: [N, G], or [1, 1] for a tensor."""
+        if self.by == "tensor":
+            return np.asarray(ufunc.reduce(values, axis=None), dtype=np.float64).reshape(1, 1)
+        return np.asarray(ufunc.reduceat(values, np.arange(0, values.shape[1], self.size), axis=1), dtype=np.float64)
+
+    def spread(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Repeat what belongs to groups for each element: [N, G] or [1, 1] → [N, K]."""
+        n, k = self.x.shape
+        groups = -(-k // self.size)
+        return np.broadcast_to(values, (n, groups))[:, np.arange(k) // self.size]
+
+    @property
+    def amax(self) -> Floats:
+        """Largest magnitude of each group."""
+        return self.reduce(np.maximum, np.abs(self.x))
+
+
+def scale_codes(form: Format, ideal: Floats) -> Words:
+    """Codes of scales ``ideal`` >= 0: rounded to nearest, kept finite and, unless 0, positive.
+
+    0 becomes the code of zero, or the smallest scale where there is no zero (E8M0).
+    """
+    inside = np.clip(ideal, form.smallest, form.max_value)
+    return form.encode(np.where(ideal > 0, inside, 0.0))
+
+
+def divide(x: Floats, scale: Floats) -> Floats:
+    """``x / scale``, and 0 where the scale is 0. A quotient beyond float64 is infinite and saturates later."""
+    shape = np.broadcast_shapes(x.shape, scale.shape)
+    with np.errstate(over="ignore"):
+        return np.divide(x, scale, out=np.zeros(shape), where=np.broadcast_to(scale > 0, shape))
+
+
+def to_words(integers: Floats | Integers, bits: int) -> Words:
+    """Two's-complement code words of integers that fit ``bits`` bits."""
+    words: Words = (integers.astype(np.int64) & ((1 << bits) - 1)).astype(np.uint32)
+    return words

@@ -1,0 +1,86 @@
+"""Quantisation of a layer's two operands from format names."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy.typing as npt
+
+from hwgen.errors import HwgenError
+from hwgen.formats import Format, IntFormat, MinifloatFormat, QTensor, get
+from hwgen.quantize._block import mx
+from hwgen.quantize._float import cast, minifloat
+from hwgen.quantize._groups import as_format
+from hwgen.quantize._integer import float_minimum, integer
+
+__all__ = ["LayerFormats", "acts_for", "per_row", "weights_for"]
+
+
+class LayerFormats(Protocol):
+    """What the quantisers need to know of a layer: format names, weight scheme and group size (0 is the whole row)."""
+
+    @property
+    def acts(self) -> str: ...
+    @property
+    def weights(self) -> str: ...
+    @property
+    def scheme(self) -> str: ...
+    @property
+    def group(self) -> int: ...
+    @property
+    def act_scale(self) -> str: ...
+    @property
+    def weight_scale(self) -> str: ...
+    @property
+    def align(self) -> str | None: ...
+    @property
+    def block_rule(self) -> str: ...
+
+
+def per_row(x: npt.ArrayLike, format: Format | str, scale_format: Format | str = "bf16") -> QTensor:
+    """Quantise activations [tokens, K] with one scale per token: symmetric integers or a scaled minifloat.
+
+    Raises `HwgenError`.
+    """
+    form = as_format(format)
+    if isinstance(form, IntFormat) and form.twos_complement and not form.fraction_bits:
+        return integer(x, form.code_bits, 0, "symmetric", scale_format)
+    if isinstance(form, MinifloatFormat):
+        return minifloat(x, form, 0, scale_format)
+    raise HwgenError(f"per_row: format must be intN or a minifloat, not {form.name}")
+
+
+def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
+    """Quantise weights [N, K] for a layer.
+
+    ``scheme`` symmetric, asymmetric or bipolar: `integer` of the weight format's width; minimum: `float_minimum`;
+    mx: `mx` with ``block_rule``; element: `minifloat` in the weight format. Raises `HwgenError` for another scheme.
+    """
+    form, group, scale = get(formats.weights), formats.group, formats.weight_scale
+    match formats.scheme:
+        case "symmetric" | "asymmetric" | "bipolar":
+            return integer(weights, form.code_bits, group, formats.scheme, scale)
+        case "minimum":
+            return float_minimum(weights, form.code_bits, group, scale)
+        case "mx":
+            return mx(weights, form, group, formats.block_rule)
+        case "element":
+            return minifloat(weights, form, group, scale)
+    raise HwgenError(
+        f"weights: scheme must be symmetric, asymmetric, bipolar, minimum, mx or element, not {formats.scheme!r}"
+    )
+
+
+def acts_for(formats: LayerFormats, acts: npt.ArrayLike) -> QTensor:
+    """Quantise activations [tokens, K] for a layer, as they enter the tile or the block before it.
+
+    With ``scheme`` mx both sides have blocks. Floating-point activations that are aligned later, or have 16 bits or
+    more, are rounded as they are with a scale of 1; all others get one scale per token. Raises `HwgenError`.
+    """
+    form = get(formats.acts)
+    if formats.scheme == "mx":
+        return mx(acts, form, formats.group, formats.block_rule)
+    wide = isinstance(form, MinifloatFormat) and form.code_bits >= 16
+    if wide or formats.align is not None:
+        return cast(acts, form, formats.act_scale)
+    return per_row(acts, form, formats.act_scale)

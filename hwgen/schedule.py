@@ -1,0 +1,240 @@
+"""Which operand enters a tile where and in which cycle: one pure function of (tile, layer).
+
+Output-stationary order: for every block of M tokens, for every block of N outputs, for every group along K, its steps. The
+sequence that drives the RTL and the cycle counts both come from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hwgen.errors import HwgenError
+from hwgen.formats import QTensor
+from hwgen.pe._numbers import Num, ceil_div, maximum, where
+from hwgen.pe._spec import TileSpec
+
+__all__ = ["Layer", "Schedule", "Steps", "closed_cycles"]
+
+P = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A matrix product Y[m, n] = Σ_k X[m, k]·W[n, k]: ``m`` tokens, ``n`` outputs, ``k`` inputs, run ``count`` times."""
+
+    name: str
+    m: int
+    n: int
+    k: int
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        for field in ("m", "n", "k", "count"):
+            if getattr(self, field) < 1:
+                raise HwgenError(f"layer {self.name}: {field} must be at least 1, not {getattr(self, field)}")
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of all runs."""
+        return self.m * self.n * self.k * self.count
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Operands of a run in the order in which they enter the tile.
+
+    ``acts`` uint32 [S, M, K] codes, ``weights`` [S, N, K] codes, ``row``/``col`` side information by name [S, M] / [S, N],
+    flags [S]; ``mode`` is constant over the run.
+    """
+
+    acts: np.ndarray
+    weights: np.ndarray
+    row: Mapping[str, np.ndarray]
+    col: Mapping[str, np.ndarray]
+    first: np.ndarray
+    last: np.ndarray
+    done: np.ndarray
+    mode: int = 0
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+
+def closed_cycles(spec: type[TileSpec], p: P, m: Num, n: Num, k: Num) -> Num:
+    """Cycles of a layer on a tile, first offered step to last output beat, inclusive; scalars or arrays.
+
+    Ends of consecutive groups lie max(steps · step_cycles, post_beats) cycles apart.
+    """
+    group = where(p["group"] > 0, p["group"], k)
+    step = spec.step_cycles(p)
+    beats = spec.post_beats(p)
+    full, ragged = k // group, k % group
+    full_cycles = maximum(ceil_div(group, p["k"]) * step, beats)
+    ragged_cycles = where(ragged > 0, maximum(ceil_div(ragged, p["k"]) * step, beats), 0)
+    tiles = ceil_div(m, p["m"]) * ceil_div(n, p["n"])
+    # Nothing is ahead of the very first group: it never waits for the lanes.
+    first = ceil_div(where(full > 0, group, ragged), p["k"]) * step
+    unwaited = maximum(first, beats) - first
+    return tiles * (full * full_cycles + ragged_cycles) - unwaited + spec.drain(p)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A layer on a tile. Raises `HwgenError` when the layer does not fit."""
+
+    spec: TileSpec
+    layer: Layer
+
+    def __post_init__(self) -> None:
+        spec, layer = self.spec, self.layer
+        for length in sorted(set(self.group_lengths)):
+            if length % spec.k:
+                ragged = " (its ragged last group)" if length != spec.group else ""
+                raise HwgenError(
+                    f"layer {layer.name}: k ({layer.k}) in groups of {spec.group or layer.k}{ragged} leaves {length} products, "
+                    f"which tile k ({spec.k}) must divide; choose --k {self._divisor(length)}"
+                )
+        longest = max(self.group_lengths)
+        if spec.overflow == "refuse" and longest > spec.depth:
+            raise HwgenError(
+                f"layer {layer.name}: a group of {longest} products must fit depth ({spec.depth}) of the {spec.family} tile; "
+                f"use --depth {longest}, a smaller --group, or --overflow saturate"
+            )
+
+    def _divisor(self, length: int) -> int:
+        return max(d for d in range(1, self.spec.k + 1) if length % d == 0 and (self.spec.group % d == 0))
+
+    @property
+    def group_lengths(self) -> tuple[int, ...]:
+        """Products of each group along K; the last may be shorter."""
+        group = self.spec.group or self.layer.k
+        full, ragged = divmod(self.layer.k, group)
+        return (group,) * full + ((ragged,) if ragged else ())
+
+    @property
+    def row_blocks(self) -> int:
+        """Blocks of M tokens."""
+        return int(ceil_div(self.layer.m, self.spec.m))
+
+    @property
+    def col_blocks(self) -> int:
+        """Blocks of N outputs."""
+        return int(ceil_div(self.layer.n, self.spec.n))
+
+    @property
+    def steps(self) -> int:
+        """Steps of one run of the layer."""
+        return self.row_blocks * self.col_blocks * (self.layer.k // self.spec.k)
+
+    @property
+    def beats(self) -> int:
+        """Output beats of one run of the layer."""
+        blocks = self.row_blocks * self.col_blocks
+        return blocks * (self.spec.post_beats_max if self.spec.lanes else len(self.group_lengths))
+
+    def exact(self) -> int:
+        """Cycles of one run by recurrence over groups: first offered step to last beat, inclusive."""
+        spec = self.spec
+        step, beats = int(spec.step_cycles(spec.p)), int(spec.post_beats(spec.p))
+        end = 0
+        ahead = False
+        for _ in range(self.row_blocks * self.col_blocks):
+            for length in self.group_lengths:
+                work = length // spec.k * step
+                end += max(work, beats) if ahead else work
+                ahead = True
+        return end + int(spec.drain(spec.p))
+
+    def closed(self) -> int:
+        """The same by closed form."""
+        return int(closed_cycles(type(self.spec), self.spec.p, self.layer.m, self.layer.n, self.layer.k))
+
+    def order(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Row block, column block, group and first element along K of every step, int64 [S] each."""
+        spec = self.spec
+        starts = np.arange(0, self.layer.k, spec.k)
+        group = starts // (spec.group or self.layer.k)
+        per_tile = len(starts)
+        tiles = self.row_blocks * self.col_blocks
+        tile = np.repeat(np.arange(tiles), per_tile)
+        return tile // self.col_blocks, tile % self.col_blocks, np.tile(group, tiles), np.tile(starts, tiles)
+
+    def lower(self, acts: QTensor, weights: QTensor) -> Steps:
+        """Operands of every step. ``acts`` [tokens, K] as they enter the tile, ``weights`` [outputs, K].
+
+        Rows and columns beyond the layer's edge get padding codes and the first row's or column's side information.
+        """
+        spec, layer = self.spec, self.layer
+        row_block, col_block, group, start = self.order()
+        a = _pad_rows(acts.codes, self.row_blocks * spec.m, acts.format.padding).reshape(self.row_blocks, spec.m, -1, spec.k)
+        w = _pad_rows(weights.codes, self.col_blocks * spec.n, weights.format.padding or 0).reshape(
+            self.col_blocks, spec.n, -1, spec.k
+        )
+        chunk = start // spec.k
+        step_acts = a[row_block, :, chunk]
+        step_weights = w[col_block, :, chunk]
+        row = {
+            name: self._side(name, acts, self.row_blocks, spec.m, row_block, group) for name in spec.row_side()
+        }
+        col = {
+            name: self._side(name, weights, self.col_blocks, spec.n, col_block, group) for name in spec.col_side()
+        }
+        length = spec.group or layer.k
+        first = start % length == 0
+        last = (start + spec.k == layer.k) | ((start + spec.k) % length == 0)
+        done = start + spec.k == layer.k
+        return Steps(step_acts, step_weights, row, col, first, last, done)
+
+    def _side(
+        self, name: str, tensor: QTensor, blocks: int, size: int, block: np.ndarray, group: np.ndarray
+    ) -> np.ndarray:
+        values: np.ndarray
+        if name == "scale":
+            values = tensor.scale_codes
+        elif name == "zero":
+            zeros = self.spec.zero_points(tensor)
+            assert zeros is not None
+            values = zeros
+        else:
+            selector = tensor.selector
+            if selector is None:
+                raise HwgenError(f"{self.spec.family}: side information {name!r} needs a tensor with a selector per group")
+            values = selector
+        groups = len(self.group_lengths)
+        values = np.broadcast_to(values, (len(tensor.codes), values.shape[1]))
+        if values.shape[1] == 1:
+            values = np.repeat(values, groups, axis=1)
+        padded = np.concatenate([values, np.repeat(values[:1], blocks * size - len(values), axis=0)])
+        return padded.reshape(blocks, size, groups)[block, :, group]
+
+    def collect(self, beats: np.ndarray) -> np.ndarray:
+        """Arrange output beats into layer order.
+
+        Raw sums [blocks·groups, M, N, P] → [groups, tokens, outputs, P]; post beats [.., lanes] → [tokens, outputs].
+        """
+        spec, layer = self.spec, self.layer
+        if spec.lanes:
+            tiles = beats.reshape(self.row_blocks, self.col_blocks, -1)[..., : spec.m * spec.n]
+            full = tiles.reshape(self.row_blocks, self.col_blocks, spec.m, spec.n).transpose(0, 2, 1, 3)
+            return full.reshape(self.row_blocks * spec.m, -1)[: layer.m, : layer.n]
+        groups = len(self.group_lengths)
+        sums = beats.reshape(self.row_blocks, self.col_blocks, groups, spec.m, spec.n, spec.sums_per_cell)
+        full = sums.transpose(2, 0, 3, 1, 4, 5).reshape(groups, self.row_blocks * spec.m, -1, spec.sums_per_cell)
+        return full[:, : layer.m, : layer.n]
+
+    def collect_rows(self, beats: np.ndarray) -> np.ndarray:
+        """Activation sums [blocks·groups, M] → [groups, tokens]."""
+        groups = len(self.group_lengths)
+        rows = beats.reshape(self.row_blocks, self.col_blocks, groups, self.spec.m)[:, 0]
+        return rows.transpose(1, 0, 2).reshape(groups, -1)[:, : self.layer.m]
+
+
+def _pad_rows(codes: np.ndarray, rows: int, padding: int | None) -> np.ndarray:
+    extra = rows - len(codes)
+    if not extra:
+        return codes
+    return np.concatenate([codes, np.full((extra, codes.shape[1]), padding or 0, codes.dtype)])

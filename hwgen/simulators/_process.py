@@ -1,0 +1,105 @@
+"""Child processes in their own process group, killed as a group whatever way the parent leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Finished", "run", "run_all"]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a child ended; ``returncode`` is None when it was killed because its time was over."""
+
+    returncode: int | None
+    stdout: str
+    stderr: str
+
+    @property
+    def text(self) -> str:
+        """Both streams, standard output first."""
+        return self.stdout + self.stderr
+
+    @property
+    def complaint(self) -> str:
+        """The line to quote when it failed: the first that speaks of an error, else the last."""
+        lines = [line.strip() for line in self.text.splitlines() if line.strip()] or ["no message"]
+        return next((line for line in lines if re.search(r"error|fatal|undefined reference", line, re.I)), lines[-1])
+
+
+def _kill(child: subprocess.Popen[str]) -> None:
+    # The group outlives its leader: a compiler driver that died may have left its children.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.communicate()
+
+
+def _start(argv: Sequence[str | Path], cwd: Path | None, env: Mapping[str, str] | None) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [str(word) for word in argv],
+        cwd=cwd,
+        env=None if env is None else dict(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout_s: float | None = None,
+) -> Finished:
+    """Run one child to its end and return what it wrote."""
+    child = _start(argv, cwd, env)
+    try:
+        stdout, stderr = child.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        _kill(child)
+        return Finished(None, "", "")
+    except BaseException:
+        _kill(child)
+        raise
+    return Finished(child.returncode, stdout, stderr)
+
+
+def run_all(
+    commands: Sequence[Sequence[str | Path]],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    jobs: int = 1,
+) -> list[Finished]:
+    """Run ``commands`` in order, at most ``jobs`` at a time; nothing new is started after a failure.
+
+    Returns the results of those that were started, in the order of ``commands``.
+    """
+    done: list[Finished] = []
+    running: list[subprocess.Popen[str]] = []
+    waiting = list(commands)
+    failed = False
+    try:
+        while running or (waiting and not failed):
+            while waiting and len(running) < jobs and not failed:
+                running.append(_start(waiting.pop(0), cwd, env))
+            stdout, stderr = running[0].communicate()
+            child = running.pop(0)
+            done.append(Finished(child.returncode, stdout, stderr))
+            failed = failed or child.returncode != 0
+    except BaseException:
+        for child in running:
+            _kill(child)
+        raise
+    return done

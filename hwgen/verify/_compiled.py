@@ -1,0 +1,178 @@
+"""Run the emitted Verilog of a tile, compiled: arrays of steps in, beats out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from hwgen.emit import Emission, emit
+from hwgen.emit._ports import PortInfo, tile_ports
+from hwgen.formats import QTensor
+from hwgen.pe._pre import PreSpec
+from hwgen.pe._spec import TileSpec
+from hwgen.schedule import Steps
+from hwgen.simulators import CompiledSim, Port, SimResult, Slice, StreamProtocol, build, pack_words, unpack_words
+from hwgen.verify._pysim import Observed
+
+__all__ = ["CompiledPre", "CompiledTile", "port_words", "skew_slices"]
+
+_CONTROL = ("i_valid", "i_ready", "o_valid")
+
+
+def _ports(infos: list[PortInfo]) -> list[Port]:
+    clock = [Port("clk", 1, "input"), Port("rst", 1, "input")]
+    return clock + [Port(info.name, info.width, info.direction) for info in infos]  # type: ignore[arg-type]
+
+
+def skew_slices(infos: list[PortInfo]) -> tuple[Slice, ...]:
+    """Output elements that come later than ``o_valid``, as the manifest's ``delay_cycles`` says."""
+    slices = []
+    for info in infos:
+        if info.delay == "0":
+            continue
+        per_row = int(np.prod(info.shape[1:], dtype=np.int64))
+        for index in range(int(np.prod(info.shape, dtype=np.int64))):
+            row = index // per_row
+            column = (index % per_row) // int(np.prod(info.shape[2:], dtype=np.int64)) if info.delay == "m+n" else 0
+            if row + column:
+                slices.append(Slice(info.name, index * info.bits, info.bits, row + column))
+    return tuple(slices)
+
+
+def port_words(spec: TileSpec, steps: Steps) -> dict[str, np.ndarray]:
+    """Words [S, ceil(width / 32)] of every input port for every step."""
+    values: dict[str, np.ndarray] = {
+        "i_acts": spec.pack_acts(steps.acts, steps.mode),
+        "i_weights": spec.pack_weights(steps.weights, steps.mode),
+        "i_first": steps.first.astype(np.int64),
+        "i_last": steps.last.astype(np.int64),
+        "i_done": steps.done.astype(np.int64),
+        "i_mode": np.full(len(steps), steps.mode),
+    }
+    values |= {f"i_row_{name}": side for name, side in steps.row.items()}
+    values |= {f"i_col_{name}": side for name, side in steps.col.items()}
+    words = {}
+    for info in tile_ports(spec):
+        if info.direction == "input" and info.name not in _CONTROL:
+            flat = values[info.name].reshape(len(steps), -1)
+            words[info.name] = pack_words(flat, info.bits or info.width)
+    return words
+
+
+class CompiledTile:
+    """A tile's Verilog as a compiled program. The first use builds it or finds it in the cache."""
+
+    def __init__(self, spec: TileSpec, emission: Emission | None = None) -> None:
+        self.spec = spec
+        self.emission = emission or emit(spec)
+        self.infos = tile_ports(spec)
+
+    @cached_property
+    def simulator(self) -> CompiledSim:
+        """The program; built on first use."""
+        return build(
+            self.emission.verilog,
+            self.emission.top,
+            _ports(self.infos),
+            StreamProtocol(skew=skew_slices(self.infos)),
+        )
+
+    def run_words(self, words: dict[str, np.ndarray], beats: int, idle: np.ndarray | None = None) -> SimResult:
+        """Run packed steps; see `port_words`."""
+        return self.simulator.run(words, beats, idle=idle)
+
+    def run(self, steps: Steps, beats: int, idle: np.ndarray | None = None) -> Observed:
+        """Run steps and unpack the ``beats`` expected output beats."""
+        return self.observe(self.run_words(port_words(self.spec, steps), beats, idle))
+
+    def simulate(
+        self, spec: TileSpec, steps: Steps, idle: np.ndarray | None = None, following: Sequence[Steps] = ()
+    ) -> Observed:
+        """The same call as `hwgen.verify.simulate`."""
+        parts = [steps, *following]
+        packed = [port_words(self.spec, part) for part in parts]
+        words = {name: np.concatenate([part[name] for part in packed]) for name in packed[0]}
+        if self.spec.lanes:
+            beats = sum(int(part.done.sum()) for part in parts) * self.spec.post_beats_max
+        else:
+            beats = sum(int(part.last.sum()) for part in parts)
+        return self.observe(self.run_words(words, beats, idle))
+
+    def observe(self, result: SimResult) -> Observed:
+        """Unpack a result into arrays of the tile's shapes."""
+        spec = self.spec
+        count = len(result.beat_cycles)
+        sums = np.zeros((count, spec.m, spec.n, spec.sums_per_cell), np.int64)
+        rows = np.zeros((count, spec.m), np.int64)
+        y = np.zeros((count, max(spec.lanes, 1)), np.uint32)
+        for info in self.infos:
+            if info.direction != "output" or info.name in _CONTROL:
+                continue
+            values = unpack_words(result.outputs[info.name], int(np.prod(info.shape)), info.bits, info.signed)
+            if info.role == "y":
+                y = values.astype(np.uint32)
+            elif info.role == "sums":
+                sums = values.reshape(sums.shape)
+            else:
+                rows = values.reshape(rows.shape)
+        return Observed(
+            sums,
+            rows,
+            y,
+            result.beat_cycles.astype(np.int64),
+            result.accept_cycles.astype(np.int64),
+            np.zeros(count, bool),
+        )
+
+
+class CompiledPre:
+    """The block before a tile's activation buffer, compiled."""
+
+    def __init__(self, pre: PreSpec, emission: Emission) -> None:
+        self.pre, self.emission = pre, emission
+
+    @cached_property
+    def simulator(self) -> CompiledSim:
+        """The program; built on first use."""
+        return build(self.emission.verilog, f"{self.emission.top}_pre", _ports(self.pre.ports()))
+
+    def run(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, int]:
+        """Convert activation codes [tokens, K].
+
+        Returns the words that enter the tile [beats, M, elements], the E8M0 scale of each beat [beats, M] (None without
+        alignment) and the counted cycles.
+        """
+        pre = self.pre
+        beats = pre.lower(codes)
+        values: dict[str, Any] = {"i_acts": beats["acts"], "i_observe": beats["observe"], "i_first": beats["first"]}
+        words = {
+            info.name: pack_words(values[info.name].reshape(len(beats["observe"]), -1).astype(np.int64), info.bits or 1)
+            for info in pre.ports()
+            if info.direction == "input" and info.name not in _CONTROL
+        }
+        result = self.simulator.run(words, int((~beats["observe"]).sum()))
+        out = unpack_words(result.outputs["o_acts"], pre.m * pre.elements, pre.element_bits, False)
+        scale = unpack_words(result.outputs["o_scale"], pre.m, 8, False) if pre.align else None
+        return out.reshape(-1, pre.m, pre.elements), scale, result.cycles
+
+    def expected(self, acts: QTensor) -> tuple[np.ndarray, np.ndarray | None]:
+        """What `run` must return for activation codes, by the reference."""
+        pre = self.pre
+        aligned = pre.reference(acts)
+        beats = pre.lower(aligned.codes)
+        chosen = ~beats["observe"]
+        words = pre.pack(beats["acts"][chosen]).reshape(-1, pre.m, pre.elements)
+        if not pre.align:
+            return words, None
+        k = acts.shape[1]
+        scopes = pre.scopes(k)
+        blocks = -(-len(acts.codes) // pre.m)
+        padded = np.zeros((blocks * pre.m, len(scopes)), np.int64)
+        padded[:] = 1 + pre._scale_offset
+        padded[: len(acts.codes)] = aligned.scale_codes
+        per_scope = np.array([(scope.stop - scope.start) // pre.k for scope in scopes])
+        scale = np.repeat(padded.reshape(blocks, pre.m, -1), per_scope, axis=2).transpose(0, 2, 1).reshape(-1, pre.m)
+        return words, scale

@@ -1,0 +1,201 @@
+"""The contract that every family keeps: values, cycles, latency, clearing, back-pressure and reset."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwgen.pe._spec import TileSpec
+from hwgen.reference import Beats, run_steps
+from hwgen.schedule import Steps
+from hwgen.verify._pysim import Observed, simulate, simulate_resets
+from hwgen.verify._stimuli import corner_steps, random_steps, reset_runs
+
+__all__ = ["Finding", "abandoned_steps", "beat_cycles", "check_contract", "choose_engine", "compare", "timeline"]
+
+Simulate = Callable[..., Observed]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: its name, whether it holds, and if not the first place where it does not."""
+
+    check: str
+    ok: bool
+    detail: str = ""
+
+
+def timeline(spec: TileSpec, steps: Steps, idle: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Cycle in which each step is accepted [S], and of every output beat [B]; cycle 0 is the first offered step.
+
+    ``idle`` [S] cycles without an offer lie before each step (those before the first do not count).
+    """
+    p = spec.p
+    step = int(spec.step_cycles(p, steps.mode))
+    busy = int(spec.cycles_per_step(p, steps.mode))
+    beats = int(spec.post_beats(p))
+    latency = int(spec.latency(p))
+    gaps = [0] * len(steps) if idle is None else [0, *idle[1:].tolist()]
+    cycle, previous = -1, -(1 << 30)
+    accepted: list[int] = []
+    result: list[int] = []
+    for last, done, gap in zip(steps.last.tolist(), steps.done.tolist(), gaps, strict=True):
+        cycle += gap + step
+        if last and spec.lanes:
+            cycle = max(cycle, previous + beats)
+            previous = cycle
+            if done:
+                result.extend(cycle + latency + spec.POST_LATENCY + beat for beat in range(beats))
+        elif last:
+            result.append(cycle - (step - busy) + latency)
+        accepted.append(cycle)
+    return np.array(accepted, np.int64), np.array(result, np.int64)
+
+
+def beat_cycles(spec: TileSpec, steps: Steps, idle: np.ndarray | None = None) -> np.ndarray:
+    """Cycle of every output beat of a run, cycle 0 being the first offered step."""
+    return timeline(spec, steps, idle)[1]
+
+
+def compare(spec: TileSpec, steps: Steps, want: Beats, got: Observed) -> str:
+    """Where ``got`` first differs from ``want``: beat, inputs, expected and observed; empty when they agree."""
+    pairs = [("y", want.y, got.y)] if spec.lanes else [("sums", want.sums, got.sums), ("row sums", want.rows, got.rows)]
+    for name, expected, observed in pairs:
+        assert expected is not None
+        if name == "row sums" and not spec.has_row_sums:
+            continue
+        if len(expected) != len(observed):
+            return f"{len(observed)} beats, expected {len(expected)}"
+        wrong = np.argwhere(np.asarray(expected != observed))
+        if len(wrong):
+            place = tuple(int(i) for i in wrong[0])
+            end = int(want.step[min(place[0], len(want.step) - 1)])
+            return (
+                f"{name}{list(place)}: got {observed[place]}, reference {expected[place]}; the group ends with step {end}, "
+                f"activations {steps.acts[end].tolist()}, weights {steps.weights[end][:4].tolist()}"
+            )
+    return ""
+
+
+def _finding(check: str, detail: str) -> Finding:
+    return Finding(check, not detail, detail)
+
+
+def abandoned_steps(spec: TileSpec, seed: int, mode: int) -> Steps:
+    """Groups that are cut off by the next ``first`` without ever ending."""
+    steps = random_steps(spec, seed, groups=10, mode=mode)
+    last = steps.last.copy()
+    ends = np.flatnonzero(last)
+    last[ends[1:-1:2]] = False
+    return Steps(steps.acts, steps.weights, steps.row, steps.col, steps.first, last, steps.done & last, steps.mode)
+
+
+def choose_engine(spec: TileSpec, wanted: str = "auto") -> str:
+    """Engine for a tile: small ones run in Amaranth's simulator, large ones compiled where the tools are there."""
+    if wanted != "auto":
+        return wanted
+    from hwgen.simulators import find
+
+    can_compile = all(find(tool) for tool in ("verilator", "g++", "make", "perl"))
+    return "verilator" if spec.m * spec.n > 16 and can_compile else "amaranth"
+
+
+def check_contract(spec: TileSpec, seed: int = 1, engine: str = "amaranth") -> list[Finding]:
+    """Check a tile against its reference in every run-time mode, in Amaranth's simulator or as compiled Verilog.
+
+    Values: corners against corners, random groups back to back, with idle cycles between steps, and groups that the next
+    one cuts off. Reset (in Amaranth's simulator) in every phase of a step and of the lanes, after which nothing is left of
+    what was before. Timing: every beat and every acceptance in exactly the predicted cycle, and outputs that do not already hold the value a cycle before (a declared latency that is one too long fails).
+    """
+    findings: list[Finding] = []
+    simulate = _engine(spec, engine)
+    for mode in range(len(spec.modes())):
+        name = spec.modes()[mode].name
+        runs = {
+            "random back-to-back": random_steps(spec, seed, mode=mode),
+            "corners": corner_steps(spec, seed + 1, mode=mode),
+            "abandoned groups": abandoned_steps(spec, seed + 2, mode),
+        }
+        for what, steps in runs.items():
+            got = simulate(spec, steps)
+            findings.append(_finding(f"{name}: {what}: values", compare(spec, steps, run_steps(spec, steps), got)))
+            findings.append(_finding(f"{name}: {what}: cycles", _timing(spec, steps, got)))
+        steps = runs["random back-to-back"]
+        rng = np.random.default_rng(seed + 3)
+        idle = rng.integers(0, 2 * spec.step_cycles_max + 2, size=len(steps)) * (rng.random(len(steps)) < 0.5)
+        got = simulate(spec, steps, idle)
+        findings.append(_finding(f"{name}: idle cycles: values", compare(spec, steps, run_steps(spec, steps), got)))
+        findings.append(_finding(f"{name}: idle cycles: cycles", _timing(spec, steps, got, idle)))
+        values, cycles = _resets(spec, seed + 4, mode)
+        findings.append(_finding(f"{name}: reset in every phase: values", values))
+        findings.append(_finding(f"{name}: reset in every phase: cycles", cycles))
+    if len(spec.modes()) > 1:
+        findings.extend(_mode_switches(spec, seed, simulate))
+    return findings
+
+
+def _engine(spec: TileSpec, engine: str) -> Simulate:
+    if engine == "amaranth":
+        return simulate
+    from hwgen.verify._compiled import CompiledTile
+
+    return CompiledTile(spec).simulate
+
+
+def _mode_switches(spec: TileSpec, seed: int, simulate: Simulate) -> list[Finding]:
+    """Modes one after the other in one run, without a reset between them."""
+    findings = []
+    parts = [random_steps(spec, seed + 10 + mode, groups=3, mode=mode) for mode in range(len(spec.modes()))]
+    got = simulate(spec, parts[0], following=parts[1:])
+    begin = 0
+    for mode, steps in enumerate(parts):
+        want = run_steps(spec, steps)
+        count = len(want.y) if want.y is not None else len(want.sums)
+        cut = slice(begin, begin + count)
+        part = dataclasses.replace(got, sums=got.sums[cut], rows=got.rows[cut], y=got.y[cut])
+        findings.append(_finding(f"{spec.modes()[mode].name}: after a mode switch: values", compare(spec, steps, want, part)))
+        begin += count
+    return findings
+
+
+def _timing(spec: TileSpec, steps: Steps, got: Observed, idle: np.ndarray | None = None) -> str:
+    accepted, predicted = timeline(spec, steps, idle)
+    if len(predicted) != len(got.cycle):
+        return f"{len(got.cycle)} beats, predicted {len(predicted)}"
+    wrong = np.flatnonzero(predicted != got.cycle)
+    if len(wrong):
+        return f"beat {wrong[0]} came in cycle {got.cycle[wrong[0]]}, predicted {predicted[wrong[0]]}"
+    wrong = np.flatnonzero(accepted != got.accepted)
+    if len(wrong):
+        return (
+            f"step {wrong[0]} was accepted in cycle {got.accepted[wrong[0]]}, predicted {accepted[wrong[0]]}: "
+            f"declared step_cycles is {int(spec.step_cycles(spec.p, steps.mode))}"
+        )
+    if idle is None and len(got.early) > 1 and got.early[1:].all():
+        return "every output already had its value one cycle before: the declared latency is too long"
+    return ""
+
+
+def _resets(spec: TileSpec, seed: int, mode: int) -> tuple[str, str]:
+    """First difference in values, and in cycles, of runs that are reset in every phase of a step and of the lanes."""
+    runs = reset_runs(spec, seed, mode)
+    values, cycles = "", ""
+    for number, ((steps, cut), got) in enumerate(zip(runs, simulate_resets(spec, runs), strict=True)):
+        want = run_steps(spec, steps)
+        accepted, predicted = timeline(spec, steps)
+        end = 1 << 62 if cut is None else cut
+        seen = predicted <= end
+        if not np.array_equal(predicted[seen], got.cycle) or not np.array_equal(accepted[accepted < end], got.accepted):
+            after = "" if number == 0 else f" after the reset in cycle {runs[number - 1][1]} of the run before"
+            cycles = cycles or f"run {number}{after}: beats in cycles {got.cycle.tolist()}, predicted {predicted[seen].tolist()}"
+            continue
+        # The last elements of a systolic tile may come after the reset.
+        whole = int((predicted + int(spec.skew(spec.p)) <= end).sum())
+        kept = Beats(want.sums[:whole], want.rows[:whole], want.step, None if want.y is None else want.y[:whole])
+        part = dataclasses.replace(got, sums=got.sums[:whole], rows=got.rows[:whole], y=got.y[:whole])
+        detail = compare(spec, steps, kept, part)
+        values = values or (f"run {number}: {detail}" if detail else "")
+    return values, cycles

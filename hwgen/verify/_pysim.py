@@ -1,0 +1,213 @@
+"""Run a tile in Amaranth's simulator: the un-shared design, no tools needed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hwgen.pe._spec import TileSpec
+from hwgen.pe._tile import Tile
+from hwgen.schedule import Steps
+
+__all__ = ["Observed", "pack_port", "simulate", "simulate_resets", "unpack_port"]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a simulation gave. Cycle 0 is the first with ``i_valid``.
+
+    ``sums`` [B, M, N, P], ``rows`` [B, M] or ``y`` [B, lanes]; ``cycle`` [B] in which ``o_valid`` was seen for each beat;
+    ``accepted`` [S] in which each step was accepted. ``early`` [B] tells whether the outputs already had the beat's value
+    one cycle before.
+    """
+
+    sums: np.ndarray
+    rows: np.ndarray
+    y: np.ndarray
+    cycle: np.ndarray
+    accepted: np.ndarray
+    early: np.ndarray
+
+    @property
+    def cycles(self) -> int:
+        """First offered step to last beat, inclusive."""
+        return int(self.cycle[-1]) + 1 if len(self.cycle) else 0
+
+
+def pack_port(values: np.ndarray, bits: int) -> int:
+    """Elements in row-major order, element 0 in the lowest bits, as one integer."""
+    word = 0
+    mask = (1 << bits) - 1
+    for index, value in enumerate(values.reshape(-1).tolist()):
+        word |= (value & mask) << (index * bits)
+    return word
+
+
+def unpack_port(word: int, bits: int, count: int, signed: bool) -> list[int]:
+    """Elements of a port's value."""
+    mask = (1 << bits) - 1
+    values = [(word >> (index * bits)) & mask for index in range(count)]
+    return [value - (1 << bits) if signed and value >> (bits - 1) else value for value in values]
+
+
+def _payloads(spec: TileSpec, steps: Steps, layout: Any) -> list[int]:
+    """The input payload of every step as an integer."""
+    fields: dict[str, np.ndarray] = {
+        "acts": spec.pack_acts(steps.acts, steps.mode),
+        "weights": spec.pack_weights(steps.weights, steps.mode),
+        "first": steps.first.astype(np.int64),
+        "last": steps.last.astype(np.int64),
+        "done": steps.done.astype(np.int64),
+        "mode": np.full(len(steps), steps.mode),
+    }
+    fields |= {f"row_{name}": values for name, values in steps.row.items()}
+    fields |= {f"col_{name}": values for name, values in steps.col.items()}
+    _, act_bits = spec.act_port(spec.p)
+    _, weight_bits = spec.weight_port(spec.p)
+    widths = {"acts": int(act_bits), "weights": int(weight_bits), "first": 1, "last": 1, "done": 1, "mode": spec.mode_bits}
+    widths |= {f"row_{name}": side.bits for name, side in spec.row_side().items()}
+    widths |= {f"col_{name}": side.bits for name, side in spec.col_side().items()}
+    words = []
+    for index in range(len(steps)):
+        word = 0
+        for name, _ in layout:
+            word |= pack_port(np.asarray(fields[name][index]), widths[name]) << layout[name].offset
+        words.append(word)
+    return words
+
+
+@dataclass(frozen=True)
+class _Raw:
+    """Beats as (cycle, payload, payload was there a cycle before), acceptance cycles, and the payload in every cycle."""
+
+    layout: Any
+    beats: list[tuple[int, int, bool]]
+    accepted: list[int]
+    history: list[int]
+
+
+def simulate(
+    spec: TileSpec, steps: Steps, idle: np.ndarray | None = None, following: Sequence[Steps] = ()
+) -> Observed:
+    """Drive the steps as soon as they are accepted, after ``idle`` [S] empty cycles each, then those of ``following``."""
+    parts = [(part, None) for part in (steps, *following)]
+    raw = _run(spec, parts, idle)
+    lead = 0 if idle is None else int(idle[0])
+    return _collect(spec, raw, raw.beats, raw.accepted, lead)
+
+
+def simulate_resets(spec: TileSpec, runs: Sequence[tuple[Steps, int | None]]) -> list[Observed]:
+    """Run after run, each from its cycle 0; a run with a number is reset in that cycle and the next run follows at once.
+
+    The reset comes while a step is on offer (the run must be long enough), wherever it then is. Beats seen in a run's own
+    cycles, that of the reset included, are its own; elements that a systolic tile would show later read as 0.
+    """
+    raw = _run(spec, runs, None)
+    result = []
+    begin = 0
+    for _, cut in runs:
+        end = len(raw.history) if cut is None else begin + cut + 1
+        part = _Raw(raw.layout, raw.beats, raw.accepted, raw.history[:end])
+        beats = [beat for beat in raw.beats if begin <= beat[0] < end]
+        accepted = [cycle for cycle in raw.accepted if begin <= cycle < end]
+        result.append(_collect(spec, part, beats, accepted, begin))
+        begin = end
+    return result
+
+
+def _run(spec: TileSpec, runs: Sequence[tuple[Steps, int | None]], idle: np.ndarray | None) -> _Raw:
+    from amaranth.hdl import ResetInserter, Signal
+    from amaranth.sim import Simulator
+
+    tile = Tile(spec)
+    payload = tile.i.payload.as_value()
+    words = [(_payloads(spec, part, tile.i.payload.shape()), cut) for part, cut in runs]
+    waits = iter(() if idle is None else idle.tolist())
+    raw = _Raw(tile.o.payload.shape(), [], [], [])
+    reset = Signal()
+    drain = int(spec.drain(spec.p)) + 8
+
+    async def bench(ctx: Any) -> None:
+        cycle = 0
+
+        async def tick() -> None:
+            nonlocal cycle
+            value = int(ctx.get(tile.o.payload.as_value()))
+            raw.history.append(value)
+            if ctx.get(tile.o.valid):
+                raw.beats.append((cycle, value, len(raw.history) > 1 and raw.history[-2] == value))
+            await ctx.tick()
+            cycle += 1
+
+        noise = 0x5DEECE66D
+        for part, cut in words:
+            stop = None if cut is None else cycle + cut
+            for word in part:
+                for _ in range(next(waits, 0)):
+                    ctx.set(tile.i.valid, 0)
+                    noise = (noise * 0x5DEECE66D + 11) % (1 << 48)
+                    ctx.set(payload, (noise * 0x9E3779B97F4A7C15F39CC0605CEDC835) % (1 << len(payload)))
+                    await tick()
+                ctx.set(tile.i.valid, 1)
+                ctx.set(payload, word)
+                while cycle != stop and not ctx.get(tile.i.ready):
+                    await tick()
+                if cycle == stop:
+                    break
+                raw.accepted.append(cycle)
+                await tick()
+            if stop is not None:
+                assert cycle == stop, "the run is over before its reset"
+                ctx.set(reset, 1)
+                await tick()
+                ctx.set(reset, 0)
+        ctx.set(tile.i.valid, 0)
+        for _ in range(drain):
+            await tick()
+
+    with warnings.catch_warnings():
+        # Amaranth warns when a comb-only tile has no clocked process in some block.
+        warnings.simplefilter("ignore")
+        simulator = Simulator(ResetInserter(reset)(tile))
+        simulator.add_clock(1e-6)
+        simulator.add_testbench(bench)
+        simulator.run()
+    return raw
+
+
+def _collect(
+    spec: TileSpec, raw: _Raw, beats: list[tuple[int, int, bool]], accepted: list[int], zero: int
+) -> Observed:
+    """``beats`` with cycles counted from cycle ``zero``."""
+    layout, history, skew = raw.layout, raw.history, int(spec.skew(spec.p))
+    count = len(beats)
+    sums = np.zeros((count, spec.m, spec.n, spec.sums_per_cell), np.int64 if int(spec.acc_bits(spec.p)) <= 64 else object)
+    rows = np.zeros((count, spec.m), np.int64)
+    y = np.zeros((count, max(spec.lanes, 1)), np.uint32)
+    for index, (cycle, value, _) in enumerate(beats):
+        if spec.lanes:
+            y[index] = unpack_port(value, 32, spec.lanes, False)
+            continue
+        for hop in range(skew + 1):
+            late = history[cycle + hop] if cycle + hop < len(history) else 0
+            bits = int(spec.acc_bits(spec.p))
+            cells = unpack_port(late >> layout["sums"].offset, bits, spec.m * spec.n * spec.sums_per_cell, True)
+            grid = np.array(cells, dtype=sums.dtype).reshape(spec.m, spec.n, spec.sums_per_cell)
+            distance = np.add.outer(np.arange(spec.m), np.arange(spec.n)) if skew else np.zeros((spec.m, spec.n), int)
+            sums[index][distance == hop] = grid[distance == hop]
+            if spec.has_row_sums:
+                totals = np.array(unpack_port(late >> layout["row_sums"].offset, int(spec.row_sum_bits(spec.p)), spec.m, True))
+                mine = np.arange(spec.m) == hop if skew else np.full(spec.m, hop == 0)
+                rows[index][mine] = totals[mine]
+    return Observed(
+        sums,
+        rows,
+        y,
+        np.array([cycle - zero for cycle, _, _ in beats], np.int64),
+        np.array(accepted, np.int64) - zero,
+        np.array([early for _, _, early in beats], bool),
+    )

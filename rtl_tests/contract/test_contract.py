@@ -1,0 +1,54 @@
+"""Every family keeps the contract over its sweep values: few tiles that visit all values, many that visit all pairs."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+
+from hwgen.pe import TileSpec, families
+from hwgen.verify import check_contract, covering_specs
+
+FAMILIES = families()
+
+
+@functools.cache
+def covered(name: str, strength: int) -> tuple[list[TileSpec], list[object]]:
+    specs, impossible = covering_specs(FAMILIES[name], strength)
+    return specs, list(impossible)
+
+
+def changed(spec: TileSpec) -> str:
+    """The parameters of a tile that are not the defaults, as a test id."""
+    known = spec.parameters()
+    return "-".join(f"{name}={value}" for name, value in spec.p.items() if value != known[name].default) or "default"
+
+
+def cases(strength: int) -> list[object]:
+    return [
+        pytest.param(spec, id=f"{name}-{changed(spec)}") for name in FAMILIES for spec in covered(name, strength)[0]
+    ]
+
+
+def holds(spec: TileSpec) -> None:
+    failed = [finding for finding in check_contract(spec) if not finding.ok]
+    assert not failed, "\n".join(f"{finding.check}: {finding.detail}" for finding in failed)
+
+
+@pytest.mark.parametrize("spec", cases(1))
+def test_every_sweep_value(spec: TileSpec) -> None:
+    holds(spec)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spec", cases(2))
+def test_every_pair_of_sweep_values(spec: TileSpec) -> None:
+    holds(spec)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_sweep_value_is_legal_somewhere(name: str) -> None:
+    specs, impossible = covered(name, 1)
+    assert not impossible
+    for parameter, p in FAMILIES[name].parameters().items():
+        assert {getattr(spec, parameter) for spec in specs} >= set(p.sweep), parameter

@@ -1,0 +1,224 @@
+"""Mutations of a tile's netlist: made by Yosys, all in one build, chosen at run time, compared with the reference.
+
+`make_mutants` flattens the RTLIL of a tile (so that one cell of one instance changes), lets Yosys draw mutations and puts
+all of them into one Verilog module behind the input ``mutsel`` (0 is the tile as it is). `run_mutants` streams the
+vectors of the contract suite through each: corners, random groups back to back, abandoned groups, idle cycles, and resets
+in every phase; outputs and their cycles must be those of the reference. What survives is for `equivalence` to decide.
+
+Yosys ends the process on an error, so it runs in children.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hwgen.emit._ports import tile_ports
+from hwgen.emit._rtlil import design_rtlil
+from hwgen.pe import TileSpec
+from hwgen.pe._tile import Tile
+from hwgen.reference import run_steps
+from hwgen.schedule import Steps
+from hwgen.simulators import Port, build, pack_words
+from hwgen.verify import corner_steps, port_words, random_steps
+from hwgen.verify._contract import abandoned_steps, timeline
+from hwgen.verify._stimuli import join, reset_runs
+
+__all__ = ["Mutants", "Mutation", "Outcome", "Vectors", "make_mutants", "run_mutants", "vectors", "yosys"]
+
+TOP = "dut"
+_CUT_BITS = 16
+_CHILD = "import sys; from pyosys import libyosys as y; y.run_pass('script ' + sys.argv[1], y.Design())"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One line of ``mutate -list``: ``mode`` at bit ``bit`` of a cell's port; ``wire`` is the name a reader knows."""
+
+    mode: str
+    cell: str
+    port: str
+    bit: int
+    control: int | None
+    wire: str
+
+    @property
+    def command(self) -> str:
+        """Arguments of Yosys' ``mutate`` without its control signal."""
+        text = f"-mode {self.mode} -module {TOP} -cell {self.cell} -port {self.port} -portbit {self.bit}"
+        return text if self.control is None else f"{text} -ctrlbit {self.control}"
+
+    def __str__(self) -> str:
+        control = "" if self.control is None else f" by bit {self.control}"
+        return f"{self.mode} of {self.wire} at {self.cell}.{self.port}[{self.bit}]{control}"
+
+
+@dataclass(frozen=True)
+class Mutants:
+    """A tile with its mutations: ``rtlil`` flat and unchanged, ``verilog`` with all of them behind ``mutsel``."""
+
+    spec: TileSpec
+    mutations: tuple[Mutation, ...]
+    rtlil: str
+    verilog: str
+
+    @property
+    def select_bits(self) -> int:
+        """Width of ``mutsel``."""
+        return len(self.mutations).bit_length()
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Input words by port, idle cycles [S], expected words of each beat by port and the cycle of each beat [B]."""
+
+    inputs: dict[str, np.ndarray]
+    idle: np.ndarray
+    expected: dict[str, np.ndarray]
+    cycles: np.ndarray
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Per mutation what gave it away ("value", "cycle", "missing" or "extra"), or "" for a survivor."""
+
+    mutants: Mutants
+    reasons: tuple[str, ...]
+
+    @property
+    def survivors(self) -> tuple[Mutation, ...]:
+        """Mutations that no vector told from the tile."""
+        return tuple(m for m, reason in zip(self.mutants.mutations, self.reasons, strict=True) if not reason)
+
+
+def yosys(commands: Sequence[str], folder: Path, timeout_s: float = 120) -> str:
+    """Run Yosys commands in a child process in ``folder``; returns its log. Raises RuntimeError with the log's end."""
+    (folder / "script.ys").write_text("\n".join(commands) + "\n")
+    done = subprocess.run(
+        [sys.executable, "-c", _CHILD, "script.ys"], cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"Yosys stopped with status {done.returncode}: {(done.stdout + done.stderr)[-2000:]}")
+    return done.stdout
+
+
+def _parse(line: str) -> Mutation:
+    found = dict(re.findall(r"-(\w+) (\S+)", line))
+    control = found.get("ctrlbit")
+    return Mutation(
+        found["mode"],
+        found["cell"],
+        found["port"],
+        int(found["portbit"]),
+        None if control is None else int(control),
+        f"{found['wire']}[{found['wirebit']}]" if "wire" in found else "an unnamed wire",
+    )
+
+
+def make_mutants(spec: TileSpec, count: int, seed: int = 1) -> Mutants:
+    """Draw ``count`` mutations, evenly over cells and wires, clock pins left out (a clock tree is not this design's)."""
+    source = design_rtlil(lambda place: Tile(spec, place), TOP, tile_ports(spec))
+    # The passes of the emitter; flattened, so that an instance can differ from its siblings.
+    flat = ["read_rtlil source.il", f"hierarchy -top {TOP}", "proc -norom", "opt_expr -keepdc", "opt_clean", "opt_dff"]
+    flat += ["flatten", "opt_clean -purge", "write_rtlil flat.il"]
+    with tempfile.TemporaryDirectory(prefix="hwgen-mutate-") as name:
+        folder = Path(name)
+        (folder / "source.il").write_text(source)
+        # About one pin in thirty is a clock.
+        yosys([*flat, f"mutate -list {count + count // 10 + 10} -seed {seed} -o list.txt"], folder)
+        found = [_parse(line) for line in (folder / "list.txt").read_text().splitlines()]
+        mutations = tuple(m for m in found if m.port != "\\CLK")[:count]
+        bits = len(mutations).bit_length()
+        apply = [f"mutate -ctrl mutsel {bits} {n} {m.command}" for n, m in enumerate(mutations, 1)]
+        yosys(["read_rtlil flat.il", *apply, "opt_clean", "write_verilog -noattr -simple-lhs mutants.v"], folder)
+        return Mutants(spec, mutations, (folder / "flat.il").read_text(), (folder / "mutants.v").read_text())
+
+
+def vectors(spec: TileSpec, seed: int = 1) -> Vectors:
+    """The stimuli of the contract suite as one stream; the input ``i_cut`` says when the bench resets the tile."""
+    resets = reset_runs(spec, seed)
+    random = random_steps(spec, seed + 1)
+    rng = np.random.default_rng(seed + 2)
+    gaps = rng.integers(0, 2 * spec.step_cycles_max + 2, size=len(random)) * (rng.random(len(random)) < 0.5)
+    tail = [resets[-1][0], corner_steps(spec, seed + 3), random_steps(spec, seed + 4), abandoned_steps(spec, seed + 5, 0)]
+    back_to_back = sum(len(part) for part in tail)
+    runs = [*resets[:-1], (join([*tail, random]), None)]
+    packed, idle, cuts, values, cycles = [], [], [], [], []
+    begin = 0
+    for steps, cut in runs:
+        wait = None if cut is not None else np.concatenate([np.zeros(back_to_back, np.int64), gaps])
+        accepted, predicted = timeline(spec, steps, wait)
+        # A step on offer in the cycle of the reset is dropped with all that follow it.
+        offered = len(steps) if cut is None else int((accepted < cut).sum()) + 1
+        seen = len(predicted) if cut is None else int((predicted <= cut).sum())
+        want = run_steps(spec, steps)
+        beats = {"o_y": want.y} if want.y is not None else {"o_sums": want.sums, "o_row_sums": want.rows}
+        packed.append(port_words(spec, _head(steps, offered)))
+        idle.append(np.zeros(offered, np.int64) if wait is None else wait)
+        cuts.append(np.full((offered, 1), 0 if cut is None else cut + 1, np.uint32))
+        values.append({name: beat[:seen].reshape(seen, -1) for name, beat in beats.items()})
+        cycles.append(predicted[:seen] + begin)
+        begin += 0 if cut is None else cut + 1
+    inputs = {name: np.concatenate([part[name] for part in packed]) for name in packed[0]}
+    outputs = {port.name: port for port in tile_ports(spec) if port.direction == "output"}
+    expected = {
+        name: pack_words(np.concatenate([part[name] for part in values]).astype(np.int64), outputs[name].bits)
+        for name in values[0]
+        if name in outputs
+    }
+    return Vectors(
+        inputs | {"i_cut": np.concatenate(cuts)},
+        np.concatenate(idle),
+        expected,
+        np.concatenate(cycles).astype(np.uint64),
+    )
+
+
+def _head(steps: Steps, count: int) -> Steps:
+    sides = {field: {name: value[:count] for name, value in getattr(steps, field).items()} for field in ("row", "col")}
+    plain = {field: getattr(steps, field)[:count] for field in ("acts", "weights", "first", "last", "done")}
+    return dataclasses.replace(steps, **plain, **sides)
+
+
+def _bench(spec: TileSpec, select_bits: int) -> tuple[str, list[Port]]:
+    """A module around the mutants that resets them in cycle ``i_cut`` − 1 of a run and then takes the step on offer."""
+    ports = [Port("clk", 1, "input"), Port("rst", 1, "input")]
+    ports += [Port(p.name, p.width, "input" if p.direction == "input" else "output") for p in tile_ports(spec)]
+    ports += [Port("i_cut", _CUT_BITS, "input"), Port("mutsel", select_bits, "input")]
+    inner = {port.name: port.name for port in ports if port.name != "i_cut"} | {"rst": "rst | cut", "i_ready": "ready"}
+    lines = ["module bench(" + ", ".join(port.name for port in ports) + ");"]
+    lines += [f"  {port.direction} [{port.width - 1}:0] {port.name};" for port in ports]
+    lines += [
+        f"  reg [{_CUT_BITS - 1}:0] age;",
+        "  wire ready;",
+        "  wire cut = i_valid & (i_cut != 0) & (age + 1'b1 == i_cut);",
+        "  assign i_ready = ready | cut;",
+        "  always @(posedge clk) age <= rst | cut ? 0 : age + i_valid;",
+        f"  {TOP} tile(" + ", ".join(f".{name}({value})" for name, value in inner.items()) + ");",
+        "endmodule",
+    ]
+    return "\n".join(lines) + "\n", ports
+
+
+def run_mutants(mutants: Mutants, stimuli: Vectors) -> Outcome:
+    """Run every mutation until it first differs. Raises AssertionError when the tile itself differs from the reference."""
+    bench, ports = _bench(mutants.spec, mutants.select_bits)
+    program = build(mutants.verilog + bench, "bench", ports, opt="-O1")
+    found = program.run_many(
+        stimuli.inputs,
+        stimuli.expected,
+        [{"mutsel": number} for number in range(len(mutants.mutations) + 1)],
+        beat_cycles=stimuli.cycles,
+        idle=stimuli.idle,
+        max_cycles=64,
+    )
+    assert not found.caught[0], f"the tile differs from its reference: {found.reasons[0]} of beat {found.first_mismatch[0]}"
+    return Outcome(mutants, found.reasons[1:])

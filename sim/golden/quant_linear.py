@@ -1,0 +1,248 @@
+"""A linear layer as a tile computes it, bit for bit, and as the float model that it stands for.
+
+Exact mode. Per token t, output n and group g, in K order, from y = 0 in FP32:
+
+    y = y + fp32( S · 2**unit · row_scale · column_scale )          S = sum over the group of a · (q - z), exact
+    y = y + fp32( R · 2**unit · row_scale · minimum )               only for weights s·q + m; R = sum of a
+
+with integers a of the activations, fp32() one rounding to nearest even (overflow to infinity, subnormals kept) and IEEE
+addition in FP32. Floating-point activations become integers first, by `sim.golden.align`.
+
+Float model ("fake"): dequantised activations, not aligned, times dequantised weights in float64, then one rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from hwgen.errors import HwgenError, suggest
+from hwgen.formats import QTensor, get
+from hwgen.quantize import LayerFormats, acts_for, weights_for
+from sim.golden.align import Aligned, align, finite_values
+from sim.golden.bounds import layer_bound
+from sim.golden.rounding import SUM_LIMIT, check_denormals, power_of_two, round_scaled
+
+__all__ = ["MODES", "LayerQuantization", "QuantLinear"]
+
+MODES = ("exact", "fake")
+
+
+class LayerQuantization(LayerFormats, Protocol):
+    """How a layer is quantised: what the quantisers need, and how floating-point activations become integers.
+
+    ``align`` is None or the scope that shares an exponent ("step", "group", "row"), ``align_guard`` the bits kept below
+    the largest one's last place, ``align_rounding`` "rne" or "truncate", ``step`` the elements of a step along K.
+    """
+
+    @property
+    def align_guard(self) -> int: ...
+    @property
+    def align_rounding(self) -> str: ...
+    @property
+    def step(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Exact sums of a layer.
+
+    ``groups`` int64 [G, T, N] in units of 2**``unit``, ``rows`` [G, T] in units of 2**``row_unit``; both exponents and
+    the activations' scales ``row_scale`` (float64) are [G, T].
+    """
+
+    groups: Tensor
+    rows: Tensor
+    row_unit: Tensor
+    unit: Tensor
+    row_scale: Tensor
+
+
+class QuantLinear(nn.Module):
+    """A quantised linear layer without bias, on the CPU and without gradients.
+
+    Takes activations as float tensors [..., K], which it quantises, or as a `QTensor` [T, K] that
+    `hwgen.quantize.acts_for` made (before any alignment).
+    """
+
+    def __init__(self, weights: QTensor, quantization: LayerQuantization) -> None:
+        """A layer of quantised weights [N, K]. Raises `HwgenError` where they contradict ``quantization``."""
+        super().__init__()
+        form, (_, k) = get(quantization.weights), weights.shape
+        size = quantization.group if 0 < quantization.group < k else k
+        if weights.format != form:
+            raise HwgenError(f"QuantLinear: weights must be {form.name}, not {weights.format.name}")
+        if weights.group_size != size:
+            raise HwgenError(f"QuantLinear: weights must have groups of {size}, not of {weights.group_size}")
+        self.weights = weights
+        self.quantization = quantization
+        # Plain attributes, no buffers: Module.half() and .to() must not touch them.
+        self._unit = form.lsb_exp
+        self._group_of_k = torch.from_numpy(weights.group_of_k)
+        self._scale = torch.from_numpy(weights.scales.copy())
+        zeros = None if weights.zeros is None else torch.from_numpy(weights.zeros.copy())
+        self._ints = _integers(weights, "weights")
+        self._minimum = zeros if weights.zero_kind == "minimum" else None
+        if zeros is not None and self._minimum is None:
+            self._ints = self._ints - (zeros[:, self._group_of_k].to(torch.int64) << -self._unit)
+
+    @classmethod
+    def from_linear(cls, linear: nn.Linear | Tensor, quantization: LayerQuantization) -> Self:
+        """Quantise a float layer, or its weight tensor [N, K]. Raises `HwgenError`, for a layer with a bias too."""
+        if isinstance(linear, nn.Linear) and "bias" in dict(linear.named_parameters()):
+            raise HwgenError("QuantLinear: linear must have no bias, which no tile adds; add it to the layer's result")
+        weight = linear.weight if isinstance(linear, nn.Linear) else linear
+        return cls(weights_for(quantization, weight.detach().cpu().double().numpy()), quantization)
+
+    def extra_repr(self) -> str:
+        """Shape and formats."""
+        q, (n, k) = self.quantization, self.weights.shape
+        formats = f"acts={q.acts}, weights={q.weights}, scheme={q.scheme}, group={q.group}"
+        return f"in_features={k}, out_features={n}, {formats}"
+
+    # ------------------------------------------------------------------ results
+
+    @torch.no_grad()
+    def forward(self, x: Tensor | QTensor, mode: str = "exact") -> Tensor:
+        """float32 [..., N] ([T, N] for a `QTensor`); NaN results are the NaN with code 0x7FC00000.
+
+        Raises `HwgenError` for another mode, activations that do not fit the layer, and sums that may exceed 2**62.
+        """
+        if mode not in MODES:
+            raise HwgenError(f"QuantLinear: mode must be one of {', '.join(MODES)}, not {mode!r}{suggest(mode, MODES)}")
+        check_denormals()
+        acts = self.quantize(x)
+        result = self._exact(acts) if mode == "exact" else self._fake(acts).float()
+        result = torch.where(torch.isnan(result), torch.nan, result)
+        return result if isinstance(x, QTensor) else result.reshape(*x.shape[:-1], -1)
+
+    @torch.no_grad()
+    def group_sums(self, x: Tensor | QTensor) -> Tensor:
+        """Exact group sums, int64 [G, T, N], zero points included.
+
+        Their unit is the weights' last place times that of the activations, which is for integers the format's, for
+        alignment over a step 2**(1 - bias - mantissa_bits - guard), and over a group or row
+        2**(E - bias - mantissa_bits - guard) with the scope's largest biased exponent E. A tile with planes of ±1
+        counts in halves of this unit for weights that are not bipolar. Raises as `forward`.
+        """
+        return self._sums(self.quantize(x)).groups
+
+    @torch.no_grad()
+    def bound(self, x: Tensor | QTensor) -> Tensor:
+        """Bound of the difference between exact and fake mode, float64 [T, N]; derivation: `sim.golden.bounds`.
+
+        Infinite where FP32 may overflow or a scale is no number. Raises as `forward`.
+        """
+        acts = self.quantize(x)
+        sums, integers = self._sums(acts), self._aligned(acts)
+        weights = torch.from_numpy(self.weights.dequantize()).abs()
+        scale = torch.from_numpy(acts.scales.copy())[:, self._groups_of(acts)].abs()
+        values = self._values(acts).abs()
+        moved = torch.zeros_like(values)
+        if self.quantization.align is not None:
+            nearest = self.quantization.align_rounding == "rne" and self.quantization.align_guard >= 0
+            moved = torch.minimum(values, power_of_two(integers.unit) * (0.5 if nearest else 1.0))
+        by_row = sums.row_scale[..., None] * power_of_two(sums.unit)[..., None]
+        products = sums.groups.double() * by_row * self._scale.T[:, None, :]
+        if self._minimum is not None:
+            by_row = sums.row_scale * power_of_two(sums.row_unit)
+            extra = (sums.rows.double() * by_row)[..., None] * self._minimum.T[:, None, :]
+            products = torch.stack([products, extra], dim=1).flatten(0, 1)
+        moved, magnitude = (moved * scale) @ weights.T, (values * scale) @ weights.T
+        return layer_bound(products.abs(), moved, magnitude, self._fake(acts), values.shape[1])
+
+    # ------------------------------------------------------------------ operands
+
+    def quantize(self, x: Tensor | QTensor) -> QTensor:
+        """Activations [T, K] as they enter the tile or the block before it. Raises `HwgenError` if they do not fit."""
+        k = self.weights.shape[1]
+        if isinstance(x, Tensor):
+            if not x.ndim or x.shape[-1] != k:
+                raise HwgenError(f"QuantLinear: activations must have {k} columns, not shape {list(x.shape)}")
+            x = acts_for(self.quantization, x.detach().cpu().double().reshape(-1, k).numpy())
+        form = get(self.quantization.acts)
+        if x.format != form:
+            raise HwgenError(f"QuantLinear: activations must be {form.name}, not {x.format.name}")
+        if x.shape[1] != k or x.group_size not in (k, self.weights.group_size):
+            raise HwgenError(
+                f"QuantLinear: activations must have K = {k} and one scale a token or groups of "
+                f"{self.weights.group_size}, not K = {x.shape[1]} and groups of {x.group_size}"
+            )
+        return x
+
+    def _groups_of(self, acts: QTensor) -> Tensor:
+        """Group of each of the K activations among their scales."""
+        return torch.from_numpy(acts.group_of_k)
+
+    def _values(self, acts: QTensor) -> Tensor:
+        """Decoded activations, float64 [T, K], without their scale."""
+        return torch.from_numpy(acts.values()) if self.quantization.align is None else finite_values(acts)
+
+    def _aligned(self, acts: QTensor) -> Aligned:
+        q = self.quantization
+        if q.align is None:
+            ints, unit = _integers(acts, "activations"), acts.format.lsb_exp
+            return Aligned(ints, torch.full_like(ints, unit), unit)
+        return align(acts, q.align, self.weights.group_size, q.step, q.align_guard, q.align_rounding)
+
+    # ------------------------------------------------------------------ exact arithmetic
+
+    def _sums(self, acts: QTensor) -> _Sums:
+        integers = self._aligned(acts)
+        ints, unit = integers.ints, integers.unit
+        if self.quantization.align == "step":
+            # Steps of one group have different units: bring all to the lowest.
+            shift = unit - integers.lowest
+            _check_range(ints.abs().double() * power_of_two(shift))
+            ints, unit = ints << shift, torch.full_like(unit, integers.lowest)
+        groups, rows, units = [], [], []
+        for part in self.weights.group_slices:
+            a, w = ints[:, part], self._ints[:, part]
+            largest = torch.maximum(w.abs().amax(), torch.ones_like(w[0, 0]))
+            _check_range(a.abs().double().sum(dim=1) * largest)
+            groups.append(a @ w.T)
+            rows.append(a.sum(dim=1))
+            units.append(unit[:, part.start])
+        row_unit = torch.stack(units)
+        scale = torch.from_numpy(acts.scales.copy()).T.expand(len(groups), -1)
+        return _Sums(torch.stack(groups), torch.stack(rows), row_unit, row_unit + self._unit, scale)
+
+    def _exact(self, acts: QTensor) -> Tensor:
+        sums = self._sums(acts)
+        result = torch.zeros(sums.groups.shape[1:], dtype=torch.float32)
+        for index, total in enumerate(sums.groups):
+            row_scale, scale = sums.row_scale[index, :, None], self._scale[:, index]
+            result = result + round_scaled(total, row_scale * scale, sums.unit[index, :, None])
+            if self._minimum is not None:
+                rows, unit = sums.rows[index, :, None], sums.row_unit[index, :, None]
+                result = result + round_scaled(rows, row_scale * self._minimum[:, index], unit)
+        return result
+
+    # ------------------------------------------------------------------ float model
+
+    def _fake(self, acts: QTensor) -> Tensor:
+        """float64 [T, N]."""
+        scale = torch.from_numpy(acts.scales.copy())[:, self._groups_of(acts)]
+        return (self._values(acts) * scale) @ torch.from_numpy(self.weights.dequantize()).T
+
+
+def _integers(tensor: QTensor, operand: str) -> Tensor:
+    """Decoded values as integers of the format's last place, int64. Raises `HwgenError` where there are none."""
+    values = torch.from_numpy(tensor.values()) * 2.0**-tensor.format.lsb_exp
+    if not torch.isfinite(values).all():
+        raise HwgenError(f"QuantLinear: {operand} must be finite, which some {tensor.format.name} codes are not")
+    _check_range(values)
+    return values.to(torch.int64)
+
+
+def _check_range(magnitude: Tensor) -> None:
+    """Raise `HwgenError` where a sum of int64 may be out of range."""
+    worst = float(magnitude.abs().max())
+    if worst > SUM_LIMIT:
+        raise HwgenError(
+            f"QuantLinear: exact sums must stay within 2**62, but may reach {worst:.3g}; use a smaller group, fewer "
+            "guard bits or alignment over a group"
+        )

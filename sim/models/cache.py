@@ -1,0 +1,43 @@
+"""The folder that keeps what is slow to get: downloaded models and captured activations."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hwgen.errors import HwgenError
+
+__all__ = ["cache_folder", "placed"]
+
+
+def cache_folder() -> Path:
+    """Return ``$HWGEN_CACHE_DIR``, else ``$XDG_CACHE_HOME/hwgen``, else ``~/.cache/hwgen``; it may not exist yet."""
+    if own := os.environ.get("HWGEN_CACHE_DIR"):
+        return Path(own).expanduser()
+    if shared := os.environ.get("XDG_CACHE_HOME"):
+        return Path(shared) / "hwgen"
+    return Path("~/.cache/hwgen").expanduser()
+
+
+@contextmanager
+def placed(target: Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``target``; what the block leaves there under its name becomes ``target``.
+
+    The rename is atomic, so that ``target`` is whole or absent whatever ends the block.
+
+    Raises:
+        HwgenError: if the folder of ``target`` cannot be written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as folder:
+            yield Path(folder)
+            os.replace(Path(folder) / target.name, target)
+    except OSError as error:
+        reason = error.strerror or error
+        raise HwgenError(
+            f"cache folder {target.parent}: cannot be written: {reason}; set HWGEN_CACHE_DIR to another folder"
+        ) from error

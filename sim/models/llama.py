@@ -1,0 +1,142 @@
+"""The llama architecture in float32 torch, from a GGUF file.
+
+Modules carry the names of the file: ``model.get_submodule("blk.0.ffn_up")`` is the `torch.nn.Linear` whose weight
+is the tensor ``blk.0.ffn_up.weight``, so a quantised layer can take its place by assignment.
+
+RMSNorm, rotary position embedding, grouped-query attention, SwiGLU: Touvron et al., "LLaMA", 2023, section 2.2, and
+"Llama 2", 2023. The Q and K rows of a GGUF file are permuted, so that the rotary pairs are neighbours (2i, 2i + 1).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sim.models.llama_config import LlamaConfig
+from sim.models.model_file import ModelFile
+
+__all__ = ["Block", "Llama", "RmsNorm", "rope"]
+
+
+class RmsNorm(nn.Module):
+    """Scale each row to a root mean square of 1, then by a weight per channel."""
+
+    def __init__(self, weight: NDArray[np.float32], epsilon: float) -> None:
+        super().__init__()
+        self.weight = _parameter(weight)
+        self.epsilon = epsilon
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise [..., D]."""
+        return functional.rms_norm(x, (x.shape[-1],), self.weight, self.epsilon)
+
+
+class Block(nn.Module):
+    """One transformer block: attention and feed-forward network, each after a norm and beside a residual path."""
+
+    attn_q: nn.Module
+    attn_k: nn.Module
+    attn_v: nn.Module
+    attn_output: nn.Module
+    ffn_gate: nn.Module
+    ffn_up: nn.Module
+    ffn_down: nn.Module
+
+    def __init__(self, model: ModelFile, config: LlamaConfig, index: int) -> None:
+        super().__init__()
+        self.config = config
+        for name in config.linears():
+            setattr(self, name, _linear(model.float32(f"blk.{index}.{name}.weight")))
+        self.attn_norm = RmsNorm(model.float32(f"blk.{index}.attn_norm.weight"), config.epsilon)
+        self.ffn_norm = RmsNorm(model.float32(f"blk.{index}.ffn_norm.weight"), config.epsilon)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map the hidden states [T, D] of positions 0 to T - 1 to the next ones."""
+        x = x + self._attention(self.attn_norm(x))
+        normed = self.ffn_norm(x)
+        down: Tensor = self.ffn_down(functional.silu(self.ffn_gate(normed)) * self.ffn_up(normed))
+        return x + down
+
+    def _attention(self, x: Tensor) -> Tensor:
+        """Causal attention; several query heads share one key and value head."""
+        config, length = self.config, x.shape[0]
+        query = rope(self.attn_q(x).view(length, config.heads, -1).transpose(0, 1), config.rope_base)
+        key = rope(self.attn_k(x).view(length, config.kv_heads, -1).transpose(0, 1), config.rope_base)
+        value = self.attn_v(x).view(length, config.kv_heads, -1).transpose(0, 1)
+        shared = config.heads // config.kv_heads
+        mixed = functional.scaled_dot_product_attention(
+            query, key.repeat_interleave(shared, 0), value.repeat_interleave(shared, 0), is_causal=True
+        )
+        output: Tensor = self.attn_output(mixed.transpose(0, 1).reshape(length, -1))
+        return output
+
+
+class Llama(nn.Module):
+    """The whole language model."""
+
+    def __init__(self, model: ModelFile) -> None:
+        """Load all weights.
+
+        Raises:
+            HwgenError: if the file is no llama model or holds a tensor of an unsupported type.
+        """
+        super().__init__()
+        self.config = LlamaConfig.of(model)
+        embedding = model.float32("token_embd.weight")
+        self.token_embd = nn.Embedding(self.config.vocabulary, self.config.width, device="meta")
+        self.token_embd.weight = _parameter(embedding)
+        self.blk = nn.ModuleList(Block(model, self.config, index) for index in range(self.config.blocks))
+        self.output_norm = RmsNorm(model.float32("output_norm.weight"), self.config.epsilon)
+        self.output = _linear(model.float32("output.weight") if "output.weight" in model.tensors else embedding)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map token numbers [T] to the logits [T, vocabulary] of the token after each."""
+        logits: Tensor = self.output(self.hidden(tokens))
+        return logits
+
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """Map token numbers [T] to what enters the output layer, [T, D]."""
+        x = self.token_embd(tokens)
+        for block in self.blk:
+            x = block(x)
+        normed: Tensor = self.output_norm(x)
+        return normed
+
+    def generate(self, tokens: list[int], most: int, stop: int | None = None) -> list[int]:
+        """Return up to ``most`` likeliest next tokens, ended by ``stop``, which is not returned."""
+        new: list[int] = []
+        with torch.inference_mode():
+            for _ in range(most):
+                last = self.hidden(torch.tensor(tokens + new))[-1]
+                token = int(self.output(last).argmax())
+                if token == stop:
+                    break
+                new.append(token)
+        return new
+
+
+def rope(x: Tensor, base: float) -> Tensor:
+    """Rotate the pairs (2i, 2i + 1) of [heads, T, size] by position * base ** (-2i / size)."""
+    heads, length, size = x.shape
+    # float64 angles: a float32 product would already be off by 1e-4 rad at position 2,000.
+    angle = torch.outer(
+        torch.arange(length, dtype=torch.float64), base ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
+    )
+    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    even, odd = x[..., 0::2], x[..., 1::2]
+    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).view(heads, length, size)
+
+
+def _parameter(values: NDArray[np.float32]) -> nn.Parameter:
+    """A weight that is not trained."""
+    return nn.Parameter(torch.from_numpy(values), requires_grad=False)
+
+
+def _linear(weight: NDArray[np.float32]) -> nn.Linear:
+    """A layer without bias around a weight [N, K]; "meta" saves the random initialisation."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+    layer.weight = _parameter(weight)
+    return layer

@@ -1,0 +1,150 @@
+"""Real activations: what enters a linear layer of a llama model while it reads text.
+
+torch is imported only when the model has to run, not when the activations are in the cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from contextlib import suppress
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwgen.errors import HwgenError, suggest
+from sim.models.cache import cache_folder, placed
+from sim.models.fetch import file_sha256
+from sim.models.llama_config import LlamaConfig
+from sim.models.tokenizer import tokenizer_of
+from sim.models.weights import ModelFile, open_model
+
+__all__ = ["capture", "default_text", "encode", "linear_layers"]
+
+CAPTURE_VERSION = 1
+"""Part of the key of the cache; raise it when the values of a capture change."""
+
+
+def default_text() -> str:
+    """Return the text of captures: from the introduction to Darwin's Origin of Species (1859), public domain."""
+    return resources.files("sim.models").joinpath("text/origin.txt").read_text(encoding="utf-8")
+
+
+def encode(model: ModelFile, text: str) -> list[int]:
+    """Return the token numbers of a text, after the start token where the model wants one.
+
+    Raises:
+        HwgenError: if the file carries no tokenizer that can be built.
+    """
+    start = model.metadata.get("tokenizer.ggml.bos_token_id")
+    wanted = model.metadata.get("tokenizer.ggml.add_bos_token") is True and isinstance(start, int)
+    tokens = tokenizer_of(model).encode(text, add_special_tokens=False).ids
+    return [int(start), *tokens] if wanted and isinstance(start, int) else tokens
+
+
+def linear_layers(path: str | os.PathLike[str]) -> list[tuple[str, int, int]]:
+    """Return (name, N, K) of the linear layers of a model in the order in which they run.
+
+    Of a llama model in GGUF these are seven a block and ``output``; of any other file, all matrices by name.
+
+    Raises:
+        HwgenError: if the file cannot be opened, or says that it is a llama model and is not.
+    """
+    model = open_model(path)
+    if model.format == "gguf" and model.text("general.architecture") == "llama":
+        return [(name, *shape) for name, shape in _layers(LlamaConfig.of(model)).items()]
+    matrices = [(info.name.removesuffix(".weight"), info.shape) for info in model.tensors.values()]
+    return [(name, shape[0], shape[1]) for name, shape in sorted(matrices) if len(shape) == 2]
+
+
+def capture(
+    model_path: str | os.PathLike[str], layer: str, text: str | None = None, tokens: int = 8
+) -> NDArray[np.float32]:
+    """Return what enters a linear layer while the model reads the first ``tokens`` tokens of a text.
+
+    Only the blocks up to that layer are loaded, one at a time. The result is kept in the cache folder.
+
+    Args:
+        model_path: a llama model in GGUF.
+        layer: such as ``"blk.0.ffn_up"``, with or without ``".weight"``, or ``"output"``.
+        text: `default_text` if not given.
+        tokens: how many, from 1 to what the text has and the model can read.
+
+    Returns:
+        float32 [tokens, K].
+
+    Raises:
+        HwgenError: if the model cannot be opened or run, or ``layer`` or ``tokens`` is not allowed.
+    """
+    model = open_model(model_path)
+    config = LlamaConfig.of(model)
+    layers = _layers(config)
+    layer = layer.removesuffix(".weight")
+    if layer not in layers:
+        raise HwgenError(
+            f"layer {layer!r} of {model.path}: must be output, or blk.0 to blk.{config.blocks - 1} followed by "
+            f".{', .'.join(config.linears())}{suggest(layer, layers)}"
+        )
+    if not 1 <= tokens <= config.context:
+        raise HwgenError(f"capture: tokens must be from 1 to {config.context}, which the model can read, not {tokens}")
+    text = default_text() if text is None else text
+    key = [CAPTURE_VERSION, file_sha256(model.path), hashlib.sha256(text.encode()).hexdigest(), layer, tokens]
+    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
+    kept = cache_folder() / "captures" / f"{digest[:32]}.npy"
+    shape = (tokens, layers[layer][1])
+    known = _load(kept, shape)
+    if known is not None:
+        return known
+    numbers = encode(model, text)
+    if len(numbers) < tokens:
+        raise HwgenError(f"capture: tokens must be at most {len(numbers)}, which the text has, not {tokens}")
+    values = _run(model, config, layer, numbers[:tokens])
+    # A cache folder that cannot be written costs time on the next call and nothing else.
+    with suppress(HwgenError), placed(kept) as folder:
+        np.save(folder / kept.name, values)
+    return values
+
+
+def _layers(config: LlamaConfig) -> dict[str, tuple[int, int]]:
+    """(N, K) of every linear layer by name."""
+    blocks = {
+        f"blk.{index}.{name}": shape for index in range(config.blocks) for name, shape in config.linears().items()
+    }
+    return blocks | {"output": (config.vocabulary, config.width)}
+
+
+def _load(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
+    """Captured activations from the cache; None if they are not there or damaged."""
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    if not isinstance(values, np.ndarray) or values.shape != shape or values.dtype != np.float32:
+        return None
+    return values
+
+
+def _run(model: ModelFile, config: LlamaConfig, layer: str, numbers: list[int]) -> NDArray[np.float32]:
+    """Run the blocks up to the layer and return its input."""
+    import torch
+
+    from sim.models.llama import Block, RmsNorm
+
+    caught: list[torch.Tensor] = []
+    place = re.fullmatch(r"blk\.(\d+)\.(\w+)", layer)
+    last = int(place[1]) if place else config.blocks - 1
+    with torch.inference_mode():
+        x = torch.from_numpy(model.float32("token_embd.weight", rows=np.array(numbers)))
+        for index in range(last + 1):
+            block = Block(model, config, index)
+            if place and index == last:
+                block.get_submodule(place[2]).register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
+            x = block(x)
+        if not place:
+            caught.append(RmsNorm(model.float32("output_norm.weight"), config.epsilon)(x))
+    values: NDArray[np.float32] = np.ascontiguousarray(caught[0].numpy())
+    return values

@@ -1,0 +1,55 @@
+"""Build the tokenizer that a GGUF file carries in its metadata."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+from hwgen.errors import HwgenError
+from sim.models.model_file import ModelFile
+
+__all__ = ["tokenizer_of"]
+
+CONTROL = 3
+"""``tokenizer.ggml.token_type`` of a token that stands for no text, such as ``<|im_start|>``."""
+
+
+def tokenizer_of(model: ModelFile) -> Tokenizer:
+    """Return the byte-pair tokenizer of a GGUF file: digits apart, then the byte-level rule of GPT-2.
+
+    Raises:
+        HwgenError: if the metadata holds no tokenizer, or one of another kind than ``gpt2`` with ``pre = smollm``.
+    """
+    kind = model.text("tokenizer.ggml.model"), model.text("tokenizer.ggml.pre")
+    if kind != ("gpt2", "smollm"):
+        raise HwgenError(
+            f"model file {model.path}: the tokenizer must be gpt2 with pre-tokenizer smollm, "
+            f"not {kind[0]} with {kind[1]}"
+        )
+    tokens, merges = _strings(model, "tokenizer.ggml.tokens"), _strings(model, "tokenizer.ggml.merges")
+    pairs = [(left, right) for left, _, right in (merge.partition(" ") for merge in merges)]
+    types: Any = model.metadata.get("tokenizer.ggml.token_type", np.zeros(len(tokens)))
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    if not isinstance(types, np.ndarray) or types.size != len(tokens) or len(vocabulary) != len(tokens):
+        raise HwgenError(f"model file {model.path}: the tokenizer must have {len(tokens)} different tokens and types")
+    for left, right in pairs:
+        if not {left, right, left + right} <= vocabulary.keys():
+            raise HwgenError(f"model file {model.path}: the merge {left!r} + {right!r} needs a token that is not there")
+    tokenizer = Tokenizer(models.BPE(vocabulary, pairs))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    controls = [AddedToken(tokens[number], special=True) for number in np.flatnonzero(types == CONTROL)]
+    tokenizer.add_special_tokens(controls)
+    return tokenizer
+
+
+def _strings(model: ModelFile, key: str) -> list[str]:
+    """A list of strings from the metadata."""
+    value = model.metadata.get(key)
+    if not isinstance(value, list):
+        raise HwgenError(f"model file {model.path}: metadata {key} must be a list of strings")
+    return value

@@ -1,0 +1,86 @@
+"""Count the primitives of an elaborated tile with Yosys: ``python netlist.py`` reads specs as JSON and writes counts.
+
+Runs as a child process of the test: Yosys echoes its passes to stdout and keeps global state.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+ADDERS = {"$add", "$sub", "$neg", "$lt", "$le", "$gt", "$ge", "$alu"}
+MERGE = {"row": "pre_row"}
+
+
+def _bits(value: str | int) -> int:
+    return int(value, 2) if isinstance(value, str) else int(value)
+
+
+def _cells(module: dict[str, Any]) -> Iterator[tuple[str, dict[str, int]]]:
+    for cell in module["cells"].values():
+        yield cell["type"], {
+            name: _bits(value) for name, value in cell["parameters"].items() if name.endswith(("WIDTH", "SIGNED"))
+        }
+
+
+def primitives(module: dict[str, Any]) -> dict[str, int]:
+    """One-bit primitives of one module, its instances left out."""
+    found = dict.fromkeys(("ff", "add", "mul", "mux2"), 0)
+    for kind, width in _cells(module):
+        if "dff" in kind:
+            found["ff"] += width["WIDTH"]
+        elif kind == "$mul":
+            # `widen` extends operands to the result; what is multiplied is narrower.
+            found["mul"] += width["A_WIDTH"] * width["B_WIDTH"]
+        elif kind in ADDERS:
+            found["add"] += max(width["A_WIDTH"], width.get("B_WIDTH", 0)) if width["Y_WIDTH"] == 1 else width["Y_WIDTH"]
+        elif kind == "$mux":
+            found["mux2"] += width["WIDTH"]
+        elif kind == "$pmux":
+            found["mux2"] += width["WIDTH"] * width["S_WIDTH"]
+        elif kind in ("$shl", "$shr", "$sshr", "$shift", "$shiftx"):
+            found["mux2"] += width["Y_WIDTH"] * width["B_WIDTH"]
+    return found
+
+
+def _modules(text: str, passes: list[str]) -> dict[str, dict[str, int]]:
+    from pyosys import libyosys as yosys
+
+    with tempfile.TemporaryDirectory() as folder:
+        source, result = Path(folder, "tile.il"), Path(folder, "tile.json")
+        source.write_text(text)
+        design = yosys.Design()
+        for command in (f"read_rtlil {source}", *passes, f"write_json {result}"):
+            yosys.run_pass(f"tee -q {command}", design)
+        modules = json.loads(result.read_text())["modules"]
+    return {name: primitives(module) for name, module in modules.items()}
+
+
+def count(family: str, values: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Primitives of each module (``tile`` the top): flip-flops as elaborated, the others after constants are folded."""
+    from hwgen.emit._ports import tile_ports
+    from hwgen.emit._rtlil import design_rtlil
+    from hwgen.pe import family as find
+    from hwgen.pe._tile import Tile
+
+    spec = find(family).from_values(values)
+    make: Callable[[Any], Any] = lambda place: Tile(spec, place)  # noqa: E731
+    text = design_rtlil(make, "tile", tile_ports(spec))
+    pre = spec.pre()
+    if pre is not None:
+        text += "\n" + pre.rtlil("pre")
+    raw = _modules(text, ["proc -noopt -norom"])
+    folded = _modules(text, ["proc -norom", "opt_expr", "opt_clean", "opt_dff", "opt_expr -mux_undef", "opt_clean", "wreduce", "opt_clean"])
+    return {name: {**folded[name], "ff": raw[name]["ff"]} for name in raw}
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    requests = json.load(sys.stdin)
+    answers = [count(family, values) for family, values in requests]
+    Path(sys.argv[1]).write_text(json.dumps(answers))

@@ -1,0 +1,142 @@
+"""Quantisers as their definitions say, one group at a time over fractions; formats by searching all values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+
+from hwgen.formats import QTensor
+from tests.formats import oracle
+
+
+class Group(NamedTuple):
+    """Codes, code of the scale, and zero point or minimum of one group."""
+
+    codes: list[int]
+    scale: int
+    zero: Fraction | None = None
+
+
+def value(name: str, code: int) -> Fraction:
+    """Value of a finite code."""
+    found = oracle.value(oracle.search(name).form, code)
+    assert isinstance(found, Fraction)
+    return found
+
+
+def scale(ideal: Fraction, name: str) -> tuple[int, Fraction]:
+    """Code and value of a scale: nearest, but neither infinite nor 0 unless the ideal is 0."""
+    search = oracle.search(name)
+    code = search.encode(ideal)
+    if ideal > 0 and value(name, code) == 0:
+        code = search.encode(min(v for v in search.values if v > 0))
+    return code, value(name, code)
+
+
+def ratio(x: Fraction, by: Fraction) -> Fraction:
+    """x / by, and 0 where there is nothing to divide by."""
+    return x / by if by else Fraction(0)
+
+
+def clip(low: int, number: int, high: int) -> int:
+    """The nearest integer within low..high."""
+    return min(max(number, low), high)
+
+
+def symmetric(x: list[Fraction], bits: int, scale_name: str) -> Group:
+    if bits == 1:
+        code, s = scale(max(max(-v for v in x), Fraction(0)), scale_name)
+        return Group([1 if round(ratio(v, s)) <= -1 else 0 for v in x], code)
+    top = 2 ** (bits - 1) - 1
+    code, s = scale(max(abs(v) for v in x) / top, scale_name)
+    return Group([clip(-top, round(ratio(v, s)), top) % 2**bits for v in x], code)
+
+
+def asymmetric(x: list[Fraction], bits: int, scale_name: str) -> Group:
+    top = 2**bits - 1
+    low, high = min(*x, Fraction(0)), max(*x, Fraction(0))
+    code, s = scale((high - low) / top, scale_name)
+    zero = clip(0, round(ratio(-low, s)), top)
+    return Group([clip(0, round(ratio(v, s)) + zero, top) for v in x], code, Fraction(zero))
+
+
+def bipolar(x: list[Fraction], bits: int, scale_name: str) -> Group:
+    top = 2**bits - 1
+    code, s = scale(max(abs(v) for v in x) / top, scale_name)
+    encoder = oracle.search(f"bipolar{bits}")
+    return Group([encoder.encode(ratio(v, s)) for v in x], code)
+
+
+def minimum(x: list[Fraction], bits: int, scale_name: str) -> Group:
+    top = 2**bits - 1
+    low = value(scale_name, oracle.search(scale_name).encode(min(x)))
+    code, s = scale(max(max(x) - low, Fraction(0)) / top, scale_name)
+    return Group([clip(0, round(ratio(v - low, s)), top) for v in x], code, low)
+
+
+def minifloat(x: list[Fraction], name: str, scale_name: str) -> Group:
+    search = oracle.search(name)
+    code, s = scale(max(abs(v) for v in x) / search.values[-1], scale_name)
+    # The sign of zero follows x; float() keeps it, since only the quotient's sign matters there.
+    codes = [search.encode(-0.0 if v < 0 and search.encode(abs(ratio(v, s))) == 0 else ratio(v, s)) for v in x]
+    return Group(codes, code)
+
+
+def mx(x: list[Fraction], name: str, rule: str) -> Group:
+    search = oracle.search(name)
+    top = search.values[-1]
+    amax = max(abs(v) for v in x)
+    exponent = -127
+    if amax:
+        exponents = range(-1100, 1100)
+        if rule == "ceil":
+            exponent = next(e for e in exponents if amax <= top * Fraction(2) ** e)
+        else:
+            largest_power = max(e for e in range(-20, 20) if Fraction(2) ** e <= top)
+            exponent = max(e for e in exponents if Fraction(2) ** e <= amax) - largest_power
+    exponent = clip(-127, exponent, 127)
+    codes = []
+    for v in x:
+        element = v / Fraction(2) ** exponent
+        if name.startswith(("int", "mxint")):
+            element = min(max(element, -top), top)
+        code = search.encode(element)
+        codes.append(search.encode(-0.0) if code == 0 and v < 0 else code)
+    return Group(codes, exponent + 127)
+
+
+def check(given: QTensor, x: np.ndarray, definition: Callable[[list[Fraction]], Group]) -> None:
+    """Compare a tensor with a definition, group by group."""
+    exact = [[Fraction(v) for v in row] for row in np.asarray(x, dtype=np.float64).tolist()]
+    if given.granularity == "tensor":
+        exact = [[v for row in exact for v in row]]
+        codes, slices = given.codes.reshape(1, -1), [slice(None)]
+    else:
+        codes, slices = given.codes, list(given.group_slices)
+    for n, row in enumerate(exact):
+        for g, part in enumerate(slices):
+            group = definition(row[part])
+            assert int(given.scale_codes[n, g]) == group.scale, (n, g)
+            assert codes[n, part].tolist() == group.codes, (n, g)
+            if group.zero is None:
+                assert given.zero is None
+            else:
+                assert given.zero is not None
+                assert Fraction(float(given.zero[n, g])) == group.zero, (n, g)
+
+
+def samples(seed: int, n: int = 4, k: int = 70) -> np.ndarray:
+    """float32 [n, k] of many magnitudes: heavy tails, a row of zeros, ties, tiny and huge groups, one-sided groups."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_t(3, (n + 5, k)).astype(np.float32)
+    x[0] = 0
+    x[1] = rng.integers(-15, 16, k) / 2  # quotients that are ties where the scale is a power of two
+    x[1, ::16] = 7
+    x[2] *= np.float32(1e-9)
+    x[3] *= np.float32(1e9)
+    x[4] = np.abs(x[4])
+    x[4, 32:] *= -1
+    return x

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hwgen.errors import HwgenError
+from hwgen.quantize import acts_for, cast, float_minimum, integer, minifloat, mx, per_row, weights_for
+
+X = np.random.default_rng(50).normal(size=(3, 40)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Plan:
+    acts: str = "int8"
+    weights: str = "int4"
+    scheme: str = "symmetric"
+    group: int = 16
+    act_scale: str = "bf16"
+    weight_scale: str = "fp16"
+    align: str | None = None
+    block_rule: str = "floor"
+
+
+@pytest.mark.parametrize(
+    ("plan", "expected"),
+    [
+        (Plan(), lambda: integer(X, 4, 16)),
+        (Plan(weights="uint3", scheme="asymmetric"), lambda: integer(X, 3, 16, "asymmetric")),
+        (Plan(weights="bipolar2", scheme="bipolar", group=0), lambda: integer(X, 2, 0, "bipolar")),
+        (Plan(weights="uint4", scheme="minimum", weight_scale="bf16"), lambda: float_minimum(X, 4, 16, "bf16")),
+        (Plan(weights="mxfp4", scheme="mx", block_rule="ceil"), lambda: mx(X, "mxfp4", 16, "ceil")),
+        (Plan(weights="ternary", scheme="element"), lambda: minifloat(X, "ternary", 16)),
+        (Plan(weights="fp8_e4m3", scheme="element", weight_scale="e8m0"), lambda: minifloat(X, "e4m3", 16, "e8m0")),
+    ],
+)
+def test_weights(plan: Plan, expected: Any) -> None:
+    assert weights_for(plan, X) == expected()
+
+
+@pytest.mark.parametrize(
+    ("plan", "expected"),
+    [
+        (Plan(), lambda: integer(X, 8, 0, "symmetric", "bf16")),
+        (Plan(acts="int16", act_scale="fp16"), lambda: integer(X, 16)),
+        (Plan(acts="fp8_e4m3"), lambda: minifloat(X, "fp8_e4m3", 0, "bf16")),
+        (Plan(acts="fp16"), lambda: cast(X, "fp16", "bf16")),
+        (Plan(acts="bf16", align="group", act_scale="e8m0"), lambda: cast(X, "bf16", "e8m0")),
+        (Plan(acts="fp8_e5m2", align="step", act_scale="e8m0"), lambda: cast(X, "fp8_e5m2", "e8m0")),
+        (Plan(acts="mxint8", scheme="mx", block_rule="ceil"), lambda: mx(X, "mxint8", 16, "ceil")),
+    ],
+)
+def test_activations(plan: Plan, expected: Any) -> None:
+    assert acts_for(plan, X) == expected()
+
+
+def test_unknown_scheme() -> None:
+    with pytest.raises(HwgenError) as caught:
+        weights_for(Plan(scheme="log"), X)
+    assert (
+        str(caught.value)
+        == "weights: scheme must be symmetric, asymmetric, bipolar, minimum, mx or element, not 'log'"
+    )
+
+
+@pytest.mark.parametrize("name", ["uint8", "mxint8", "ternary", "bipolar2", "e8m0"])
+def test_formats_that_have_no_scale_per_row(name: str) -> None:
+    with pytest.raises(HwgenError) as caught:
+        per_row(X, name)
+    assert str(caught.value) == f"per_row: format must be intN or a minifloat, not {name}"

