@@ -1,0 +1,3 @@
+"""Which design to choose: spaces, sweeps, Pareto fronts."""
+
+from __future__ import annotations

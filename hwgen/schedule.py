@@ -6,7 +6,7 @@ sequence that drives the RTL and the cycle counts both come from here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from hwgen.formats import QTensor
 from hwgen.pe._numbers import Num, ceil_div, maximum, where
 from hwgen.pe._spec import TileSpec
 
-__all__ = ["Layer", "Schedule", "Steps", "closed_cycles"]
+__all__ = ["Layer", "Schedule", "Steps", "closed_cycles", "closed_pre_cycles", "layer_constraints"]
 
 P = Mapping[str, Any]
 
@@ -80,6 +80,24 @@ def closed_cycles(spec: type[TileSpec], p: P, m: Num, n: Num, k: Num) -> Num:
     first = ceil_div(where(full > 0, group, ragged), p["k"]) * step
     unwaited = maximum(first, beats) - first
     return tiles * (full * full_cycles + ragged_cycles) - unwaited + spec.drain(p)
+
+
+def closed_pre_cycles(spec: type[TileSpec], p: P, m: Num, k: Num) -> Num:
+    """Cycles in which the pre block prepares activations [m, k], first beat offered to last beat out; 0 without one."""
+    pre = spec.pre_counts(p)
+    return 0 if pre is None else ceil_div(m, p["m"]) * (k // p["k"]) * pre.passes + pre.latency
+
+
+def layer_constraints(p: P, k: Num) -> Iterator[tuple[Any, str]]:
+    """Pairs (holds, sentence) that a layer with ``k`` inputs adds to those of a tile; scalars or arrays."""
+    group = where(p["group"] > 0, p["group"], k)
+    longest, ragged = where(group < k, group, k), k % group
+    yield (
+        (longest % p["k"] == 0) & (ragged % p["k"] == 0),
+        "tile k must divide the length of every group of the layer",
+    )
+    # `overflow` is a name: a scalar.
+    yield ((longest <= p["depth"]) | (p["overflow"] != "refuse"), "a group of the layer must fit depth, or overflow be allowed")
 
 
 @dataclass(frozen=True)

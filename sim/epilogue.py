@@ -1,4 +1,4 @@
-"""What follows a tile that puts out raw sums: corrections, scales and FP32 accumulation, in the order of the post lanes."""
+"""What follows a tile that puts out raw sums: corrections, scales and FP32 accumulation, in the post lanes' order."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def epilogue(
     weights : weights [N, K], for their scales, zero points and minima.
 
     Per output, in K order, from zero: the corrected sum times both scales is rounded once to FP32 and added; with a
-    float minimum, so is the row's activation sum times the row's scale and the minimum. Raises `HwgenError` where shapes
-    contradict each other, and for minima that are not numbers of the scale format.
+    float minimum, so is the row's activation sum times the row's scale and the minimum. Raises `HwgenError` where
+    shapes contradict each other, and for minima that are not numbers of the scale format.
     """
     count, tokens, outputs = weights.groups, acts.shape[0], weights.shape[0]
     for name, array, wanted in (("sums", sums, (count, tokens, outputs)), ("rows", rows, (count, tokens))):

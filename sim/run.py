@@ -127,7 +127,8 @@ def run_layer(
     observed = tile.observe(result)
 
     progress("comparing with the golden PyTorch layer")
-    golden = QuantLinear.from_linear(torch.from_numpy(np.ascontiguousarray(weights, dtype=np.float32)), formats)
+    # The codes are shared, their meaning is not: the golden layer decodes them by itself.
+    golden = QuantLinear(q_weights, formats)
     inputs = torch.from_numpy(np.ascontiguousarray(acts, dtype=np.float32))
     want = golden(inputs).detach().numpy()
     if spec.lanes:
@@ -136,7 +137,9 @@ def run_layer(
         sums = schedule.collect(observed.sums)[..., 0]
         rows = schedule.collect_rows(observed.rows)
         y = epilogue(spec, sums, rows, tile_acts, q_weights).view(np.float32)
-        wrong_sums, sums_text = _compare_sums(spec, sums, rows, q_weights, golden.group_sums(inputs).numpy())
+        wrong_sums, sums_text = _compare_sums(
+            spec, sums, rows, tile_acts, q_weights, golden.group_values(inputs).numpy()
+        )
         detail = detail or sums_text
         reference_equal = reference_equal and not wrong_sums
     mask = y.view(np.uint32) != want.view(np.uint32)
@@ -147,7 +150,7 @@ def run_layer(
         family=spec.family,
         parameters=spec.p,
         steps=schedule.steps,
-        cycles_counted=result.cycles,
+        cycles_counted=tile.cycles(result),
         cycles_predicted=schedule.exact(),
         pre_cycles_counted=pre_counted,
         pre_cycles_predicted=pre_predicted,
@@ -174,21 +177,16 @@ def _run_pre(compiled: CompiledPre, acts: QTensor) -> tuple[bool, int, str]:
 
 
 def _compare_sums(
-    spec: TileSpec, sums: np.ndarray, rows: np.ndarray, weights: QTensor, golden: np.ndarray
+    spec: TileSpec, sums: np.ndarray, rows: np.ndarray, acts: QTensor, weights: QTensor, golden: np.ndarray
 ) -> tuple[bool, str]:
-    """Integer group sums [G, tokens, N], zero point included, against the golden layer's."""
+    """Integer group sums [G, tokens, N], zero point included, against the golden layer's, both with the activations' scale."""
     zeros = spec.zero_points(weights)
     if zeros is not None:
         zeros = np.broadcast_to(zeros, (len(weights.codes), len(sums)))
     wanted = np.stack(
-        [
-            spec.correct(sums[group], rows[group], None if zeros is None else zeros[:, group])
-            for group in range(len(sums))
-        ]
+        [spec.correct(sums[group], rows[group], None if zeros is None else zeros[:, group]) for group in range(len(sums))]
     )
-    # The tile's unit may be finer than the golden layer's (half an activation unit for planes of ±1).
-    ratio = spec.lsb_exp
-    scaled = np.ldexp(wanted.astype(np.float64), ratio)
-    target = golden if golden.dtype == np.float64 else golden.astype(np.float64)
-    mask = scaled != target
-    return bool(mask.any()), _describe(mask, scaled, target, "group sum")
+    scale = np.broadcast_to(acts.scales, (len(acts.codes), len(sums))) if acts.scales.shape[1] == 1 else acts.scales
+    values = np.ldexp(wanted.astype(np.float64), spec.lsb_exp) * scale.T[:, :, None]
+    mask = values != golden
+    return bool(mask.any()), _describe(mask, values, golden, "group sum")

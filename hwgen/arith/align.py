@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Value
 
-from hwgen.arith.bits import extend, round_nearest_even, shift_right, shift_right_sticky, wire
+from hwgen.arith.bits import extend, named, round_nearest_even, shift_right, shift_right_sticky, wire
 from hwgen.arith.carry import add_with_carry
 from hwgen.arith.minifloat import FloatLayout, Unpacked, float_layout, unpack_reference
 from hwgen.errors import HwgenError
@@ -81,10 +81,10 @@ def align_fixed(
     _check(len(significand) - 1, guard, rounding)
     # The difference of two exponents of one range fits in the wider one's bits, if both are signed or both are not.
     bits = max(len(shared), len(value.exponent)) + (shared.shape().signed != value.exponent.shape().signed)
-    inverted = ~extend(value.exponent, bits)
-    difference = add_with_carry(extend(shared, bits), inverted, Const(1, 1), bits)
+    exponent, shared = named(m, value.exponent, f"{name}_exponent"), named(m, shared, f"{name}_shared")
+    difference = add_with_carry(extend(shared, bits), ~extend(exponent, bits), Const(1, 1), bits)
     distance = wire(m, difference.as_unsigned(), f"{name}_distance")
-    sign = value.sign
+    sign = named(m, value.sign, f"{name}_sign")
     width = len(significand) + guard
     if rounding == "truncate":
         frame = Cat(Const(0, guard), significand) if guard >= 0 else significand[-guard:]
@@ -97,13 +97,13 @@ def align_fixed(
         shifted, lost = shift_right_sticky(m, frame, distance, f"{name}_shifted")
         rest = lost | shifted[: fraction - 1].any() if fraction > 1 else lost
         kept = shifted[fraction:]
-        increment = round_nearest_even(kept[0], shifted[fraction - 1], rest)
+        increment: Value = round_nearest_even(kept[0], shifted[fraction - 1], rest)
         # With guard >= 0 rounding cannot overflow: an unshifted significand is exact, and one shifted by d >= 1 is
         # below 2**(width - d), hence rounds to at most 2**(width - 1), which has `width` bits. Otherwise it saturates.
         if guard < 0:
             increment = increment & ~kept.all()
         # -(kept + up) = ~kept + 1 - up: the carry is `up` for positive and `not up` for negative values.
-        carry = sign ^ wire(m, increment, f"{name}_round_up")
+        carry = wire(m, sign ^ increment, f"{name}_carry")
     flipped = extend(kept, width + 1) ^ sign.replicate(width + 1)
     return wire(m, (flipped + extend(carry, width + 1))[: width + 1].as_signed(), name)
 

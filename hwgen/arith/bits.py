@@ -20,6 +20,7 @@ __all__ = [
     "extend",
     "leading_one",
     "leading_zeros",
+    "named",
     "normalize_left",
     "round_nearest_even",
     "shift_left",
@@ -36,8 +37,16 @@ def wire(m: Module, value: Value, name: str) -> Signal:
     return signal
 
 
+def named(m: Module, value: Value, name: str) -> Value:
+    """``value`` itself if it is a signal, else `wire`: a sliced or repeated expression would be emitted each time."""
+    return value if isinstance(value, Signal) else wire(m, value, name)
+
+
 def extend(value: Value, width: int) -> Value:
-    """``value`` extended to ``width`` bits by its own sign (zero if unsigned), or cut to it; as an unsigned vector."""
+    """``value`` extended to ``width`` bits by its own sign (zero if unsigned), or cut to it; as an unsigned vector.
+
+    Name an expression first (`named`): its sign is repeated.
+    """
     bits = value.as_unsigned()
     missing = width - len(bits)
     if missing <= 0:
@@ -57,12 +66,14 @@ def conditional_negate(m: Module, value: Value, negate: Value, name: str, width:
     two's-complement number included). With fewer bits the result is cut to its low ``width`` bits.
     """
     width = len(value) + 1 if width is None else width
+    value, negate = named(m, value, f"{name}_of"), named(m, negate, f"{name}_if")
     flipped = extend(value, width) ^ negate.replicate(width)
     return wire(m, (flipped + extend(negate, width))[:width].as_signed(), name)
 
 
 def absolute(m: Module, value: Value, name: str) -> tuple[Value, Value]:
     """(sign, magnitude) of a signed ``value``; the magnitude is unsigned and as wide as ``value`` (2**(w-1) fits)."""
+    value = named(m, value, f"{name}_of")
     sign = wire(m, value[-1], f"{name}_sign")
     return sign, conditional_negate(m, value, sign, f"{name}_magnitude", len(value)).as_unsigned()
 
@@ -88,10 +99,10 @@ def adder_tree_with_carries(
         raise ValueError(f"{name}: an adder tree takes at least one value and at most one carry a value")
     pending = list(carries)
     nodes: list[tuple[Value, int, int]] = []
-    for value in values:
+    for index, value in enumerate(values):
         shape = value.shape()
         span = range(-(1 << (shape.width - 1)), 1 << (shape.width - 1)) if shape.signed else range(1 << shape.width)
-        nodes.append((value, span.start, span.stop - 1))
+        nodes.append((named(m, value, f"{name}_term{index}"), span.start, span.stop - 1))
     level = 0
     while len(nodes) > 1:
         merged = []
@@ -121,7 +132,7 @@ def adder_tree(m: Module, values: Sequence[Value], name: str) -> Value:
 def leading_zeros(m: Module, value: Value, name: str) -> Value:
     """Number of zeros above the most significant one; the width of ``value`` if there is none. Depth is logarithmic."""
     # A one below the value ends the count there, so that no adder or multiplexer is needed for zero.
-    bits = Cat(Const(1, 1), value.as_unsigned())
+    bits = Cat(Const(1, 1), named(m, value, f"{name}_of").as_unsigned())
 
     def count(low: int, size: int) -> tuple[Value, Value]:
         if size == 1:
@@ -143,7 +154,7 @@ def leading_one(m: Module, value: Value, name: str) -> Value:
     """One-hot vector of the most significant one of ``value``; 0 if there is none. Depth is logarithmic."""
     width = len(value)
     # Parallel prefix: bit i of `above` becomes the OR of the bits from i upwards.
-    above: Value = value.as_unsigned()
+    above: Value = named(m, value, f"{name}_of").as_unsigned()
     distance = 1
     while distance < width:
         above = wire(m, above | Cat(above[distance:], Const(0, distance)), f"{name}_or{2 * distance}")
@@ -154,7 +165,8 @@ def leading_one(m: Module, value: Value, name: str) -> Value:
 def shift_left(m: Module, value: Value, amount: Value, name: str) -> Value:
     """Low bits of ``value << amount``, as wide as ``value``; a logarithmic shifter."""
     width = len(value)
-    bits: Value = value.as_unsigned()
+    amount = named(m, amount, f"{name}_amount")
+    bits: Value = named(m, value, f"{name}_of").as_unsigned()
     for stage in range(len(amount)):
         distance = min(1 << stage, width)
         shifted = Cat(Const(0, distance), bits[: width - distance])
@@ -169,7 +181,7 @@ def normalize_left(m: Module, value: Value, name: str) -> tuple[Value, Value]:
     gives zero and the largest distance, 2**b - 1 where b is the bit length of ``len(value) - 1``.
     """
     width = len(value)
-    bits: Value = value.as_unsigned()
+    bits: Value = named(m, value, f"{name}_of").as_unsigned()
     distances: list[Value] = []
     for stage in reversed(range((width - 1).bit_length())):
         distance = 1 << stage
@@ -188,7 +200,8 @@ def shift_right_sticky(
     """
     width = len(value)
     stages = min(len(amount), (width - 1).bit_length())
-    bits: Value = value.as_unsigned()
+    amount = named(m, amount, f"{name}_amount")
+    bits: Value = named(m, value, f"{name}_of").as_unsigned()
     lost: Value = Const(0, 1) if sticky is None else sticky
     for stage in range(stages):
         distance = 1 << stage
@@ -196,10 +209,10 @@ def shift_right_sticky(
         lost = wire(m, lost | (amount[stage] & bits[:distance].any()), f"{name}_lost{distance}")
         bits = wire(m, Mux(amount[stage], shifted, bits), f"{name}_by{distance}")
     if len(amount) > stages:
-        flush = wire(m, amount[stages:].any(), f"{name}_flush")
+        kept = wire(m, ~amount[stages:].any(), f"{name}_kept")
         # What is left in the shifter and what it lost are together all ones of the value.
-        lost = wire(m, lost | (flush & bits.any()), f"{name}_lost")
-        bits = wire(m, bits & ~flush.replicate(width), name)
+        lost = wire(m, lost | (~kept & bits.any()), f"{name}_lost")
+        bits = wire(m, bits & kept.replicate(width), name)
     return bits, lost
 
 
@@ -207,12 +220,14 @@ def shift_right(m: Module, value: Value, amount: Value, name: str) -> Value:
     """``value >> amount``, both unsigned, ``amount`` of any width: `shift_right_sticky` without the sticky bit."""
     width = len(value)
     stages = min(len(amount), (width - 1).bit_length())
-    bits: Value = value.as_unsigned()
+    amount = named(m, amount, f"{name}_amount")
+    bits: Value = named(m, value, f"{name}_of").as_unsigned()
     for stage in range(stages):
         distance = 1 << stage
         bits = wire(m, Mux(amount[stage], Cat(bits[distance:], Const(0, distance)), bits), f"{name}_by{distance}")
     if len(amount) > stages:
-        bits = wire(m, bits & ~amount[stages:].any().replicate(width), name)
+        kept = wire(m, ~amount[stages:].any(), f"{name}_kept")
+        bits = wire(m, bits & kept.replicate(width), name)
     return bits
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Value
 
-from hwgen.arith.bits import leading_zeros, round_nearest_even, shift_left, shift_right_sticky, wire
+from hwgen.arith.bits import leading_zeros, named, round_nearest_even, shift_left, shift_right_sticky, wire
 from hwgen.arith.carry import add_with_carry
 
 __all__ = ["FP32_BIAS", "FP32_NAN", "fp32_add", "fp32_add_reference"]
@@ -25,6 +25,7 @@ def fp32_add(m: Module, a: Value, b: Value, name: str = "fp32_add") -> Value:
     A single path: compare and swap, align with guard, round and sticky bits, add or subtract in one adder, normalise,
     and round in the adder that also assembles the exponent.
     """
+    a, b = named(m, a, f"{name}_a"), named(m, b, f"{name}_b")
     swap = wire(m, a[:31] < b[:31], f"{name}_swap")
     large = wire(m, Mux(swap, b, a), f"{name}_large")
     small = wire(m, Mux(swap, a, b), f"{name}_small")
@@ -34,15 +35,17 @@ def fp32_add(m: Module, a: Value, b: Value, name: str = "fp32_add") -> Value:
     def fields(code: Value, tag: str) -> tuple[Value, Value]:
         normal = wire(m, code[23:31].any(), f"{name}_{tag}_normal")
         # Subnormals have the exponent 1 and no hidden bit.
-        return Cat(code[23] | ~normal, code[24:31]), Cat(code[:23], normal)
+        return wire(m, Cat(code[23] | ~normal, code[24:31]), f"{name}_{tag}_exponent"), normal
 
-    large_exponent, large_significand = fields(large, "large")
-    small_exponent, small_significand = fields(small, "small")
-    exponent = wire(m, large_exponent, f"{name}_exponent")
-    distance = add_with_carry(exponent, ~small_exponent, Const(1, 1), 8).as_unsigned()
-    shifted, sticky = shift_right_sticky(
-        m, Cat(Const(0, 2), small_significand), wire(m, distance, f"{name}_distance"), f"{name}_aligned"
-    )
+    (a_exponent, a_normal), (b_exponent, b_normal) = fields(a, "a"), fields(b, "b")
+    exponent = wire(m, Mux(swap, b_exponent, a_exponent), f"{name}_exponent")
+    large_significand = Cat(large[:23], Mux(swap, b_normal, a_normal))
+    small_significand = Cat(small[:23], Mux(swap, a_normal, b_normal))
+    # Both differences beside the comparison: eight bits more, and the shifter does not wait for a subtraction after it.
+    forward = add_with_carry(a_exponent, ~b_exponent, Const(1, 1), 8).as_unsigned()
+    backward = add_with_carry(b_exponent, ~a_exponent, Const(1, 1), 8).as_unsigned()
+    distance = wire(m, Mux(swap, backward, forward), f"{name}_distance")
+    shifted, sticky = shift_right_sticky(m, Cat(Const(0, 2), small_significand), distance, f"{name}_aligned")
     # 28 bits: carry, 24 bits of significand, guard, round, sticky. The result cannot be negative: large >= small.
     addend = Cat(Cat(sticky, shifted) ^ subtract.replicate(27), subtract)
     augend = Cat(Const(0, 3), large_significand, Const(0, 1))
@@ -63,7 +66,8 @@ def fp32_add(m: Module, a: Value, b: Value, name: str = "fp32_add") -> Value:
     special = wire(m, large[23:31].all(), f"{name}_special")
     nan = wire(m, special & (large[:23].any() | (subtract & small[23:31].all())), f"{name}_nan")
     infinite = wire(m, special | rounded[23:31].all(), f"{name}_infinite")
-    mantissa = rounded[:23] & ~(cancel | infinite).replicate(23)
+    number = wire(m, ~(cancel | infinite), f"{name}_number")
+    mantissa = wire(m, rounded[:23] & number.replicate(23), f"{name}_mantissa")
     top = (rounded[23:31] & ~cancel.replicate(8)) | special.replicate(8)
     sign = large[31] & ~cancel & ~nan
     return wire(m, Cat(mantissa[:22], mantissa[22] | nan, top, sign), name)

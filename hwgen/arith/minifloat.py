@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from amaranth.hdl import Cat, Const, Module, Shape, Signal, Value
 
-from hwgen.arith.bits import extend, normalize_left, wire
+from hwgen.arith.bits import extend, named, normalize_left, wire
 from hwgen.arith.carry import add_with_carry
 from hwgen.errors import HwgenError
 from hwgen.formats.base import Format
@@ -118,6 +118,7 @@ class Fields(NamedTuple):
 def split(m: Module, code: Value, layout: FloatLayout, name: str) -> Fields:
     """Raw fields and special cases of ``code``."""
     mantissa_bits, exponent_bits = layout.mantissa_bits, layout.exponent_bits
+    code = named(m, code, f"{name}_code")
     mantissa = code[:mantissa_bits]
     exponent = code[mantissa_bits : mantissa_bits + exponent_bits]
     sign = code[mantissa_bits + exponent_bits] if layout.signed else Const(0, 1)
@@ -125,7 +126,7 @@ def split(m: Module, code: Value, layout: FloatLayout, name: str) -> Fields:
     infinite = nan = no
     if layout.specials == "ieee":
         top = wire(m, exponent.all(), f"{name}_exponent_top")
-        fraction = mantissa.any() if mantissa_bits else no
+        fraction = wire(m, mantissa.any(), f"{name}_mantissa_nonzero") if mantissa_bits else no
         infinite, nan = wire(m, top & ~fraction, f"{name}_infinite"), wire(m, top & fraction, f"{name}_nan")
     elif layout.specials == "fn":
         nan = wire(m, code[: mantissa_bits + exponent_bits].all(), f"{name}_nan")
@@ -161,14 +162,14 @@ def fp_unpack(m: Module, code: Value, fmt: Format | FloatLayout, name: str, *, n
     fields = split(m, code, layout, name)
     exponent, mantissa = fields.exponent, fields.mantissa
     if layout.specials == "ieee":
-        special = fields.infinite | fields.nan
+        special = wire(m, exponent.all(), f"{name}_special")
         exponent = Cat(exponent[0] & ~special, exponent[1:])
         mantissa = mantissa | special.replicate(layout.mantissa_bits)
     elif layout.specials == "fn" and layout.mantissa_bits:
         mantissa = Cat(mantissa[0] & ~fields.nan, mantissa[1:])
     elif layout.specials == "fn":
         exponent = Cat(exponent[0] & ~fields.nan, exponent[1:])
-    raised = effective_exponent(fields._replace(exponent=exponent), layout)
+    raised = wire(m, effective_exponent(fields._replace(exponent=exponent), layout), f"{name}_exponent_field")
     # Clearing bit 0 of an exponent of two or more ones leaves it nonzero: the raw test for subnormals holds.
     significand = wire(m, Cat(mantissa, fields.nonzero_exponent), f"{name}_significand_field")
     is_zero = wire(m, ~significand.any(), f"{name}_is_zero")

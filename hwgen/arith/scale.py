@@ -13,7 +13,7 @@ import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data
 
-from hwgen.arith.bits import absolute, extend, normalize_left, round_nearest_even, shift_right_sticky, wire
+from hwgen.arith.bits import absolute, extend, named, normalize_left, round_nearest_even, shift_right_sticky, wire
 from hwgen.arith.carry import add_with_carry
 from hwgen.arith.fp32 import FP32_BIAS, FP32_NAN
 from hwgen.arith.minifloat import Fields, FloatLayout, effective_exponent, float_layout, split
@@ -64,9 +64,9 @@ class ScaledLayout(data.StructLayout):
 def _multiply(m: Module, name: str, a: Value, b: Value) -> Value:
     """Product of two unsigned factors; a one-bit factor is a mask."""
     if len(a) == 1:
-        return b & a.replicate(len(b))
+        return b & named(m, a, f"{name}_mask").replicate(len(b))
     if len(b) == 1:
-        return a & b.replicate(len(a))
+        return a & named(m, b, f"{name}_mask").replicate(len(a))
     return wire(m, a * b, name)
 
 
@@ -197,17 +197,11 @@ def round_to_fp32(m: Module, product: data.View[ScaledLayout], lsb_exp: int, nam
         infinite = infinite | (beyond & ~zero)
     infinite = wire(m, infinite, f"{name}_infinite")
     nan = product.nan
-    kept = packed & ~(zero | infinite | nan).replicate(31)
-    return wire(
-        m,
-        Cat(
-            kept[:22],
-            kept[22] | nan,
-            kept[23:31] | (infinite | nan).replicate(8),
-            product.sign & ~zero & ~nan,
-        ),
-        name,
-    )
+    special = wire(m, infinite | nan, f"{name}_special")
+    number = wire(m, ~(zero | special), f"{name}_number")
+    kept = wire(m, packed & number.replicate(31), f"{name}_kept")
+    top = kept[23:] | special.replicate(8)
+    return wire(m, Cat(kept[:22], kept[22] | nan, top, product.sign & ~zero & ~nan), name)
 
 
 # ---------------------------------------------------------------------- reference

@@ -43,10 +43,10 @@ def command(
 
         files[Path(sdc_file)] = sdc(spec, emission.top, clk_period_ns)
     if testbench:
-        from hwgen.emit import make_folder, testbenches
+        from hwgen.emit import bench_files, make_folder
 
         folder = make_folder(testbench, f"{spec.family}: testbench")
-        files |= {folder / name: text for name, text in testbenches(emission).items()}
+        files |= {folder / name: text for name, text in bench_files(emission).items()}
     if output:
         files[Path(output)] = emission.verilog
     for path, text in files.items():

@@ -1,4 +1,3 @@
-# amaranth: UnusedElaboratable=no
 """Emit a tile: Verilog text, and the manifest that says what it is."""
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hwgen.errors import HwgenError
 
-__all__ = ["write_atomic"]
+__all__ = ["make_folder", "write_atomic"]
 
 
 def write_atomic(path: str | Path, content: str | bytes, what: str) -> None:
@@ -43,3 +43,16 @@ def write_atomic(path: str | Path, content: str | bytes, what: str) -> None:
         if isinstance(error, OSError):
             raise HwgenError(f"{what}: cannot write {str(target)!r}: {error.strerror}") from error
         raise
+
+
+def make_folder(path: str | Path, what: str) -> Path:
+    """Create a folder unless it is there; its parent must be.
+
+    Raises `HwgenError` naming ``what`` and the path when that is not possible.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise HwgenError(f"{what}: cannot make the folder {str(folder)!r}: {error.strerror}") from error
+    return folder

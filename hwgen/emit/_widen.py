@@ -76,6 +76,11 @@ def _extend(sig: str, width: int, target: int, signed: bool, widths: dict[str, i
     return "{ " + " ".join([bit] * extra) + f" {inner} }}"
 
 
+def _replace(body: str, key: str, value: str) -> str:
+    """Put ``value`` after ``key`` (a pattern) in the line of a cell that begins with it."""
+    return re.sub(rf"(?m)^(    {key}).*$", lambda match: match[1] + value, body)
+
+
 def _widen_cell(match: re.Match[str], widths: dict[str, int]) -> str:
     kind, body = match["kind"], match["body"]
     if kind not in _ARITHMETIC and kind not in _COMPARE and kind != "$shl":
@@ -91,11 +96,8 @@ def _widen_cell(match: re.Match[str], widths: dict[str, int]) -> str:
     for pin in operands:
         width, signed = params[f"{pin}_WIDTH"], bool(params[f"{pin}_SIGNED"])
         if width < target:
-            wide = _extend(pins[pin], width, target, signed, widths)
-            body = re.sub(rf"^    connect \\{pin} .*$", lambda _, w=wide, q=pin: f"    connect \\{q} {w}", body, flags=re.M)
-            body = re.sub(
-                rf"^    parameter \\{pin}_WIDTH \S+$", lambda _, q=pin: f"    parameter \\{q}_WIDTH {target}", body, flags=re.M
-            )
+            body = _replace(body, rf"connect \\{pin} ", _extend(pins[pin], width, target, signed, widths))
+            body = _replace(body, rf"parameter \\{pin}_WIDTH ", str(target))
     return f"  cell {kind} {match['name']}\n{body}  end\n"
 
 
@@ -123,7 +125,7 @@ def _trim(module: str) -> str:
         if width >= params["Y_WIDTH"]:
             return match[0]
         kept[result] = width
-        return re.sub(r"(?m)^    parameter \\Y_WIDTH \S+$", f"    parameter \\\\Y_WIDTH {width}", match[0])
+        return _replace(match[0], r"parameter \\Y_WIDTH ", str(width))
 
     module = _CELL.sub(shorten, module)
     return _WIRE.sub(lambda m: f"  wire width {kept[m[2]]} {m[2]}" if m[2] in kept else m[0], module)
@@ -132,13 +134,13 @@ def _trim(module: str) -> str:
 def widen(text: str) -> str:
     """Extend operands of arithmetic and comparison cells to the width of the operation.
 
-    The function of the design does not change: RTLIL extends the same way implicitly. ``text`` is RTLIL as Amaranth writes
-    it (one wire, cell or connection per line).
+    The function of the design does not change: RTLIL extends the same way implicitly. ``text`` is RTLIL as Amaranth
+    writes it (one wire, cell or connection per line).
     """
     modules = re.split(r"(?m)^(?=module |attribute \\(?:generator|top|src))", text)
-    result = []
-    for module in modules:
-        module = _trim(module)
-        widths = {name: int(width) for width, name in re.findall(r"^  wire width (\d+) (?:.* )?(\S+)$", module, re.M)}
-        result.append(_CELL.sub(lambda match, w=widths: _widen_cell(match, w), module))
-    return "".join(result)
+    return "".join(_widen_module(_trim(module)) for module in modules)
+
+
+def _widen_module(module: str) -> str:
+    widths = {name: int(width) for width, name in re.findall(r"^  wire width (\d+) (?:.* )?(\S+)$", module, re.M)}
+    return _CELL.sub(lambda match: _widen_cell(match, widths), module)

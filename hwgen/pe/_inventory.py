@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from hwgen.arith.minifloat import float_layout
 from hwgen.arith.scale import ScaledLayout
 from hwgen.formats import get
@@ -104,7 +106,7 @@ def blocks(spec: type[TileSpec], p: P) -> dict[str, Block]:
             ),
         )
     result["control"] = Block(1, _sequencer(spec, p))
-    if spec.uses_lanes(p):
+    if spec.uses_lanes(p) and np.any(p["post_lanes"] > 0):
         result.update(_post(spec, p))
     pre = spec.pre_counts(p)
     if pre is not None:
@@ -132,10 +134,7 @@ def _sequencer(spec: type[TileSpec], p: P) -> Counts:
     wait: Num = 0
     if spec.uses_lanes(p):
         wait = unsigned_bits(maximum(spec.post_beats(p) - 1, 0))
-        hops = 1 + cut_bus + cut_product
-        used = m * _sum(bits for name, bits in row_side.items() if name in spec.POST_SIDES)
-        used = used + n * _sum(bits for name, bits in col_side.items() if name in spec.POST_SIDES)
-        ff = ff + wait + where(p["post_lanes"] > 0, used * hops + 2 * (hops - 1), 0)
+        ff = ff + wait + where(p["post_lanes"] > 0, 2 * (cut_bus + cut_product), 0)
     return {"ff": ff, "add": control.phase + wait}
 
 
@@ -158,8 +157,11 @@ def _post(spec: type[TileSpec], p: P) -> dict[str, Block]:
     has_sum = spec.row_sum_range(p) is not None
     zero: Num = col_side.get("zero", 0) if has_sum else 0
 
-    rings = m * n * acc + m * _sum(bits for name, bits in row_side.items() if name in spec.POST_SIDES)
-    rings = rings + n * _sum(bits for name, bits in col_side.items() if name in spec.POST_SIDES)
+    sides = m * _sum(bits for name, bits in row_side.items() if name in spec.POST_SIDES)
+    sides = sides + n * _sum(bits for name, bits in col_side.items() if name in spec.POST_SIDES)
+    # Side information waits beside the group's last step for its sums, one register a pipeline cut.
+    waiting = sides * (1 + where(p["stages"] >= 1, 1, 0) + where(p["stages"] >= 2, 1, 0))
+    rings = m * n * acc + sides
     if has_sum:
         rings = rings + m * row_sum
     counters = unsigned_bits(beats) + unsigned_bits(maximum(n // lanes - 1, 0))
@@ -176,13 +178,13 @@ def _post(spec: type[TileSpec], p: P) -> dict[str, Block]:
     factors = [fmt.mantissa_bits + 1 for fmt in (row_scale, col_scale) if fmt.subnormals]
     multiply = total * sum(factors) + (factors[0] * factors[1] if len(factors) == 2 else 0)
     lane: Counts = _merge(
-        {"mul": zero * row_sum + multiply, "add": where(zero > 0, total, 0) + total + 40, "xor": total + 32},
+        {"mul": zero * row_sum + multiply, "add": where(zero > 0, total, 0) + total + 63, "xor": total + 32},
         # Normalise the significand, denormalise the result.
-        {"mux2": significand * clog2(significand) + 25 * 5, "and": 2 * 32},
+        {"mux2": significand * clog2(significand) + 25 * 6, "and": 2 * 32},
         _FP32_ADD,
         {"ff": total + col_bits + scaled + 32 + 32 * beats},
     )
-    return {"post_store": Block(has, store), "post_lane": Block(p["post_lanes"], lane)}
+    return {"post_side": Block(has, {"ff": waiting}), "post_store": Block(has, store), "post_lane": Block(p["post_lanes"], lane)}
 
 
 def _pre(spec: type[TileSpec], p: P, pre: PreCounts) -> dict[str, Block]:

@@ -144,8 +144,11 @@ class PostBlock(wiring.Component):
             with m.If(controls[0]["valid"]):
                 m.d.sync += scaled.as_value().eq(product.as_value())
             rounded = Signal(32, name=f"lane{lane}_rounded", reset_less=True)
+            # Outside the `if`: logic that is built inside one is masked, wire by wire, with its condition.
+            view = data.View(product.shape(), scaled.as_value())
+            fp32 = round_to_fp32(m, view, spec.lsb_exp, f"lane{lane}_round")
             with m.If(controls[1]["valid"]):
-                m.d.sync += rounded.eq(round_to_fp32(m, data.View(product.shape(), scaled.as_value()), spec.lsb_exp, f"lane{lane}_round"))
+                m.d.sync += rounded.eq(fp32)
             results.append(self._add(m, lane, rounded, controls[2], beats))
         valid = Signal(name="result_valid")
         m.d.sync += valid.eq(controls[2]["valid"] & controls[2]["done"])

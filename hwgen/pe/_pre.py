@@ -1,4 +1,3 @@
-# amaranth: UnusedElaboratable=no
 """The block before the activation buffer: sees a whole scope of activations and stores integers or tables.
 
 Alignment needs two passes over a scope: `observe` beats find the largest exponent, then the same beats come again and are
@@ -119,7 +118,7 @@ class PreSpec:
         for scope in self.scopes(acts.codes.shape[1]):
             ints, shared = align_reference(acts.codes[:, scope], source, guard=self.guard_bits, rounding=self.rounding)
             codes[:, scope] = ints & ((1 << target.code_bits) - 1)
-            scales.append(shared + self._scale_offset)
+            scales.append(shared[:, 0] + self._scale_offset)
         grouped = self.align == "group" and self.group > 0
         return QTensor(
             codes=codes,

@@ -113,8 +113,10 @@ class Int(ScaledSpec):
     @classmethod
     def cell_primitives(cls, p: P) -> Counts:
         product = get(p["acts"]).code_bits + p["bits"]
+        # An unsigned weight is a signed factor of one bit more.
+        factor = p["bits"] + (0 if p["scheme"] == "symmetric" else 1)
         return {
-            "mul": p["k"] * get(p["acts"]).code_bits * p["bits"],
+            "mul": p["k"] * get(p["acts"]).code_bits * factor,
             "add": (p["k"] - 1) * (product + clog2(p["k"]) // 2 + 1),
         }
 

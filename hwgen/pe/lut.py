@@ -307,7 +307,13 @@ class Lut(ScaledSpec):
     @classmethod
     def row_sum_primitives(cls, p: P) -> Counts:
         # The sum of a step's activations is a table entry.
-        return {"mux2": 5 * cls.row_addend_bits(p)} if cls._floating(p) and p["align_scope"] == "step" else {}
+        aligns = cls._floating(p) and p["align_scope"] == "step"
+        return {"mux2": cls._exponent_mux2(cls._entry_bits(p))} if aligns else {}
+
+    @staticmethod
+    def _exponent_mux2(width: Num) -> Num:
+        """Multiplexers of the shift by a step's exponent: five levels, 1, 3, 7, 15 and 29 bits wider than what is shifted."""
+        return 5 * width + 1 + 3 + 7 + 15 + 29
 
     @classmethod
     def _table_primitives(cls, p: P) -> Counts:
@@ -359,8 +365,10 @@ class Lut(ScaledSpec):
     @classmethod
     def cell_primitives(cls, p: P) -> Counts:
         per_cycle, entry = p["planes_per_cycle"], cls._entry_bits(p)
-        shifts = unsigned_bits(cls.cycles_per_step(p) - 1) * cls.addend_bits(p)
-        exponent = 5 * cls.addend_bits(p) if cls._floating(p) and p["align_scope"] == "step" else 0
+        aligns = cls._floating(p) and p["align_scope"] == "step"
+        by_plane = cls.addend_bits(p) - (29 if aligns else 0)
+        shifts = unsigned_bits(cls.cycles_per_step(p) - 1) * by_plane
+        exponent = cls._exponent_mux2(by_plane) if aligns else 0
         return {
             "mux2": per_cycle * (cls._entries(p) - 1) * entry + shifts + exponent,
             "xor": per_cycle * entry * (1 if cls._negates(p) else 0),

@@ -75,8 +75,8 @@ class Mx(TileSpec):
 
     def quantization(self) -> Quantization:
         return Quantization(
-            acts=self.acts,
-            weights=self.weights,
+            acts=self.act_format.name,
+            weights=self.weight_format.name,
             scheme="mx",
             group=self.group,
             act_scale="e8m0",
@@ -149,13 +149,25 @@ class Mx(TileSpec):
     def carry_bits(cls, p: P) -> Num:
         return 1 if cls._shifts(p) else 0
 
+    @staticmethod
+    def _decoders(name: str, shifts: bool, k: Num) -> Counts:
+        form = get(name)
+        if isinstance(form, IntFormat):
+            return {}
+        # The exponent less one; as an integer also a shift and a negation.
+        exponent = {"add": k * float_layout(form).exponent_bits}
+        if shifts:
+            return exponent
+        levels = int(clog2(float_layout(form).max_finite[0]))
+        return {"add": exponent["add"] + k * form.fixed_bits, "xor": k * form.fixed_bits, "mux2": k * levels * form.fixed_bits}
+
     @classmethod
     def row_primitives(cls, p: P) -> Counts:
-        return {"and": 4 * p["k"]}
+        return cls._decoders(p["acts"], cls._shifts(p), p["k"])
 
     @classmethod
     def col_primitives(cls, p: P) -> Counts:
-        return {"and": 4 * p["k"]}
+        return cls._decoders(p["weights"], cls._shifts(p), p["k"])
 
     @classmethod
     def cell_primitives(cls, p: P) -> Counts:
@@ -169,7 +181,7 @@ class Mx(TileSpec):
         return {
             "mul": p["k"] * (a.mantissa_bits + 1) * (w.mantissa_bits + 1),
             "add": tree + p["k"] * shift,
-            "mux2": p["k"] * shift * product,
+            "mux2": p["k"] * shift * (product - 1),
             "xor": p["k"] * product,
         }
 

@@ -15,6 +15,10 @@ __all__ = ["pack_words", "unpack_words"]
 
 _CHUNK_WORDS = 1 << 15  # 256 KiB of 64-bit words: the strided passes over one chunk stay in the cache
 
+# Widths that have a type of their own, and those of which a byte holds several: both avoid the strided passes.
+_WHOLE = {8: "<u1", 16: "<u2", 32: "<u4", 64: "<u8"}
+_PARTS = (1, 2, 4)
+
 
 def pack_words(values: NDArray[Any], bits: int) -> NDArray[np.uint32]:
     """Pack integers side by side: element i of the last axis at bit ``i * bits``, least significant word first.
@@ -108,6 +112,10 @@ def _pack(rows: NDArray[Any], bits: int) -> NDArray[np.uint32]:
     if rows.dtype == object:
         mask = (1 << bits) - 1
         rows = np.array([int(value) & mask for value in rows.flat], np.uint64).reshape(rows.shape)
+    if bits in _WHOLE:
+        return _pack_whole(rows.astype(_WHOLE[bits]))
+    if bits in _PARTS:
+        return _pack_whole(_join(rows.astype(np.uint8) & np.uint8((1 << bits) - 1), bits))
     elements, words = _period(bits)
     groups = -(-rows.shape[1] // elements)
     wide = np.zeros((rows.shape[0], groups * elements), np.uint64)
@@ -126,6 +134,15 @@ def _pack(rows: NDArray[Any], bits: int) -> NDArray[np.uint32]:
 
 
 def _unpack(rows: NDArray[np.uint32], count: int, bits: int) -> NDArray[np.uint64]:
+    if bits in _WHOLE:
+        return np.ascontiguousarray(rows.astype("<u4")).view(_WHOLE[bits])[:, :count].astype(np.uint64)
+    if bits in _PARTS:
+        parts = 8 // bits
+        joined = np.ascontiguousarray(rows.astype("<u4")).view(np.uint8)
+        narrow = np.empty((*joined.shape, parts), np.uint8)
+        for part in range(parts):
+            narrow[:, :, part] = joined >> np.uint8(part * bits) & np.uint8((1 << bits) - 1)
+        return narrow.reshape(rows.shape[0], -1)[:, :count].astype(np.uint64)
     elements, words = _period(bits)
     groups = -(-count // elements)
     padded = np.zeros((rows.shape[0], 2 * groups * words), "<u4")
@@ -139,6 +156,26 @@ def _unpack(rows: NDArray[np.uint32], count: int, bits: int) -> NDArray[np.uint6
             wide[:, :, element] |= packed[:, :, word + 1] << np.uint64(64 - offset)
     wide &= np.uint64((1 << bits) - 1)
     return np.ascontiguousarray(wide.reshape(rows.shape[0], groups * elements)[:, :count])
+
+
+def _pack_whole(rows: NDArray[Any]) -> NDArray[np.uint32]:
+    """Pack elements of whole bytes, which lie in memory as they do in words."""
+    in_word = max(1, 4 // rows.itemsize)
+    return np.ascontiguousarray(_padded(rows, in_word)).view("<u4")
+
+
+def _join(rows: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    """Put neighbours together until they fill bytes; ``bits`` is 1, 2 or 4."""
+    rows = _padded(rows, 8 // bits)
+    while bits < 8:
+        rows = rows[:, 0::2] | rows[:, 1::2] << np.uint8(bits)
+        bits *= 2
+    return rows
+
+
+def _padded(rows: NDArray[Any], multiple: int) -> NDArray[Any]:
+    missing = -rows.shape[1] % multiple
+    return np.pad(rows, ((0, 0), (0, missing))) if missing else rows
 
 
 def _pack_python(rows: NDArray[Any], bits: int, words: int) -> NDArray[np.uint32]:

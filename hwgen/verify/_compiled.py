@@ -88,6 +88,10 @@ class CompiledTile:
         """Run steps and unpack the ``beats`` expected output beats."""
         return self.observe(self.run_words(port_words(self.spec, steps), beats, idle))
 
+    def cycles(self, result: SimResult) -> int:
+        """First offered step to the last sampled output, inclusive: elements of a systolic tile come after ``o_valid``."""
+        return result.cycles + max((part.delay for part in skew_slices(self.infos)), default=0)
+
     def simulate(
         self, spec: TileSpec, steps: Steps, idle: np.ndarray | None = None, following: Sequence[Steps] = ()
     ) -> Observed:

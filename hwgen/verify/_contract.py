@@ -12,7 +12,7 @@ from hwgen.pe._spec import TileSpec
 from hwgen.reference import Beats, run_steps
 from hwgen.schedule import Steps
 from hwgen.verify._pysim import Observed, simulate, simulate_resets
-from hwgen.verify._stimuli import corner_steps, random_steps, reset_runs
+from hwgen.verify._stimuli import corner_steps, random_steps, reset_runs, scale_steps
 
 __all__ = ["Finding", "abandoned_steps", "beat_cycles", "check_contract", "choose_engine", "compare", "timeline"]
 
@@ -119,6 +119,8 @@ def check_contract(spec: TileSpec, seed: int = 1, engine: str = "amaranth") -> l
             "corners": corner_steps(spec, seed + 1, mode=mode),
             "abandoned groups": abandoned_steps(spec, seed + 2, mode),
         }
+        if spec.lanes:
+            runs["scales"] = scale_steps(spec, seed + 5, mode=mode)
         for what, steps in runs.items():
             got = simulate(spec, steps)
             findings.append(_finding(f"{name}: {what}: values", compare(spec, steps, run_steps(spec, steps), got)))

@@ -6,21 +6,56 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from hwgen.formats import Format
+from hwgen.errors import HwgenError
+from hwgen.formats import Format, get
 from hwgen.pe._spec import Side, TileSpec
 from hwgen.schedule import Steps
 
-__all__ = ["corner_steps", "flags", "join", "random_steps", "reset_runs"]
+__all__ = ["corner_steps", "flags", "join", "random_steps", "reset_runs", "scale_steps"]
 
 
-def _codes(form: Format, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Random codes, a quarter of them corners; only codes with a finite value where the format has others."""
-    pool = rng.integers(0, 1 << form.code_bits, size=shape, dtype=np.uint64).astype(np.uint32)
-    corners = np.array(form.corners, dtype=np.uint32)
-    mixed = np.where(rng.random(shape) < 0.25, rng.choice(corners, size=shape), pool)
+def _allowed(spec: TileSpec, form: Format, role: str, mode: int) -> np.ndarray:
+    """Corner codes of one side that the reference takes: all finite ones, and infinities and NaN where it has a rule."""
+    found = []
+    for code in form.corners:
+        if form.side_bits or np.isfinite(form.decode(np.array([code])))[0]:
+            found.append(code)
+            continue
+        k = spec.modes()[mode].k
+        acts_format, weights_format = spec.mode_formats(mode)
+        acts = np.full((1, spec.m, k), code if role == "acts" else acts_format.corners[0], np.uint32)
+        weights = np.full((1, spec.n, k), code if role == "weights" else weights_format.corners[0], np.uint32)
+        row = {name: np.zeros((1, spec.m), np.int64) for name in spec.row_side()}
+        col = {name: np.zeros((1, spec.n), np.int64) for name in spec.col_side()}
+        try:
+            spec.terms(acts, weights, row, col, mode)
+        except HwgenError:
+            continue
+        found.append(code)
+    return np.array(found, dtype=np.uint32)
+
+
+def _codes(spec: TileSpec, rng: np.random.Generator, role: str, shape: tuple[int, ...], mode: int) -> np.ndarray:
+    """Codes [..., K] of one side: uniform, corners, and rows whose codes differ from each other in few bits.
+
+    The last kind gives floating-point codes of neighbouring exponents and sparse mantissas, whose alignment ends in ties.
+    """
+    form = spec.mode_formats(mode)[0 if role == "acts" else 1]
+    corners = _allowed(spec, form, role, mode)
+    top = 1 << form.code_bits
+
+    def uniform(size: tuple[int, ...]) -> np.ndarray:
+        return rng.integers(0, top, size=size, dtype=np.uint64).astype(np.uint32)
+
+    words = uniform(shape)
+    alike = (uniform((*shape[:-1], 1)) & uniform((*shape[:-1], 1))) ^ (uniform(shape) & uniform(shape) & uniform(shape))
+    words = np.where(rng.random((*shape[:-1], 1)) < 0.4, alike, words)
+    words = np.where(rng.random(shape) < 0.2, rng.choice(corners, size=shape), words)
+    if form.side_bits:
+        return words
+    legal = np.isfinite(form.decode(words)) | np.isin(words, corners)
     fallback = form.padding if form.padding is not None else int(corners[0])
-    values = form.decode(mixed) if not form.side_bits else np.zeros(shape)
-    return np.where(np.isfinite(values), mixed, fallback).astype(np.uint32)
+    return np.where(legal, words, fallback).astype(np.uint32)
 
 
 def _sides(fields: dict[str, Side], rng: np.random.Generator, groups: int, count: int) -> dict[str, np.ndarray]:
@@ -68,15 +103,15 @@ def random_steps(spec: TileSpec, seed: int, groups: int = 12, mode: int = 0) -> 
     longest = _longest(spec)
     lengths = [1, 1, min(2, longest)] + [int(rng.integers(1, min(longest, 9) + 1)) for _ in range(groups)] + [longest]
     total = sum(lengths)
-    acts_format, weights_format = spec.mode_formats(mode)
     k = spec.modes()[mode].k
-    acts = _codes(acts_format, rng, (total, spec.m, k))
-    weights = _codes(weights_format, rng, (total, spec.n, k))
+    acts = _codes(spec, rng, "acts", (total, spec.m, k), mode)
+    weights = _codes(spec, rng, "weights", (total, spec.n, k), mode)
     return _steps(spec, rng, lengths, acts, weights, mode)
 
 
 def corner_steps(spec: TileSpec, seed: int, mode: int = 0) -> Steps:
-    """Every corner code of the activations against every corner code of the weights, in every cell, alone and in long runs.
+    """Every corner code of the activations against every corner code of the weights, in every cell, alone and in long
+    runs.
 
     Single-step groups hold one pair in all K products; two groups as long as is legal hold the pairs that drive sums to
     their ends.
@@ -84,15 +119,117 @@ def corner_steps(spec: TileSpec, seed: int, mode: int = 0) -> Steps:
     rng = np.random.default_rng(seed)
     acts_format, weights_format = spec.mode_formats(mode)
     k = spec.modes()[mode].k
-    pairs = [(a, w) for a in _finite(acts_format) for w in _finite(weights_format)]
+    left, right = _allowed(spec, acts_format, "acts", mode), _allowed(spec, weights_format, "weights", mode)
+    pairs = [(a, w) for a in left.tolist() for w in right.tolist()]
     longest = _longest(spec)
-    extreme = _extremes(acts_format, weights_format)
+    extreme = _extremes(acts_format, weights_format, left, right)
     lengths = [1] * len(pairs) + [longest] * len(extreme)
     a = np.concatenate([[pair[0] for pair in pairs], np.repeat([pair[0] for pair in extreme], longest)])
     w = np.concatenate([[pair[1] for pair in pairs], np.repeat([pair[1] for pair in extreme], longest)])
     acts = np.broadcast_to(a[:, None, None], (len(a), spec.m, k)).astype(np.uint32)
     weights = np.broadcast_to(w[:, None, None], (len(w), spec.n, k)).astype(np.uint32)
     return _steps(spec, rng, lengths, acts, weights, mode)
+
+
+def _powers(name: str) -> dict[int, np.ndarray]:
+    """Finite positive codes of a scale format by the exponent of their value."""
+    form = get(name)
+    codes = form.codes()
+    values = form.decode(codes)
+    good = np.isfinite(values) & (values > 0)
+    exponents = np.frexp(values[good])[1] - 1
+    return {int(exponent): codes[good][exponents == exponent] for exponent in np.unique(exponents)}
+
+
+def _split(rng: np.random.Generator, wanted: int, rows: list[int], cols: list[int]) -> tuple[int, int]:
+    """Exponents of a row and a column scale that add up to ``wanted``, or as near to it as the formats reach."""
+    low, high = max(rows[0], wanted - cols[-1]), min(rows[-1], wanted - cols[0])
+    row = int(rng.integers(low, high + 1)) if low <= high else (rows[-1] if wanted > 0 else rows[0])
+    return row, min(max(wanted - row, cols[0]), cols[-1])
+
+
+def scale_steps(spec: TileSpec, seed: int, outputs: int = 40, mode: int = 0) -> Steps:
+    """Single-step groups whose scales drive the post lanes through their cases; only for tiles with lanes.
+
+    Each output is two to four groups. Mostly a product, others that are 2**-30 to 2**30 times as large, and the first with
+    its activations negated: additions with every distance of exponents, and cancellation of every depth down to exact
+    zero. The products lie in the middle of FP32's range, around its smallest normal number, or at its end; some scales are
+    any code at all, infinities and NaN included.
+    """
+    rng = np.random.default_rng(seed)
+    formats = spec.quantization()
+    row_codes, col_codes = _powers(formats.act_scale), _powers(formats.weight_scale)
+    rows, cols = sorted(row_codes), sorted(col_codes)
+    sum_bits = int(spec.acc_bits(spec.p))
+    k = spec.modes()[mode].k
+    negative = _negation(spec, mode)
+    acts, weights, done = [], [], []
+    sides: dict[str, list[np.ndarray]] = {f"row_{name}": [] for name in spec.row_side()}
+    sides |= {f"col_{name}": [] for name in spec.col_side()}
+    for _ in range(outputs):
+        region = rng.choice(["middle", "small", "large"], p=[0.5, 0.3, 0.2])
+        if region == "middle":
+            base = int(rng.integers(-40, 40))
+        elif region == "small":
+            base = -126 - spec.lsb_exp - int(rng.integers(-2, sum_bits + 24))
+        else:
+            base = 127 - spec.lsb_exp - int(rng.integers(-2, sum_bits + 2))
+        count = int(rng.integers(2, 5))
+        spread = 30 if region == "middle" else 6
+        offsets = [0, *rng.integers(-spread, spread // 2 + 1, size=count - 1).tolist()]
+        returns = count > 2 and bool(rng.random() < 0.6)
+        first = len(acts)
+        for index in range(count):
+            again = returns and index == count - 1
+            fresh = _codes(spec, rng, "acts", (spec.m, k), mode)
+            acts.append(negative[acts[first]] if again and negative is not None else fresh)
+            weights.append(weights[first] if again else _codes(spec, rng, "weights", (spec.n, k), mode))
+            done.append(index == count - 1)
+            row, col = _split(rng, base + offsets[index], rows, cols)
+            for name, side in spec.row_side().items():
+                values = rng.choice(row_codes[row], size=spec.m)
+                sides[f"row_{name}"].append(values if name == "scale" else _any(side, rng, spec.m))
+            for name, side in spec.col_side().items():
+                values = rng.choice(col_codes[col], size=spec.n)
+                sides[f"col_{name}"].append(values if name == "scale" else _any(side, rng, spec.n))
+            if again:
+                for values in sides.values():
+                    values[-1] = values[first]
+            elif rng.random() < 0.1:
+                for prefix, fields, size in (("row", spec.row_side(), spec.m), ("col", spec.col_side(), spec.n)):
+                    sides[f"{prefix}_scale"][-1] = np.where(
+                        rng.random(size) < 0.5, _any(fields["scale"], rng, size), sides[f"{prefix}_scale"][-1]
+                    )
+    ones = np.ones(len(acts), bool)
+    return Steps(
+        np.stack(acts),
+        np.stack(weights),
+        {name: np.stack(sides[f"row_{name}"]).astype(np.int64) for name in spec.row_side()},
+        {name: np.stack(sides[f"col_{name}"]).astype(np.int64) for name in spec.col_side()},
+        ones,
+        ones,
+        np.array(done),
+        mode,
+    )
+
+
+def _any(side: Side, rng: np.random.Generator, count: int) -> np.ndarray:
+    low, high = (-(1 << (side.bits - 1)), 1 << (side.bits - 1)) if side.signed else (0, 1 << side.bits)
+    values: np.ndarray = rng.integers(low, high, size=count)
+    # The last code is NaN in every scale format that has one, the first half's last an infinity's neighbour.
+    ends = np.array([low, high - 1, (low + high) // 2, (low + high) // 2 - 1])
+    return np.where(rng.random(count) < 0.3, rng.choice(ends, size=count), values)
+
+
+def _negation(spec: TileSpec, mode: int) -> np.ndarray | None:
+    """Table from activation codes to those of the negative value (themselves where there is none)."""
+    form = spec.mode_formats(mode)[0]
+    if form.code_bits > 16 or form.side_bits:
+        return None
+    codes = form.codes()
+    values = form.decode(codes)
+    position = {value: code for code, value in zip(codes.tolist(), values.tolist(), strict=True)}
+    return np.array([position.get(-value, code) for code, value in zip(codes.tolist(), values.tolist(), strict=True)], np.uint32)
 
 
 def reset_runs(spec: TileSpec, seed: int, mode: int = 0) -> list[tuple[Steps, int | None]]:
@@ -104,7 +241,6 @@ def reset_runs(spec: TileSpec, seed: int, mode: int = 0) -> list[tuple[Steps, in
     step, beats = int(spec.step_cycles(spec.p, mode)), int(spec.post_beats(spec.p))
     shortest = int(spec.drain(spec.p)) + 2 * max(step, beats)
     window = max(step, beats) + int(spec.latency(spec.p)) + 3
-    acts_format, weights_format = spec.mode_formats(mode)
     k = spec.modes()[mode].k
     cuts: list[int | None] = [*(shortest + int(offset) for offset in rng.permutation(window)), None]
     runs: list[tuple[Steps, int | None]] = []
@@ -112,26 +248,23 @@ def reset_runs(spec: TileSpec, seed: int, mode: int = 0) -> list[tuple[Steps, in
         enough = (shortest + window) // step + 2
         lengths = rng.integers(1, min(3, _longest(spec)) + 1, size=enough).tolist()
         total = sum(lengths)
-        acts = _codes(acts_format, rng, (total, spec.m, k))
-        weights = _codes(weights_format, rng, (total, spec.n, k))
+        acts = _codes(spec, rng, "acts", (total, spec.m, k), mode)
+        weights = _codes(spec, rng, "weights", (total, spec.n, k), mode)
         runs.append((_steps(spec, rng, lengths, acts, weights, mode), cut))
     return runs
 
 
-def _finite(form: Format) -> list[int]:
-    corners = np.array(form.corners, dtype=np.uint32)
-    values = form.decode(corners) if not form.side_bits else np.zeros(len(corners))
-    return [int(code) for code, value in zip(corners, values, strict=True) if np.isfinite(value)]
-
-
-def _extremes(acts: Format, weights: Format) -> list[tuple[int, int]]:
+def _extremes(acts: Format, weights: Format, left: np.ndarray, right: np.ndarray) -> list[tuple[int, int]]:
     """The code pairs with the largest and the smallest product."""
-    a, w = _finite(acts), _finite(weights)
     if acts.side_bits or weights.side_bits:
-        return [(a[0], w[0])]
-    products = np.multiply.outer(acts.decode(np.array(a)), weights.decode(np.array(w)))
-    best = [np.unravel_index(index, products.shape) for index in (products.argmax(), products.argmin())]
-    return [(a[int(i)], w[int(j)]) for i, j in best]
+        return [(int(left[0]), int(right[0]))]
+    a, w = acts.decode(left), weights.decode(right)
+    with np.errstate(invalid="ignore"):
+        products = np.multiply.outer(a, w)
+    finite = np.isfinite(products)
+    chosen = [np.where(finite, products, -np.inf).argmax(), np.where(finite, products, np.inf).argmin()]
+    places = [np.unravel_index(index, products.shape) for index in chosen]
+    return [(int(left[int(i)]), int(right[int(j)])) for i, j in places]
 
 
 def join(parts: list[Steps]) -> Steps:

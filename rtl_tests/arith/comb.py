@@ -75,7 +75,8 @@ class Runner:
         results = [np.zeros(count, np.uint64) for _ in self.outputs]
         pointers = [(ctypes.c_void_p * len(group))(*[a.ctypes.data for a in group]) for group in (columns, results)]
         self.function(*pointers, ctypes.c_size_t(count))
-        return {name: _signed(values, shape) for (name, shape), values in zip(self.outputs.items(), results, strict=True)}
+        pairs = zip(self.outputs.items(), results, strict=True)
+        return {name: _signed(values, shape) for (name, shape), values in pairs}
 
 
 def _assign(index: int, width: int) -> str:

@@ -73,6 +73,11 @@ def negations(m: Module, i: dict[str, Signal]) -> dict[str, Value]:
     }
 
 
+def rounding(m: Module, i: dict[str, Signal]) -> dict[str, Value]:
+    x = i["x"]
+    return {"y": x[3:] + round_nearest_even(x[3], x[2], x[:2].any())}
+
+
 def tree(m: Module, i: dict[str, Signal]) -> dict[str, Value]:
     return {"sum": adder_tree(m, list(i.values()), "total")}
 
@@ -91,7 +96,7 @@ BLOCKS = {
     **{f"shift{width}_{bits}": Block({"x": width, "by": bits, "sticky": 1}, shifts) for width, bits in SHIFTS},
     **{name: Block({f"x{n}": shape for n, shape in enumerate(shapes)}, tree) for name, shapes in TREES.items()},
     "negate": Block({"s": signed(6), "u": 6, "negate": 1}, negations),
-    "round": Block({"x": 6}, lambda m, i: {"y": i["x"][3:] + round_nearest_even(i["x"][3], i["x"][2], i["x"][:2].any())}),
+    "round": Block({"x": 6}, rounding),
     "carries": Block({**{f"x{n}": signed(4) for n in range(5)}, **{f"n{n}": 1 for n in range(5)}}, carries),
 }
 

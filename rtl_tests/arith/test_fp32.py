@@ -52,7 +52,7 @@ def pairs(kind: str, count: int = 100_000) -> tuple[np.ndarray, np.ndarray]:
     exponents = (a >> np.uint32(23)) & np.uint32(0xFF)
     if kind == "equal exponents":
         return a, codes(rng, count, 0, 1 << 23) | (exponents << np.uint32(23))
-    # Ties: b has few significant bits and lies up to 27 places below a, so that what is dropped is often exactly one half.
+    # Ties: b has few significant bits and lies up to 27 places below a: what is dropped is often exactly one half.
     mantissas = rng.integers(0, 8, count, dtype=np.uint32) << np.uint32(20)
     lower = np.maximum(exponents.astype(np.int64) - rng.integers(0, 28, count), 0).astype(np.uint32)
     return a, codes(rng, count, 0, 1) | (lower << np.uint32(23)) | mantissas

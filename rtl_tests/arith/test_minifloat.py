@@ -43,10 +43,11 @@ LAYOUTS = {name: float_layout(get(name)) for name in (*DTYPES, *OWN) if name != 
 LAYOUTS["e3m4"] = FloatLayout(exponent_bits=3, mantissa_bits=4, bias=3, specials="ieee")
 SCOPE = 4
 ALIGNMENTS = [
-    ("fp16", 0, "truncate", False), ("fp16", 0, "rne", False), ("fp16", 3, "truncate", False), ("fp16", 3, "rne", True),
-    ("fp16", -4, "truncate", True), ("fp16", -4, "rne", False), ("fp16", -10, "rne", False), ("fp16", 29, "rne", False),
-    ("bf16", 0, "truncate", True), ("bf16", 1, "rne", False), ("bf16", 3, "rne", True), ("fp8_e4m3", 14, "truncate", False),
-    ("fp8_e5m2", 1, "rne", False), ("fp8_e5m2", -1, "rne", True), ("fp4_e2m1", 0, "rne", False), ("e3m4", 2, "rne", True),
+    ("fp16", 0, "truncate", False), ("fp16", 0, "rne", False), ("fp16", 3, "truncate", False),
+    ("fp16", 3, "rne", True), ("fp16", -4, "truncate", True), ("fp16", -4, "rne", False), ("fp16", -10, "rne", False),
+    ("fp16", 29, "rne", False), ("bf16", 0, "truncate", True), ("bf16", 1, "rne", False), ("bf16", 3, "rne", True),
+    ("fp8_e4m3", 14, "truncate", False), ("fp8_e5m2", 1, "rne", False), ("fp8_e5m2", -1, "rne", True),
+    ("fp4_e2m1", 0, "rne", False), ("e3m4", 2, "rne", True),
 ]  # fmt: skip
 
 
@@ -54,8 +55,8 @@ def align_block(name: str, guard: int, rounding: str, normalise: bool) -> Block:
     layout = LAYOUTS[name]
 
     def build(m: Module, i: dict[str, Signal]) -> dict[str, Value]:
-        exponents = [fp_unpack(m, code, layout, f"raw{n}", normalise=False).exponent for n, code in enumerate(i.values())]
-        shared = max_exponent(m, exponents, "shared")
+        raw = [fp_unpack(m, code, layout, f"raw{n}", normalise=False) for n, code in enumerate(i.values())]
+        shared = max_exponent(m, [value.exponent for value in raw], "shared")
         ints = {}
         for n, code in enumerate(i.values()):
             value = fp_unpack(m, code, layout, f"value{n}", normalise=normalise)
@@ -67,7 +68,11 @@ def align_block(name: str, guard: int, rounding: str, normalise: bool) -> Block:
 
 def unpack_block(name: str, normalise: bool) -> Block:
     layout = LAYOUTS[name]
-    return Block({"code": layout.code_bits}, lambda m, i: fp_unpack(m, i["code"], layout, "x", normalise=normalise)._asdict())
+
+    def build(m: Module, i: dict[str, Signal]) -> dict[str, Value]:
+        return fp_unpack(m, i["code"], layout, "x", normalise=normalise)._asdict()
+
+    return Block({"code": layout.code_bits}, build)
 
 
 UNPACKS = {f"{name} {normalise}": unpack_block(name, normalise) for name in LAYOUTS for normalise in (False, True)}
@@ -144,7 +149,7 @@ def test_special_values_unpack_as_the_largest(run: dict[str, Runner], name: str,
 
 
 def scopes(name: str, count: int) -> np.ndarray:
-    """Codes [count, SCOPE]: corners, any codes, and codes of near exponents, so that every alignment distance occurs."""
+    """Codes [4 * count, SCOPE]: corners, any codes, codes of near exponents (every distance), subnormals."""
     layout = LAYOUTS[name]
     rng = np.random.default_rng(len(name) * 100 + layout.mantissa_bits)
     sign, step = 1 << (layout.code_bits - 1), 1 << layout.mantissa_bits
@@ -152,7 +157,8 @@ def scopes(name: str, count: int) -> np.ndarray:
     corners = np.concatenate([corners, corners + sign]) % (1 << layout.code_bits)
     anywhere = rng.integers(0, 1 << layout.code_bits, (count, SCOPE))
     base = rng.integers(0, sign, (count, 1))
-    near = np.clip(base - rng.integers(0, 8 * step, (count, SCOPE)), 0, sign - 1) + sign * rng.integers(0, 2, (count, SCOPE))
+    near = np.clip(base - rng.integers(0, 8 * step, (count, SCOPE)), 0, sign - 1)
+    near = near + sign * rng.integers(0, 2, (count, SCOPE))
     low = rng.integers(0, 3 * step, (count, SCOPE)) % sign
     return np.concatenate([rng.choice(corners, (count, SCOPE)), anywhere, near, low])
 

@@ -68,6 +68,7 @@ CASES = [
     Case(30, "fp16", "fp16", 80),
     Case(30, "fp16", None, -120),
     Case(6, "fp8_e4m3", None, 0),
+    Case(22, "fp8_e4m3", None, 0),
     Case(9, "fp8_e5m2", "fp8_e5m2", -2),
     Case(24, None, None, 0),
     Case(25, None, None, 0),
@@ -107,7 +108,7 @@ def vectors(case: Case, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     corners = np.array([0, low, high, low // 2, min(1, high), -1, max(low + 1, -1), high // 2])
     # Short sums times few-bit scales hit exact values and ties; long ones everything else.
     short = rng.integers(low, high + 1, count) >> rng.integers(0, case.bits, count)
-    kinds = np.stack([rng.choice(corners, count), short, short, rng.integers(low, high + 1, count)])
+    kinds = np.stack([rng.choice(corners, count), short, rng.integers(low, high + 1, count)])
     totals = kinds[rng.integers(0, len(kinds), count), np.arange(count)]
     row, col = case.formats
     return totals, scale_codes(rng, row, count), scale_codes(rng, col, count)
@@ -115,11 +116,11 @@ def vectors(case: Case, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def expected(case: Case, total: int, row: int, col: int) -> int:
     """By the definition: ml_dtypes decodes, Fractions multiply, one search finds the nearest FP32."""
-    scales = [
-        float(np.array([code], dtype=np.uint32).astype(f"uint{8 * np.dtype(DTYPES[name]).itemsize}").view(DTYPES[name])[0])
-        for name, code in ((case.row, row), (case.col, col))
-        if name is not None
-    ]
+    scales = []
+    for name, code in ((case.row, row), (case.col, col)):
+        if name is not None:
+            dtype = np.dtype(DTYPES[name])
+            scales.append(float(np.array([code], f"uint{8 * dtype.itemsize}").view(dtype)[0]))
     factors = [float(total), *scales]
     if any(math.isnan(x) for x in factors) or (any(math.isinf(x) for x in factors) and 0.0 in factors):
         return FP32_NAN
@@ -164,9 +165,6 @@ def test_vectors_reach_every_kind_of_result() -> None:
         seen["underflow"] += np.count_nonzero(fast == 0x80000000)
         if case.row == case.col and case.row in (None, "e8m0"):
             seen["overflow"] += np.count_nonzero(magnitude == INFINITY)
-        if case.id == "25 None None 0":
-            halves = totals[(np.abs(totals) >= 1 << 24) | (totals % 2 == 1)]
-            assert halves.size
         if case.id == "26 None None -150":
             # Units of 2**-150: odd sums lie half way between two subnormals.
             seen["tie"] += np.count_nonzero(totals % 2)
@@ -250,4 +248,5 @@ def test_amaranth_simulator_agrees() -> None:
         case = BY_ID[key]
         totals, rows, cols = vectors(case, 120)
         got = simulate(case.block(), total=totals, row=rows, col=cols)["y"]
-        assert np.array_equal(got, scale_round_reference(totals, rows, case.formats[0], cols, case.formats[1], case.lsb_exp))
+        want = scale_round_reference(totals, rows, case.formats[0], cols, case.formats[1], case.lsb_exp)
+        assert np.array_equal(got, want)

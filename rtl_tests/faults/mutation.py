@@ -30,7 +30,7 @@ from hwgen.schedule import Steps
 from hwgen.simulators import Port, build, pack_words
 from hwgen.verify import corner_steps, port_words, random_steps
 from hwgen.verify._contract import abandoned_steps, timeline
-from hwgen.verify._stimuli import join, reset_runs
+from hwgen.verify._stimuli import join, reset_runs, scale_steps
 
 __all__ = ["Mutants", "Mutation", "Outcome", "Vectors", "make_mutants", "run_mutants", "vectors", "yosys"]
 
@@ -148,7 +148,10 @@ def vectors(spec: TileSpec, seed: int = 1) -> Vectors:
     random = random_steps(spec, seed + 1)
     rng = np.random.default_rng(seed + 2)
     gaps = rng.integers(0, 2 * spec.step_cycles_max + 2, size=len(random)) * (rng.random(len(random)) < 0.5)
-    tail = [resets[-1][0], corner_steps(spec, seed + 3), random_steps(spec, seed + 4), abandoned_steps(spec, seed + 5, 0)]
+    tail = [resets[-1][0], corner_steps(spec, seed + 3), random_steps(spec, seed + 4, groups=200)]
+    tail.append(abandoned_steps(spec, seed + 5, 0))
+    if spec.lanes:
+        tail.append(scale_steps(spec, seed + 6, outputs=600))
     back_to_back = sum(len(part) for part in tail)
     runs = [*resets[:-1], (join([*tail, random]), None)]
     packed, idle, cuts, values, cycles = [], [], [], [], []
@@ -164,7 +167,7 @@ def vectors(spec: TileSpec, seed: int = 1) -> Vectors:
         packed.append(port_words(spec, _head(steps, offered)))
         idle.append(np.zeros(offered, np.int64) if wait is None else wait)
         cuts.append(np.full((offered, 1), 0 if cut is None else cut + 1, np.uint32))
-        values.append({name: beat[:seen].reshape(seen, -1) for name, beat in beats.items()})
+        values.append({name: beat[:seen].reshape(seen, beat[0].size) for name, beat in beats.items()})
         cycles.append(predicted[:seen] + begin)
         begin += 0 if cut is None else cut + 1
     inputs = {name: np.concatenate([part[name] for part in packed]) for name in packed[0]}

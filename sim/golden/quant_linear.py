@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from hwgen.errors import HwgenError, suggest
-from hwgen.formats import QTensor, get
+from hwgen.formats import Format, QTensor, get
 from hwgen.quantize import LayerFormats, acts_for, weights_for
 from sim.golden.align import Aligned, align, finite_values
 from sim.golden.bounds import layer_bound
@@ -71,10 +71,9 @@ class QuantLinear(nn.Module):
     def __init__(self, weights: QTensor, quantization: LayerQuantization) -> None:
         """A layer of quantised weights [N, K]. Raises `HwgenError` where they contradict ``quantization``."""
         super().__init__()
-        form, (_, k) = get(quantization.weights), weights.shape
+        form, (_, k) = weights.format, weights.shape
         size = quantization.group if 0 < quantization.group < k else k
-        if weights.format != form:
-            raise HwgenError(f"QuantLinear: weights must be {form.name}, not {weights.format.name}")
+        _check_format("weights", form, quantization.weights)
         if weights.group_size != size:
             raise HwgenError(f"QuantLinear: weights must have groups of {size}, not of {weights.group_size}")
         self.weights = weights
@@ -131,6 +130,15 @@ class QuantLinear(nn.Module):
         return self._sums(self.quantize(x)).groups
 
     @torch.no_grad()
+    def group_values(self, x: Tensor | QTensor) -> Tensor:
+        """Group sums times their unit and the activations' scale, float64 [G, T, N]: exact up to 53 bits.
+
+        The weights' scale is left out, so that every integer sum can be compared as it is. Raises as `forward`.
+        """
+        sums = self._sums(self.quantize(x))
+        return sums.groups.double() * (power_of_two(sums.unit) * sums.row_scale)[..., None]
+
+    @torch.no_grad()
     def bound(self, x: Tensor | QTensor) -> Tensor:
         """Bound of the difference between exact and fake mode, float64 [T, N]; derivation: `sim.golden.bounds`.
 
@@ -163,9 +171,7 @@ class QuantLinear(nn.Module):
             if not x.ndim or x.shape[-1] != k:
                 raise HwgenError(f"QuantLinear: activations must have {k} columns, not shape {list(x.shape)}")
             x = acts_for(self.quantization, x.detach().cpu().double().reshape(-1, k).numpy())
-        form = get(self.quantization.acts)
-        if x.format != form:
-            raise HwgenError(f"QuantLinear: activations must be {form.name}, not {x.format.name}")
+        _check_format("activations", x.format, self.quantization.acts)
         if x.shape[1] != k or x.group_size not in (k, self.weights.group_size):
             raise HwgenError(
                 f"QuantLinear: activations must have K = {k} and one scale a token or groups of "
@@ -236,6 +242,13 @@ def _integers(tensor: QTensor, operand: str) -> Tensor:
         raise HwgenError(f"QuantLinear: {operand} must be finite, which some {tensor.format.name} codes are not")
     _check_range(values)
     return values.to(torch.int64)
+
+
+def _check_format(operand: str, form: Format, name: str) -> None:
+    """Raise `HwgenError` unless ``form`` has the name or the alias ``name``."""
+    # By name first: a family of another package may bring a format that the catalogue does not know.
+    if form.name != name and form != get(name):
+        raise HwgenError(f"QuantLinear: {operand} must be {name}, not {form.name}")
 
 
 def _check_range(magnitude: Tensor) -> None:

@@ -37,7 +37,7 @@ def check_denormals() -> None:
 
 
 def round_scaled(total: Tensor, scale: Tensor, exponent: Tensor) -> Tensor:
-    """total · scale · 2**exponent, rounded once to float32, to nearest and ties to even; overflow gives infinity.
+    """total · scale · 2**exponent, rounded once to float32 (nearest even); overflow gives infinity, zero gives +0.
 
     ``total`` int64 of at most 2**62 in magnitude, ``scale`` float64 of at most 22 significand bits (IEEE rules hold for
     infinities and NaN: 0 · inf is NaN), ``exponent`` int64; shapes broadcast. Returns float32. Raises `HwgenError` for
@@ -64,5 +64,6 @@ def round_scaled(total: Tensor, scale: Tensor, exponent: Tensor) -> Tensor:
     towards = torch.where(error > 0, torch.inf, -torch.inf).double()
     odd = torch.where((error != 0) & even, torch.nextafter(nearest, towards), nearest)
     # Halves times an infinite scale could be NaN (0 · inf) where the whole is not.
-    exact = torch.where(finite, odd, total.double() * scale)
+    # Adding zero turns -0, of a negative scale and a sum of zero, into +0.
+    exact = torch.where(finite, odd, total.double() * scale) + 0.0
     return (exact * power_of_two(exponent)).float()

@@ -14,33 +14,32 @@ from pathlib import Path
 from typing import Any
 
 ADDERS = {"$add", "$sub", "$neg", "$lt", "$le", "$gt", "$ge", "$alu"}
-MERGE = {"row": "pre_row"}
 
 
 def _bits(value: str | int) -> int:
     return int(value, 2) if isinstance(value, str) else int(value)
 
 
-def _cells(module: dict[str, Any]) -> Iterator[tuple[str, dict[str, int]]]:
+def _cells(module: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, dict[str, int]]]:
     for cell in module["cells"].values():
-        yield cell["type"], {
-            name: _bits(value) for name, value in cell["parameters"].items() if name.endswith(("WIDTH", "SIGNED"))
-        }
+        widths = {name: _bits(value) for name, value in cell["parameters"].items() if name.endswith("WIDTH")}
+        yield cell, cell["type"], widths
 
 
 def primitives(module: dict[str, Any]) -> dict[str, int]:
     """One-bit primitives of one module, its instances left out."""
-    found = dict.fromkeys(("ff", "add", "mul", "mux2"), 0)
-    for kind, width in _cells(module):
+    found = dict.fromkeys(("ff", "add", "mul", "mux2", "and"), 0)
+    for cell, kind, width in _cells(module):
         if "dff" in kind:
             found["ff"] += width["WIDTH"]
         elif kind == "$mul":
-            # `widen` extends operands to the result; what is multiplied is narrower.
             found["mul"] += width["A_WIDTH"] * width["B_WIDTH"]
         elif kind in ADDERS:
             found["add"] += max(width["A_WIDTH"], width.get("B_WIDTH", 0)) if width["Y_WIDTH"] == 1 else width["Y_WIDTH"]
         elif kind == "$mux":
-            found["mux2"] += width["WIDTH"]
+            # A choice between a value and zero is an AND.
+            masks = any(set(cell["connections"][port]) == {"0"} for port in "AB")
+            found["and" if masks else "mux2"] += width["WIDTH"]
         elif kind == "$pmux":
             found["mux2"] += width["WIDTH"] * width["S_WIDTH"]
         elif kind in ("$shl", "$shr", "$sshr", "$shift", "$shiftx"):

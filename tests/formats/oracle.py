@@ -77,7 +77,8 @@ def _minifloat(form: MinifloatFormat, bits: list[int]) -> Fraction | str:
         return "nan" if any(mantissa) else ("inf" if sign > 0 else "-inf")
     field = int("".join(map(str, exponent_bits)), 2)
     leading = Fraction(1 if field else 0)
-    significand = leading + Fraction(sum(bit << place for place, bit in enumerate(reversed(mantissa))), 1 << len(mantissa))
+    fraction = sum(bit << place for place, bit in enumerate(reversed(mantissa)))
+    significand = leading + Fraction(fraction, 1 << len(mantissa))
     return sign * significand * Fraction(2) ** ((field or 1) - form.bias)
 
 

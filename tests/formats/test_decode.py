@@ -150,7 +150,7 @@ def test_decode_keeps_the_shape() -> None:
     ("name", "words", "message"),
     [
         ("int4", [0, 16], "int4: words must be 0 to 15, not 16"),
-        ("fp4_e2m1", [-1], "fp4_e2m1: words must be 0 to 15, not -1"),
+        ("fp4_e2m1", [-1, 3], "fp4_e2m1: words must be 0 to 15, not -1"),
         ("uint8", [1.0], "uint8: words must be integers, not float64"),
     ],
 )

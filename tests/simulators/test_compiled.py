@@ -293,7 +293,7 @@ def test_the_cache_answers_only_for_the_same_text(accu: CompiledSim, monkeypatch
     assert build(VERILOG, "accu", PORTS, PROTOCOL).program == accu.program
     # Skew is applied by the program at run time.
     assert build(VERILOG, "accu", PORTS, StreamProtocol()).program == accu.program
-    for change in ({"verilog": VERILOG + "\n"}, {"opt": "-O2"}, {"threads": 2}, {"ports": PORTS[::-1]}):
+    for change in ({"verilog": VERILOG + "\n"}, {"opt": "-O2"}, {"threads": 3}, {"ports": PORTS[::-1]}):
         with pytest.raises(BuiltError):
             build(**{"verilog": VERILOG, "top": "accu", "ports": PORTS, "protocol": PROTOCOL, **change})
 

@@ -1,0 +1,1 @@
+"""Benchmarks: rates and their ratios in one run, never timed tests."""

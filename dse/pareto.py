@@ -1,0 +1,67 @@
+"""Non-dominated points, all objectives minimised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import moocore
+import numpy as np
+import pandas as pd
+
+from hwgen.errors import HwgenError, suggest
+
+__all__ = ["choose", "front", "front_mask", "objective_values"]
+
+
+def front_mask(values: np.ndarray) -> np.ndarray:
+    """Boolean [points]: no other point is as good in every objective and better in one; of equal points the first.
+
+    Parameters
+    ----------
+    values: [points, objectives], smaller is better. Raises `HwgenError` when a value is NaN.
+    """
+    table = np.ascontiguousarray(values, dtype=np.float64)
+    if np.isnan(table).any():
+        raise HwgenError("pareto: objectives must be numbers, not NaN")
+    if not len(table):
+        return np.zeros(0, dtype=bool)
+    if table.shape[1] == 1:
+        # moocore wants two objectives or more; one has a single best value.
+        best = np.zeros(len(table), dtype=bool)
+        best[int(np.argmin(table[:, 0]))] = True
+        return best
+    return np.asarray(moocore.is_nondominated(table, maximise=False, keep_weakly=False), dtype=bool)
+
+
+def objective_values(points: pd.DataFrame, objectives: Sequence[str]) -> np.ndarray:
+    """Objectives [points, objectives] as float64. Raises `HwgenError` for a column that is missing or not a number."""
+    if not objectives:
+        raise HwgenError("pareto: objectives must name at least one column")
+    numeric = [name for name in points.columns if pd.api.types.is_numeric_dtype(points[name])]
+    for name in objectives:
+        if name not in numeric:
+            raise HwgenError(f"pareto: objective must be one of {', '.join(numeric)}, not {name!r}{suggest(name, numeric)}")
+    return points[list(objectives)].to_numpy(dtype=np.float64)
+
+
+def front(points: pd.DataFrame, objectives: Sequence[str], slice_points: int = 1 << 17) -> pd.DataFrame:
+    """The non-dominated rows, ordered by the objectives, with their index; found slice by slice, then among those left."""
+    values = objective_values(points, objectives)
+    starts = range(0, len(values), slice_points)
+    left = [start + np.flatnonzero(front_mask(values[start : start + slice_points])) for start in starts]
+    candidates = np.concatenate(left) if left else np.zeros(0, np.int64)
+    kept = points.iloc[candidates[front_mask(values[candidates])]]
+    return kept.sort_values(list(objectives), kind="stable")
+
+
+def choose(points: pd.DataFrame, objectives: Sequence[str]) -> int:
+    """Position of the row with the smallest product of the objectives: the balanced point of a front.
+
+    Raises `HwgenError` when there are no rows, or an objective is not above 0.
+    """
+    values = objective_values(points, objectives)
+    if not len(values):
+        raise HwgenError("pareto: a point can only be chosen among at least one")
+    if not (values > 0).all():
+        raise HwgenError(f"pareto: objectives must be above 0 to choose by their product: {', '.join(objectives)}")
+    return int(np.argmin(np.log(values).sum(axis=1)))

@@ -1,0 +1,198 @@
+"""The space of a sweep: values for every parameter of a family, visited as blocks of arrays."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hwgen.errors import HwgenError, suggest
+from hwgen.pe import TileSpec, family
+from hwgen.pe._param import check
+
+__all__ = ["Space", "axis_target", "parse_axis", "parse_values", "reason_of"]
+
+_WIDTHS = range(1, 17)
+"""Weight widths that are tried to find out what ``bits`` stands for."""
+_RANGE = re.compile(r"(-?\d+):(-?\d+)(?::(\*?)(\d+))?")
+
+
+def parse_axis(text: str) -> tuple[str, tuple[str, ...] | None]:
+    """Name and values of ``NAME=VALUES``; no values (the family's own) for ``NAME`` alone.
+
+    Raises `HwgenError` when there is no name, or nothing after the equals sign.
+    """
+    name, equals, values = text.partition("=")
+    name = name.strip().replace("-", "_")
+    if not name or (equals and not values.strip()):
+        raise HwgenError(f"axis {text!r}: must be NAME=VALUES, e.g. n=8,16 or n=8:64:8 or n=8:64:*2, or NAME alone")
+    return name, parse_values(name, values) if equals else None
+
+
+def parse_values(name: str, text: str) -> tuple[str, ...]:
+    """Values of ``2,3,4``, ``8:128:8`` (first, last, step) and ``8:128:*2`` (first, last, factor), and mixtures of them.
+
+    Raises `HwgenError` for an empty item and for a range that is empty or does not advance.
+    """
+    found: list[str] = []
+    for item in text.split(","):
+        item = item.strip()
+        if not item:
+            raise HwgenError(f"axis {name}: an item must be a value or a range, not empty, in {text!r}")
+        match = _RANGE.fullmatch(item)
+        found += [item] if match is None else _range(name, item, match)
+    return tuple(dict.fromkeys(found))
+
+
+def _range(name: str, item: str, match: re.Match[str]) -> list[str]:
+    first, last, step = int(match[1]), int(match[2]), int(match[4] or 1)
+    geometric = bool(match[3])
+    if last < first or step < (2 if geometric else 1) or (geometric and first < 1):
+        raise HwgenError(f"axis {name}: a range must be first:last:step or first:last:*factor and advance, not {item!r}")
+    if not geometric:
+        return [str(value) for value in range(first, last + 1, step)]
+    values = []
+    while first <= last:
+        values.append(str(first))
+        first *= step
+    return values
+
+
+def reason_of(sentence: str) -> str:
+    """The rule in a constraint's sentence, without the values of one instance."""
+    rule = re.sub(r" \(\{[^}]*\}\)", "", re.split(r", not \{|; ", sentence)[0])
+    return re.sub(r"\{(\w+)\}", r"\1", rule)
+
+
+@dataclass(frozen=True)
+class Space:
+    """Product of axes of one family.
+
+    ``axes`` holds values for every parameter, one for those that stay fixed; ``dropped`` counts the points of axis values that the family
+    does not have, by reason (`Space.of` with ``strict=False``).
+    """
+
+    family: str
+    axes: Mapping[str, tuple[Any, ...]]
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, name: str, axes: Mapping[str, Sequence[Any] | None] | None = None, *, strict: bool = True) -> Space:
+        """Space of family ``name``.
+
+        Parameters
+        ----------
+        axes: values by parameter; a parameter that is missing keeps its default, and None stands for the family's own sweep
+            values. ``bits`` is the weight width of every family. Without axes every parameter takes its sweep values.
+        strict: refuse values that are not legal; otherwise they are counted in ``dropped`` (several families share axes).
+
+        Raises `HwgenError` for an unknown family or parameter, and for an illegal value when strict.
+        """
+        spec = family(name)
+        known = spec.parameters()
+        chosen: dict[str, tuple[Any, ...]] = {key: (p.default,) for key, p in known.items()}
+        wanted: dict[str, Sequence[Any] | None] = dict.fromkeys(known) if axes is None else dict(axes)
+        refused: dict[str, list[str]] = {}
+        for key, values in wanted.items():
+            target = axis_target(spec, key)
+            if target is None:
+                raise HwgenError(f"{name}: no parameter {key!r}{suggest(key, known)}; it has {', '.join(known)}")
+            if values is None:
+                chosen[target] = known[target].sweep or (known[target].default,)
+                continue
+            chosen[target], messages = _legal(spec, key, target, values)
+            if messages and strict:
+                raise HwgenError(messages[0])
+            refused.setdefault(target, []).extend(messages)
+        dropped: dict[str, int] = {}
+        for target, messages in refused.items():
+            others = math.prod(len(values) for key, values in chosen.items() if key != target)
+            for message in messages:
+                dropped[message] = dropped.get(message, 0) + others
+        return cls(name, chosen, dropped)
+
+    @functools.cached_property
+    def spec(self) -> type[TileSpec]:
+        """The family's spec class."""
+        return family(self.family)
+
+    @property
+    def size(self) -> int:
+        """Points of the product, legal or not, without the dropped ones."""
+        return math.prod(len(values) for values in self.axes.values())
+
+    @property
+    def varying(self) -> tuple[str, ...]:
+        """Parameters with more than one value."""
+        return tuple(name for name, values in self.axes.items() if len(values) > 1)
+
+    def chunks(self, points: int) -> Iterator[dict[str, Any]]:
+        """Blocks of at most ``points`` points, as parameters by name: scalars, and integer arrays that broadcast.
+
+        Whole numbers with several values become one dimension each; names, and whole numbers that would make a block too
+        large, stay scalars and are stepped through. The order is fixed.
+        """
+        known = self.spec.parameters()
+        if any(not values for values in self.axes.values()):
+            return
+        arrays = [name for name, p in known.items() if p.type is int and len(self.axes[name]) > 1]
+        looped = [name for name in known if name not in arrays]
+        # The last axes are whole within a block, the one before them is cut, the first are stepped through.
+        block = 1
+        while arrays and block * len(self.axes[arrays[-1]]) <= points:
+            block *= len(self.axes[arrays.pop()])
+        whole = [name for name, p in known.items() if p.type is int and len(self.axes[name]) > 1 and name not in arrays]
+        cut = arrays.pop() if arrays and points // block > 1 else None
+        looped += arrays
+        pieces: list[tuple[Any, ...]] = [()]
+        if cut is not None:
+            length = points // block
+            pieces = [self.axes[cut][start : start + length] for start in range(0, len(self.axes[cut]), length)]
+        dimensions = [name for name in (cut, *whole) if name is not None]
+        for scalars in itertools.product(*(self.axes[name] for name in looped)):
+            for piece in pieces:
+                p: dict[str, Any] = dict(zip(looped, scalars, strict=True))
+                for index, name in enumerate(dimensions):
+                    values = piece if name == cut else self.axes[name]
+                    p[name] = np.array(values, np.int64).reshape((-1,) + (1,) * (len(dimensions) - 1 - index))
+                yield {name: p[name] for name in known}
+
+
+def axis_target(spec: type[TileSpec], name: str) -> str | None:
+    """The parameter that an axis sets: its own name, or what ``bits`` stands for in this family; None when there is none."""
+    known = spec.parameters()
+    if name in known:
+        return name
+    for width in _WIDTHS:
+        try:
+            own = spec.aliases({name: width})
+        except HwgenError:
+            continue
+        return next((key for key in own if key in known), None)
+    return None
+
+
+def _legal(spec: type[TileSpec], name: str, target: str, values: Sequence[Any]) -> tuple[tuple[Any, ...], list[str]]:
+    """Legal values of parameter ``target``, and what is wrong with each of the others."""
+    known = spec.parameters()
+    legal: list[Any] = []
+    messages: list[str] = []
+    for value in values:
+        parsed = value
+        if isinstance(value, str):
+            parsed = known[name].parse(value) if name in known else int(value) if value.isdigit() else value
+        try:
+            own = spec.aliases({name: parsed})
+            check(spec.family, known, own)
+        except HwgenError as error:
+            messages.append(str(error))
+            continue
+        if own[target] not in legal:
+            legal.append(own[target])
+    return tuple(legal), messages

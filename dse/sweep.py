@@ -1,0 +1,398 @@
+"""Evaluate spaces as arrays: points in, columns out, stored as Parquet, resumed where it stopped.
+
+A point is a legal tile that every layer fits. Its row holds the family, all its parameters, ``weight_bits`` (bits per weight at the
+port), ``area_ge``, and, over all layers with their counts, ``cycles``, ``pre_cycles``, ``latency_us``, ``energy_pj``,
+``energy_pj_per_mac`` and ``utilization``. Areas and energies are assumed, pre-layout numbers; cycles are exact.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dse.pareto import front, objective_values
+from dse.provenance import commit, content_hash, source_hash, versions
+from dse.space import Space, reason_of
+from hwgen.emit import write_atomic
+from hwgen.errors import HwgenError
+from hwgen.schedule import Layer, layer_constraints
+from sim.estimate import layer_costs, structure
+from sim.tech import DEFAULT, Tech, load
+
+__all__ = ["METRICS", "Chunk", "Sweep", "evaluate", "run_sweep", "sweep_hash"]
+
+METRICS = (
+    "weight_bits",
+    "area_ge",
+    "cycles",
+    "pre_cycles",
+    "latency_us",
+    "energy_pj",
+    "energy_pj_per_mac",
+    "utilization",
+)
+"""Columns beside the parameters; any of them can be an objective."""
+
+CHUNK_POINTS = 1 << 17
+"""Points evaluated at once: large enough that numpy dominates, small enough for the caches."""
+_PART_ROWS = 1 << 20
+_PART_SECONDS = 20.0
+_METADATA = b"hwgen.sweep"
+
+Progress = Callable[[int, int], None]
+"""Called with (points done, points in all)."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Legal points of one block: ``columns`` [points], how many were looked at, and why others were skipped."""
+
+    columns: dict[str, np.ndarray]
+    looked_at: int
+    skipped: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Result of a sweep.
+
+    ``points`` is the table of legal points, ``front`` its non-dominated rows ordered by the objectives, ``skipped`` the number of
+    points by reason ("family: reason"), ``looked_at`` all points of the spaces, ``seconds`` the time spent in evaluation.
+    ``resumed`` says how many of them were taken from an earlier run.
+    """
+
+    points: pd.DataFrame
+    front: pd.DataFrame
+    objectives: tuple[str, ...]
+    skipped: Mapping[str, int]
+    looked_at: int
+    seconds: float
+    resumed: int = 0
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def points_per_second(self) -> float:
+        """Points looked at per second of evaluation, those of an earlier run left out; 0 when nothing was evaluated."""
+        return (self.looked_at - self.resumed) / self.seconds if self.seconds else 0.0
+
+
+def _legal(p: Mapping[str, Any], space: Space, layers: Sequence[Layer]) -> tuple[np.ndarray, dict[str, int]]:
+    """Which points of a block are legal and hold every layer, and how many fail each rule (the first that they fail)."""
+    shape = np.broadcast_shapes(*(np.shape(value) for value in p.values()))
+    legal = np.ones(shape, dtype=bool)
+    skipped: dict[str, int] = {}
+    rules = [(ok, reason_of(text)) for ok, text in space.spec.constraints(p)]
+    for layer in layers:
+        rules += [(ok, f"{text} ({layer.name})") for ok, text in layer_constraints(p, layer.k)]
+    for ok, reason in rules:
+        if ok is True:
+            continue
+        failing = legal & ~np.asarray(ok, dtype=bool)
+        count = int(np.count_nonzero(failing))
+        if count:
+            reason = f"{space.family}: {reason}"
+            skipped[reason] = skipped.get(reason, 0) + count
+            legal &= ~failing
+    return legal, skipped
+
+
+def evaluate(space: Space, p: Mapping[str, Any], layers: Sequence[Layer], tech: Tech, clk_period_ns: float) -> Chunk:
+    """Evaluate one block of `Space.chunks`; columns are in C order of the block's legal points."""
+    with np.errstate(all="ignore"):
+        legal, skipped = _legal(p, space, layers)
+        looked_at = legal.size
+        if not legal.any():
+            return Chunk({}, looked_at, skipped)
+        metrics = _metrics(space, p, layers, tech, clk_period_ns)
+    every = bool(legal.all())
+    columns: dict[str, np.ndarray] = {}
+    for name, value in {**{name: value for name, value in p.items() if isinstance(value, np.ndarray)}, **metrics}.items():
+        full = np.broadcast_to(value, legal.shape)
+        columns[name] = full.reshape(-1) if every else full[legal]
+    return Chunk(columns, looked_at, skipped)
+
+
+def _metrics(
+    space: Space, p: Mapping[str, Any], layers: Sequence[Layer], tech: Tech, clk_period_ns: float
+) -> dict[str, Any]:
+    spec = space.spec
+    parts = structure(spec, p, tech)
+    cycles: Any = 0
+    pre_cycles: Any = 0
+    slots: Any = 0.0
+    energy: Any = 0.0
+    for layer in layers:
+        costs = layer_costs(spec, p, parts, layer.m, layer.n, layer.k, tech)
+        cycles = cycles + layer.count * costs.cycles
+        pre_cycles = pre_cycles + layer.count * costs.pre_cycles
+        slots = slots + layer.count * costs.mac_slots
+        energy = energy + layer.count * costs.total_energy_pj
+    macs = sum(layer.macs for layer in layers)
+    elements, bits = spec.weight_port(p)
+    return {
+        "weight_bits": elements * bits / p["k"],
+        "area_ge": parts.total_area_ge,
+        "cycles": cycles,
+        "pre_cycles": pre_cycles,
+        "latency_us": (cycles + pre_cycles) * (clk_period_ns / 1000),
+        "energy_pj": energy,
+        "energy_pj_per_mac": energy / macs,
+        "utilization": macs / slots,
+    }
+
+
+def _schema(spaces: Sequence[Space]) -> pa.Schema:
+    """Family, every parameter of every family (null where a family has none), metrics."""
+    kinds: dict[str, set[type]] = {}
+    for space in spaces:
+        for name, p in space.spec.parameters().items():
+            kinds.setdefault(name, set()).add(p.type)
+    text = pa.dictionary(pa.int32(), pa.string())
+    types = {int: pa.int32(), bool: pa.bool_()}
+    fields = [pa.field("pe", text)]
+    fields += [pa.field(name, types.get(next(iter(kind)), text) if len(kind) == 1 else text) for name, kind in kinds.items()]
+    whole = {"cycles", "pre_cycles"}
+    return pa.schema(fields + [pa.field(name, pa.int64() if name in whole else pa.float64()) for name in METRICS])
+
+
+def _constant(value: Any, kind: pa.DataType, rows: int) -> pa.Array:
+    if value is None:
+        return pa.nulls(rows, kind)
+    if pa.types.is_dictionary(kind):
+        return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([str(value)]))
+    return pa.array(np.full(rows, value), kind)
+
+
+def _table(space: Space, p: Mapping[str, Any], chunk: Chunk, schema: pa.Schema) -> pa.Table:
+    rows = len(chunk.columns["cycles"])
+    arrays = []
+    for item in schema:
+        values = chunk.columns.get(item.name)
+        if values is None:
+            arrays.append(_constant(space.family if item.name == "pe" else p.get(item.name), item.type, rows))
+        elif pa.types.is_dictionary(item.type):
+            arrays.append(pa.array([str(value) for value in values]).dictionary_encode())
+        else:
+            arrays.append(pa.array(values, item.type, safe=False))
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def sweep_hash(spaces: Sequence[Space], layers: Sequence[Layer], tech: Tech, clk_period_ns: float) -> str:
+    """SHA-256 of all that the rows depend on: spaces, layers, technology table, clock and the code of the formulas."""
+    return content_hash(
+        {
+            "spaces": [[space.family, {name: list(values) for name, values in space.axes.items()}] for space in spaces],
+            "layers": [[layer.name, layer.m, layer.n, layer.k, layer.count] for layer in layers],
+            "tech": tech.digest,
+            "clk_period_ns": clk_period_ns,
+            "source": source_hash(space.family for space in spaces),
+        }
+    )
+
+
+@dataclass
+class _State:
+    """How far a sweep has come."""
+
+    chunks: int = 0
+    looked_at: int = 0
+    seconds: float = 0.0
+    skipped: dict[str, int] = field(default_factory=dict)
+    parts: list[str] = field(default_factory=list)
+
+    def add(self, chunk: Chunk) -> None:
+        self.chunks += 1
+        self.looked_at += chunk.looked_at
+        for reason, count in chunk.skipped.items():
+            self.skipped[reason] = self.skipped.get(reason, 0) + count
+
+
+def _work(spaces: Sequence[Space], points: int) -> Iterator[tuple[Space, dict[str, Any]]]:
+    for space in spaces:
+        for p in space.chunks(points):
+            yield space, p
+
+
+def _check(spaces: Sequence[Space], layers: Sequence[Layer], clk_period_ns: float, objectives: Sequence[str]) -> None:
+    if not spaces or not layers:
+        raise HwgenError(f"sweep: needs at least one family and one layer, not {len(spaces)} and {len(layers)}")
+    if not 0 < clk_period_ns < float("inf"):
+        raise HwgenError(f"sweep: clk_period_ns must be above 0, not {clk_period_ns:g}")
+    columns = pd.DataFrame({field.name: np.zeros(0) for field in _schema(spaces) if not pa.types.is_dictionary(field.type)})
+    objective_values(columns, objectives)
+
+
+def run_sweep(
+    spaces: Sequence[Space],
+    layers: Sequence[Layer],
+    *,
+    objectives: Sequence[str] = ("area_ge", "latency_us"),
+    tech: Tech | str = DEFAULT,
+    clk_period_ns: float = 1.0,
+    output: str | Path | None = None,
+    command: str = "",
+    progress: Progress | None = None,
+    chunk_points: int = CHUNK_POINTS,
+) -> Sweep:
+    """Evaluate every point of the spaces on the layers.
+
+    Parameters
+    ----------
+    objectives: numeric columns, minimised, of the front.
+    output: Parquet file, written when all is done. While the sweep runs its parts lie in a folder beside it; the same sweep
+        goes on from there after an interruption, and a finished file of the same sweep is read instead of evaluated again.
+    command: how the sweep was started, for the file's metadata.
+    progress: called after each block with the points done and the points in all.
+
+    Raises `HwgenError` for an empty sweep, an unknown objective and an output that cannot be written.
+    """
+    table = load(tech) if isinstance(tech, str) else tech
+    _check(spaces, layers, clk_period_ns, objectives)
+    digest = sweep_hash(spaces, layers, table, clk_period_ns)
+    if output is None:
+        return _run(spaces, layers, objectives, table, clk_period_ns, None, command, progress, chunk_points, digest, None)
+    target = Path(output)
+    if target.is_dir() or not target.parent.is_dir():
+        why = "a file, not a folder" if target.is_dir() else "in an existing folder"
+        raise HwgenError(f"sweep: output must be {why}, not {str(target)!r}")
+    stored = _stored(target)
+    if stored is not None and stored.get("sweep_sha256") == digest:
+        points = pq.read_table(target).to_pandas()
+        return Sweep(
+            points,
+            front(points, objectives),
+            tuple(objectives),
+            stored["skipped"],
+            stored["looked_at"],
+            0.0,
+            stored["looked_at"],
+            stored,
+        )
+    folder = target.parent / f".{target.name}.{digest[:12]}.parts"
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise HwgenError(f"sweep: cannot write beside {str(target)!r}: {error.strerror}") from error
+    return _run(spaces, layers, objectives, table, clk_period_ns, target, command, progress, chunk_points, digest, folder)
+
+
+def _stored(target: Path) -> dict[str, Any] | None:
+    """Metadata of a finished sweep's file, or None for any other file."""
+    if not target.is_file():
+        return None
+    try:
+        metadata = pq.read_schema(target).metadata or {}
+    except (pa.ArrowInvalid, OSError):
+        return None
+    found: dict[str, Any] | None = json.loads(metadata[_METADATA]) if _METADATA in metadata else None
+    return found
+
+
+def _load_state(folder: Path, chunk_points: int) -> _State:
+    file = folder / "state.json"
+    if not file.exists():
+        return _State()
+    raw = json.loads(file.read_text(encoding="utf-8"))
+    # Blocks are counted: with another block size the count would mean other points.
+    return _State() if raw.pop("chunk_points") != chunk_points else _State(**raw)
+
+
+def _save(folder: Path, state: _State, tables: list[pa.Table], chunk_points: int) -> None:
+    """Write the rows since the last time as one part, then the state that names it."""
+    if tables:
+        name = f"part{len(state.parts):05d}.parquet"
+        pq.write_table(pa.concat_tables(tables).unify_dictionaries(), folder / name, compression="zstd")
+        state.parts.append(name)
+        tables.clear()
+    write_atomic(folder / "state.json", json.dumps({**vars(state), "chunk_points": chunk_points}), "sweep")
+
+
+def _run(
+    spaces: Sequence[Space],
+    layers: Sequence[Layer],
+    objectives: Sequence[str],
+    tech: Tech,
+    clk_period_ns: float,
+    target: Path | None,
+    command: str,
+    progress: Progress | None,
+    chunk_points: int,
+    digest: str,
+    folder: Path | None,
+) -> Sweep:
+    schema = _schema(spaces)
+    state = _State() if folder is None else _load_state(folder, chunk_points)
+    done = state.chunks
+    resumed = state.looked_at
+    earlier = state.seconds
+    total = sum(space.size for space in spaces)
+    tables: list[pa.Table] = []
+    kept: list[pa.Table] = [] if folder is None else [pq.read_table(folder / name) for name in state.parts]
+    rows, saved = 0, time.monotonic()
+    for number, (space, p) in enumerate(_work(spaces, chunk_points)):
+        if number < done:
+            continue
+        started = time.perf_counter()
+        chunk = evaluate(space, p, layers, tech, clk_period_ns)
+        state.seconds += time.perf_counter() - started
+        state.add(chunk)
+        if chunk.columns:
+            made = _table(space, p, chunk, schema)
+            kept.append(made)
+            tables.append(made)
+            rows += made.num_rows
+        if folder is not None and (rows >= _PART_ROWS or time.monotonic() - saved > _PART_SECONDS):
+            _save(folder, state, tables, chunk_points)
+            rows, saved = 0, time.monotonic()
+        if progress is not None:
+            progress(state.looked_at, total)
+    skipped = dict(state.skipped)
+    for space in spaces:
+        for reason, count in space.dropped.items():
+            skipped[reason] = skipped.get(reason, 0) + count
+    looked_at = state.looked_at + sum(sum(space.dropped.values()) for space in spaces)
+    everything = pa.concat_tables(kept).unify_dictionaries() if kept else schema.empty_table()
+    metadata = {
+        "sweep_sha256": digest,
+        "command": command,
+        "commit": commit(),
+        "versions": versions(),
+        "status": "assumed, pre-layout",
+        "tech": tech.name,
+        "clk_period_ns": clk_period_ns,
+        "layers": [vars(layer) for layer in layers],
+        "skipped": skipped,
+        "looked_at": looked_at,
+        "seconds": state.seconds,
+    }
+    if target is not None and folder is not None:
+        _write(everything.replace_schema_metadata({_METADATA: json.dumps(metadata).encode()}), target)
+        shutil.rmtree(folder)
+    points = everything.to_pandas()
+    best = front(points, objectives)
+    return Sweep(points, best, tuple(objectives), skipped, looked_at, state.seconds - earlier, resumed, metadata)
+
+
+def _write(table: pa.Table, target: Path) -> None:
+    try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        os.close(handle)
+        pq.write_table(table, temporary, compression="zstd")
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, target)
+    except OSError as error:
+        raise HwgenError(f"sweep: cannot write {str(target)!r}: {error.strerror}") from error

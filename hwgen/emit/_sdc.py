@@ -1,0 +1,48 @@
+"""Timing constraints of a tile in SDC, which synthesis and static timing analysis of all vendors read."""
+
+from __future__ import annotations
+
+from hwgen.emit._ports import PortInfo, tile_ports
+from hwgen.errors import HwgenError
+from hwgen.pe._spec import TileSpec
+
+__all__ = ["sdc"]
+
+
+def sdc(spec: TileSpec, top: str, clk_period_ns: float, io_fraction: float = 0.2) -> str:
+    """Constraints of the module ``top`` (and of its ``_pre`` block, which has the same clock and reset).
+
+    Parameters
+    ----------
+    clk_period_ns: period of the one clock.
+    io_fraction: part of the period that logic outside the tile takes before inputs and after outputs, 0 to below 1.
+
+    Raises `HwgenError` for a period or a fraction out of range.
+    """
+    if not 0 < clk_period_ns < float("inf"):
+        raise HwgenError(f"{spec.family}: clk_period_ns must be a positive number, not {clk_period_ns:g}")
+    if not 0 <= io_fraction < 1:
+        raise HwgenError(f"{spec.family}: io_fraction must be at least 0 and below 1, not {io_fraction:g}")
+    delay_ns = f"{clk_period_ns * io_fraction:.6g}"
+    ports = tile_ports(spec)
+    inputs = ["rst", *(_bits(port) for port in ports if port.direction == "input")]
+    outputs = [_bits(port) for port in ports if port.direction == "output"]
+    lines = [
+        f"# Timing constraints of {top}; times in ns, which the reading tool's unit must be.",
+        f"create_clock -name clk -period {clk_period_ns:.6g} [get_ports clk]",
+        "",
+        f"# Logic outside the tile has {io_fraction:.6g} of the period on either side. The reset is synchronous: it is",
+        "# timed like any other input and is no false path.",
+        *(f"set_input_delay -clock clk {delay_ns} [get_ports {name}]" for name in inputs),
+        *(f"set_output_delay -clock clk {delay_ns} [get_ports {name}]" for name in outputs),
+        "",
+        "# Drivers and loads depend on the cell library, for example:",
+        "#   set_driving_cell -lib_cell BUF_X2 [all_inputs]",
+        "#   set_load 0.0038 [all_outputs]",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _bits(port: PortInfo) -> str:
+    """A port, or every bit of a bus, as `get_ports` takes it."""
+    return f"{{{port.name}[*]}}" if port.width > 1 else port.name

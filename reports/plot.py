@@ -1,0 +1,173 @@
+"""Pareto plots: families by colour, weight width by marker, the front highlighted and labelled."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from hwgen.emit import write_atomic
+from hwgen.errors import HwgenError
+
+__all__ = ["AXIS_LABELS", "pareto_figure", "point_label", "save"]
+
+AXIS_LABELS = {
+    "area_ge": "area of the tile [GE]",
+    "latency_us": "latency [µs]",
+    "energy_pj": "energy [pJ]",
+    "energy_pj_per_mac": "energy per MAC [pJ]",
+    "cycles": "cycles",
+    "pre_cycles": "cycles of the pre block",
+    "utilization": "utilisation",
+    "weight_bits": "bits per weight",
+}
+"""Axis titles by column."""
+
+# Okabe and Ito's palette: distinguishable with every common colour blindness; yellow left out, which vanishes on white.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h", "p")
+_MOST_DOMINATED = 4000
+_MOST_LABELS = 7
+_SEED = 1
+
+
+def point_label(row: pd.Series[Any]) -> str:
+    """Short name of a point: family, weight width and tile shape."""
+    shape = "×".join(str(int(row[name])) for name in ("m", "n", "k"))
+    return f"{row['pe']} W{row['weight_bits']:g} {shape}"
+
+
+def _thin(points: pd.DataFrame) -> pd.DataFrame:
+    """At most as many points as a plot can show, the same ones each time."""
+    if len(points) <= _MOST_DOMINATED:
+        return points
+    chosen = np.random.default_rng(_SEED).choice(len(points), _MOST_DOMINATED, replace=False)
+    return points.iloc[np.sort(chosen)]
+
+
+def _labelled(front: pd.DataFrame, x: str, chosen: int | None) -> list[int]:
+    """Positions of the labels: the chosen point, then the ends, then points spread evenly over log x."""
+    count = len(front)
+    if count <= _MOST_LABELS:
+        return list(range(count))
+    place = np.log(front[x].to_numpy(dtype=np.float64))
+    targets = np.linspace(place[0], place[-1], _MOST_LABELS)
+    spread = {int(np.argmin(np.abs(place - target))) for target in targets}
+    if chosen is not None:
+        # Its neighbours' labels would cover its own.
+        gap = abs(place[-1] - place[0]) / _MOST_LABELS / 1.5
+        spread = {index for index in spread if abs(place[index] - place[chosen]) > gap} | {chosen}
+    return sorted(spread)
+
+
+def pareto_figure(
+    points: pd.DataFrame,
+    front: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    title: str,
+    chosen: int | None = None,
+) -> Figure:
+    """Plot of two columns on logarithmic axes.
+
+    Parameters
+    ----------
+    points: all points, columns ``pe``, ``weight_bits``, ``m``, ``n``, ``k`` and ``x``, ``y``.
+    front: the non-dominated rows. chosen: position in ``front`` of the point to mark.
+    title: what was swept; the second line always says that the numbers are assumed and pre-layout.
+
+    Raises `HwgenError` for a column that is missing or not above 0.
+    """
+    for name in (x, y):
+        if name not in points.columns or not (len(points) and (points[name] > 0).all()):
+            raise HwgenError(f"plot: axis {name!r} must be a column of numbers above 0")
+    best = front.sort_values([x, y], kind="stable")
+    position = None if chosen is None else best.index.get_indexer([front.index[chosen]])[0]
+    families = sorted(points["pe"].astype(str).unique())
+    widths = sorted(points["weight_bits"].unique())
+    colour = {name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(families)}
+    marker = {width: _MARKERS[index % len(_MARKERS)] for index, width in enumerate(widths)}
+
+    figure = Figure(figsize=(9.5, 6.0), layout="constrained")
+    axes: Axes = figure.add_subplot()
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for (name, width), group in points.groupby([points["pe"].astype(str), "weight_bits"], sort=True):
+        shown = _thin(group)
+        axes.scatter(
+            shown[x], shown[y], s=14, marker=marker[width], color=colour[str(name)], alpha=0.25, linewidths=0, rasterized=True
+        )
+    axes.plot(best[x], best[y], color="#555555", linewidth=1.0, drawstyle="steps-post", zorder=2)
+    for (name, width), group in best.groupby([best["pe"].astype(str), "weight_bits"], sort=True):
+        axes.scatter(
+            group[x], group[y], s=46, marker=marker[width], color=colour[str(name)], edgecolors="black", linewidths=0.8, zorder=3
+        )
+    if position is not None:
+        row = best.iloc[position]
+        axes.scatter([row[x]], [row[y]], s=260, facecolors="none", edgecolors="black", linewidths=1.6, zorder=4)
+    for index in _labelled(best, x, position):
+        row = best.iloc[index]
+        mark = "chosen: " if index == position else ""
+        axes.annotate(
+            mark + point_label(row),
+            (row[x], row[y]),
+            xytext=(9, 9),
+            textcoords="offset points",
+            fontsize=8,
+            fontweight="bold" if mark else "normal",
+            bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
+            zorder=5,
+        )
+    axes.set_xlabel(AXIS_LABELS.get(x, x))
+    axes.set_ylabel(AXIS_LABELS.get(y, y))
+    axes.set_title(f"{title}\nareas and energies: assumed, pre-layout", fontsize=10)
+    axes.grid(True, which="major", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.margins(0.08)
+    _legend(axes, colour, marker, position is not None)
+    return figure
+
+
+def _legend(axes: Axes, colour: dict[str, str], marker: dict[float, str], chosen: bool) -> None:
+    none = {"linestyle": "none", "markersize": 7}
+    handles = [Line2D([], [], marker="o", color=value, label=name, **none) for name, value in colour.items()]  # type: ignore[arg-type]
+    handles += [
+        Line2D([], [], marker=value, color="#777777", label=f"{width:g}-bit weights", **none)  # type: ignore[arg-type]
+        for width, value in marker.items()
+    ]
+    handles.append(Line2D([], [], color="#555555", marker="o", markeredgecolor="black", markersize=7, label="Pareto front"))
+    if chosen:
+        handles.append(
+            Line2D([], [], marker="o", color="black", markerfacecolor="none", linestyle="none", markersize=13, label="chosen point")
+        )
+    axes.legend(handles=handles, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
+
+
+def save(figure: Figure, path: str | Path) -> tuple[Path, Path]:
+    """Write PNG and SVG side by side; the suffix of ``path`` may be either, or missing. Returns both paths.
+
+    The same figure gives the same bytes. Raises `HwgenError` for another suffix and for a path that cannot be written.
+    """
+    target = Path(path)
+    if target.suffix not in ("", ".png", ".svg"):
+        raise HwgenError(f"plot: output must end in .png or .svg, not {target.name!r}")
+    FigureCanvasAgg(figure)
+    written = []
+    for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+        buffer = io.BytesIO()
+        with matplotlib.rc_context({"svg.hashsalt": "hwgen"}):
+            figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
+        file = target.with_suffix(f".{kind}")
+        write_atomic(file, buffer.getvalue(), "plot")
+        written.append(file)
+    return written[0], written[1]

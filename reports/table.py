@@ -1,0 +1,63 @@
+"""Tables of points: Markdown for people, CSV for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from dse.sweep import METRICS
+from hwgen.emit import write_atomic
+from hwgen.errors import HwgenError
+
+__all__ = ["columns_of", "csv", "format_cell", "markdown", "save"]
+
+
+def columns_of(points: pd.DataFrame, objectives: Sequence[str]) -> list[str]:
+    """Columns worth a table: family, weight width, tile shape, parameters that differ, objectives, the other headline numbers."""
+    shape = [name for name in ("m", "n", "k") if name in points.columns]
+    known = {"pe", "weight_bits", *shape, *METRICS}
+    differing = [
+        name for name in points.columns if name not in known and points[name].nunique(dropna=False) > 1 and name != "bits"
+    ]
+    numbers = ["area_ge", "latency_us", "energy_pj_per_mac", "cycles", "utilization"]
+    return list(dict.fromkeys(["pe", "weight_bits", *shape, *differing, *objectives, *numbers]))
+
+
+def format_cell(name: str, value: object) -> str:
+    """One cell as text: whole numbers whole, others with four significant digits, ``–`` for none."""
+    if value is None or value is pd.NA or (isinstance(value, float) and value != value):
+        return "–"
+    if isinstance(value, float):
+        if name == "utilization":
+            return f"{value:.1%}"
+        return f"{value:.0f}" if value == int(value) or value >= 10_000 else f"{value:.4g}"
+    return str(value)
+
+
+def markdown(points: pd.DataFrame, columns: Sequence[str]) -> str:
+    """Markdown table of the given columns, one line a point."""
+    numeric = [pd.api.types.is_numeric_dtype(points[name]) for name in columns]
+    lines = [
+        "| " + " | ".join(columns) + " |",
+        "|" + "|".join("---:" if right else "---" for right in numeric) + "|",
+    ]
+    for row in points[list(columns)].itertuples(index=False):
+        lines.append("| " + " | ".join(format_cell(name, value) for name, value in zip(columns, row, strict=True)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def csv(points: pd.DataFrame) -> str:
+    """All columns as CSV, full precision."""
+    text: str = points.to_csv(index=False, lineterminator="\n")
+    return text
+
+
+def save(points: pd.DataFrame, path: str | Path, columns: Sequence[str]) -> Path:
+    """Write a table; the suffix says which kind. Raises `HwgenError` for a suffix that is neither .md nor .csv."""
+    target = Path(path)
+    if target.suffix not in (".md", ".csv"):
+        raise HwgenError(f"table: output must end in .md or .csv, not {target.name!r}")
+    write_atomic(target, markdown(points, columns) if target.suffix == ".md" else csv(points), "table")
+    return target
