@@ -1,4 +1,4 @@
-"""Non-dominated points, all objectives minimised."""
+"""Non-dominated points. An objective is a column that is minimised, or, with a leading minus sign, maximised."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from hwgen.errors import HwgenError, suggest
 
-__all__ = ["choose", "front", "front_mask", "objective_values"]
+__all__ = ["choose", "column_of", "front", "front_mask", "objective_values"]
 
 
 def front_mask(values: np.ndarray) -> np.ndarray:
@@ -33,15 +33,24 @@ def front_mask(values: np.ndarray) -> np.ndarray:
     return np.asarray(moocore.is_nondominated(table, maximise=False, keep_weakly=False), dtype=bool)
 
 
+def column_of(objective: str) -> str:
+    """Column that an objective names: ``-weight_bits`` maximises ``weight_bits``."""
+    return objective.removeprefix("-")
+
+
+def _signs(objectives: Sequence[str]) -> np.ndarray:
+    return np.array([-1.0 if name.startswith("-") else 1.0 for name in objectives])
+
+
 def objective_values(points: pd.DataFrame, objectives: Sequence[str]) -> np.ndarray:
-    """Objectives [points, objectives] as float64. Raises `HwgenError` for a column that is missing or not a number."""
+    """Objectives [points, objectives] as float64, those to be maximised negated. Raises `HwgenError` for a column that is missing or not a number."""
     if not objectives:
         raise HwgenError("pareto: objectives must name at least one column")
     numeric = [name for name in points.columns if pd.api.types.is_numeric_dtype(points[name])]
-    for name in objectives:
+    for name in map(column_of, objectives):
         if name not in numeric:
             raise HwgenError(f"pareto: objective must be one of {', '.join(numeric)}, not {name!r}{suggest(name, numeric)}")
-    return points[list(objectives)].to_numpy(dtype=np.float64)
+    return points[[column_of(name) for name in objectives]].to_numpy(dtype=np.float64) * _signs(objectives)
 
 
 def front(points: pd.DataFrame, objectives: Sequence[str], slice_points: int = 1 << 17) -> pd.DataFrame:
@@ -50,18 +59,19 @@ def front(points: pd.DataFrame, objectives: Sequence[str], slice_points: int = 1
     starts = range(0, len(values), slice_points)
     left = [start + np.flatnonzero(front_mask(values[start : start + slice_points])) for start in starts]
     candidates = np.concatenate(left) if left else np.zeros(0, np.int64)
-    kept = points.iloc[candidates[front_mask(values[candidates])]]
-    return kept.sort_values(list(objectives), kind="stable")
+    best = candidates[front_mask(values[candidates])]
+    # lexsort takes the most significant key last; equal points do not occur.
+    return points.iloc[best[np.lexsort(values[best].T[::-1])]]
 
 
 def choose(points: pd.DataFrame, objectives: Sequence[str]) -> int:
-    """Position of the row with the smallest product of the objectives: the balanced point of a front.
+    """Position of the row with the smallest product of the objectives (divided by those to be maximised): a balanced point.
 
     Raises `HwgenError` when there are no rows, or an objective is not above 0.
     """
-    values = objective_values(points, objectives)
+    values = objective_values(points, objectives) * _signs(objectives)
     if not len(values):
         raise HwgenError("pareto: a point can only be chosen among at least one")
     if not (values > 0).all():
         raise HwgenError(f"pareto: objectives must be above 0 to choose by their product: {', '.join(objectives)}")
-    return int(np.argmin(np.log(values).sum(axis=1)))
+    return int(np.argmin((np.log(values) * _signs(objectives)).sum(axis=1)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from dse.pareto import front_mask
 from hwgen.emit import write_atomic
 from hwgen.errors import HwgenError
 
@@ -107,7 +107,13 @@ def pareto_figure(
         axes.scatter(
             shown[x], shown[y], s=14, marker=marker[width], color=colour[str(name)], alpha=0.25, linewidths=0, rasterized=True
         )
-    axes.plot(best[x], best[y], color="#555555", linewidth=1.0, drawstyle="steps-post", zorder=2)
+    for width, group in best.groupby("weight_bits", sort=True):
+        edge = group[front_mask(group[[x, y]].to_numpy(dtype=np.float64))]
+        axes.plot(edge[x], edge[y], color="#777777", linewidth=0.9, drawstyle="steps-post", zorder=2)
+        if best["weight_bits"].nunique() > 1:
+            row = edge.iloc[-1]
+            text = {"fontsize": 7, "color": "#555555", "va": "center", "zorder": 5}
+            axes.annotate(f"{width:g}-bit", (row[x], row[y]), xytext=(8, 0), textcoords="offset points", **text)
     for (name, width), group in best.groupby([best["pe"].astype(str), "weight_bits"], sort=True):
         axes.scatter(
             group[x], group[y], s=46, marker=marker[width], color=colour[str(name)], edgecolors="black", linewidths=0.8, zorder=3
@@ -115,14 +121,21 @@ def pareto_figure(
     if position is not None:
         row = best.iloc[position]
         axes.scatter([row[x]], [row[y]], s=260, facecolors="none", edgecolors="black", linewidths=1.6, zorder=4)
-    for index in _labelled(best, x, position):
-        row = best.iloc[index]
-        mark = "chosen: " if index == position else ""
+    edge = best[front_mask(best[[x, y]].to_numpy(dtype=np.float64))]
+    marked = None if position is None else best.index[position]
+    place = list(edge.index).index(marked) if marked is not None and marked in edge.index else None
+    labels = [edge.index[index] for index in _labelled(edge, x, place)]
+    for label in dict.fromkeys([*labels, *([] if marked is None else [marked])]):
+        row = best.loc[label]
+        mark = "chosen: " if label == marked else ""
+        # Nothing lies below and to the left of the edge of a front.
         axes.annotate(
             mark + point_label(row),
             (row[x], row[y]),
-            xytext=(9, 9),
+            xytext=(-8, -8) if not mark else (-12, -12),
             textcoords="offset points",
+            ha="right",
+            va="top",
             fontsize=8,
             fontweight="bold" if mark else "normal",
             bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
@@ -134,6 +147,10 @@ def pareto_figure(
     axes.grid(True, which="major", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.margins(0.08)
+    # Room for the labels.
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    axes.set_xlim(left / (right / left) ** 0.22, right)
+    axes.set_ylim(bottom / (top / bottom) ** 0.08, top)
     _legend(axes, colour, marker, position is not None)
     return figure
 
@@ -145,7 +162,7 @@ def _legend(axes: Axes, colour: dict[str, str], marker: dict[float, str], chosen
         Line2D([], [], marker=value, color="#777777", label=f"{width:g}-bit weights", **none)  # type: ignore[arg-type]
         for width, value in marker.items()
     ]
-    handles.append(Line2D([], [], color="#555555", marker="o", markeredgecolor="black", markersize=7, label="Pareto front"))
+    handles.append(Line2D([], [], color="#555555", marker="o", markeredgecolor="black", markersize=7, label="Pareto front; lines: one weight width"))
     if chosen:
         handles.append(
             Line2D([], [], marker="o", color="black", markerfacecolor="none", linestyle="none", markersize=13, label="chosen point")

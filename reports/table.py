@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from dse.pareto import column_of
 from dse.sweep import METRICS
 from hwgen.emit import write_atomic
 from hwgen.errors import HwgenError
@@ -18,9 +19,10 @@ def columns_of(points: pd.DataFrame, objectives: Sequence[str]) -> list[str]:
     """Columns worth a table: family, weight width, tile shape, parameters that differ, objectives, the other headline numbers."""
     shape = [name for name in ("m", "n", "k") if name in points.columns]
     known = {"pe", "weight_bits", *shape, *METRICS}
-    differing = [
-        name for name in points.columns if name not in known and points[name].nunique(dropna=False) > 1 and name != "bits"
-    ]
+    # ``bits`` is what ``weight_bits`` shows. A parameter that only one family has differs when it does within that family.
+    within = points.groupby(points["pe"].astype(str)).nunique()
+    differing = [name for name in points.columns if name not in known and name != "bits" and (within[name] > 1).any()]
+    objectives = [column_of(name) for name in objectives]
     numbers = ["area_ge", "latency_us", "energy_pj_per_mac", "cycles", "utilization"]
     return list(dict.fromkeys(["pe", "weight_bits", *shape, *differing, *objectives, *numbers]))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from hwgen.cli._family import FamilyCommand
-from hwgen.emit import emit, write_atomic
+from hwgen.emit import emit, write_all
 from hwgen.pe import TileSpec
 
 
@@ -35,7 +35,7 @@ def command(
     """
     emission = emit(spec, top)
     # Everything is made before anything is written.
-    files: dict[Path, str] = {}
+    files: dict[Path, str | bytes] = {}
     if manifest_file:
         files[Path(manifest_file)] = json.dumps(emission.manifest, indent=2) + "\n"
     if sdc_file:
@@ -49,7 +49,6 @@ def command(
         files |= {folder / name: text for name, text in bench_files(emission).items()}
     if output:
         files[Path(output)] = emission.verilog
-    for path, text in files.items():
-        write_atomic(path, text, spec.family)
+    write_all(files, spec.family)
     if not output:
         sys.stdout.write(emission.verilog)

@@ -24,10 +24,7 @@ __all__ = ["Emission", "emit", "to_verilog"]
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _KEYWORDS = frozenset(
-    "always and assign begin buf case cell config default design disable edge else end endcase endmodule for force "
-    "function generate if initial inout input instance integer library localparam logic module nand negedge nor not or "
-    "output parameter posedge real reg repeat signed specify table task time tran tri use wait wand while wire wor "
-    "xnor xor bit byte int shortint longint class interface package program property sequence struct union".split()
+    ["always", "and", "assign", "begin", "buf", "case", "cell", "config", "default", "design", "disable", "edge", "else", "end", "endcase", "endmodule", "for", "force", "function", "generate", "if", "initial", "inout", "input", "instance", "integer", "library", "localparam", "logic", "module", "nand", "negedge", "nor", "not", "or", "output", "parameter", "posedge", "real", "reg", "repeat", "signed", "specify", "table", "task", "time", "tran", "tri", "use", "wait", "wand", "while", "wire", "wor", "xnor", "xor", "bit", "byte", "int", "shortint", "longint", "class", "interface", "package", "program", "property", "sequence", "struct", "union"]
 )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from hwgen.errors import HwgenError
 
-__all__ = ["make_folder", "write_atomic"]
+__all__ = ["make_folder", "write_all", "write_atomic"]
 
 
 def write_atomic(path: str | Path, content: str | bytes, what: str) -> None:
@@ -16,33 +17,48 @@ def write_atomic(path: str | Path, content: str | bytes, what: str) -> None:
 
     Raises `HwgenError` naming ``what`` and the path when the folder is missing or not writable; nothing is left behind.
     """
-    target = Path(path)
-    raw = content.encode() if isinstance(content, str) else content
-    if target.is_dir():
-        raise HwgenError(f"{what}: output must be a file, not the folder {str(target)!r}")
-    if target.exists() and not target.is_file():
-        # A device or a pipe cannot be renamed over: write through it.
-        try:
-            target.write_bytes(raw)
-        except OSError as error:
-            raise HwgenError(f"{what}: cannot write {str(target)!r}: {error.strerror}") from error
-        return
+    write_all({Path(path): content}, what)
+
+
+def write_all(files: Mapping[Path, str | bytes], what: str) -> None:
+    """Write several files, all or none: every one lies whole under a temporary name before the first is renamed.
+
+    Raises `HwgenError` as `write_atomic`.
+    """
+    temporaries: dict[Path, str] = {}
     try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    except OSError as error:
-        raise HwgenError(f"{what}: cannot write {str(target)!r}: {error.strerror}") from error
+        for target, content in files.items():
+            raw = content.encode() if isinstance(content, str) else content
+            if target.is_dir():
+                raise HwgenError(f"{what}: output must be a file, not the folder {str(target)!r}")
+            try:
+                if target.exists() and not target.is_file():
+                    # A device or a pipe cannot be renamed over: write through it.
+                    target.write_bytes(raw)
+                else:
+                    temporaries[target] = _temporary(target, raw)
+            except OSError as error:
+                raise HwgenError(f"{what}: cannot write {str(target)!r}: {error.strerror}") from error
+        for target, temporary in temporaries.items():
+            os.replace(temporary, target)
+    finally:
+        for temporary in temporaries.values():
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _temporary(target: Path, raw: bytes) -> str:
+    """A file beside ``target`` with its content and the usual permissions; returns its name."""
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(raw)
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, target)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise HwgenError(f"{what}: cannot write {str(target)!r}: {error.strerror}") from error
+        os.chmod(name, 0o666 & ~umask)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
         raise
+    return name
 
 
 def make_folder(path: str | Path, what: str) -> Path:

@@ -138,7 +138,7 @@ def _sequencer(spec: type[TileSpec], p: P) -> Counts:
     return {"ff": ff, "add": control.phase + wait}
 
 
-_FP32_ADD: Counts = {"add": 31 + 8 + 28 + 8 + 31, "mux2": 2 * 32 + 5 * 26 + 5 * 28 + 27, "xor": 31 + 27, "and": 64}
+_FP32_ADD: Counts = {"add": 31 + 8 + 28 + 8 + 31, "mux2": 2 * 32 + 5 * 26 + 5 * 28 + 27, "xor": 31 + 27, "and": 200}
 """One FP32 adder: compare, swap, align, add, count zeros, normalise, round."""
 
 
@@ -178,7 +178,7 @@ def _post(spec: type[TileSpec], p: P) -> dict[str, Block]:
     factors = [fmt.mantissa_bits + 1 for fmt in (row_scale, col_scale) if fmt.subnormals]
     multiply = total * sum(factors) + (factors[0] * factors[1] if len(factors) == 2 else 0)
     lane: Counts = _merge(
-        {"mul": zero * row_sum + multiply, "add": where(zero > 0, total, 0) + total + 63, "xor": total + 32},
+        {"mul": zero * row_sum + multiply, "add": where(zero > 0, total, 0) + total + 74, "xor": total + 32},
         # Normalise the significand, denormalise the result.
         {"mux2": significand * clog2(significand) + 25 * 6, "and": 2 * 32},
         _FP32_ADD,

@@ -332,6 +332,8 @@ class Lut(ScaledSpec):
             "mux2": p["k"] * 4 * width + (p["k"] - 1) * 5,
             "add": p["k"] * (width + 5) + (p["k"] - 1) * 5,
             "xor": p["k"] * width,
+            # Bits shifted out are collected for rounding.
+            "and": p["k"] * 2 * width,
         }
 
     @classmethod

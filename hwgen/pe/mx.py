@@ -245,4 +245,5 @@ class Mx(TileSpec):
             values.append(flipped)
             carries.append(sign)
         total, carry = adder_tree_with_carries(m, values, carries, "dot")
-        return [Addend(total, carry)]
+        # The tree is as wide as its operands allow; their values, and so the sum, may need less.
+        return [Addend(total[: int(self.addend_bits(self.p))].as_signed(), carry)]

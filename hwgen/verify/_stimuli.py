@@ -2,60 +2,102 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
 import numpy as np
 
 from hwgen.errors import HwgenError
 from hwgen.formats import Format, get
+from hwgen.formats.minifloat import MinifloatFormat
 from hwgen.pe._spec import Side, TileSpec
 from hwgen.schedule import Steps
 
 __all__ = ["corner_steps", "flags", "join", "random_steps", "reset_runs", "scale_steps"]
 
 
-def _allowed(spec: TileSpec, form: Format, role: str, mode: int) -> np.ndarray:
+@functools.cache
+def _allowed(spec: TileSpec, role: str, mode: int) -> np.ndarray:
     """Corner codes of one side that the reference takes: all finite ones, and infinities and NaN where it has a rule."""
-    found = []
-    for code in form.corners:
-        if form.side_bits or np.isfinite(form.decode(np.array([code])))[0]:
-            found.append(code)
-            continue
-        k = spec.modes()[mode].k
-        acts_format, weights_format = spec.mode_formats(mode)
-        acts = np.full((1, spec.m, k), code if role == "acts" else acts_format.corners[0], np.uint32)
-        weights = np.full((1, spec.n, k), code if role == "weights" else weights_format.corners[0], np.uint32)
-        row = {name: np.zeros((1, spec.m), np.int64) for name in spec.row_side()}
-        col = {name: np.zeros((1, spec.n), np.int64) for name in spec.col_side()}
-        try:
-            spec.terms(acts, weights, row, col, mode)
-        except HwgenError:
-            continue
-        found.append(code)
-    return np.array(found, dtype=np.uint32)
+    form = spec.mode_formats(mode)[0 if role == "acts" else 1]
+    codes = np.array(form.corners, dtype=np.uint32)
+    if form.side_bits:
+        return codes
+    finite = np.isfinite(form.decode(codes))
+    if finite.all():
+        return codes
+    k = spec.modes()[mode].k
+    acts_format, weights_format = spec.mode_formats(mode)
+    special = codes[~finite][0]
+    acts = np.full((1, spec.m, k), special if role == "acts" else acts_format.corners[0], np.uint32)
+    weights = np.full((1, spec.n, k), special if role == "weights" else weights_format.corners[0], np.uint32)
+    row = {name: np.zeros((1, spec.m), np.int64) for name in spec.row_side()}
+    col = {name: np.zeros((1, spec.n), np.int64) for name in spec.col_side()}
+    try:
+        spec.terms(acts, weights, row, col, mode)
+    except HwgenError:
+        return codes[finite]
+    return codes
+
+
+@functools.cache
+def _negation(form: Format) -> np.ndarray | None:
+    """Table from codes to those of the negative value (themselves where there is none); None for wide formats."""
+    if form.code_bits > 16 or form.side_bits:
+        return None
+    codes = form.codes()
+    values = form.decode(codes).tolist()
+    position = dict(zip(values, codes.tolist(), strict=True))
+    return np.array([position.get(-value, code) for code, value in zip(codes.tolist(), values, strict=True)], np.uint32)
+
+
+def _alike(form: Format, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Codes whose rows [..., K] differ in few bits; floating-point ones have neighbouring exponents and sparse mantissas,
+    so that their alignment ends in ties and near them."""
+
+    def words(bits: int, size: tuple[int, ...]) -> np.ndarray:
+        return rng.integers(0, 1 << bits, size=size, dtype=np.uint64)
+
+    row = (*shape[:-1], 1)
+    if not isinstance(form, MinifloatFormat) or form.mantissa_bits < 4:
+        bits = form.code_bits
+        flips = words(bits, shape) & words(bits, shape) & words(bits, shape)
+        return np.bitwise_xor(words(bits, row) & words(bits, row), flips)
+    mantissa = words(form.mantissa_bits, shape) & words(form.mantissa_bits, shape) & words(form.mantissa_bits, shape)
+    top = words(form.exponent_bits, row).astype(np.int64)
+    below = rng.integers(0, form.mantissa_bits + 8, size=shape) * (rng.random(shape) < 0.7)
+    exponent = np.maximum(top - below, 0).astype(np.uint64)
+    sign = words(1, shape) << np.uint64(form.code_bits - 1) if form.signed else np.zeros(shape, np.uint64)
+    codes: np.ndarray = sign | exponent << np.uint64(form.mantissa_bits) | mantissa
+    return codes
 
 
 def _codes(spec: TileSpec, rng: np.random.Generator, role: str, shape: tuple[int, ...], mode: int) -> np.ndarray:
-    """Codes [..., K] of one side: uniform, corners, and rows whose codes differ from each other in few bits.
+    """Codes [..., K] of one side: uniform, corners, rows of small values, and rows whose codes are `_alike`.
 
-    The last kind gives floating-point codes of neighbouring exponents and sparse mantissas, whose alignment ends in ties.
+    Only codes that the reference takes: infinities and NaN where it has a rule for them.
     """
     form = spec.mode_formats(mode)[0 if role == "acts" else 1]
-    corners = _allowed(spec, form, role, mode)
-    top = 1 << form.code_bits
-
-    def uniform(size: tuple[int, ...]) -> np.ndarray:
-        return rng.integers(0, top, size=size, dtype=np.uint64).astype(np.uint32)
-
-    words = uniform(shape)
-    alike = (uniform((*shape[:-1], 1)) & uniform((*shape[:-1], 1))) ^ (uniform(shape) & uniform(shape) & uniform(shape))
-    words = np.where(rng.random((*shape[:-1], 1)) < 0.4, alike, words)
+    corners = _allowed(spec, role, mode)
+    words = rng.integers(0, 1 << form.code_bits, size=shape, dtype=np.uint64)
+    few = np.uint64(1) << rng.integers(1, form.code_bits + 1, (*shape[:-1], 1), np.uint64)
+    small = words & (few - np.uint64(1))
+    negative = _negation(form)
+    if negative is not None:
+        small = np.where(rng.random(shape) < 0.5, negative[small], small)
+    kind = rng.random((*shape[:-1], 1))
+    words = np.where(kind < 0.4, _alike(form, rng, shape), np.where(kind < 0.6, small, words)).astype(np.uint32)
     words = np.where(rng.random(shape) < 0.2, rng.choice(corners, size=shape), words)
     if form.side_bits:
         return words
-    legal = np.isfinite(form.decode(words)) | np.isin(words, corners)
+    finite = np.isfinite(form.decode(corners))
+    if not finite.all():
+        # Neighbours of infinity: NaN of every single mantissa bit, and the largest finite codes.
+        bit = np.uint32(1) << rng.integers(0, form.code_bits, size=shape, dtype=np.uint32)
+        words = np.where(rng.random(shape) < 0.04, rng.choice(corners[~finite], size=shape) ^ bit, words)
+        return words.astype(np.uint32)
     fallback = form.padding if form.padding is not None else int(corners[0])
-    return np.where(legal, words, fallback).astype(np.uint32)
+    return np.where(np.isfinite(form.decode(words)), words, fallback).astype(np.uint32)
 
 
 def _sides(fields: dict[str, Side], rng: np.random.Generator, groups: int, count: int) -> dict[str, np.ndarray]:
@@ -119,7 +161,7 @@ def corner_steps(spec: TileSpec, seed: int, mode: int = 0) -> Steps:
     rng = np.random.default_rng(seed)
     acts_format, weights_format = spec.mode_formats(mode)
     k = spec.modes()[mode].k
-    left, right = _allowed(spec, acts_format, "acts", mode), _allowed(spec, weights_format, "weights", mode)
+    left, right = _allowed(spec, "acts", mode), _allowed(spec, "weights", mode)
     pairs = [(a, w) for a in left.tolist() for w in right.tolist()]
     longest = _longest(spec)
     extreme = _extremes(acts_format, weights_format, left, right)
@@ -162,8 +204,10 @@ def scale_steps(spec: TileSpec, seed: int, outputs: int = 40, mode: int = 0) -> 
     rows, cols = sorted(row_codes), sorted(col_codes)
     sum_bits = int(spec.acc_bits(spec.p))
     k = spec.modes()[mode].k
-    negative = _negation(spec, mode)
-    acts, weights, done = [], [], []
+    negative = _negation(spec.mode_formats(mode)[0])
+    acts = _codes(spec, rng, "acts", (4 * outputs, spec.m, k), mode)
+    weights = _codes(spec, rng, "weights", (4 * outputs, spec.n, k), mode)
+    done: list[bool] = []
     sides: dict[str, list[np.ndarray]] = {f"row_{name}": [] for name in spec.row_side()}
     sides |= {f"col_{name}": [] for name in spec.col_side()}
     for _ in range(outputs):
@@ -178,12 +222,12 @@ def scale_steps(spec: TileSpec, seed: int, outputs: int = 40, mode: int = 0) -> 
         spread = 30 if region == "middle" else 6
         offsets = [0, *rng.integers(-spread, spread // 2 + 1, size=count - 1).tolist()]
         returns = count > 2 and bool(rng.random() < 0.6)
-        first = len(acts)
+        first = len(done)
         for index in range(count):
             again = returns and index == count - 1
-            fresh = _codes(spec, rng, "acts", (spec.m, k), mode)
-            acts.append(negative[acts[first]] if again and negative is not None else fresh)
-            weights.append(weights[first] if again else _codes(spec, rng, "weights", (spec.n, k), mode))
+            if again:
+                acts[len(done)] = acts[first] if negative is None else negative[acts[first]]
+                weights[len(done)] = weights[first]
             done.append(index == count - 1)
             row, col = _split(rng, base + offsets[index], rows, cols)
             for name, side in spec.row_side().items():
@@ -193,17 +237,17 @@ def scale_steps(spec: TileSpec, seed: int, outputs: int = 40, mode: int = 0) -> 
                 values = rng.choice(col_codes[col], size=spec.n)
                 sides[f"col_{name}"].append(values if name == "scale" else _any(side, rng, spec.n))
             if again:
-                for values in sides.values():
-                    values[-1] = values[first]
+                for column in sides.values():
+                    column[-1] = column[first]
             elif rng.random() < 0.1:
                 for prefix, fields, size in (("row", spec.row_side(), spec.m), ("col", spec.col_side(), spec.n)):
                     sides[f"{prefix}_scale"][-1] = np.where(
                         rng.random(size) < 0.5, _any(fields["scale"], rng, size), sides[f"{prefix}_scale"][-1]
                     )
-    ones = np.ones(len(acts), bool)
+    ones = np.ones(len(done), bool)
     return Steps(
-        np.stack(acts),
-        np.stack(weights),
+        acts[: len(done)],
+        weights[: len(done)],
         {name: np.stack(sides[f"row_{name}"]).astype(np.int64) for name in spec.row_side()},
         {name: np.stack(sides[f"col_{name}"]).astype(np.int64) for name in spec.col_side()},
         ones,
@@ -219,17 +263,6 @@ def _any(side: Side, rng: np.random.Generator, count: int) -> np.ndarray:
     # The last code is NaN in every scale format that has one, the first half's last an infinity's neighbour.
     ends = np.array([low, high - 1, (low + high) // 2, (low + high) // 2 - 1])
     return np.where(rng.random(count) < 0.3, rng.choice(ends, size=count), values)
-
-
-def _negation(spec: TileSpec, mode: int) -> np.ndarray | None:
-    """Table from activation codes to those of the negative value (themselves where there is none)."""
-    form = spec.mode_formats(mode)[0]
-    if form.code_bits > 16 or form.side_bits:
-        return None
-    codes = form.codes()
-    values = form.decode(codes)
-    position = {value: code for code, value in zip(codes.tolist(), values.tolist(), strict=True)}
-    return np.array([position.get(-value, code) for code, value in zip(codes.tolist(), values.tolist(), strict=True)], np.uint32)
 
 
 def reset_runs(spec: TileSpec, seed: int, mode: int = 0) -> list[tuple[Steps, int | None]]:

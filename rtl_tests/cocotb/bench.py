@@ -1,7 +1,7 @@
 """Runs inside the simulator: drives a tile from its manifest and compares every beat, value and cycle, in order.
 
-The environment names a folder with ``manifest.json`` and ``vectors.npz``: words ``in_<port>`` [S, w] and ``idle`` [S] of the
-steps, words ``want_<port>`` [B, w] and ``cycle`` [B] of the beats. ``counted.json`` is left beside them.
+The environment names a folder with ``manifest.json`` and ``vectors.npz``: words ``in_<port>`` [S, w], ``idle`` [S] of
+the steps, ``want_<port>`` [B, w] and ``cycle`` [B] of the beats. ``counted.json`` is left beside them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def delays(port: Port) -> dict[int, int]:
 
 
 class Driver:
-    """Offers steps and holds each until it is accepted; in idle cycles the ports carry the complement of the next step."""
+    """Offers steps and holds each until it is accepted; in idle cycles the ports carry the next step's complement."""
 
     def __init__(self, dut: Any, ports: list[Port], vectors: Any) -> None:
         self.valid, self.ready = dut.i_valid, dut.i_ready

@@ -1,4 +1,4 @@
-"""Slices of real quantised layers as stimuli, with the golden PyTorch layer's beats: nothing here runs the tile's reference."""
+"""Slices of real quantised layers as stimuli, with the beats of the golden PyTorch layer, not of the reference."""
 
 from __future__ import annotations
 
@@ -39,39 +39,50 @@ def layer_slice(spec: TileSpec, at_least: int = 1000) -> Slice:
     weights, acts = weights[np.linspace(0, len(weights) - 1, outputs).astype(int)], acts[:tokens]
     schedule = Schedule(spec, Layer(LAYER, tokens, *weights.shape))
     q_weights = spec.quantize_weights(weights)
-    steps = schedule.lower(spec.quantize_acts(acts), q_weights)
+    tile_acts = spec.quantize_acts(acts)
+    steps = schedule.lower(tile_acts, q_weights)
     golden = QuantLinear.from_linear(torch.from_numpy(weights), spec.quantization())
     q_acts = acts_for(spec.quantization(), acts)
     if spec.lanes:
         y = golden(q_acts).numpy().view(np.uint32)
         return Slice(steps, {"y": _blocks(y[None], spec).reshape(-1, spec.lanes)})
-    unit = spec.lsb_exp
-    wanted = _sums(golden, q_acts, unit)
-    beats = {"sums": wanted}
-    if spec.has_row_sums:
-        zero = spec.zero_points(q_weights)
-        assert zero is not None
-        # The sum of a token's activations is what an output with all weights 1 gives; without weights nothing is halved.
-        ones = QTensor(
-            codes=np.ones((1, weights.shape[1]), np.uint32),
-            format=q_weights.format,
-            group_size=q_weights.group_size,
-            scale_codes=np.full((1, q_weights.groups), get("e8m0").encode(1.0), np.uint32),
-            scale_format=get("e8m0"),
-        )
-        act_unit = unit - q_weights.format.lsb_exp + _halved(spec)
-        rows = _sums(QuantLinear(ones, spec.quantization()), q_acts, act_unit)
-        beats["sums"] = wanted + rows * np.broadcast_to(zero, (len(zero), len(wanted))).T[:, None, :]
-        blocks = rows[..., 0].reshape(len(rows), -1, 1, spec.m).transpose(1, 2, 0, 3)
-        beats["row_sums"] = np.broadcast_to(blocks, (blocks.shape[0], outputs // spec.n, *blocks.shape[2:])).reshape(-1, spec.m)
-    beats["sums"] = _blocks(beats["sums"], spec)[..., None]
-    return Slice(steps, beats)
+    wanted = _in_units_of_the_tile(golden.group_values(q_acts).numpy(), tile_acts, spec)
+    if not spec.has_row_sums:
+        return Slice(steps, {"sums": _blocks(wanted, spec)[..., None]})
+    zero = spec.zero_points(q_weights)
+    assert zero is not None
+    rows = _activation_sums(spec, q_weights, q_acts)
+    sums = wanted + rows[:, :, None] * np.broadcast_to(zero, (outputs, len(wanted))).T[:, None, :]
+    spread = np.broadcast_to(rows[:, :, None], sums.shape)
+    return Slice(steps, {"sums": _blocks(sums, spec)[..., None], "row_sums": _blocks(spread, spec)[..., 0]})
 
 
-def _halved(spec: TileSpec) -> int:
-    """Planes of ±1 count in halves of an activation unit."""
-    return int(spec.lsb_exp < _plain_unit(spec))
+def _in_units_of_the_tile(values: np.ndarray, acts: QTensor, spec: TileSpec) -> np.ndarray:
+    """Integers [G, T, N] whose product with the activations' scale and 2**lsb_exp are the exact ``values``."""
+    scales = np.broadcast_to(acts.scales, (acts.shape[0], len(values))).T[:, :, None]
+    integers = values / (scales * 2.0**spec.lsb_exp)
+    assert (integers == np.rint(integers)).all()
+    assert np.abs(integers).max() < 2**53
+    return integers.astype(np.int64)
 
 
-def _plain_unit(spec: TileSpec) -> int:
-    return spec.act_format.lsb_exp + spec.weight_format.lsb_exp
+def _activation_sums(spec: TileSpec, weights: QTensor, acts: QTensor) -> np.ndarray:
+    """Sums of the tokens' activations over each group, int64 [G, T]: what an output with equal weights gives."""
+    code = np.ones((1, weights.shape[1]), np.uint32)
+    same = QTensor(
+        codes=code,
+        format=weights.format,
+        group_size=weights.group_size,
+        scale_codes=np.full((1, weights.groups), 127, np.uint32),
+        scale_format=get("e8m0"),
+    )
+    # One or, in two's complement of one bit, minus one.
+    value = int(weights.format.fixed(code)[0, 0])
+    return np.asarray(QuantLinear(same, spec.quantization()).group_sums(acts).numpy()[..., 0] // value)
+
+
+def _blocks(values: np.ndarray, spec: TileSpec) -> np.ndarray:
+    """[G, T, N] in the order of the beats: [blocks of T, blocks of N, G] flattened, then [M, N] of the tile."""
+    groups, tokens, outputs = values.shape
+    tiled = values.reshape(groups, tokens // spec.m, spec.m, outputs // spec.n, spec.n)
+    return tiled.transpose(1, 3, 0, 2, 4).reshape(-1, spec.m, spec.n)

@@ -71,9 +71,19 @@ def seeded(verilog: str, module: str, pattern: str, replacement: str) -> str:
 FAULTS = {
     "wrong value": ("dut_cell", r" \+ ", " - ", r"FAIL: dut: beat 0, o_sums: got [0-9a-f]+, expected [0-9a-f]+"),
     "beat too early": ("dut", r"o_valid <= _\w+_", "o_valid <= step_last", r"FAIL: dut: beat \d+, .*"),
-    "no beat": ("dut", r"o_valid <= _\w+_", "o_valid <= 1'b0", r"FAIL: dut: 0 beats, expected \d+; \d+ of \d+ steps .*"),
+    "no beat": (
+        "dut",
+        r"o_valid <= _\w+_",
+        "o_valid <= 1'b0",
+        r"FAIL: dut: 0 beats, expected \d+; \d+ of \d+ steps .*",
+    ),
     "a beat in every cycle": ("dut", r"o_valid <= _\w+_", "o_valid <= 1'b1", r"FAIL: dut: beat 0, .*"),
-    "unknown valid": ("dut", r"o_valid <= _\w+_", "o_valid <= 1'bx", r"FAIL: dut: cycle \d+, o_valid: got x, expected 0 or 1"),
+    "unknown valid": (
+        "dut",
+        r"o_valid <= _\w+_",
+        "o_valid <= 1'bx",
+        r"FAIL: dut: cycle \d+, o_valid: got x, expected 0 or 1",
+    ),
     "never ready": ("dut", r"assign i_ready = [^;]*", "assign i_ready = 1'b0", r"FAIL: dut: beat \d+, .*"),
     "no clear": ("dut_cell", r"clear \?", "1'b0 ?", r"FAIL: dut: beat \d+, o_sums: got [0-9a-fx]+, expected .*"),
 }
@@ -163,7 +173,9 @@ def test_bench_is_verilog_2005(tmp_path: Any) -> None:
     command = ["iverilog", "-g2005", "-Wall", "-Wno-timescale", "-s", "dut_tb", "-o", "dut_tb.vvp", "dut.v", "dut_tb.v"]
     compiled = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert compiled.stderr == ""
-    printed = subprocess.run(["vvp", "-n", "dut_tb.vvp"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(
+        ["vvp", "-n", "dut_tb.vvp"], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
     assert printed.startswith("PASS: dut: ")
 
 

@@ -1,33 +1,38 @@
-"""Is a mutation that no vector caught the same machine? A proof by Yosys' SAT solver, on the netlist with registers cut.
+"""Is a mutation that no vector caught the same machine? A proof by Yosys' SAT solver, on netlists whose registers are cut.
 
-Both netlists become one function (state, inputs) → (next state, outputs). With G the tile, M the mutant and frames of
-logic one after the other, the claim that is proved, for every state, is:
+Both netlists become one function (state, inputs) → (next state, outputs). Let the tile run ``frames`` cycles from any state
+whatever; then let tile and mutant, in the same state and with the same inputs, do one more. The claim is that next states
+and outputs agree (data outputs where ``o_valid`` is high, ``i_ready`` where a step is on offer). By induction over cycles
+the mutant never leaves the tile's path; its first cycles, which have a shorter past, are proved from the reset state.
 
-    the tile runs `frames` cycles from any state that it may start from; then G and M, in that same state and with the same
-    inputs, give the same next state and the same outputs (data outputs only in cycles with o_valid).
+Inputs follow the protocol: a step on offer stays until it is accepted or the tile is reset. Where equal states are too much
+to ask, `Prover.prove` looks for one of three weaker relations, each of which is part of what is then proved:
 
-By induction over cycles M then never leaves the path of G. That holds from reset on: the proof is made twice, with the first
-state free (a state that has a past of `frames` cycles), and from the reset state for each shorter past, registers without
-reset being free. Inputs follow the protocol: an offered step stays until it is accepted.
+* idle: a register is compared only where a one-bit register says that it is in use;
+* twisted: one bit of a register is inverted in the mutant while a one-bit register is set;
+* zeros: bits of registers that are always 0 in the tile, itself proved by induction.
 
-A register may be *idle*: compared only where a one-bit register says that it is in use. `prove` finds that one by trying.
+The last two say nothing about sums before the first group: there registers start at 0, and for a twisted one no reset comes
+in mid-run.
 """
 
 from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from hwgen.emit._ports import tile_ports
 from rtl_tests.faults.mutation import TOP, Mutants, Mutation, yosys
 
-__all__ = ["Proof", "prove"]
+__all__ = ["Proof", "Prover"]
 
 _FLIP_FLOP = re.compile(r"^  cell \$dff (?P<name>\S+)\n(?P<body>(?:    .*\n)*?)  end\n", re.M)
 _TIMEOUT_S = 60
+_FRAMES = (0, 1, 3)
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,16 @@ class _Cut:
     """A netlist as a combinational RTLIL module with inputs q<n> and outputs d<n>."""
 
     text: str
-    registers: dict[str, Register] = field(default_factory=dict)
+    registers: Mapping[str, Register]
+
+
+@dataclass(frozen=True)
+class _Relation:
+    """How the mutant's state relates to the tile's, beyond being equal; register cells by name."""
+
+    idle: Mapping[str, str | None] = field(default_factory=dict)
+    twisted: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    zeros: Mapping[str, int] = field(default_factory=dict)
 
 
 def _cut(rtlil: str, numbers: dict[str, str], module: str) -> _Cut:
@@ -72,16 +86,83 @@ def _cut(rtlil: str, numbers: dict[str, str], module: str) -> _Cut:
     return _Cut(text.replace(f"module \\{TOP}\n", f"module \\{module}\n"), registers)
 
 
+class _Bench:
+    """Verilog around the cut tile: `frames` + 1 cycles in a row from a first state."""
+
+    def __init__(self, prover: Prover, frames: int, from_reset: bool, relation: _Relation, resets: bool = True) -> None:
+        self.prover, self.registers = prover, prover.gold.registers
+        self.ports: list[str] = []
+        self.lines: list[str] = []
+        self.legal: list[str] = ["1'b1"]
+        self.bad: dict[str, str] = {}
+        self.flags: dict[str, str] = {}
+        for name, r in self.registers.items():
+            known = prover.resets.get(name, 0 if relation.zeros or relation.twisted else None)
+            if from_reset and known is not None:
+                self.wire(f"s0_{r.label}", r.width, f"{r.width}'d{known}")
+            else:
+                self.ports.append(f"input [{r.width - 1}:0] s0_{r.label}")
+        for frame in range(frames + 1):
+            self._frame(frame, relation, resets)
+
+    def wire(self, name: str, width: int, value: str = "") -> None:
+        self.lines.append(f"  wire [{width - 1}:0] {name}{f' = {value}' if value else ''};")
+
+    def _frame(self, frame: int, relation: _Relation, resets: bool) -> None:
+        inputs, outputs = self.prover.inputs, self.prover.outputs
+        self.ports += [f"input [{port.width - 1}:0] f{frame}_{port.name}" for port in inputs]
+        self.ports.append(f"input f{frame}_rst")
+        if not resets:
+            self.legal.append(f"!f{frame}_rst")
+        for port in outputs:
+            self.wire(f"f{frame}_{port.name}", port.width)
+        for r in self.registers.values():
+            self.wire(f"s{frame + 1}_{r.label}", r.width)
+        states = {name: f"s{frame}_{r.label}" for name, r in self.registers.items()}
+        self.instance("gold", f"frame{frame}", frame, states, f"s{frame + 1}_", f"f{frame}_")
+        for name, mask in relation.zeros.items():
+            r = self.registers[name]
+            self.legal.append(f"(s{frame}_{r.label} & {r.width}'h{mask:x}) == 0")
+        for name in () if frame else self.prover.offered:
+            self.legal.append(f"(f0_i_valid | s0_{self.registers[name].label} == {self.prover.resets[name]})")
+        if frame:
+            before = f"f{frame - 1}"
+            held = " & ".join(f"f{frame}_{port.name} == {before}_{port.name}" for port in inputs)
+            self.legal.append(f"(!({before}_i_valid & !{before}_i_ready & !{before}_rst) | ({held}))")
+
+    def instance(self, module: str, name: str, frame: int, state: Mapping[str, str], to: str, out: str) -> None:
+        pins = [f".{port.name}(f{frame}_{port.name})" for port in self.prover.inputs]
+        pins += [f".{port.name}({out}{port.name})" for port in self.prover.outputs]
+        pins.append(f".rst(f{frame}_rst)")
+        for register, signal in state.items():
+            label = self.registers[register].label
+            pins += [f".q{label}({signal})", f".d{label}({to}{label})"]
+        self.lines.append(f"  {module} {name}({', '.join(pins)});")
+
+    def text(self) -> str:
+        shown = [f"  wire {name} = {value};" for name, value in self.bad.items()]
+        ends = [f"  assign legal = {' & '.join(f'({term})' for term in self.legal)};"]
+        ends.append(f"  assign bad = {' | '.join(self.bad)};")
+        # Outputs, or optimisation would take them away before they can be shown.
+        ends += [f"  assign {name} = {value};" for name, value in self.flags.items()]
+        outputs = [f"output {name}" for name in ("legal", "bad", *self.flags)]
+        head = f"module miter({', '.join([*self.ports, *outputs])});"
+        return "\n".join([head, *self.lines, *shown, *ends, "endmodule"]) + "\n"
+
+
 class Prover:
     """Proofs about the mutants of one tile."""
 
     def __init__(self, mutants: Mutants) -> None:
         self.mutants = mutants
-        self.ports = tile_ports(mutants.spec)
-        self.inputs = [(port.name, port.width) for port in self.ports if port.direction == "input"]
-        self.numbers: dict[str, str] = {}
-        self.gold = _cut(self._plain(None), self.numbers, "gold")
+        ports = tile_ports(mutants.spec)
+        self.inputs = [port for port in ports if port.direction == "input"]
+        self.outputs = [port for port in ports if port.direction == "output"]
+        self._numbers: dict[str, str] = {}
+        self.gold = _cut(self._plain(None), self._numbers, "gold")
         self.resets = self._reset_values()
+        self.offered: tuple[str, ...] = ()
+        self.offered = tuple(name for name in self.resets if self._means_an_offer(name))
 
     def _plain(self, mutation: Mutation | None) -> str:
         """The netlist, mutated, with plain flip-flops: enables and resets are logic."""
@@ -102,148 +183,169 @@ class Prover:
             found[name] = int(value[1], 2)
         return found
 
-    # ------------------------------------------------------------------ the miter
-
-    def _miter(self, gate: _Cut, frames: int, from_reset: bool, idle: dict[str, str | None]) -> tuple[str, list[str]]:
-        """Verilog around the cut netlists; returns it and the names of its difference signals."""
-        registers = self.gold.registers
-        lines, ports, assumptions = [], [], []
-        states = {name: f"s0_{r.label}" for name, r in registers.items()}
-        for name, r in registers.items():
-            if from_reset and name in self.resets:
-                lines.append(f"  wire [{r.width - 1}:0] s0_{r.label} = {r.width}'d{self.resets[name]};")
-            else:
-                ports.append(f"input [{r.width - 1}:0] s0_{r.label}")
-        for frame in range(frames + 1):
-            ports += [f"input [{width - 1}:0] f{frame}_{name}" for name, width in self.inputs]
-            ports.append(f"input f{frame}_rst")
-            lines += [f"  wire [{port.width - 1}:0] f{frame}_{port.name};" for port in self.ports if port.direction != "input"]
-            lines += [f"  wire [{r.width - 1}:0] s{frame + 1}_{r.label};" for r in registers.values()]
-            lines.append(self._instance("gold", f"frame{frame}", frame, states, f"s{frame + 1}_", f"f{frame}_"))
-            states = {name: f"s{frame + 1}_{r.label}" for name, r in registers.items()}
-            if frame:
-                held = [f"f{frame}_{name} == f{frame - 1}_{name}" for name, _ in self.inputs]
-                before = f"f{frame - 1}"
-                assumptions.append(f"(!({before}_i_valid & !{before}_i_ready & !{before}_rst) | ({' & '.join(held)}))")
-        last = {name: f"s{frames}_{r.label}" for name, r in registers.items()}
-        differences = []
-        for name, condition in idle.items():
-            r = registers[name]
-            ports.append(f"input [{r.width - 1}:0] free_{r.label}")
-            used = "1'b0" if condition is None else f"s{frames}_{registers[condition].label}"
-            lines.append(f"  wire [{r.width - 1}:0] g_{r.label} = {used} ? s{frames}_{r.label} : free_{r.label};")
-            last[name] = f"g_{r.label}"
-        lines += [f"  wire [{r.width - 1}:0] n_{r.label};" for r in registers.values()]
-        lines += [f"  wire [{port.width - 1}:0] g_{port.name};" for port in self.ports if port.direction != "input"]
-        lines.append(self._instance("gate", "mutant", frames, last, "n_", "g_", gate))
-        for name, r in registers.items():
-            used = "1'b1"
-            if name in idle:
-                condition = idle[name]
-                used = "1'b0" if condition is None else f"s{frames + 1}_{registers[condition].label}"
-            differences.append(f"diff_{r.label}")
-            lines.append(f"  wire diff_{r.label} = {used} & (n_{r.label} != s{frames + 1}_{r.label});")
-        for port in self.ports:
-            if port.direction == "output":
-                seen = f"f{frames}_o_valid & " if port.role in ("sums", "row_sums", "y") else ""
-                # i_ready says something about an offered step only.
-                seen = f"f{frames}_i_valid & " if port.name == "i_ready" else seen
-                differences.append(f"diff_{port.name}")
-                lines.append(f"  wire diff_{port.name} = {seen}(g_{port.name} != f{frames}_{port.name});")
-        lines.append("  assign legal = " + " & ".join(assumptions or ["1'b1"]) + ";")
-        lines.append("  assign differs = " + " | ".join(differences) + ";")
-        head = "module miter(" + ", ".join([*ports, "output legal", "output differs"]) + ");\n"
-        return head + "\n".join(lines) + "\nendmodule\n", differences
-
-    def _instance(
-        self, module: str, name: str, frame: int, state: dict[str, str], to: str, out: str, cut: _Cut | None = None
-    ) -> str:
-        pins = [f".{port}(f{frame}_{port})" for port, _ in self.inputs]
-        pins += [f".{port.name}({out}{port.name})" for port in self.ports if port.direction != "input"]
-        pins.append(f".rst(f{frame}_rst)")
-        for register, signal in state.items():
-            label = self.gold.registers[register].label
-            pins += [f".q{label}({signal})", f".d{label}({to}{label})"]
-        return f"  {module} {name}({', '.join(pins)});"
-
-    def check(self, gate: _Cut, frames: int, from_reset: bool, idle: dict[str, str | None]) -> list[str] | None:
-        """Differences of a counterexample (none: proved); None when the solver did not finish."""
-        text, differences = self._miter(gate, frames, from_reset, idle)
+    def _solve(self, bench: _Bench, gate: _Cut | None = None) -> list[str] | None:
+        """Names in ``bench.bad`` and ``bench.flags`` that a counterexample sets (none: proved); None: it did not finish."""
         with tempfile.TemporaryDirectory(prefix="hwgen-prove-") as name:
             folder = Path(name)
             (folder / "gold.il").write_text(self.gold.text)
-            (folder / "gate.il").write_text(gate.text)
-            (folder / "miter.v").write_text(text)
-            shown = " ".join(f"-show {signal}" for signal in differences)
+            (folder / "gate.il").write_text(gate.text if gate else "")
+            (folder / "miter.v").write_text(bench.text())
+            shown = " ".join(f"-show {signal}" for signal in bench.bad)
+            flags = " ".join(f"-show {signal}" for signal in bench.flags)
             log = yosys(
-                [
-                    "read_rtlil gold.il",
-                    "read_rtlil gate.il",
-                    "read_verilog miter.v",
-                    "hierarchy -top miter",
-                    "proc",
-                    "flatten",
-                    "opt -full",
-                    "opt_merge -share_all",
-                    f"sat -timeout {_TIMEOUT_S} -set legal 1 -prove differs 0 {shown} miter",
-                ],
+                ["read_rtlil gold.il", "read_rtlil gate.il", "read_verilog miter.v", "hierarchy -top miter", "proc", "flatten"]
+                + ["opt -full", "opt_merge -share_all"]
+                + [f"sat -timeout {_TIMEOUT_S} -set legal 1 -prove bad 0 {shown} {flags} miter"],
                 folder,
-                timeout_s=3 * _TIMEOUT_S,
+                timeout_s=5 * _TIMEOUT_S,
             )
         if "no model found: SUCCESS" in log:
             return []
         if "model found: FAIL" not in log:
             return None
-        return re.findall(r"^\s*\\(diff_\w+)\s+1\b", log, re.M)
+        return re.findall(r"^\s*\\(\w+)\s+1\b", log, re.M)
+
+    def _means_an_offer(self, name: str) -> bool:
+        """Whether a register leaves its reset value only while a step is on offer: so by the protocol, by induction."""
+        r = self.gold.registers[name]
+        bench = _Bench(self, 1, False, _Relation())
+        bench.legal.append(f"f0_i_valid | s0_{r.label} == {self.resets[name]}")
+        bench.bad["idle"] = f"!f1_i_valid & s1_{r.label} != {self.resets[name]}"
+        return self._solve(bench) == []
+
+    @cached_property
+    def _flags(self) -> list[str]:
+        return [name for name, r in self.gold.registers.items() if r.width == 1]
+
+    # ------------------------------------------------------------------ one claim
+
+    def check(self, gate: _Cut, frames: int, from_reset: bool, relation: _Relation) -> list[str] | None:
+        """What a counterexample sets (none: proved; None: the solver gave up): diff_<label of a register, or output>, and
+        set_<label> of one-bit registers that are then set."""
+        registers = self.gold.registers
+        bench = _Bench(self, frames, from_reset, relation, resets=not relation.twisted)
+        state = {name: f"s{frames}_{r.label}" for name, r in registers.items()}
+
+        def flag(name: str, frame: int) -> str:
+            return f"s{frame}_{registers[name].label}"
+
+        for name, condition in relation.idle.items():
+            r = registers[name]
+            bench.ports.append(f"input [{r.width - 1}:0] free_{r.label}")
+            used = "1'b0" if condition is None else flag(condition, frames)
+            bench.wire(f"g_{r.label}", r.width, f"{used} ? {state[name]} : free_{r.label}")
+            state[name] = f"g_{r.label}"
+        for name, (bit, condition) in relation.twisted.items():
+            r = registers[name]
+            twist = f"({{{r.width - 1}'d0, {flag(condition, frames)}}} << {bit})"
+            bench.wire(f"g_{r.label}", r.width, f"{state[name]} ^ {twist}")
+            state[name] = f"g_{r.label}"
+        for r in registers.values():
+            bench.wire(f"n_{r.label}", r.width)
+        for port in self.outputs:
+            bench.wire(f"g_{port.name}", port.width)
+        bench.instance("gate", "mutant", frames, state, "n_", "g_")
+        after = frames + 1
+        for name, r in registers.items():
+            want, used = f"s{after}_{r.label}", "1'b1"
+            if name in relation.idle:
+                condition = relation.idle[name]
+                used = "1'b0" if condition is None else flag(condition, after)
+            if name in relation.twisted:
+                bit, condition = relation.twisted[name]
+                want = f"({want} ^ ({{{r.width - 1}'d0, {flag(condition, after)}}} << {bit}))"
+            bench.bad[f"diff_{r.label}"] = f"{used} & (n_{r.label} != {want})"
+        for port in self.outputs:
+            seen = f"f{frames}_o_valid & " if port.role in ("sums", "row_sums", "y") else ""
+            seen = f"f{frames}_i_valid & " if port.name == "i_ready" else seen
+            bench.bad[f"diff_{port.name}"] = f"{seen}(g_{port.name} != f{frames}_{port.name})"
+        bench.flags = {f"set_{registers[name].label}": flag(name, after) for name in self._flags}
+        return self._solve(bench, gate)
+
+    def _holds(self, gate: _Cut, frames: int, relation: _Relation) -> bool:
+        """Induction step and the first cycles after a reset."""
+        if self.check(gate, frames, False, relation) != []:
+            return False
+        return all(self.check(gate, shorter, True, relation) == [] for shorter in range(frames))
 
     # ------------------------------------------------------------------ the search
 
-    def prove(self, mutation: Mutation, deepest: int = 3) -> Proof:
-        """Prove a mutation equivalent with as few frames and idle registers as will do."""
-        gate = _cut(self._plain(mutation), dict(self.numbers), "gate")
+    def prove(self, mutation: Mutation) -> Proof:
+        """Prove a mutation equivalent, with as few frames and as simple a relation as will do."""
+        gate = _cut(self._plain(mutation), dict(self._numbers), "gate")
         assert gate.registers.keys() == self.gold.registers.keys(), "a mutation must keep the registers"
-        if gate.text.replace("module \\gate", "") == self.gold.text.replace("module \\gold", ""):
-            return Proof(True, "the netlist is the same")
-        problem = "not proved"
-        for frames in range(deepest + 1):
-            found = self.check(gate, frames, False, {})
+        problem = ""
+        for frames in _FRAMES:
+            found = self.check(gate, frames, False, _Relation())
             if found is None:
                 return Proof(False, f"the solver gave up after {_TIMEOUT_S} s with {frames} frames")
-            idle: dict[str, str | None] = {}
-            if found:
-                problem = f"differs in {', '.join(self._names(found))} after {frames} frames"
-                idle = next(self._idle(gate, frames, found), {})
-                if not idle:
-                    continue
-            if all(self.check(gate, shorter, True, idle) == [] for shorter in range(frames)):
-                return Proof(True, self._explain(frames, idle))
+            if not found and self._holds(gate, frames, _Relation()):
+                return Proof(True, self._explain(frames, _Relation()))
+            differing = [name.removeprefix("diff_") for name in found if name.startswith("diff_")]
+            problem = f"differs in {', '.join(self._names(differing))} after {frames} frames"
+            if frames == 1:
+                continue
+            refuted = {name for name in self._flags if f"set_{self.gold.registers[name].label}" in found}
+            for relation in self._relations(mutation, frames, differing, refuted):
+                if self._holds(gate, frames, relation):
+                    return Proof(True, self._explain(frames, relation))
         return Proof(False, problem)
 
-    def _idle(self, gate: _Cut, frames: int, found: list[str]) -> Iterator[dict[str, str | None]]:
-        """Idle registers with which the proof goes through."""
-        labels = {r.label: name for name, r in self.gold.registers.items()}
-        names = [labels[signal.removeprefix("diff_")] for signal in found if signal.removeprefix("diff_") in labels]
-        if len(names) != len(found) or len(names) > 2:
+    def _relations(self, mutation: Mutation, frames: int, found: list[str], refuted: set[str]) -> Iterator[_Relation]:
+        """Weaker relations that may hold where registers ``found`` (labels, or outputs by name) differ while the one-bit
+        registers ``refuted`` are set."""
+        cells = {r.label: name for name, r in self.gold.registers.items()}
+        names = [cells[label] for label in found if label in cells]
+        if mutation.mode == "inv" and mutation.port == "\\Q" and mutation.cell in self.gold.registers:
+            yield from (_Relation(twisted={mutation.cell: (mutation.bit, flag)}) for flag in self._flags)
+        if not names or len(names) != len(found) or len(names) > 2:
             return
-        flags = [name for name, r in self.gold.registers.items() if r.width == 1 and name not in names]
-        for condition in (None, *flags):
-            idle = dict.fromkeys(names, condition)
-            if self.check(gate, frames, False, idle) == []:
-                yield idle
+        for condition in (None, *self._flags):
+            if condition not in names and condition not in refuted:
+                yield _Relation(idle=dict.fromkeys(names, condition))
+        if frames:
+            zeros = self._zeros(names, frames)
+            if zeros:
+                yield _Relation(zeros=zeros)
+
+    def _zeros(self, names: list[str], frames: int) -> dict[str, int]:
+        """Bits of registers that stay 0 once all registers are: the largest set that induction over ``frames`` proves."""
+        registers = self.gold.registers
+        masks = {name: (1 << registers[name].width) - 1 for name in names}
+        while any(masks.values()):
+            # From the reset state first: it refutes most, and is the base of the induction.
+            for from_reset in (True, False):
+                relation = _Relation(zeros={name: mask for name, mask in masks.items() if mask})
+                bench = _Bench(self, frames, from_reset, relation)
+                for name, mask in relation.zeros.items():
+                    r = registers[name]
+                    for bit in (bit for bit in range(r.width) if mask >> bit & 1):
+                        bench.bad[f"set_{r.label}_{bit}"] = f"s{frames + 1}_{r.label}[{bit}]"
+                found = self._solve(bench)
+                if found is None:
+                    return {}
+                if found:
+                    break
+            if not found:
+                return {name: mask for name, mask in masks.items() if mask}
+            for signal in found:
+                _, label, bit_text = signal.split("_")
+                name = next(cell for cell in masks if registers[cell].label == label)
+                masks[name] &= ~(1 << int(bit_text))
+        return {}
 
     def _names(self, differences: list[str]) -> list[str]:
-        wires = {f"diff_{r.label}": r.wire for r in self.gold.registers.values()}
-        return [wires.get(signal, signal.removeprefix("diff_")) for signal in differences]
+        wires = {r.label: r.wire for r in self.gold.registers.values()}
+        return [wires.get(label, label) for label in differences]
 
-    def _explain(self, frames: int, idle: dict[str, str | None]) -> str:
+    def _explain(self, frames: int, relation: _Relation) -> str:
+        registers = self.gold.registers
         how = "same next state and outputs in every state" if not frames else f"the same after {frames} cycles from any state"
-        for name, condition in idle.items():
-            used = "is never looked at" if condition is None else f"matters only with {self.gold.registers[condition].wire}"
-            how += f"; {self.gold.registers[name].wire} {used}"
+        for name, condition in relation.idle.items():
+            used = "is never looked at" if condition is None else f"matters only with {registers[condition].wire}"
+            how += f"; {registers[name].wire} {used}"
+        for name, (bit, condition) in relation.twisted.items():
+            how += f"; bit {bit} of {registers[name].wire} is inverted just while {registers[condition].wire} is set"
+        for name, mask in relation.zeros.items():
+            how += f"; bits {mask:#x} of {registers[name].wire} are always 0"
         return how
-
-
-def prove(mutants: Mutants, mutations: tuple[Mutation, ...]) -> dict[Mutation, Proof]:
-    """Try to prove each of ``mutations`` equivalent to the tile."""
-    prover = Prover(mutants)
-    return {mutation: prover.prove(mutation) for mutation in mutations}

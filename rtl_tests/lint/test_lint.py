@@ -14,7 +14,7 @@ from hwgen.verify import covering_specs
 
 pytestmark = pytest.mark.rtl
 
-# Codes of -Wall that are style, each with why it stays. Nothing else may appear, and nothing is switched off in the text.
+# Codes of -Wall that are style, each with why it stays. Nothing else may appear, nothing is switched off in the text.
 STYLE = {
     # Unread bits of a field or an adder (a carry's own place, the entries of a table that a row sum does not need).
     # Synthesis drops them; cutting them out of the text would split every concatenation.
@@ -54,7 +54,12 @@ def test_the_small_tile_is_clean(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "parameter"),
-    [(name, parameter) for name, family in families().items() for parameter, p in family.parameters().items() if p.sweep],
+    [
+        (name, parameter)
+        for name, family in families().items()
+        for parameter, p in family.parameters().items()
+        if p.sweep
+    ],
 )
 def test_sweep_values_one_at_a_time_are_clean(name: str, parameter: str) -> None:
     specs, refused = one_at_a_time(families()[name], parameter)

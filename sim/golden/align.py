@@ -80,8 +80,9 @@ def align(acts: QTensor, scope: str, group: int, step: int, guard: int, rounding
     values = finite_values(acts)
     # frexp: |value| = fraction · 2**exponent with 0.5 <= fraction < 1, and exponent 0 for zero.
     exponent = torch.frexp(values).exponent.to(torch.int64) - 1 + bias
-    biased = torch.where(values == 0, 1, exponent.clamp(min=1))
+    biased = torch.where(values == 0, 1, exponent)
     number = _scopes(scope, values.shape[1], group, step)
+    # The maximum starts from 1, the exponent of subnormals.
     largest = biased.new_ones(len(values), int(number.max()) + 1)
     largest = largest.scatter_reduce(1, number.expand_as(biased), biased, reduce="amax")[:, number]
     unit = largest - bias - form.mantissa_bits - guard

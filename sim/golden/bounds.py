@@ -10,11 +10,11 @@ into FP32 (one a group, two with a float minimum) and added in this order, and f
 
        sum_i abs(p_i) gamma(n_i)  +  L e (1 + gamma(L)).
 
-2. Alignment. An activation a moves by at most min(abs(a), h · 2**unit), with h = 1/2 to nearest and 1 towards zero or
-   with dropped mantissa bits, where rounding up saturates. Through dequantised weights w and the row's scale r the
-   result moves by at most
+2. Alignment. An activation a that is no multiple of 2**unit moves by at most m = min(abs(a), h · 2**unit), with h = 1/2
+   to nearest and 1 towards zero or with dropped mantissa bits, where rounding up saturates; any other by m = 0. Through
+   dequantised weights w and the row's scale r the result moves by at most
 
-       sum_k abs(r w_k) min(abs(a_k), h · 2**unit_k).
+       sum_k abs(r w_k) m_k.
 
 3. The float model: K products in float64, of operands rounded at most once each, their sum, and a rounding to FP32:
 

@@ -152,7 +152,9 @@ class QuantLinear(nn.Module):
         moved = torch.zeros_like(values)
         if self.quantization.align is not None:
             nearest = self.quantization.align_rounding == "rne" and self.quantization.align_guard >= 0
-            moved = torch.minimum(values, power_of_two(integers.unit) * (0.5 if nearest else 1.0))
+            furthest = torch.minimum(values, power_of_two(integers.unit) * (0.5 if nearest else 1.0))
+            quotient = values * power_of_two(-integers.unit)
+            moved = torch.where(quotient == torch.round(quotient), moved, furthest)
         by_row = sums.row_scale[..., None] * power_of_two(sums.unit)[..., None]
         products = sums.groups.double() * by_row * self._scale.T[:, None, :]
         if self._minimum is not None:

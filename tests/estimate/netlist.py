@@ -36,6 +36,8 @@ def primitives(module: dict[str, Any]) -> dict[str, int]:
             found["mul"] += width["A_WIDTH"] * width["B_WIDTH"]
         elif kind in ADDERS:
             found["add"] += max(width["A_WIDTH"], width.get("B_WIDTH", 0)) if width["Y_WIDTH"] == 1 else width["Y_WIDTH"]
+        elif kind in ("$and", "$or"):
+            found["and"] += width["Y_WIDTH"]
         elif kind == "$mux":
             # A choice between a value and zero is an AND.
             masks = any(set(cell["connections"][port]) == {"0"} for port in "AB")

@@ -91,6 +91,42 @@ def test_rounding_to_nearest_nearly_reaches_the_bound() -> None:
     assert TIGHT * bound.item() < difference.item() <= bound.item()
 
 
+def weighted(codes: list[int]) -> QTensor:
+    """An int8 column of scale 1."""
+    form = get("int8")
+    return QTensor.build(np.array([codes]) & 0xFF, form, scale_codes=np.full((1, 1), 0x3C00), scale_format=get("fp16"))
+
+
+def test_the_rounding_of_the_float_model_counts() -> None:
+    """2**24 + 1 is a tie and goes down; with the half that alignment truncates, the float model goes up by two."""
+    q = dataclasses.replace(FP16, group=0, align_guard=5, align_rounding="truncate")
+    layer = QuantLinear(weighted([127, 127, 127, 127, 4, 1, 1]), q)
+    x = torch.tensor([[2.0**15] * 5 + [1.0, 0.5]])
+    assert layer(x).item() == 2.0**24
+    assert layer(x, mode="fake").item() == 2.0**24 + 2
+    assert 2.0 <= layer.bound(x).item() < 2.0 / TIGHT
+
+
+def test_dropped_bits_may_move_an_activation_by_a_unit() -> None:
+    layer = QuantLinear(weighted([1]), dataclasses.replace(FP16, group=0, align_guard=-10))
+    x = torch.tensor([[2 - 2.0**-10]])
+    assert layer(x).item() == 1.0
+    assert 1 - 2.0**-10 <= layer.bound(x).item() < 1.001
+
+
+def test_minima_count_as_terms() -> None:
+    """Codes of zero: only minima, of 1 and then of 2**-24, which all vanish."""
+    k = 64
+    column = ones(k, "uint4", [0x3C00] * k, "fp16", 1)
+    minima = np.array([[1.0] + [2.0**-24] * (k - 1)])
+    column = dataclasses.replace(column, codes=np.zeros((1, k), np.uint32), zero=minima, zero_kind="minimum")
+    layer = QuantLinear(column, Formats(weights="uint4", scheme="minimum", group=1))
+    row = ones(k, "int8", [0x3F80], "bf16", 0)
+    assert layer(row).item() == 1.0
+    # Half of the terms are zero, but the bound does not look at that.
+    assert 0 < error(layer, row).item() <= layer.bound(row).item() < 2.1 * error(layer, row).item()
+
+
 def test_subnormal_results_stay_within_the_bound() -> None:
     """Products of 2**-150 and below, each rounded to zero: only the bound's absolute part covers them."""
     k = 16

@@ -10,7 +10,9 @@ import torch
 
 from hwgen.errors import HwgenError
 from rtl_tests.arith.oracle import fp32_nearest
-from sim.golden import check_denormals, power_of_two, round_scaled
+from sim.golden import power_of_two, round_scaled
+from tests.golden.operands import build
+from tests.golden.oracle import Formats
 
 
 def rounded(totals: list[int], scale: float, exponent: int) -> list[int]:
@@ -90,12 +92,13 @@ def test_powers_of_two() -> None:
 
 
 def test_flushed_subnormals_are_noticed() -> None:
-    check_denormals()
+    layer, x = build(Formats())
+    layer(x)
     if not torch.set_flush_denormal(True):
         pytest.skip("this processor cannot flush subnormal numbers")
     try:
         with pytest.raises(HwgenError) as error:
-            check_denormals()
+            layer(x)
     finally:
         torch.set_flush_denormal(False)
     assert str(error.value) == (

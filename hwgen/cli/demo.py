@@ -1,0 +1,37 @@
+"""``hwgen demo``: the main job on a layer of a real language model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--layer", default="blk.0.ffn_up", show_default=True, help="linear layer of the model")
+@click.option("--tokens", type=click.IntRange(1), default=8, show_default=True, help="tokens of real text")
+@click.option("--model", metavar="FILE", help="GGUF file; SmolLM2-135M (fetched once, 93 MB) if not given")
+@click.option("--max-error", type=float, default=0.2, show_default=True, help="largest relative output error of a format")
+@click.option("-o", "--output", metavar="FOLDER", default="out/demo", show_default=True, help="where the files go")
+def command(layer: str, tokens: int, model: str | None, max_error: float, output: str) -> None:
+    """Quantise, sweep, pick, emit and run a layer of a real model, and leave a plot and a table behind."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from reports.demo import DemoOptions, run_demo
+
+    options = DemoOptions(layer, tokens, Path(output), max_error, Path(model) if model else None)
+    bars = Progress(
+        TextColumn("      {task.description}"), BarColumn(), TextColumn("{task.completed:,} of {task.total:,}"),
+        TimeElapsedColumn(), console=Console(stderr=True), transient=True,
+    )
+    with bars:
+        tasks: dict[str, object] = {}
+
+        def watch(what: str, done: int, of: int) -> None:
+            task = tasks.setdefault(what, bars.add_task(what, total=of))
+            bars.update(task, completed=done, total=of)  # type: ignore[arg-type]
+
+        run = run_demo(options, click.echo, watch)
+    sys.exit(0 if run.ok else 1)

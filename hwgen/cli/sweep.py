@@ -1,0 +1,260 @@
+"""``hwgen sweep``: evaluate many tiles on layers and show the Pareto front."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from hwgen.cli._layer import LAYER_HELP, needs, parse_layer
+from hwgen.errors import HwgenError, suggest
+from hwgen.pe import family, family_names
+
+if TYPE_CHECKING:
+    from dse.space import Space
+    from dse.sweep import Sweep
+
+__all__ = ["command"]
+
+_SHAPE_AXES = ("m", "n", "k", "bits")
+"""What a sweep varies when nothing is said: tile shape and weight width."""
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@click.option("--pe", "families", multiple=True, metavar="FAMILY", help=f"PE family, may be repeated: {', '.join(family_names())}")
+@click.option("--layer", "layers", required=True, multiple=True, metavar="MxNxK", help=f"{LAYER_HELP}; may be repeated")
+@click.option(
+    "--axis",
+    "axes",
+    multiple=True,
+    metavar="NAME=VALUES",
+    help="values of a parameter: 2,3,4 or first:last:step or first:last:*factor; NAME alone takes the family's sweep values",
+)
+@click.option("--full", is_flag=True, help="all sweep values of all parameters that no axis names")
+@click.option("--objective", "objectives", multiple=True, metavar="COLUMN", help="column to minimise, to maximise as -COLUMN (default area_ge, latency_us)")
+@click.option("--tech", metavar="TABLE", help="technology table, or a .toml file (default horowitz45)")
+@click.option("--clk-period-ns", type=float, default=1.0, show_default=True, help="clock period; no timing is checked")
+@click.option("-o", "--output", metavar="FILE", help="Parquet file of all points; an interrupted sweep goes on from its parts")
+@click.option("--plot", metavar="FILE", help="plot of the first two objectives, PNG and SVG")
+@click.option("--table", "table_file", metavar="FILE", help="table of the front, .md or .csv")
+@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="points of the front to print")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+@click.pass_context
+def command(
+    context: click.Context,
+    families: tuple[str, ...],
+    layers: tuple[str, ...],
+    axes: tuple[str, ...],
+    full: bool,
+    objectives: tuple[str, ...],
+    tech: str | None,
+    clk_period_ns: float,
+    output: str | None,
+    plot: str | None,
+    table_file: str | None,
+    top: int,
+    as_json: bool,
+) -> None:
+    """Sweep tiles and print the Pareto front: `hwgen sweep --pe int --pe lut --bits 2,4,8 --axis n=8:64:8 --layer 8x1536x576`.
+
+    Every parameter of a family is also a flag that takes a list of values. Without axes the shape and the weight width take the
+    families' sweep values; other parameters keep their defaults. Points that are not legal, or that a layer does not fit,
+    are counted with the reason.
+    """
+    needs("sweep", "dse", "pandas", "pyarrow", "moocore")
+    from dse.sweep import run_sweep
+    from sim.tech import DEFAULT
+
+    names = tuple(dict.fromkeys(families)) or family_names()
+    spaces = _spaces(names, {**_parse_axes(axes), **_parse_flags(context.args)}, full)
+    shapes = [parse_layer(text) for text in layers]
+    wanted = tuple(dict.fromkeys(objectives)) or ("area_ge", "latency_us")
+    _check_outputs(plot, table_file, wanted)
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("evaluating"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task("evaluate", total=sum(space.size for space in spaces))
+        result = run_sweep(
+            spaces,
+            shapes,
+            objectives=wanted,
+            tech=tech or DEFAULT,
+            clk_period_ns=clk_period_ns,
+            output=output,
+            command=shlex.join(["hwgen", *sys.argv[1:]]),
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if not len(result.points):
+        reasons = "; ".join(f"{count:,} × {reason}" for reason, count in result.skipped.items())
+        raise HwgenError(f"sweep: none of the {result.looked_at:,} points is legal: {reasons}")
+    written = [Path(output)] if output else []
+    written += _reports(result, plot, table_file, layers=layers)
+    if as_json:
+        click.echo(json.dumps(_document(result, top), indent=2))
+    else:
+        _print(result, top, written)
+
+
+def _parse_axes(texts: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
+    from dse.space import parse_axis
+
+    return dict(parse_axis(text) for text in texts)
+
+
+def _parse_flags(words: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
+    """``--NAME VALUES`` and ``--NAME=VALUES`` that are no options of the command: axes."""
+    from dse.space import parse_axis
+
+    found: dict[str, tuple[str, ...] | None] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--") or word == "--":
+            raise HwgenError(f"sweep: unexpected argument {word!r}; families are given as --pe FAMILY")
+        if "=" not in word:
+            if not rest or rest[0].startswith("--"):
+                raise HwgenError(f"sweep: {word} needs values, e.g. {word} 2,4,8")
+            word = f"{word}={rest.pop(0)}"
+        name, values = parse_axis(word.removeprefix("--"))
+        found[name] = values
+    return found
+
+
+def _spaces(names: Sequence[str], axes: dict[str, tuple[str, ...] | None], full: bool) -> list[Space]:
+    """One space a family, each with the axes that it has."""
+    from dse.space import Space, axis_target
+
+    specs = {name: family(name) for name in names}
+    for axis in axes:
+        if all(axis_target(spec, axis) is None for spec in specs.values()):
+            known = list(dict.fromkeys(key for spec in specs.values() for key in spec.parameters()))
+            raise HwgenError(
+                f"sweep: no parameter {axis!r} in {', '.join(names)}{suggest(axis, known)}; they have {', '.join(known)}"
+            )
+    wanted = dict(axes) if axes else dict.fromkeys(_SHAPE_AXES)
+    spaces = []
+    for name, spec in specs.items():
+        own: dict[str, tuple[str, ...] | None] = dict.fromkeys(spec.parameters()) if full else {}
+        for axis, values in wanted.items():
+            target = axis_target(spec, axis)
+            if target is not None:
+                # The axis takes the place of the parameter that it stands for.
+                own.pop(target, None)
+                own[axis] = values
+        spaces.append(Space.of(name, own, strict=len(specs) == 1))
+    _refuse_values_of_no_family(spaces, axes)
+    return spaces
+
+
+def _refuse_values_of_no_family(spaces: Sequence[Space], axes: dict[str, tuple[str, ...] | None]) -> None:
+    """A value that one family lacks is skipped there; a value that every family lacks is a mistake."""
+    from dse.space import Space, axis_target
+
+    for axis, values in axes.items():
+        for value in values or ():
+            messages = []
+            for space in spaces:
+                if axis_target(space.spec, axis) is None:
+                    continue
+                try:
+                    Space.of(space.family, {axis: (value,)})
+                except HwgenError as error:
+                    messages.append(str(error))
+                else:
+                    break
+            else:
+                raise HwgenError(messages[0])
+
+
+def _check_outputs(plot: str | None, table_file: str | None, objectives: Sequence[str]) -> None:
+    """Refuse before the work what would fail after it."""
+    if plot:
+        needs("sweep --plot", "dse", "matplotlib")
+        if len(objectives) < 2 or any(name.startswith("-") for name in objectives[:2]):
+            raise HwgenError(f"sweep: --plot needs two objectives to minimise first, not {', '.join(objectives)}")
+        if Path(plot).suffix not in ("", ".png", ".svg"):
+            raise HwgenError(f"sweep: --plot must end in .png or .svg, not {plot!r}")
+    if table_file and Path(table_file).suffix not in (".md", ".csv"):
+        raise HwgenError(f"sweep: --table must end in .md or .csv, not {table_file!r}")
+    for path in filter(None, (plot, table_file)):
+        if not Path(path).parent.is_dir():
+            raise HwgenError(f"sweep: output must be in an existing folder, not {path!r}")
+
+
+def _reports(result: Sweep, plot: str | None, table_file: str | None, layers: Sequence[str]) -> list[Path]:
+    from dse.pareto import choose
+    from reports import table
+
+    written: list[Path] = []
+    if plot:
+        from reports.plot import pareto_figure, save
+
+        x, y = result.objectives[:2]
+        title = f"layer {', '.join(layers)}; {result.metadata['tech']}; {len(result.points):,} points"
+        figure = pareto_figure(
+            result.points, result.front, x=x, y=y, title=title, chosen=choose(result.front, result.objectives)
+        )
+        written += save(figure, plot)
+    if table_file:
+        written.append(table.save(result.front, table_file, table.columns_of(result.front, result.objectives)))
+    return written
+
+
+def _document(result: Sweep, top: int) -> dict[str, object]:
+    from dse.pareto import choose
+
+    return {
+        **result.metadata,
+        "points": len(result.points),
+        "points_per_second": result.points_per_second,
+        "objectives": list(result.objectives),
+        "front_points": len(result.front),
+        "chosen": choose(result.front, result.objectives),
+        "front": json.loads(result.front.head(top).to_json(orient="records")),
+    }
+
+
+def _print(result: Sweep, top: int, written: Sequence[Path]) -> None:
+    from dse.pareto import choose
+    from reports.table import columns_of, format_cell
+
+    columns = columns_of(result.front, result.objectives)
+    chosen = choose(result.front, result.objectives)
+    grid = Table(box=None, pad_edge=False)
+    grid.add_column("")
+    for name in columns:
+        grid.add_column(name, justify="left" if name == "pe" else "right")
+    shown = sorted({*range(min(top, len(result.front))), chosen})
+    for index in shown:
+        row = result.front.iloc[index]
+        grid.add_row("*" if index == chosen else "", *(format_cell(name, row[name]) for name in columns))
+    Console().print(grid)
+    click.echo(
+        f"{len(result.front):,} of {len(result.points):,} points are on the front of {', '.join(result.objectives)}; "
+        f"{len(shown)} shown, * has the smallest product of the objectives"
+    )
+    if result.seconds:
+        click.echo(f"{result.looked_at:,} points looked at, {result.points_per_second:,.0f} a second")
+    if result.resumed:
+        click.echo(f"{result.resumed:,} points taken from an earlier run")
+    for reason, count in result.skipped.items():
+        click.echo(f"skipped {count:,}: {reason}")
+    click.echo(f"areas and energies are assumed, pre-layout ({result.metadata['tech']}); cycles are exact")
+    for path in written:
+        click.echo(f"wrote {path}")

@@ -1,0 +1,200 @@
+"""The main job on real input: from a language model's layer to a Pareto front to Verilog that computes that layer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dse.pareto import choose
+from dse.pareto import front as pareto_front
+from dse.space import Space
+from dse.sweep import run_sweep
+from hwgen.emit import emit, make_folder, write_atomic
+from hwgen.errors import HwgenError
+from hwgen.pe import TileSpec, family
+from hwgen.schedule import Layer
+from reports import plot, table
+from reports.provenance import facts_text
+from sim.golden import QuantLinear
+from sim.inputs import layer_operands
+from sim.models.fetch import default_model
+from sim.run import LayerRun, run_layer
+
+__all__ = ["DemoOptions", "Formats", "errors_of_formats", "run_demo"]
+
+Say = Callable[[str], None]
+Watch = Callable[[str, int, int], None]
+"""Called with (what, done, all) while something long runs."""
+
+SHAPES: Mapping[str, list[int]] = {"m": [1, 2, 4, 8, 16], "n": list(range(4, 132, 4))}
+"""Tile shapes of the sweep; K is the family's own."""
+
+FORMATS: Mapping[str, list[dict[str, Any]]] = {
+    "int": [{"bits": bits, "scheme": "asymmetric", "acts": "int8"} for bits in (2, 3, 4, 8)],
+    "lut": [{"bits": bits, "acts": acts} for acts in ("int8", "fp16") for bits in (2, 3, 4, 8)],
+    "mx": [{"weights": w, "acts": a} for w in ("mxfp4", "mxint8") for a in ("mxfp4", "mxint8")],
+}
+"""Formats of the sweep, by family."""
+
+FREE: Mapping[str, dict[str, list[Any]]] = {
+    "int": {"k": [4, 8, 16, 32], "stages": [1, 2]},
+    "lut": {"k": [2, 4, 8], "stages": [1, 2], "planes_per_cycle": [1, 2, 4]},
+    "mx": {"k": [4, 8, 16, 32], "post_lanes": [1, 2, 4, 8, 16, 32], "stages": [1, 2]},
+}
+"""Other axes, by family."""
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """What the demo runs on and where it leaves its files."""
+
+    layer: str = "blk.0.ffn_up"
+    tokens: int = 8
+    folder: Path = Path("out/demo")
+    max_error: float = 0.2
+    model: Path | None = None
+    max_cells: int = 128
+
+
+@dataclass(frozen=True)
+class Formats:
+    """A pair of formats on a family and the error that they cause on the layer (relative L2 of the outputs)."""
+
+    pe: str
+    settings: dict[str, Any]
+    label: str
+    error: float
+
+
+def errors_of_formats(weights: np.ndarray, acts: np.ndarray) -> list[Formats]:
+    """Error of every pair of formats against float, measured with the golden layers. Arrays [N, K] and [tokens, K]."""
+    want = acts.astype(np.float64) @ weights.astype(np.float64).T
+    found = []
+    for name, choices in FORMATS.items():
+        for settings in choices:
+            spec = family(name).from_values(settings)
+            import torch
+
+            golden = QuantLinear(spec.quantize_weights(weights), spec.quantization())
+            got = golden(torch.from_numpy(acts)).double().numpy()
+            label = f"{spec.quantization().weights} × {spec.quantization().acts}"
+            found.append(Formats(name, settings, label, float(np.linalg.norm(got - want) / np.linalg.norm(want))))
+    return found
+
+
+def _sweep(
+    kept: list[Formats], layer: Layer, folder: Path, watch: Watch
+) -> tuple[pd.DataFrame, int, float, Mapping[str, int]]:
+    spaces = [
+        Space.of(
+            form.pe,
+            {**SHAPES, **FREE[form.pe], **{name: [value] for name, value in form.settings.items()}},
+            strict=False,
+        )
+        for form in kept
+    ]
+    sweep = run_sweep(
+        spaces,
+        [layer],
+        output=folder / "sweep.parquet",
+        command="hwgen demo",
+        progress=lambda done, of: watch("sweeping", done, of),
+    )
+    points = sweep.points
+    points["output_error"] = _error_column(points, kept)
+    return points, sweep.looked_at, sweep.points_per_second, sweep.skipped
+
+
+def _error_column(points: pd.DataFrame, kept: list[Formats]) -> np.ndarray:
+    error = np.full(len(points), np.nan)
+    for form in kept:
+        mask = (points["pe"] == form.pe).to_numpy(copy=True)
+        for name, value in form.settings.items():
+            mask &= (points[name].astype(object) == value).to_numpy()
+        error[mask] = form.error
+    return error
+
+
+def spec_of_row(row: pd.Series[Any]) -> TileSpec:
+    """The tile of a row of a sweep."""
+    cls = family(str(row["pe"]))
+    values = {}
+    for name, p in cls.parameters().items():
+        value = row[name]
+        values[name] = p.type(value)
+    return cls.from_values(values)
+
+
+def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
+    """Run the demo; returns the run of the chosen point's Verilog. Raises `HwgenError` as its parts do."""
+    for parent in reversed(options.folder.parents):
+        make_folder(parent, "demo")
+    folder = make_folder(options.folder, "demo")
+    say("[1/5] real input")
+    model = options.model or default_model(download=True, progress=say)
+    weights, acts = layer_operands(model, options.layer, options.tokens)
+    n, k = weights.shape
+    layer = Layer(options.layer, len(acts), n, k)
+    say(f"      {options.layer}: {n} x {k} weights, activations of {layer.m} tokens of real text")
+
+    say(f"[2/5] quantise: error of the layer's outputs against float (kept up to {100 * options.max_error:.0f} %)")
+    errors = errors_of_formats(weights, acts)
+    for form in errors:
+        verdict = "kept" if form.error <= options.max_error else "too far off"
+        say(f"      {form.pe:4s} {form.label:24s} {100 * form.error:6.2f} %  {verdict}")
+    kept = [form for form in errors if form.error <= options.max_error]
+    if not kept:
+        best = min(form.error for form in errors)
+        raise HwgenError(
+            f"demo: max_error must leave a format, the best has {100 * best:.2f} %, not {100 * options.max_error:.2f} %"
+        )
+
+    say("[3/5] sweep PE families, weight widths and tile shapes")
+    points, looked_at, speed, skipped = _sweep(kept, layer, folder, watch)
+    objectives = ["area_ge", "latency_us"]
+    best_points = pareto_front(points, objectives)
+    say(
+        f"      {looked_at:,} points, {speed / 1e6:.1f} million a second, {len(points):,} legal, "
+        f"{sum(skipped.values()):,} skipped; {len(best_points)} on the Pareto front of area and latency"
+    )
+    small = best_points[best_points["m"].astype(int) * best_points["n"].astype(int) <= options.max_cells]
+    chosen = choose(small, objectives)
+    position = int(best_points.index.get_loc(small.index[chosen]))
+    columns = ["pe", "weight_bits", "acts", "m", "n", "k", *objectives, "energy_pj_per_mac", "utilization", "output_error"]
+    shown = best_points.iloc[:: max(1, len(best_points) // 12)]
+    for line in table.markdown(shown, columns).splitlines():
+        say("      " + line)
+    table.save(best_points, folder / "front.csv", columns)
+    table.save(best_points, folder / "front.md", columns)
+    figure = plot.pareto_figure(
+        points,
+        best_points,
+        x="area_ge",
+        y="latency_us",
+        title=f"SmolLM2-135M {options.layer}, {layer.m} tokens, output error up to {100 * options.max_error:.0f} %, 1 ns clock",
+        chosen=position,
+    )
+    plot.save(figure, folder / "front.png")
+
+    spec = spec_of_row(best_points.iloc[position])
+    say(f"[4/5] emit the Verilog of the point with the smallest area x latency up to {options.max_cells} cells")
+    emission = emit(spec)
+    write_atomic(folder / f"{emission.top}.v", emission.verilog, "demo")
+    write_atomic(folder / f"{emission.top}.json", json.dumps(emission.manifest, indent=2) + "\n", "demo")
+    say(f"      {spec.family} {spec.m}x{spec.n}x{spec.k}, {len(emission.verilog.splitlines()):,} lines of Verilog")
+
+    say("[5/5] run the layer through that Verilog and compare with the golden PyTorch layer")
+    run = run_layer(spec, weights, acts, name=options.layer, progress=lambda line: say(f"      {line}"))
+    from hwgen.cli.run import report
+
+    for line in report(run):
+        say("      " + line)
+    write_atomic(folder / "run.json", json.dumps({**run.document(), **facts_text()}, indent=2) + "\n", "demo")
+    say(f"look at {folder}/front.png, front.md, sweep.parquet, {emission.top}.v, {emission.top}.json, run.json")
+    return run

@@ -1,0 +1,176 @@
+"""cocotb on the emitted Verilog, driven by its manifest: slices of real layers against the golden PyTorch layer."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cocotb_tools.runner import get_runner
+
+from hwgen.emit import Emission, emit
+from hwgen.errors import HwgenError
+from hwgen.pe import TileSpec, families, family
+from hwgen.simulators import cocotb_environment, find, pack_words
+from hwgen.verify import covering_specs, port_words
+from hwgen.verify._contract import timeline
+from rtl_tests.cocotb.layers import Slice, layer_slice
+
+pytestmark = [pytest.mark.rtl, pytest.mark.cocotb, pytest.mark.model]
+
+LEAST_STEPS = 1000
+CI = os.environ.get("CI") == "true"
+
+
+def or_skip(reason: str) -> None:
+    """Fail in CI, skip on a laptop."""
+    if CI:
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def environment(simulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the runner the simulator, or leave the test."""
+    if simulator == "icarus":
+        if find("iverilog") is None or find("vvp") is None:
+            pytest.skip("Icarus Verilog is not installed")
+        return
+    try:
+        settings = cocotb_environment()
+    except HwgenError as error:
+        or_skip(str(error))
+        return
+    # The design is small: compiling the simulator takes longer than running it.
+    settings["MAKEFLAGS"] += " OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0"
+    for name in ("PATH", "VERILATOR_ROOT", "MAKEFLAGS"):
+        monkeypatch.setenv(name, settings[name])
+
+
+def real_slice(spec: TileSpec) -> Slice:
+    try:
+        return layer_slice(spec, LEAST_STEPS)
+    except HwgenError as error:
+        if "fetch" not in str(error):
+            raise
+        or_skip(str(error))
+        raise
+
+
+def write_vectors(folder: Path, emission: Emission, work: Slice) -> dict[str, int]:
+    """Leave manifest and vectors for the bench; returns what it has to count."""
+    spec, steps = emission.spec, work.steps
+    rng = np.random.default_rng(7)
+    idle = rng.integers(1, 2 * spec.step_cycles_max + 2, size=len(steps)) * (rng.random(len(steps)) < 0.05)
+    idle[0] = 0
+    cycles = timeline(spec, steps, idle)[1]
+    arrays = {f"in_{name}": words for name, words in port_words(spec, steps).items()}
+    for port in emission.manifest["ports"]:
+        if port["role"] in work.beats:
+            flat = work.beats[port["role"]].reshape(len(cycles), -1)
+            arrays[f"want_{port['name']}"] = pack_words(flat, port["packing"]["element_bits"])
+    np.savez(folder / "vectors.npz", idle=idle, cycle=cycles, **arrays)
+    (folder / "manifest.json").write_text(json.dumps(emission.manifest))
+    return {"steps": len(steps), "beats": len(cycles), "cycles": int(cycles[-1]) + 1}
+
+
+def simulate(simulator: str, verilog: str, top: str, folder: Path) -> None:
+    """Build and run; the runner exits the process when the bench fails."""
+    (folder / "design.v").write_text(verilog)
+    runner = get_runner(simulator)
+    args = ["-Wno-fatal", "--x-initial", "0", "--x-assign", "0"] if simulator == "verilator" else []
+    build = folder / "sim_build"
+    runner.build(
+        sources=[folder / "design.v"],
+        hdl_toplevel=top,
+        build_dir=build,
+        build_args=args,
+        timescale=("1ns", "1ps"),
+        log_file=folder / "build.log",
+    )
+    runner.test(
+        test_module="rtl_tests.cocotb.bench",
+        hdl_toplevel=top,
+        build_dir=build,
+        extra_env={"HWGEN_COCOTB_FOLDER": str(folder), "PYTHONWARNINGS": "error"},
+        log_file=folder / "run.log",
+        results_xml=str(folder / "results.xml"),
+        seed=1,
+    )
+
+
+def check(spec: TileSpec, simulator: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment(simulator, monkeypatch)
+    emission = emit(spec)
+    due = write_vectors(folder, emission, real_slice(spec))
+    assert due["steps"] >= LEAST_STEPS
+    simulate(simulator, emission.verilog, emission.top, folder)
+    assert json.loads((folder / "counted.json").read_text()) == due
+
+
+@pytest.mark.parametrize("name", families())
+def test_verilator(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check(families()[name](m=2, n=4), "verilator", tmp_path, monkeypatch)
+
+
+SLOW = pytest.mark.slow
+TILES = [
+    pytest.param("int", {"scheme": "asymmetric", "bits": 4, "transport": "systolic"}, id="int-systolic"),
+    pytest.param("int", {"bits": 4, "post_lanes": 2}, id="int-lanes", marks=SLOW),
+    pytest.param("lut", {"bits": 1, "scheme": "bipolar"}, id="lut-w1", marks=SLOW),
+    pytest.param("lut", {"bits": 3, "transport": "systolic"}, id="lut-w3-systolic"),
+    pytest.param("lut", {"bits": 4, "post_lanes": 2, "planes_per_cycle": 2}, id="lut-w4-lanes", marks=SLOW),
+    pytest.param("lut", {"bits": 8}, id="lut-w8", marks=SLOW),
+    pytest.param("lut", {"bits": 2, "acts": "fp16", "align_scope": "group"}, id="lut-fp16-group"),
+    pytest.param("lut", {"bits": 2, "acts": "fp16", "align_scope": "step"}, id="lut-fp16-step"),
+    pytest.param("mx", {"acts": "mxint8", "weights": "mxfp4"}, id="mx-mixed"),
+    pytest.param("mx", {"acts": "mxint8", "weights": "mxint8"}, id="mx-int8", marks=SLOW),
+]
+
+
+@pytest.mark.parametrize(("name", "values"), TILES)
+def test_icarus(name: str, values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check(family(name).from_values({"m": 2, "n": 4, **values}), "icarus", tmp_path, monkeypatch)
+
+
+def sweep_tiles(name: str) -> list[TileSpec]:
+    """Few tiles that visit all sweep values, with groups that fit every accumulator depth."""
+    parameters = families()[name].parameters()
+    group = min([parameters["group"].default, *parameters["depth"].sweep])
+    specs, impossible = covering_specs(families()[name], group=group)
+    assert not impossible
+    return specs
+
+
+SWEEP = [
+    pytest.param(spec, id=f"{name}-{number}") for name in families() for number, spec in enumerate(sweep_tiles(name))
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spec", SWEEP)
+def test_sweep_values_on_icarus(spec: TileSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check(spec, "icarus", tmp_path, monkeypatch)
+
+
+# Each fault: what is looked for in the Verilog, what it becomes, and what the bench must say.
+FAULTS = {
+    "value": (" + ", " - ", "expected 0x"),
+    "latency": ("o_valid <= _", "o_valid <= i_last; // _", "beat 0 came in cycle"),
+    "no beats": ("o_valid <= _", "o_valid <= 1'b0; // _", "0 of"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_bench_finds_a_fault(fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment("icarus", monkeypatch)
+    old, new, message = FAULTS[fault]
+    emission = emit(family("int")(m=2, n=2))
+    write_vectors(tmp_path, emission, real_slice(emission.spec))
+    assert old in emission.verilog
+    with pytest.raises(SystemExit):
+        simulate("icarus", emission.verilog.replace(old, new, 1), emission.top, tmp_path)
+    assert message in (tmp_path / "run.log").read_text()
+    assert not (tmp_path / "counted.json").exists()

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dse.space import Space, axis_target, parse_axis, parse_values, reason_of
+from hwgen.errors import HwgenError
+from hwgen.pe import family
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("2,3,4", ("2", "3", "4")),
+        ("8:32:8", ("8", "16", "24", "32")),
+        ("8:30:8", ("8", "16", "24")),
+        ("3:5", ("3", "4", "5")),
+        ("8:64:*2", ("8", "16", "32", "64")),
+        ("1,4:6,4", ("1", "4", "5", "6")),
+        ("int8, fp16", ("int8", "fp16")),
+    ],
+)
+def test_values(text: str, values: tuple[str, ...]) -> None:
+    assert parse_values("x", text) == values
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("n=8:4:2", "axis n: a range must be first:last:step or first:last:*factor and advance, not '8:4:2'"),
+        ("n=8:16:0", "axis n: a range must be first:last:step or first:last:*factor and advance, not '8:16:0'"),
+        ("n=1:16:*1", "axis n: a range must be first:last:step or first:last:*factor and advance, not '1:16:*1'"),
+        ("n=1,,2", "axis n: an item must be a value or a range, not empty, in '1,,2'"),
+        ("n=", "axis 'n=': must be NAME=VALUES, e.g. n=8,16 or n=8:64:8 or n=8:64:*2, or NAME alone"),
+        ("=4", "axis '=4': must be NAME=VALUES, e.g. n=8,16 or n=8:64:8 or n=8:64:*2, or NAME alone"),
+    ],
+)
+def test_a_bad_axis_is_refused(text: str, message: str) -> None:
+    with pytest.raises(HwgenError) as caught:
+        parse_axis(text)
+    assert str(caught.value) == message
+
+
+def test_a_name_alone_is_an_axis() -> None:
+    assert parse_axis("post-lanes") == ("post_lanes", None)
+
+
+def test_unknown_and_illegal_are_refused() -> None:
+    with pytest.raises(HwgenError) as caught:
+        Space.of("int", {"bitz": (2,)})
+    assert str(caught.value).startswith("int: no parameter 'bitz'; did you mean 'bits'?; it has m, n, k, group, depth")
+    with pytest.raises(HwgenError) as caught:
+        Space.of("int", {"bits": ("2", "99")})
+    assert str(caught.value) == "int: bits must be a whole number from 1 to 16, not 99"
+    with pytest.raises(HwgenError) as caught:
+        Space.of("lut", {"acts": ("int9",)})
+    assert str(caught.value) == "lut: acts must be int4, int8, int16 or fp16, not 'int9'; did you mean 'int8'?"
+    with pytest.raises(HwgenError) as caught:
+        Space.of("mx", {"bits": ("2",)})
+    assert str(caught.value) == "mx: bits must be 4 or 8, not 2"
+
+
+def test_parameters_without_an_axis_keep_their_default() -> None:
+    space = Space.of("lut", {"bits": (2, 4), "n": None})
+    assert space.varying == ("n", "bits")
+    assert space.axes["n"] == family("lut").parameters()["n"].sweep
+    assert space.axes["acts"] == ("int8",)
+    assert space.size == 2 * 3
+
+
+def test_without_axes_every_sweep_value_is_there() -> None:
+    space = Space.of("mx")
+    for name, p in family("mx").parameters().items():
+        assert space.axes[name] == (p.sweep or (p.default,))
+
+
+def test_bits_stands_for_the_weight_format() -> None:
+    assert axis_target(family("mx"), "bits") == "weights"
+    assert axis_target(family("int"), "bits") == "bits"
+    assert axis_target(family("mx"), "planes") is None
+    assert Space.of("mx", {"bits": ("8", "4")}).axes["weights"] == ("mxint8", "mxfp4")
+    assert Space.of("mx", {"bits": None}).axes["weights"] == ("mxint8", "mxfp4")
+
+
+def test_values_of_another_family_are_counted() -> None:
+    space = Space.of("mx", {"bits": ("2", "3", "4"), "n": (4, 8, 16)}, strict=False)
+    assert space.size == 3
+    assert space.dropped == {"mx: bits must be 4 or 8, not 2": 3, "mx: bits must be 4 or 8, not 3": 3}
+    nothing = Space.of("mx", {"bits": ("2",), "n": (4, 8, 16)}, strict=False)
+    assert (nothing.size, list(nothing.chunks(10)), nothing.dropped) == (0, [], {"mx: bits must be 4 or 8, not 2": 3})
+
+
+def points_of(p: dict[str, Any]) -> list[tuple[Any, ...]]:
+    shape = np.broadcast_shapes(*(np.shape(value) for value in p.values()))
+    columns = [np.broadcast_to(value, shape).reshape(-1).tolist() for value in p.values()]
+    return list(zip(*columns, strict=True))
+
+
+@pytest.mark.parametrize("points", [1, 2, 5, 7, 12, 1000])
+def test_blocks_hold_every_point_once(points: int) -> None:
+    axes = {"m": (1, 2, 3), "n": (4, 8, 16, 32, 64), "bits": (2, 4), "acts": ("int8", "int16")}
+    space = Space.of("int", axes)
+    found: list[tuple[Any, ...]] = []
+    for p in space.chunks(points):
+        assert tuple(p) == tuple(space.axes)
+        block = points_of(p)
+        assert len(block) <= points
+        found += block
+    assert len(found) == space.size == 60
+    assert set(found) == set(itertools.product(*space.axes.values()))
+
+
+def test_reasons_have_no_values() -> None:
+    sentence = "group must be a multiple of k ({k}), not {group}; choose a k that divides the group"
+    assert reason_of(sentence) == "group must be a multiple of k"
+    assert reason_of("{m}x{n} sums do not fit") == "mxn sums do not fit"

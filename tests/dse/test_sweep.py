@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+import dse.sweep
+from dse.pareto import front
+from dse.space import Space, reason_of
+from dse.sweep import METRICS, run_sweep, sweep_hash
+from hwgen.errors import HwgenError
+from hwgen.pe import family
+from hwgen.schedule import Layer, Schedule
+from sim.estimate import estimate
+from sim.tech import load
+
+LAYERS = [Layer("up", 5, 96, 576), Layer("down", 5, 64, 192, 3)]
+INT = {"m": (1, 2), "n": (4, 8, 12), "k": (4, 8, 24), "bits": (2, 3), "post_lanes": (0, 1, 4), "transport": None}
+LUT = {"bits": (1, 2, 3, 4), "planes_per_cycle": (1, 2), "n": (4, 16), "acts": ("int8", "fp16"), "planes": None, "symmetry": None}
+MX = {"weights": None, "n": (4, 8), "post_lanes": (1, 4, 8)}
+
+
+def spaces() -> list[Space]:
+    return [Space.of("int", INT), Space.of("lut", LUT), Space.of("mx", MX)]
+
+
+def one_by_one(space: Space) -> tuple[list[dict[str, Any]], Counter[str]]:
+    """The sweep as a loop over instances: values of the legal points, and the number of the others."""
+    import itertools
+
+    legal = []
+    wrong: Counter[str] = Counter()
+    for point in itertools.product(*space.axes.values()):
+        values = dict(zip(space.axes, point, strict=True))
+        try:
+            tile = space.spec.from_values(values)
+            for layer in LAYERS:
+                Schedule(tile, layer)
+        except HwgenError:
+            wrong[space.family] += 1
+            continue
+        legal.append(values)
+    return legal, wrong
+
+
+def test_every_point_equals_its_instance() -> None:
+    result = run_sweep(spaces(), LAYERS, tech="tpuv4i7", clk_period_ns=1.5, chunk_points=50)
+    assert result.looked_at == sum(space.size for space in spaces())
+    for space in spaces():
+        legal, wrong = one_by_one(space)
+        rows = result.points[result.points["pe"] == space.family]
+        assert len(rows) == len(legal)
+        assert wrong[space.family] == sum(n for reason, n in result.skipped.items() if reason.startswith(space.family))
+        found = {tuple(row[name] for name in space.axes): row for row in rows.to_dict("records")}
+        rng = np.random.default_rng(1)
+        for index in rng.choice(len(legal), min(len(legal), 40), replace=False):
+            values = legal[index]
+            row = found[tuple(values.values())]
+            tile = space.spec.from_values(values)
+            report = sum(estimate(tile, layer, "tpuv4i7", 1.5) for layer in LAYERS)
+            want = {**report.as_dict(), "area_ge": report.total_area_ge, "energy_pj": report.total_energy_pj}
+            want["weight_bits"] = tile.weight_format.code_bits
+            assert {name: row[name] for name in METRICS} == pytest.approx({name: want[name] for name in METRICS}, rel=1e-12)
+
+
+def test_skipped_points_have_reasons() -> None:
+    result = run_sweep([Space.of("lut", {"bits": (1, 2, 3, 4), "planes_per_cycle": (1, 2, 4)})], LAYERS)
+    # 1: 2, 4; 2: 4; 3: 2, 4.
+    assert result.skipped == {"lut: planes_per_cycle must divide bits": 5}
+    assert len(result.points) == 12 - 5
+    result = run_sweep([Space.of("int", {"k": (4, 8, 128)})], [Layer("odd", 1, 8, 132)])
+    assert result.skipped == {"int: tile k must divide the length of every group of the layer (odd)": 2}
+    result = run_sweep([Space.of("int", {"group": (0, 64), "overflow": None})], [Layer("l", 1, 8, 576)])
+    assert result.skipped == {"int: a group of the layer must fit depth, or overflow be allowed (l)": 1}
+    assert len(result.points) == 5
+
+
+def test_dropped_values_are_counted() -> None:
+    space = Space.of("mx", {"bits": (3, 4)}, strict=False)
+    result = run_sweep([space], LAYERS)
+    assert result.skipped == {"mx: bits must be 4 or 8, not 3": 1}
+    assert (result.looked_at, len(result.points)) == (2, 1)
+
+
+def test_front_is_that_of_all_points() -> None:
+    objectives = ("area_ge", "energy_pj_per_mac", "-weight_bits")
+    result = run_sweep(spaces(), LAYERS, objectives=objectives, chunk_points=40)
+    pd.testing.assert_frame_equal(result.front, front(result.points, objectives))
+    assert 3 < len(result.front) < len(result.points)
+
+
+def test_block_size_does_not_change_rows() -> None:
+    key = ["pe", *INT]
+    small, large = (run_sweep([Space.of("int", INT)], LAYERS, chunk_points=size).points for size in (7, 10_000))
+    assert not small.duplicated(key).any()
+    pd.testing.assert_frame_equal(
+        *(frame.astype({"pe": str, "transport": str}).sort_values(key, ignore_index=True) for frame in (small, large)),
+        check_categorical=False,
+    )
+
+
+def test_parquet_holds_rows_and_origin(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.parquet"
+    result = run_sweep(spaces(), LAYERS, output=file, command="hwgen sweep --x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sweep.parquet"]
+    pd.testing.assert_frame_equal(pq.read_table(file).to_pandas(), result.points)
+    metadata = json.loads(pq.read_schema(file).metadata[b"hwgen.sweep"])
+    assert metadata["command"] == "hwgen sweep --x"
+    assert metadata["skipped"] == dict(result.skipped)
+    assert metadata["status"] == "assumed, pre-layout"
+    assert {"hwgen", "python", "numpy", "pandas", "pyarrow", "moocore"} == set(metadata["versions"])
+    assert metadata["commit"]
+    assert metadata["layers"][1] == {"name": "down", "m": 5, "n": 64, "k": 192, "count": 3}
+
+
+def test_a_finished_sweep_is_not_evaluated_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "sweep.parquet"
+    first = run_sweep(spaces(), LAYERS, output=file)
+    monkeypatch.setattr(dse.sweep, "evaluate", None)
+    again = run_sweep(spaces(), LAYERS, output=file)
+    assert (again.resumed, again.seconds, again.points_per_second) == (first.looked_at, 0, 0)
+    pd.testing.assert_frame_equal(again.points, first.points)
+    pd.testing.assert_frame_equal(again.front, first.front)
+    with pytest.raises(TypeError):
+        run_sweep(spaces(), LAYERS[:1], output=file)
+
+
+class Interrupted(Exception):
+    """Stands for Ctrl-C in the middle of a sweep."""
+
+
+def test_an_interrupted_sweep_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run_sweep(spaces(), LAYERS, chunk_points=50)
+    monkeypatch.setattr(dse.sweep, "_PART_ROWS", 1)
+    file = tmp_path / "sweep.parquet"
+    real = dse.sweep.evaluate
+    calls = 0
+
+    def stopping(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 5:
+            raise Interrupted
+        return real(*arguments)
+
+    monkeypatch.setattr(dse.sweep, "evaluate", stopping)
+    with pytest.raises(Interrupted):
+        run_sweep(spaces(), LAYERS, output=file, chunk_points=50)
+    assert not file.exists()
+    total = 0
+    calls = 100
+
+    def counting(*arguments: Any) -> Any:
+        nonlocal total
+        total += 1
+        return real(*arguments)
+
+    monkeypatch.setattr(dse.sweep, "evaluate", counting)
+    rest = run_sweep(spaces(), LAYERS, output=file, chunk_points=50)
+    blocks = sum(1 for space in spaces() for _ in space.chunks(50))
+    assert total == blocks - 4
+    assert 0 < rest.resumed < rest.looked_at == whole.looked_at
+    assert rest.skipped == whole.skipped
+    pd.testing.assert_frame_equal(rest.points, whole.points)
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.parquet"]
+
+
+def test_hash_covers_what_rows_depend_on() -> None:
+    tech = load()
+    space = [Space.of("int", {"n": (4, 8)})]
+    base = sweep_hash(space, LAYERS, tech, 1.0)
+    assert base == sweep_hash([Space.of("int", {"n": (4, 8)})], list(LAYERS), tech, 1.0)
+    others = {
+        sweep_hash([Space.of("int", {"n": (4, 16)})], LAYERS, tech, 1.0),
+        sweep_hash([Space.of("int", {"n": (4, 8), "bits": (4,)})], LAYERS, tech, 1.0),
+        sweep_hash(space, LAYERS[:1], tech, 1.0),
+        sweep_hash(space, LAYERS, load("tpuv4i7"), 1.0),
+        sweep_hash(space, LAYERS, tech, 2.0),
+    }
+    assert len(others - {base}) == 5
+
+
+def test_mistakes(tmp_path: Path) -> None:
+    space = [Space.of("int", {"n": (4, 8)})]
+    with pytest.raises(HwgenError, match="sweep: needs at least one family and one layer, not 1 and 0"):
+        run_sweep(space, [])
+    with pytest.raises(HwgenError, match="pareto: objective must be one of .*area_ge.*, not 'aera_ge'; did you mean 'area_ge'"):
+        run_sweep(space, LAYERS, objectives=["aera_ge"])
+    with pytest.raises(HwgenError, match="sweep: clk_period_ns must be above 0, not -1"):
+        run_sweep(space, LAYERS, clk_period_ns=-1)
+    with pytest.raises(HwgenError, match="sweep: output must be a file, not a folder, not '/tmp"):
+        run_sweep(space, LAYERS, output=tmp_path)
+    with pytest.raises(HwgenError, match="sweep: output must be in an existing folder, not '.*absent/x.parquet'"):
+        run_sweep(space, LAYERS, output=tmp_path / "absent" / "x.parquet")
+
+
+def test_a_rule_of_a_family_names_its_reason() -> None:
+    tile = family("lut")
+    reasons = {reason_of(text) for _, text in tile.constraints(tile().p)}
+    assert "planes_per_cycle must divide bits" in reasons
+    assert not any("{" in reason or ", not" in reason for reason in reasons)
+
+
+def test_progress_reaches_the_end() -> None:
+    seen: list[tuple[int, int]] = []
+    run_sweep(spaces(), LAYERS, chunk_points=50, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1][0] == seen[-1][1] == sum(space.size for space in spaces())
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)

@@ -1,0 +1,108 @@
+"""The structural inventory against the elaborated design, counted by Yosys in a child process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hwgen.pe import families, family
+
+ROOT = Path(__file__).parents[2]
+MODULES = {
+    "row": "tile_row",
+    "col": "tile_col",
+    "cell": "tile_cell",
+    "rowsum": "tile_rowsum",
+    "control": "tile",
+    # The registers beside the pipeline are in the tile itself.
+    "post_side": "tile",
+    "post_store": "tile_post",
+    "post_lane": "tile_post",
+    "pre_row": "pre_row",
+    "pre_control": "pre",
+}
+WHOLE = {"post_side", "post_store", "post_lane"}
+"""Blocks whose module holds all their copies."""
+
+SHAPE = {"m": 2, "n": 4}
+SPECS: list[tuple[str, dict[str, Any]]] = [
+    ("int", SHAPE),
+    ("int", {**SHAPE, "scheme": "asymmetric", "stages": 3, "post_lanes": 2}),
+    ("int", {**SHAPE, "scheme": "asymmetric", "overflow": "wrap", "post_lanes": 1, "stages": 0}),
+    ("int", {**SHAPE, "overflow": "saturate", "transport": "systolic", "stages": 2, "acts": "int16", "bits": 3}),
+    ("lut", {**SHAPE, "bits": 2}),
+    ("lut", {**SHAPE, "bits": 4, "transport": "systolic", "stages": 3}),
+    ("lut", {**SHAPE, "bits": 3, "acts": "fp16", "post_lanes": 4}),
+    ("lut", {**SHAPE, "bits": 4, "acts": "fp16", "align_scope": "step", "stages": 2}),
+    ("lut", {**SHAPE, "precompute": "external", "post_lanes": 1}),
+    ("lut", {**SHAPE, "scheme": "symmetric", "planes": "twos_complement", "symmetry": "none", "bits": 4, "planes_per_cycle": 2}),
+    ("lut", {**SHAPE, "symmetry": "none", "overflow": "saturate", "k": 8}),
+    ("mx", SHAPE),
+    ("mx", {**SHAPE, "acts": "mxint8", "weights": "mxint8", "stages": 2, "post_lanes": 1, "k": 2}),
+    ("mx", {**SHAPE, "weights": "mxint8", "transport": "broadcast", "stages": 3}),
+]
+BANDS = {"add": (0.93, 1.08), "mul": (0.99, 1.01), "mux2": (0.9, 1.2), "and": (0.75, 1.1)}
+"""Inventory over Yosys, one copy of each block; ``and`` stands for ors too."""
+FEW = 45
+"""Fewer primitives than this give no ratio: they are control."""
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, int]]]:
+    answer = tmp_path_factory.mktemp("netlist") / "counts.json"
+    run = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("netlist.py")), str(answer)],
+        input=json.dumps(SPECS),
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    found: list[dict[str, dict[str, int]]] = json.loads(answer.read_text())
+    return found
+
+
+def by_module(name: str, values: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Inventory of one copy of each module."""
+    spec = family(name).from_values(values)
+    modules: dict[str, dict[str, int]] = {}
+    for block, content in spec.blocks(spec.p).items():
+        total = modules.setdefault(MODULES[block], {})
+        for primitive, number in content.primitives.items():
+            total[primitive] = total.get(primitive, 0) + int(number) * (int(content.count) if block in WHOLE else 1)
+    return modules
+
+
+def test_every_family_is_sampled() -> None:
+    assert {name for name, _ in SPECS} == set(families())
+
+
+def test_flip_flops_are_exact(counted: list[dict[str, dict[str, int]]]) -> None:
+    for (name, values), netlist in zip(SPECS, counted, strict=True):
+        mine = {module: primitives.get("ff", 0) for module, primitives in by_module(name, values).items()}
+        assert mine == {module: primitives["ff"] for module, primitives in netlist.items()}, (name, values)
+
+
+def test_counts_of_blocks_are_those_of_the_instances(counted: list[dict[str, dict[str, int]]]) -> None:
+    for name, values in SPECS[:1] + SPECS[4:5] + SPECS[11:12]:
+        spec = family(name).from_values(values)
+        blocks = spec.blocks(spec.p)
+        assert [int(blocks[block].count) for block in ("row", "col", "cell")] == [spec.m, spec.n, spec.m * spec.n]
+
+
+def test_logic_is_within_its_band(counted: list[dict[str, dict[str, int]]]) -> None:
+    for (name, values), netlist in zip(SPECS, counted, strict=True):
+        mine = by_module(name, values)
+        for primitive, (low, high) in BANDS.items():
+            estimated = sum(primitives.get(primitive, 0) for primitives in mine.values())
+            elaborated = sum(primitives[primitive] for primitives in netlist.values())
+            if elaborated < FEW:
+                assert abs(estimated - elaborated) < FEW / 2, (name, values, primitive, estimated, elaborated)
+                continue
+            assert low <= estimated / elaborated <= high, (name, values, primitive, estimated, elaborated)
