@@ -43,18 +43,25 @@ def _signs(objectives: Sequence[str]) -> np.ndarray:
 
 
 def objective_values(points: pd.DataFrame, objectives: Sequence[str]) -> np.ndarray:
-    """Objectives [points, objectives] as float64, those to be maximised negated. Raises `HwgenError` for a column that is missing or not a number."""
+    """Objectives [points, objectives] as float64, those to be maximised negated.
+
+    Raises `HwgenError` for a column that is missing or not a number.
+    """
     if not objectives:
         raise HwgenError("pareto: objectives must name at least one column")
     numeric = [name for name in points.columns if pd.api.types.is_numeric_dtype(points[name])]
     for name in map(column_of, objectives):
         if name not in numeric:
-            raise HwgenError(f"pareto: objective must be one of {', '.join(numeric)}, not {name!r}{suggest(name, numeric)}")
-    return points[[column_of(name) for name in objectives]].to_numpy(dtype=np.float64) * _signs(objectives)
+            raise HwgenError(
+                f"pareto: objective must be one of {', '.join(numeric)}, not {name!r}{suggest(name, numeric)}"
+            )
+    values = points[[column_of(name) for name in objectives]].to_numpy(dtype=np.float64)
+    signed: np.ndarray = values * _signs(objectives)
+    return signed
 
 
 def front(points: pd.DataFrame, objectives: Sequence[str], slice_points: int = 1 << 17) -> pd.DataFrame:
-    """The non-dominated rows, ordered by the objectives, with their index; found slice by slice, then among those left."""
+    """The non-dominated rows, ordered by the objectives, with their index; found slice by slice, then overall."""
     values = objective_values(points, objectives)
     starts = range(0, len(values), slice_points)
     left = [start + np.flatnonzero(front_mask(values[start : start + slice_points])) for start in starts]
@@ -65,7 +72,8 @@ def front(points: pd.DataFrame, objectives: Sequence[str], slice_points: int = 1
 
 
 def choose(points: pd.DataFrame, objectives: Sequence[str]) -> int:
-    """Position of the row with the smallest product of the objectives (divided by those to be maximised): a balanced point.
+    """Position of the row with the smallest product of the objectives (divided by those to be maximised): a balanced
+    point.
 
     Raises `HwgenError` when there are no rows, or an objective is not above 0.
     """

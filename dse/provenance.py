@@ -20,11 +20,19 @@ __all__ = ["commit", "content_hash", "source_hash", "versions"]
 
 _PACKAGES = ("moocore", "numpy", "pandas", "pyarrow")
 _ROOT = Path(hwgen.__file__).parents[1]
-_SOURCES = ("hwgen/pe", "hwgen/formats", "hwgen/arith", "hwgen/schedule.py", "sim/estimate.py", "dse/space.py", "dse/sweep.py")
+_SOURCES = (
+    "hwgen/pe",
+    "hwgen/formats",
+    "hwgen/arith",
+    "hwgen/schedule.py",
+    "sim/estimate.py",
+    "dse/space.py",
+    "dse/sweep.py",
+)
 
 
 def commit() -> str:
-    """Abbreviated commit of the source tree, with ``-dirty`` for local changes; ``unknown`` for an installed package."""
+    """Abbreviated commit of the source tree, ``-dirty`` with local changes; ``unknown`` for an installed package."""
     try:
         run = subprocess.run(
             ["git", "-C", str(_ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],

@@ -36,7 +36,7 @@ def parse_axis(text: str) -> tuple[str, tuple[str, ...] | None]:
 
 
 def parse_values(name: str, text: str) -> tuple[str, ...]:
-    """Values of ``2,3,4``, ``8:128:8`` (first, last, step) and ``8:128:*2`` (first, last, factor), and mixtures of them.
+    """Values of ``2,3,4``, ``8:128:8`` (first, last, step) and ``8:128:*2`` (first, last, factor), and mixtures.
 
     Raises `HwgenError` for an empty item and for a range that is empty or does not advance.
     """
@@ -54,7 +54,9 @@ def _range(name: str, item: str, match: re.Match[str]) -> list[str]:
     first, last, step = int(match[1]), int(match[2]), int(match[4] or 1)
     geometric = bool(match[3])
     if last < first or step < (2 if geometric else 1) or (geometric and first < 1):
-        raise HwgenError(f"axis {name}: a range must be first:last:step or first:last:*factor and advance, not {item!r}")
+        raise HwgenError(
+            f"axis {name}: a range must be first:last:step or first:last:*factor and advance, not {item!r}"
+        )
     if not geometric:
         return [str(value) for value in range(first, last + 1, step)]
     values = []
@@ -66,7 +68,7 @@ def _range(name: str, item: str, match: re.Match[str]) -> list[str]:
 
 def reason_of(sentence: str) -> str:
     """The rule in a constraint's sentence, without the values of one instance."""
-    rule = re.sub(r" \(\{[^}]*\}\)", "", re.split(r", not \{|; ", sentence)[0])
+    rule = re.sub(r" \(\{[^}]*\}\)", "", re.split(r", not |; ", sentence)[0])
     return re.sub(r"\{(\w+)\}", r"\1", rule)
 
 
@@ -74,8 +76,8 @@ def reason_of(sentence: str) -> str:
 class Space:
     """Product of axes of one family.
 
-    ``axes`` holds values for every parameter, one for those that stay fixed; ``dropped`` counts the points of axis values that the family
-    does not have, by reason (`Space.of` with ``strict=False``).
+    ``axes`` holds values for every parameter, one for those that stay fixed; ``dropped`` counts the points of axis
+    values that the family does not have, by reason (`Space.of` with ``strict=False``).
     """
 
     family: str
@@ -88,9 +90,11 @@ class Space:
 
         Parameters
         ----------
-        axes: values by parameter; a parameter that is missing keeps its default, and None stands for the family's own sweep
-            values. ``bits`` is the weight width of every family. Without axes every parameter takes its sweep values.
-        strict: refuse values that are not legal; otherwise they are counted in ``dropped`` (several families share axes).
+        axes: values by parameter; a parameter that is missing keeps its default, and None stands for the family's own
+            sweep values. ``bits`` is the weight width of every family. Without axes every parameter takes its sweep
+            values.
+        strict: refuse values that are not legal; otherwise they are counted in ``dropped`` (several families share
+            axes).
 
         Raises `HwgenError` for an unknown family or parameter, and for an illegal value when strict.
         """
@@ -135,8 +139,8 @@ class Space:
     def chunks(self, points: int) -> Iterator[dict[str, Any]]:
         """Blocks of at most ``points`` points, as parameters by name: scalars, and integer arrays that broadcast.
 
-        Whole numbers with several values become one dimension each; names, and whole numbers that would make a block too
-        large, stay scalars and are stepped through. The order is fixed.
+        Whole numbers with several values become one dimension each; names, and whole numbers that would make a block
+        too large, stay scalars and are stepped through. The order is fixed.
         """
         known = self.spec.parameters()
         if any(not values for values in self.axes.values()):
@@ -165,7 +169,7 @@ class Space:
 
 
 def axis_target(spec: type[TileSpec], name: str) -> str | None:
-    """The parameter that an axis sets: its own name, or what ``bits`` stands for in this family; None when there is none."""
+    """The parameter that an axis sets: its own name, or what ``bits`` stands for in this family; None without one."""
     known = spec.parameters()
     if name in known:
         return name

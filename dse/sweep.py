@@ -1,8 +1,9 @@
 """Evaluate spaces as arrays: points in, columns out, stored as Parquet, resumed where it stopped.
 
-A point is a legal tile that every layer fits. Its row holds the family, all its parameters, ``weight_bits`` (bits per weight at the
-port), ``area_ge``, and, over all layers with their counts, ``cycles``, ``pre_cycles``, ``latency_us``, ``energy_pj``,
-``energy_pj_per_mac`` and ``utilization``. Areas and energies are assumed, pre-layout numbers; cycles are exact.
+A point is a legal tile that every layer fits. Its row holds the family, all its parameters, ``weight_bits`` (bits per
+weight at the port), ``area_ge``, and, over all layers with their counts, ``cycles``, ``pre_cycles``, ``latency_us``,
+``energy_pj``, ``energy_pj_per_mac`` and ``utilization``. Areas and energies are assumed, pre-layout numbers; cycles
+are exact.
 """
 
 from __future__ import annotations
@@ -68,9 +69,9 @@ class Chunk:
 class Sweep:
     """Result of a sweep.
 
-    ``points`` is the table of legal points, ``front`` its non-dominated rows ordered by the objectives, ``skipped`` the number of
-    points by reason ("family: reason"), ``looked_at`` all points of the spaces, ``seconds`` the time spent in evaluation.
-    ``resumed`` says how many of them were taken from an earlier run.
+    ``points`` is the table of legal points, ``front`` its non-dominated rows ordered by the objectives, ``skipped``
+    the number of points by reason ("family: reason"), ``looked_at`` all points of the spaces, ``seconds`` the time
+    spent in evaluation. ``resumed`` says how many of them were taken from an earlier run.
     """
 
     points: pd.DataFrame
@@ -89,7 +90,7 @@ class Sweep:
 
 
 def _legal(p: Mapping[str, Any], space: Space, layers: Sequence[Layer]) -> tuple[np.ndarray, dict[str, int]]:
-    """Which points of a block are legal and hold every layer, and how many fail each rule (the first that they fail)."""
+    """Which points of a block are legal and hold every layer, and how many fail which rule first."""
     shape = np.broadcast_shapes(*(np.shape(value) for value in p.values()))
     legal = np.ones(shape, dtype=bool)
     skipped: dict[str, int] = {}
@@ -118,7 +119,10 @@ def evaluate(space: Space, p: Mapping[str, Any], layers: Sequence[Layer], tech: 
         metrics = _metrics(space, p, layers, tech, clk_period_ns)
     every = bool(legal.all())
     columns: dict[str, np.ndarray] = {}
-    for name, value in {**{name: value for name, value in p.items() if isinstance(value, np.ndarray)}, **metrics}.items():
+    for name, value in {
+        **{name: value for name, value in p.items() if isinstance(value, np.ndarray)},
+        **metrics,
+    }.items():
         full = np.broadcast_to(value, legal.shape)
         columns[name] = full.reshape(-1) if every else full[legal]
     return Chunk(columns, looked_at, skipped)
@@ -162,7 +166,9 @@ def _schema(spaces: Sequence[Space]) -> pa.Schema:
     text = pa.dictionary(pa.int32(), pa.string())
     types = {int: pa.int32(), bool: pa.bool_()}
     fields = [pa.field("pe", text)]
-    fields += [pa.field(name, types.get(next(iter(kind)), text) if len(kind) == 1 else text) for name, kind in kinds.items()]
+    fields += [
+        pa.field(name, types.get(next(iter(kind)), text) if len(kind) == 1 else text) for name, kind in kinds.items()
+    ]
     whole = {"cycles", "pre_cycles"}
     return pa.schema(fields + [pa.field(name, pa.int64() if name in whole else pa.float64()) for name in METRICS])
 
@@ -230,7 +236,9 @@ def _check(spaces: Sequence[Space], layers: Sequence[Layer], clk_period_ns: floa
         raise HwgenError(f"sweep: needs at least one family and one layer, not {len(spaces)} and {len(layers)}")
     if not 0 < clk_period_ns < float("inf"):
         raise HwgenError(f"sweep: clk_period_ns must be above 0, not {clk_period_ns:g}")
-    columns = pd.DataFrame({field.name: np.zeros(0) for field in _schema(spaces) if not pa.types.is_dictionary(field.type)})
+    columns = pd.DataFrame(
+        {field.name: np.zeros(0) for field in _schema(spaces) if not pa.types.is_dictionary(field.type)}
+    )
     objective_values(columns, objectives)
 
 
@@ -251,8 +259,9 @@ def run_sweep(
     Parameters
     ----------
     objectives: numeric columns, minimised, of the front.
-    output: Parquet file, written when all is done. While the sweep runs its parts lie in a folder beside it; the same sweep
-        goes on from there after an interruption, and a finished file of the same sweep is read instead of evaluated again.
+    output: Parquet file, written when all is done. While the sweep runs its parts lie in a folder beside it; the same
+        sweep goes on from there after an interruption, and a finished file of the same sweep is read instead of
+        evaluated again.
     command: how the sweep was started, for the file's metadata.
     progress: called after each block with the points done and the points in all.
 
@@ -262,7 +271,9 @@ def run_sweep(
     _check(spaces, layers, clk_period_ns, objectives)
     digest = sweep_hash(spaces, layers, table, clk_period_ns)
     if output is None:
-        return _run(spaces, layers, objectives, table, clk_period_ns, None, command, progress, chunk_points, digest, None)
+        return _run(
+            spaces, layers, objectives, table, clk_period_ns, None, command, progress, chunk_points, digest, None
+        )
     target = Path(output)
     if target.is_dir() or not target.parent.is_dir():
         why = "a file, not a folder" if target.is_dir() else "in an existing folder"
@@ -285,7 +296,9 @@ def run_sweep(
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise HwgenError(f"sweep: cannot write beside {str(target)!r}: {error.strerror}") from error
-    return _run(spaces, layers, objectives, table, clk_period_ns, target, command, progress, chunk_points, digest, folder)
+    return _run(
+        spaces, layers, objectives, table, clk_period_ns, target, command, progress, chunk_points, digest, folder
+    )
 
 
 def _stored(target: Path) -> dict[str, Any] | None:

@@ -105,18 +105,32 @@ def pareto_figure(
     for (name, width), group in points.groupby([points["pe"].astype(str), "weight_bits"], sort=True):
         shown = _thin(group)
         axes.scatter(
-            shown[x], shown[y], s=14, marker=marker[width], color=colour[str(name)], alpha=0.25, linewidths=0, rasterized=True
+            shown[x],
+            shown[y],
+            s=14,
+            marker=marker[width],
+            color=colour[str(name)],
+            alpha=0.25,
+            linewidths=0,
+            rasterized=True,
         )
     for width, group in best.groupby("weight_bits", sort=True):
         edge = group[front_mask(group[[x, y]].to_numpy(dtype=np.float64))]
         axes.plot(edge[x], edge[y], color="#777777", linewidth=0.9, drawstyle="steps-post", zorder=2)
         if best["weight_bits"].nunique() > 1:
             row = edge.iloc[-1]
-            text = {"fontsize": 7, "color": "#555555", "va": "center", "zorder": 5}
+            text: dict[str, Any] = {"fontsize": 7, "color": "#555555", "va": "center", "zorder": 5}
             axes.annotate(f"{width:g}-bit", (row[x], row[y]), xytext=(8, 0), textcoords="offset points", **text)
     for (name, width), group in best.groupby([best["pe"].astype(str), "weight_bits"], sort=True):
         axes.scatter(
-            group[x], group[y], s=46, marker=marker[width], color=colour[str(name)], edgecolors="black", linewidths=0.8, zorder=3
+            group[x],
+            group[y],
+            s=46,
+            marker=marker[width],
+            color=colour[str(name)],
+            edgecolors="black",
+            linewidths=0.8,
+            zorder=3,
         )
     if position is not None:
         row = best.iloc[position]
@@ -156,16 +170,35 @@ def pareto_figure(
 
 
 def _legend(axes: Axes, colour: dict[str, str], marker: dict[float, str], chosen: bool) -> None:
-    none = {"linestyle": "none", "markersize": 7}
-    handles = [Line2D([], [], marker="o", color=value, label=name, **none) for name, value in colour.items()]  # type: ignore[arg-type]
+    none: dict[str, Any] = {"linestyle": "none", "markersize": 7}
+    handles = [Line2D([], [], marker="o", color=value, label=name, **none) for name, value in colour.items()]
     handles += [
-        Line2D([], [], marker=value, color="#777777", label=f"{width:g}-bit weights", **none)  # type: ignore[arg-type]
+        Line2D([], [], marker=value, color="#777777", label=f"{width:g}-bit weights", **none)
         for width, value in marker.items()
     ]
-    handles.append(Line2D([], [], color="#555555", marker="o", markeredgecolor="black", markersize=7, label="Pareto front; lines: one weight width"))
+    handles.append(
+        Line2D(
+            [],
+            [],
+            color="#555555",
+            marker="o",
+            markeredgecolor="black",
+            markersize=7,
+            label="Pareto front; lines: one weight width",
+        )
+    )
     if chosen:
         handles.append(
-            Line2D([], [], marker="o", color="black", markerfacecolor="none", linestyle="none", markersize=13, label="chosen point")
+            Line2D(
+                [],
+                [],
+                marker="o",
+                color="black",
+                markerfacecolor="none",
+                linestyle="none",
+                markersize=13,
+                label="chosen point",
+            )
         )
     axes.legend(handles=handles, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
 

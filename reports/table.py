@@ -16,10 +16,11 @@ __all__ = ["columns_of", "csv", "format_cell", "markdown", "save"]
 
 
 def columns_of(points: pd.DataFrame, objectives: Sequence[str]) -> list[str]:
-    """Columns worth a table: family, weight width, tile shape, parameters that differ, objectives, the other headline numbers."""
+    """Columns worth a table: family, weight width, tile shape, what differs, objectives, other headline numbers."""
     shape = [name for name in ("m", "n", "k") if name in points.columns]
     known = {"pe", "weight_bits", *shape, *METRICS}
-    # ``bits`` is what ``weight_bits`` shows. A parameter that only one family has differs when it does within that family.
+    # ``bits`` is what ``weight_bits`` shows. A parameter that only one family has differs when it does within that
+    # family.
     within = points.groupby(points["pe"].astype(str)).nunique()
     differing = [name for name in points.columns if name not in known and name != "bits" and (within[name] > 1).any()]
     objectives = [column_of(name) for name in objectives]
@@ -46,7 +47,9 @@ def markdown(points: pd.DataFrame, columns: Sequence[str]) -> str:
         "|" + "|".join("---:" if right else "---" for right in numeric) + "|",
     ]
     for row in points[list(columns)].itertuples(index=False):
-        lines.append("| " + " | ".join(format_cell(name, value) for name, value in zip(columns, row, strict=True)) + " |")
+        lines.append(
+            "| " + " | ".join(format_cell(name, value) for name, value in zip(columns, row, strict=True)) + " |"
+        )
     return "\n".join(lines) + "\n"
 
 

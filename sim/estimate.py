@@ -2,14 +2,15 @@
 
 * Cycles are exact: `hwgen.schedule.closed_cycles`, which equals the simulated count.
 * Area is the structural inventory (`TileSpec.blocks`) times the gate equivalents of each primitive.
-* Energy is the sum over blocks of primitives x energy per primitive x active cycles: every adder bit, multiplier cell, multiplexer,
-  gate and flip-flop of a block is taken to switch once in each cycle in which the block works. Blocks whose inputs hold
-  through a step work once a step, the others in each of its cycles; the post lanes work one cycle per
-  beat, and the registers in which scales wait for them switch once a group.
-* Every bit at the tile's data ports is moved once from or to a 32 KB buffer: operands each step, side information each group,
-  results once. Memory outside the chip, clock tree, wires and leakage are not counted.
+* Energy is the sum over blocks of primitives x energy per primitive x active cycles: every adder bit, multiplier
+  cell, multiplexer, gate and flip-flop of a block is taken to switch once in each cycle in which the block works.
+  Blocks whose inputs hold through a step work once a step, the others in each of its cycles; the post lanes work one
+  cycle per beat, and the registers in which scales wait for them switch once a group.
+* Every bit at the tile's data ports is moved once from or to a 32 KB buffer: operands each step, side information
+  each group, results once. Memory outside the chip, clock tree, wires and leakage are not counted.
 
-All areas and energies are assumed, pre-layout numbers: the inventory is a count and the table's rules are approximations.
+All areas and energies are assumed, pre-layout numbers: the inventory is a count and the table's rules are
+approximations.
 """
 
 from __future__ import annotations
@@ -64,9 +65,9 @@ class Costs:
 class Report:
     """What layers cost on one tile. Reports of layers on the same tile add up.
 
-    ``area_ge`` and ``energy_pj`` are by block (``sram_`` entries: buffer accesses), ``mac_slots`` the multiply-accumulates that
-    the tile could do in ``cycles``, ``pre_cycles`` those of the pre block, which are not overlapped with ``cycles``.
-    ``status`` says how far the areas and energies may be trusted; cycles are exact.
+    ``area_ge`` and ``energy_pj`` are by block (``sram_`` entries: buffer accesses), ``mac_slots`` the
+    multiply-accumulates that the tile could do in ``cycles``, ``pre_cycles`` those of the pre block, which are not
+    overlapped with ``cycles``. ``status`` says how far the areas and energies may be trusted; cycles are exact.
     """
 
     tile: str
@@ -129,7 +130,9 @@ class Report:
         for name in ("tile", "tech", "clk_period_ns"):
             mine, others = getattr(self, name), getattr(other, name)
             if mine != others:
-                raise HwgenError(f"report: {name} must be the same in reports that are added, not {mine!r} and {others!r}")
+                raise HwgenError(
+                    f"report: {name} must be the same in reports that are added, not {mine!r} and {others!r}"
+                )
         return Report(
             tile=self.tile,
             layers=self.layers + other.layers,
@@ -213,7 +216,8 @@ def layer_costs(
 ) -> Costs:
     """One run of a layer of ``m`` tokens, ``n`` outputs and ``k`` inputs on tiles whose `structure` is ``parts``.
 
-    The layer must fit (`hwgen.schedule.layer_constraints`). Raises `HwgenError` for a block without a rule for its activity.
+    The layer must fit (`hwgen.schedule.layer_constraints`). Raises `HwgenError` for a block without a rule for its
+    activity.
     """
     cycles = closed_cycles(spec, p, m, n, k)
     pre_cycles = closed_pre_cycles(spec, p, m, k)
@@ -226,7 +230,9 @@ def layer_costs(
     energy: dict[str, Num] = {}
     for name, cycle_pj in parts.cycle_pj.items():
         if name not in active:
-            raise HwgenError(f"{spec.family}: block {name!r} has no rule for its activity; blocks are {', '.join(active)}")
+            raise HwgenError(
+                f"{spec.family}: block {name!r} has no rule for its activity; blocks are {', '.join(active)}"
+            )
         energy[name] = cycle_pj * active[name]
     bit_pj = _tech(tech).energy_pj("sram_bit")
     for name, bits in _moved_bits(spec, p, tiles, groups, steps, pre_beats).items():
@@ -277,8 +283,8 @@ def estimate_arrays(
 
     Parameters
     ----------
-    pe: family or its name. p: every parameter of the family; whole numbers may be integer arrays that broadcast, names are
-        scalars. m, n, k: the layer, scalars or arrays. Points must be legal and the layer must fit them.
+    pe: family or its name. p: every parameter of the family; whole numbers may be integer arrays that broadcast,
+        names are scalars. m, n, k: the layer, scalars or arrays. Points must be legal and the layer must fit them.
 
     Returns
     -------

@@ -34,4 +34,6 @@ def needs(command: str, extra: str, *modules: str) -> None:
     """Raise `HwgenError` with the command that installs them when a module of an optional extra is missing."""
     for module in modules:
         if importlib.util.find_spec(module) is None:
-            raise HwgenError(f"{command}: needs the package {module}, which is not installed; pip install 'hwgen[{extra}]'")
+            raise HwgenError(
+                f"{command}: needs the package {module}, which is not installed; pip install 'hwgen[{extra}]'"
+            )

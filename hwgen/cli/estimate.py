@@ -45,8 +45,8 @@ def _print(report: Report) -> None:
     click.echo(f"layers: {', '.join(report.layers)}; {report.macs:,} MACs")
     pre = f", {report.pre_cycles:,} of them before the activation buffer" if report.pre_cycles else ""
     click.echo(
-        f"cycles: {report.cycles + report.pre_cycles:,}{pre} (exact); {report.latency_us:,.3f} µs at {report.clk_period_ns:g} ns; "
-        f"utilisation {report.utilization:.1%}"
+        f"cycles: {report.cycles + report.pre_cycles:,}{pre} (exact); {report.latency_us:,.3f} µs at "
+        f"{report.clk_period_ns:g} ns; utilisation {report.utilization:.1%}"
     )
     table = Table(box=None, pad_edge=False)
     table.add_column("block")

@@ -29,20 +29,30 @@ _SHAPE_AXES = ("m", "n", "k", "bits")
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
-@click.option("--pe", "families", multiple=True, metavar="FAMILY", help=f"PE family, may be repeated: {', '.join(family_names())}")
+@click.option(
+    "--pe", "families", multiple=True, metavar="FAMILY", help=f"PE family, may be repeated: {', '.join(family_names())}"
+)
 @click.option("--layer", "layers", required=True, multiple=True, metavar="MxNxK", help=f"{LAYER_HELP}; may be repeated")
 @click.option(
     "--axis",
     "axes",
     multiple=True,
     metavar="NAME=VALUES",
-    help="values of a parameter: 2,3,4 or first:last:step or first:last:*factor; NAME alone takes the family's sweep values",
+    help="values of a parameter: 2,3,4 or first:last:step or first:last:*factor; NAME alone: the family's sweep values",
 )
 @click.option("--full", is_flag=True, help="all sweep values of all parameters that no axis names")
-@click.option("--objective", "objectives", multiple=True, metavar="COLUMN", help="column to minimise, to maximise as -COLUMN (default area_ge, latency_us)")
+@click.option(
+    "--objective",
+    "objectives",
+    multiple=True,
+    metavar="COLUMN",
+    help="column to minimise, to maximise as -COLUMN (default area_ge, latency_us)",
+)
 @click.option("--tech", metavar="TABLE", help="technology table, or a .toml file (default horowitz45)")
 @click.option("--clk-period-ns", type=float, default=1.0, show_default=True, help="clock period; no timing is checked")
-@click.option("-o", "--output", metavar="FILE", help="Parquet file of all points; an interrupted sweep goes on from its parts")
+@click.option(
+    "-o", "--output", metavar="FILE", help="Parquet file of all points; an interrupted sweep goes on from its parts"
+)
 @click.option("--plot", metavar="FILE", help="plot of the first two objectives, PNG and SVG")
 @click.option("--table", "table_file", metavar="FILE", help="table of the front, .md or .csv")
 @click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="points of the front to print")
@@ -63,11 +73,11 @@ def command(
     top: int,
     as_json: bool,
 ) -> None:
-    """Sweep tiles and print the Pareto front: `hwgen sweep --pe int --pe lut --bits 2,4,8 --axis n=8:64:8 --layer 8x1536x576`.
+    """Sweep tiles and print the Pareto front: `hwgen sweep --pe int --pe lut --bits 2,4,8 --layer 8x1536x576`.
 
-    Every parameter of a family is also a flag that takes a list of values. Without axes the shape and the weight width take the
-    families' sweep values; other parameters keep their defaults. Points that are not legal, or that a layer does not fit,
-    are counted with the reason.
+    Every parameter of a family is also a flag that takes a list of values. Without axes the shape and the weight
+    width take the families' sweep values; other parameters keep their defaults. Points that are not legal, or that a
+    layer does not fit, are counted with the reason.
     """
     needs("sweep", "dse", "pandas", "pyarrow", "moocore")
     from dse.sweep import run_sweep

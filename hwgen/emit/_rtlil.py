@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from amaranth.back import rtlil
-from amaranth.hdl import ClockSignal, Elaboratable, Instance, Module, ResetSignal, Signal, Value
+from amaranth.hdl import ClockSignal, Elaboratable, Instance, Module, ResetSignal, Signal, Value, ValueLike
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
@@ -26,8 +26,8 @@ def _drop_unused_reset(text: str) -> str:
     return _INPUT["rst"].sub("", text) if text.count("\\rst") == len(_INPUT["rst"].findall(text)) else text
 
 
-class _Proxy:
-    """Ports of an instance, as attributes."""
+class _Outputs:
+    """Outputs of an instance, as attributes."""
 
 
 class _SharedBlocks:
@@ -39,7 +39,9 @@ class _SharedBlocks:
         self._ports: dict[str, list[tuple[str, int, bool]]] = {}
         self._clocked: dict[str, tuple[bool, bool]] = {}
 
-    def place(self, m: Module, kind: str, name: str, factory: Callable[[], wiring.Component]) -> Any:
+    def place(
+        self, m: Module, kind: str, name: str, factory: Callable[[], wiring.Component], **inputs: ValueLike
+    ) -> Any:
         module = f"{self.top}_{kind}"
         if kind not in self.texts:
             block = factory()
@@ -49,19 +51,22 @@ class _SharedBlocks:
                 (path[0], len(Value.cast(value)), member.flow == In) for path, member, value in block.signature.flatten(block)
             ]
             self._clocked[kind] = (_INPUT["clk"].search(text) is not None, _INPUT["rst"].search(text) is not None)
-        proxy = _Proxy()
+        outputs = _Outputs()
         connections: dict[str, Any] = {}
         for port, width, is_input in self._ports[kind]:
+            if is_input:
+                connections[f"i_{port}"] = inputs[port]
+                continue
             signal = Signal(width, name=f"{name}_{port}")
-            setattr(proxy, port, signal)
-            connections[f"{'i' if is_input else 'o'}_{port}"] = signal
+            setattr(outputs, port, signal)
+            connections[f"o_{port}"] = signal
         clocked, reset = self._clocked[kind]
         if clocked:
             connections["i_clk"] = ClockSignal()
         if reset:
             connections["i_rst"] = ResetSignal()
         m.submodules[name] = Instance(module, **connections)
-        return proxy
+        return outputs
 
 
 class _Top(Elaboratable):

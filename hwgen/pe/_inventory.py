@@ -1,8 +1,8 @@
 """Structural inventory of a tile: how many of which primitives, from widths alone.
 
-Flip-flop bits are exact (a test compares them with the elaborated design, before registers that never change are removed);
-adders, multiplexers and gates are counts of one-bit primitives as a designer would draw the block, within a stated band of what
-Yosys finds (the same test). All functions take scalars or arrays.
+Flip-flop bits are exact (a test compares them with the elaborated design, before registers that never change are
+removed); adders, multiplexers and gates are counts of one-bit primitives as a designer would draw the block, within a
+stated band of what Yosys finds (the same test). All functions take scalars or arrays.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def blocks(spec: type[TileSpec], p: P) -> dict[str, Block]:
 
 
 def _sequencer(spec: type[TileSpec], p: P) -> Counts:
-    """What stands in the tile itself: phase counter, pipeline cuts of operands and control, skew and hops of a systolic tile."""
+    """What stands in the tile itself: phase counter, pipeline cuts of operands and control, systolic registers."""
     m, n, stages = p["m"], p["n"], p["stages"]
     cut_bus, cut_product, cut_input = where(stages >= 1, 1, 0), where(stages >= 2, 1, 0), where(stages >= 3, 1, 0)
     systolic = _is(p, "transport", "systolic")
@@ -184,7 +184,11 @@ def _post(spec: type[TileSpec], p: P) -> dict[str, Block]:
         _FP32_ADD,
         {"ff": total + col_bits + scaled + 32 + 32 * beats},
     )
-    return {"post_side": Block(has, {"ff": waiting}), "post_store": Block(has, store), "post_lane": Block(p["post_lanes"], lane)}
+    return {
+        "post_side": Block(has, {"ff": waiting}),
+        "post_store": Block(has, store),
+        "post_lane": Block(p["post_lanes"], lane),
+    }
 
 
 def _pre(spec: type[TileSpec], p: P, pre: PreCounts) -> dict[str, Block]:

@@ -134,6 +134,10 @@ class PreSpec:
         """From a biased exponent of the source to the E8M0 code of 2^(E − bias)."""
         return 127 - int(get(self.source).bias)  # type: ignore[attr-defined]
 
+    def scale_code(self, exponent: int) -> int:
+        """E8M0 code of the scale that belongs to a biased exponent of the source."""
+        return exponent + self._scale_offset
+
     def lower(self, codes: np.ndarray) -> dict[str, np.ndarray]:
         """Beats of activations [tokens, K] in order: ``acts`` [S, M, K], ``observe`` [S], ``first`` [S]."""
         blocks = int(ceil_div(len(codes), self.m))
@@ -227,10 +231,17 @@ class PreBlock(wiring.Component):
         m.d.sync += valid.eq(self.i.valid & ~observe)
         m.d.comb += self.o.valid.eq(valid)
         for index in range(spec.m):
-            row = self._place(m, "row", f"row{index}", lambda: _PreRow(spec))
-            m.d.comb += [row.codes.eq(self.i.payload.acts[index].as_value()), row.en.eq(self.i.valid)]
+            row = self._place(
+                m,
+                "row",
+                f"row{index}",
+                lambda: _PreRow(spec),
+                codes=self.i.payload.acts[index].as_value(),
+                en=self.i.valid,
+                observe=observe,
+                first=self.i.payload.first if spec.align else Const(0, 1),
+            )
             m.d.comb += self.o.payload.acts[index].as_value().eq(row.values)
             if spec.align:
-                m.d.comb += [row.observe.eq(observe), row.first.eq(self.i.payload.first)]
                 m.d.comb += self.o.payload.scale[index].eq(row.scale)
         return m

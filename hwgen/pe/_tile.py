@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Signal, Value, ValueLike, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -15,13 +15,26 @@ from hwgen.pe._spec import TileSpec
 
 __all__ = ["Tile", "input_layout", "output_layout"]
 
-Place = Callable[[Module, str, str, Callable[[], wiring.Component]], Any]
-"""Adds a block to a module: (module, kind of block, instance name, factory) → object with the component's ports."""
+class Place(Protocol):
+    """Adds a block to a module and connects it.
+
+    Takes the module, the kind of block, an instance name, a factory, and values for its inputs by port name; inputs that the
+    block does not have are left out. Returns an object with the block's outputs as attributes.
+    """
+
+    def __call__(
+        self, m: Module, kind: str, name: str, factory: Callable[[], wiring.Component], **inputs: ValueLike
+    ) -> Any: ...
 
 
-def place_submodule(m: Module, kind: str, name: str, factory: Callable[[], wiring.Component]) -> Any:
+def place_submodule(
+    m: Module, kind: str, name: str, factory: Callable[[], wiring.Component], **inputs: ValueLike
+) -> Any:
     """Elaborate every copy of a block: what Amaranth's simulator needs."""
     m.submodules[name] = block = factory()
+    for port, value in inputs.items():
+        if port in block.signature.members:
+            m.d.comb += getattr(block, port).eq(value)
     return block
 
 
@@ -229,18 +242,6 @@ class Tile(wiring.Component):
             parts.append(operands[f"{prefix}_{name}"].as_unsigned()[index * side.bits : (index + 1) * side.bits])
         return Cat(*parts)
 
-    def _front(self, m: Module, block: Any, codes: Value, side: Value, control: dict[str, Value]) -> Value:
-        m.d.comb += block.codes.eq(codes)
-        if hasattr(block, "side"):
-            m.d.comb += block.side.eq(side)
-        if hasattr(block, "phase"):
-            m.d.comb += block.phase.eq(control["phase"])
-        if hasattr(block, "mode"):
-            m.d.comb += block.mode.eq(control["mode"])
-        if hasattr(block, "en"):
-            m.d.comb += block.en.eq(control["en"])
-        return block.bus  # type: ignore[no-any-return]
-
     def _border(
         self, m: Module, operands: dict[str, Value], control: dict[str, Value], prefix: str, count: int
     ) -> list[tuple[dict[str, Value], dict[str, Value]]]:
@@ -271,8 +272,7 @@ class Tile(wiring.Component):
         buses, controls = [], []
         border = self._border(m, operands, control, "row", self.spec.m)
         for index, (own, late) in enumerate(border):
-            block = self._place(m, "row", f"row{index}", lambda: RowBlock(self.spec))
-            buses.append(self._front(m, block, own["codes"], own["side"], late))
+            buses.append(self._place(m, "row", f"row{index}", lambda: RowBlock(self.spec), **own, **late).bus)
             controls.append(late)
         if self.spec.transport == "broadcast":
             controls = controls[:1]
@@ -281,8 +281,7 @@ class Tile(wiring.Component):
     def _cols(self, m: Module, operands: dict[str, Value], control: dict[str, Value]) -> list[Value]:
         buses = []
         for index, (own, late) in enumerate(self._border(m, operands, control, "col", self.spec.n)):
-            block = self._place(m, "col", f"col{index}", lambda: ColBlock(self.spec))
-            buses.append(self._front(m, block, own["codes"], own["side"], late))
+            buses.append(self._place(m, "col", f"col{index}", lambda: ColBlock(self.spec), **own, **late).bus)
         return buses
 
     def _cells(
@@ -296,22 +295,16 @@ class Tile(wiring.Component):
             row_bus = rows[i]
             control = controls[i if systolic else 0]
             if spec.has_row_sums:
-                total = self._place(m, "rowsum", f"rowsum{i}", lambda: RowSumBlock(self.spec))
-                first_phase = control["phase"] == 0 if spec.step_cycles_max > 1 else Const(1, 1)
-                m.d.comb += [total.row.eq(row_bus), total.en.eq(control["en"] & first_phase), total.clear.eq(control["clear"])]
+                # Once a step: in its first phase.
+                enable = control["en"] & (control["phase"] == 0) if spec.step_cycles_max > 1 else control["en"]
+                total = self._place(
+                    m, "rowsum", f"rowsum{i}", lambda: RowSumBlock(self.spec), row=row_bus, en=enable, clear=control["clear"]
+                )
                 row_sums.append(total.sums)
             for j in range(spec.n):
-                cell = self._place(m, "cell", f"cell{i}_{j}", lambda: CellBlock(self.spec))
-                m.d.comb += [
-                    cell.row.eq(row_bus),
-                    cell.col.eq(col_buses[j]),
-                    cell.en.eq(control["en"]),
-                    cell.clear.eq(control["clear"]),
-                ]
-                if hasattr(cell, "phase"):
-                    m.d.comb += cell.phase.eq(control["phase"])
-                if hasattr(cell, "mode"):
-                    m.d.comb += cell.mode.eq(control["mode"])
+                cell = self._place(
+                    m, "cell", f"cell{i}_{j}", lambda: CellBlock(self.spec), row=row_bus, col=col_buses[j], **control
+                )
                 sums.append(cell.sums)
                 if systolic and j + 1 < spec.n:
                     row_bus = self._register(m, f"row{i}_hop{j}", row_bus)
@@ -344,10 +337,15 @@ class Tile(wiring.Component):
             }
             if hop + 1 < hops:
                 late = self._delay_control(m, late, f"post{hop}", only=("en", "last"))
-        post = self._place(m, "post", "post", lambda: PostBlock(self.spec))
-        m.d.comb += [post.valid.eq(valid), post.done.eq(done), post.sums.eq(Cat(*sums))]
-        if spec.has_row_sums:
-            m.d.comb += post.row_sums.eq(Cat(*row_sums))
-        for name, value in carried.items():
-            m.d.comb += getattr(post, name).eq(value)
+        post = self._place(
+            m,
+            "post",
+            "post",
+            lambda: PostBlock(self.spec),
+            valid=valid,
+            done=done,
+            sums=Cat(*sums),
+            row_sums=Cat(*row_sums),
+            **carried,
+        )
         m.d.comb += [self.o.valid.eq(post.o_valid), self.o.payload.y.as_value().eq(post.y)]

@@ -443,16 +443,21 @@ class Lut(ScaledSpec):
         return (self.table(self._integers(codes)) & ((1 << int(self.act_port(self.p)[1])) - 1)).astype(np.uint32)
 
     def pack_weights(self, codes: np.ndarray, mode: int = 0) -> np.ndarray:
-        q = np.asarray(codes, dtype=np.int64)
+        # Codes and keys have at most 8 bits: bytes keep whole layers quick.
+        q = np.asarray(codes).astype(np.uint8)
         if self.scheme == "symmetric" and self.planes == "bipolar":
             # w + 2^(W−1): flip the sign bit of the two's-complement code.
-            q = q ^ (1 << (self.bits - 1))
-        planes = (q[..., None, :] >> np.arange(self.bits)[:, None]) & 1
-        keys = (planes << np.arange(self.k)).sum(axis=-1)
-        if self.symmetry == "half" and self.negation == "offline":
-            top = keys >> (self.k - 1)
-            low = keys & ((1 << (self.k - 1)) - 1)
-            keys = np.where(top == 1, low, (~low & ((1 << (self.k - 1)) - 1)) | (1 << (self.k - 1)))
+            q = q ^ np.uint8(1 << (self.bits - 1))
+        low = np.uint8((1 << (self.k - 1)) - 1)
+        keys = np.zeros((*q.shape[:-1], self.bits), np.uint8)
+        for plane in range(self.bits):
+            key = np.zeros(q.shape[:-1], np.uint8)
+            for index in range(self.k):
+                key |= ((q[..., index] >> plane) & 1) << index
+            if self.symmetry == "half" and self.negation == "offline":
+                top = key >> (self.k - 1)
+                key = np.where(top == 1, key & low, (~key & low) | np.uint8(1 << (self.k - 1)))
+            keys[..., plane] = key
         return keys.astype(np.uint32)
 
     def terms(

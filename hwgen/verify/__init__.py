@@ -5,7 +5,8 @@ from __future__ import annotations
 from hwgen.verify._compiled import CompiledPre, CompiledTile, port_words
 from hwgen.verify._contract import Finding, check_contract, choose_engine
 from hwgen.verify._cover import covering_specs
+from hwgen.verify._pre import expected_beats
 from hwgen.verify._pysim import simulate
 from hwgen.verify._stimuli import corner_steps, random_steps
 
-__all__ = ["CompiledPre", "CompiledTile", "Finding", "check_contract", "choose_engine", "corner_steps", "covering_specs", "port_words", "random_steps", "simulate"]
+__all__ = ["CompiledPre", "CompiledTile", "Finding", "check_contract", "choose_engine", "corner_steps", "covering_specs", "expected_beats", "port_words", "random_steps", "simulate"]

@@ -10,7 +10,6 @@ import numpy as np
 
 from hwgen.emit import Emission, emit
 from hwgen.emit._ports import PortInfo, tile_ports
-from hwgen.formats import QTensor
 from hwgen.pe._pre import PreSpec
 from hwgen.pe._spec import TileSpec
 from hwgen.schedule import Steps
@@ -161,22 +160,3 @@ class CompiledPre:
         out = unpack_words(result.outputs["o_acts"], pre.m * pre.elements, pre.element_bits, False)
         scale = unpack_words(result.outputs["o_scale"], pre.m, 8, False) if pre.align else None
         return out.reshape(-1, pre.m, pre.elements), scale, result.cycles
-
-    def expected(self, acts: QTensor) -> tuple[np.ndarray, np.ndarray | None]:
-        """What `run` must return for activation codes, by the reference."""
-        pre = self.pre
-        aligned = pre.reference(acts)
-        beats = pre.lower(aligned.codes)
-        chosen = ~beats["observe"]
-        words = pre.pack(beats["acts"][chosen]).reshape(-1, pre.m, pre.elements)
-        if not pre.align:
-            return words, None
-        k = acts.shape[1]
-        scopes = pre.scopes(k)
-        blocks = -(-len(acts.codes) // pre.m)
-        padded = np.zeros((blocks * pre.m, len(scopes)), np.int64)
-        padded[:] = 1 + pre._scale_offset
-        padded[: len(acts.codes)] = aligned.scale_codes
-        per_scope = np.array([(scope.stop - scope.start) // pre.k for scope in scopes])
-        scale = np.repeat(padded.reshape(blocks, pre.m, -1), per_scope, axis=2).transpose(0, 2, 1).reshape(-1, pre.m)
-        return words, scale

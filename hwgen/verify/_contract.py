@@ -11,6 +11,7 @@ import numpy as np
 from hwgen.pe._spec import TileSpec
 from hwgen.reference import Beats, run_steps
 from hwgen.schedule import Steps
+from hwgen.verify._pre import activation_codes, expected_beats, simulate_pre
 from hwgen.verify._pysim import Observed, simulate, simulate_resets
 from hwgen.verify._stimuli import corner_steps, random_steps, reset_runs, scale_steps
 
@@ -108,7 +109,9 @@ def check_contract(spec: TileSpec, seed: int = 1, engine: str = "amaranth") -> l
 
     Values: corners against corners, random groups back to back, with idle cycles between steps, and groups that the next
     one cuts off. Reset (in Amaranth's simulator) in every phase of a step and of the lanes, after which nothing is left of
-    what was before. Timing: every beat and every acceptance in exactly the predicted cycle, and outputs that do not already hold the value a cycle before (a declared latency that is one too long fails).
+    what was before. Timing: every beat and every acceptance in exactly the predicted cycle, and no number of the spec larger
+    than need be: outputs do not already hold the value a cycle before ``latency`` says, and the tile fails when it is built
+    with one cycle less per step.
     """
     findings: list[Finding] = []
     simulate = _engine(spec, engine)
@@ -132,10 +135,41 @@ def check_contract(spec: TileSpec, seed: int = 1, engine: str = "amaranth") -> l
         findings.append(_finding(f"{name}: idle cycles: values", compare(spec, steps, run_steps(spec, steps), got)))
         findings.append(_finding(f"{name}: idle cycles: cycles", _timing(spec, steps, got, idle)))
         values, cycles = _resets(spec, seed + 4, mode)
+        findings.append(_finding(f"{name}: tight: cycles per step", _tight(spec, seed + 6, mode)))
         findings.append(_finding(f"{name}: reset in every phase: values", values))
         findings.append(_finding(f"{name}: reset in every phase: cycles", cycles))
     if len(spec.modes()) > 1:
         findings.extend(_mode_switches(spec, seed, simulate))
+    if spec.pre() is not None:
+        findings.extend(_check_pre(spec, seed + 20))
+    return findings
+
+
+def _check_pre(spec: TileSpec, seed: int) -> list[Finding]:
+    """The block before the buffer, with and without idle cycles; the last scope of a row is shorter than the others."""
+    pre = spec.pre()
+    assert pre is not None
+    k = 2 * max(spec.group, spec.k) + spec.k if pre.align == "group" and spec.group else 6 * spec.k
+    acts = activation_codes(pre, seed, 2 * spec.m + 1, min(k, 40 * spec.k))
+    want, want_scale = expected_beats(pre, acts)
+    rng = np.random.default_rng(seed)
+    sent = pre.lower(acts.codes)["observe"]
+    findings = []
+    for what, idle in (("back-to-back", np.zeros(len(sent), np.int64)), ("idle cycles", rng.integers(0, 3, len(sent)))):
+        words, scale, cycles = simulate_pre(pre, acts.codes, idle)
+        values = ""
+        if words.shape != want.shape:
+            values = f"{len(words)} beats, expected {len(want)}"
+        elif (words != want).any():
+            place = tuple(int(i) for i in np.argwhere(words != want)[0])
+            values = f"acts{list(place)}: got {words[place]}, reference {want[place]}"
+        elif want_scale is not None and (scale != want_scale).any():
+            place = tuple(int(i) for i in np.argwhere(scale != want_scale)[0])
+            values = f"scale{list(place)}: got {scale[place]}, reference {want_scale[place]}"
+        findings.append(_finding(f"pre: {what}: values", values))
+        offered = (np.cumsum(idle + 1) - 1)[~sent]
+        late = len(cycles) != len(offered) or (cycles != offered + pre.latency).any()
+        findings.append(_finding(f"pre: {what}: cycles", f"beats did not come {pre.latency} cycles after theirs" if late else ""))
     return findings
 
 
@@ -179,6 +213,24 @@ def _timing(spec: TileSpec, steps: Steps, got: Observed, idle: np.ndarray | None
     if idle is None and len(got.early) > 1 and got.early[1:].all():
         return "every output already had its value one cycle before: the declared latency is too long"
     return ""
+
+
+def _tight(spec: TileSpec, seed: int, mode: int) -> str:
+    """What says that the tile would do with one cycle less per step (or between updates of a sum); empty when it fails so."""
+    kind = type(spec)
+    slowest = "interval" if int(kind.interval(spec.p)) > int(kind.cycles_per_step(spec.p, mode)) else "cycles_per_step"
+    if int(kind.step_cycles(spec.p, mode)) == 1:
+        return ""
+    if slowest == "interval":
+        less = {"interval": classmethod(lambda cls, p: kind.interval(p) - 1)}
+    else:
+        less = {"cycles_per_step": classmethod(lambda cls, p, at=0: kind.cycles_per_step(p, at) - (at == mode))}
+    faster = type(kind.__name__, (kind,), {"__module__": kind.__module__, **less})(**spec.p)
+    steps = random_steps(spec, seed, groups=4, mode=mode)
+    if compare(spec, steps, run_steps(spec, steps), simulate(faster, steps)):
+        return ""
+    count = int(getattr(kind, slowest)(spec.p)) - 1
+    return f"results stay right with {slowest} {count}: the declared {count + 1} is too many"
 
 
 def _resets(spec: TileSpec, seed: int, mode: int) -> tuple[str, str]:

@@ -65,7 +65,7 @@ class _Relation:
     """How the mutant's state relates to the tile's, beyond being equal; register cells by name."""
 
     idle: Mapping[str, str | None] = field(default_factory=dict)
-    twisted: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    twisted: Mapping[str, tuple[int, str, int]] = field(default_factory=dict)
     zeros: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -229,16 +229,19 @@ class Prover:
         def flag(name: str, frame: int) -> str:
             return f"s{frame}_{registers[name].label}"
 
+        def twist(name: str, frame: int) -> str:
+            bit, condition, value = relation.twisted[name]
+            return f"{{{registers[name].width}{{{flag(condition, frame)} == 1'b{value}}}}} & {registers[name].width}'h{1 << bit:x}"
+
         for name, condition in relation.idle.items():
             r = registers[name]
             bench.ports.append(f"input [{r.width - 1}:0] free_{r.label}")
             used = "1'b0" if condition is None else flag(condition, frames)
             bench.wire(f"g_{r.label}", r.width, f"{used} ? {state[name]} : free_{r.label}")
             state[name] = f"g_{r.label}"
-        for name, (bit, condition) in relation.twisted.items():
+        for name in relation.twisted:
             r = registers[name]
-            twist = f"({{{r.width - 1}'d0, {flag(condition, frames)}}} << {bit})"
-            bench.wire(f"g_{r.label}", r.width, f"{state[name]} ^ {twist}")
+            bench.wire(f"g_{r.label}", r.width, f"{state[name]} ^ ({twist(name, frames)})")
             state[name] = f"g_{r.label}"
         for r in registers.values():
             bench.wire(f"n_{r.label}", r.width)
@@ -252,8 +255,7 @@ class Prover:
                 condition = relation.idle[name]
                 used = "1'b0" if condition is None else flag(condition, after)
             if name in relation.twisted:
-                bit, condition = relation.twisted[name]
-                want = f"({want} ^ ({{{r.width - 1}'d0, {flag(condition, after)}}} << {bit}))"
+                want = f"({want} ^ ({twist(name, after)}))"
             bench.bad[f"diff_{r.label}"] = f"{used} & (n_{r.label} != {want})"
         for port in self.outputs:
             seen = f"f{frames}_o_valid & " if port.role in ("sums", "row_sums", "y") else ""
@@ -296,8 +298,9 @@ class Prover:
         registers ``refuted`` are set."""
         cells = {r.label: name for name, r in self.gold.registers.items()}
         names = [cells[label] for label in found if label in cells]
-        if mutation.mode == "inv" and mutation.port == "\\Q" and mutation.cell in self.gold.registers:
-            yield from (_Relation(twisted={mutation.cell: (mutation.bit, flag)}) for flag in self._flags)
+        if mutation.mode == "inv" and mutation.port == "Q" and mutation.cell in self.gold.registers:
+            for flag in self._flags:
+                yield from (_Relation(twisted={mutation.cell: (mutation.bit, flag, value)}) for value in (0, 1))
         if not names or len(names) != len(found) or len(names) > 2:
             return
         for condition in (None, *self._flags):
@@ -344,8 +347,8 @@ class Prover:
         for name, condition in relation.idle.items():
             used = "is never looked at" if condition is None else f"matters only with {registers[condition].wire}"
             how += f"; {registers[name].wire} {used}"
-        for name, (bit, condition) in relation.twisted.items():
-            how += f"; bit {bit} of {registers[name].wire} is inverted just while {registers[condition].wire} is set"
+        for name, (bit, condition, value) in relation.twisted.items():
+            how += f"; bit {bit} of {registers[name].wire} is inverted just while {registers[condition].wire} is {value}"
         for name, mask in relation.zeros.items():
             how += f"; bits {mask:#x} of {registers[name].wire} are always 0"
         return how

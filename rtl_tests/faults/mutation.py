@@ -135,7 +135,7 @@ def make_mutants(spec: TileSpec, count: int, seed: int = 1) -> Mutants:
         # About one pin in thirty is a clock.
         yosys([*flat, f"mutate -list {count + count // 10 + 10} -seed {seed} -o list.txt"], folder)
         found = [_parse(line) for line in (folder / "list.txt").read_text().splitlines()]
-        mutations = tuple(m for m in found if m.port != "\\CLK")[:count]
+        mutations = tuple(m for m in found if m.port != "CLK")[:count]
         bits = len(mutations).bit_length()
         apply = [f"mutate -ctrl mutsel {bits} {n} {m.command}" for n, m in enumerate(mutations, 1)]
         yosys(["read_rtlil flat.il", *apply, "opt_clean", "write_verilog -noattr -simple-lhs mutants.v"], folder)

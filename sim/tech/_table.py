@@ -1,8 +1,8 @@
 """Read technology tables and answer what a primitive costs; a missing number is an error, never 0.
 
 A table is a TOML file of ``[area.PRIMITIVE]`` and ``[energy.OPERATION]`` entries (value, unit, status, source) and of
-``[energy_rule.PRIMITIVE]`` entries that say how the energy of a structural primitive follows from an operation. Sources of
-energies disagree by factors of 4 to 9: one table is chosen by name and tables are never mixed.
+``[energy_rule.PRIMITIVE]`` entries that say how the energy of a structural primitive follows from an operation.
+Sources of energies disagree by factors of 4 to 9: one table is chosen by name and tables are never mixed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Rule:
-    """How the energy of a primitive follows: operation ``anchor`` over ``bits``, or primitive ``like`` by ratio of areas."""
+    """How a primitive's energy follows: operation ``anchor`` over ``bits``, or primitive ``like`` by ratio of areas."""
 
     status: str
     source: str
@@ -62,14 +62,16 @@ class Tech:
 
     def area_ge(self, primitive: str) -> float:
         """Area of one primitive in gate equivalents. Raises `HwgenError` when the table has none."""
-        return self._find(self.area, "area", primitive).value
+        entry: Entry = self._find(self.area, "area", primitive)
+        return entry.value
 
     def operation_pj(self, operation: str) -> float:
-        """Energy of one operation, e.g. ``mul_int8`` or ``sram_32kb_64bit``, in pJ. Raises `HwgenError` when the table has none."""
-        return self._find(self.energy, "energy", operation).value
+        """Energy of one operation, e.g. ``mul_int8``, in pJ. Raises `HwgenError` when the table has none."""
+        entry: Entry = self._find(self.energy, "energy", operation)
+        return entry.value
 
     def energy_pj(self, primitive: str) -> float:
-        """Energy of one primitive in one active cycle in pJ, by its rule. Raises `HwgenError` when the table has none."""
+        """Energy of one primitive in an active cycle in pJ, by its rule. Raises `HwgenError` when there is none."""
         rule: Rule = self._find(self.rules, "energy_rule", primitive)
         if rule.anchor is not None:
             return self.operation_pj(rule.anchor) / rule.bits
@@ -144,7 +146,9 @@ def load(name: str = DEFAULT) -> Tech:
     path = Path(name) if name.endswith(".toml") else _FOLDER / f"{name}.toml"
     if not name.endswith(".toml") and name not in names():
         known = names()
-        raise HwgenError(f"no technology table {name!r}{suggest(name, known)}; tables: {', '.join(known)}, or a .toml file")
+        raise HwgenError(
+            f"no technology table {name!r}{suggest(name, known)}; tables: {', '.join(known)}, or a .toml file"
+        )
     files = [path]
     if "include" in _read(path):
         include = _text(f"technology table {str(path)!r}", _read(path), "include")

@@ -22,7 +22,14 @@ from sim.tech import load
 
 LAYERS = [Layer("up", 5, 96, 576), Layer("down", 5, 64, 192, 3)]
 INT = {"m": (1, 2), "n": (4, 8, 12), "k": (4, 8, 24), "bits": (2, 3), "post_lanes": (0, 1, 4), "transport": None}
-LUT = {"bits": (1, 2, 3, 4), "planes_per_cycle": (1, 2), "n": (4, 16), "acts": ("int8", "fp16"), "planes": None, "symmetry": None}
+LUT = {
+    "bits": (1, 2, 3, 4),
+    "planes_per_cycle": (1, 2),
+    "n": (4, 16),
+    "acts": ("int8", "fp16"),
+    "planes": None,
+    "symmetry": None,
+}
 MX = {"weights": None, "n": (4, 8), "post_lanes": (1, 4, 8)}
 
 
@@ -66,7 +73,9 @@ def test_every_point_equals_its_instance() -> None:
             report = sum(estimate(tile, layer, "tpuv4i7", 1.5) for layer in LAYERS)
             want = {**report.as_dict(), "area_ge": report.total_area_ge, "energy_pj": report.total_energy_pj}
             want["weight_bits"] = tile.weight_format.code_bits
-            assert {name: row[name] for name in METRICS} == pytest.approx({name: want[name] for name in METRICS}, rel=1e-12)
+            assert {name: row[name] for name in METRICS} == pytest.approx(
+                {name: want[name] for name in METRICS}, rel=1e-12
+            )
 
 
 def test_skipped_points_have_reasons() -> None:
@@ -190,13 +199,15 @@ def test_mistakes(tmp_path: Path) -> None:
     space = [Space.of("int", {"n": (4, 8)})]
     with pytest.raises(HwgenError, match="sweep: needs at least one family and one layer, not 1 and 0"):
         run_sweep(space, [])
-    with pytest.raises(HwgenError, match="pareto: objective must be one of .*area_ge.*, not 'aera_ge'; did you mean 'area_ge'"):
+    with pytest.raises(
+        HwgenError, match=r"pareto: objective must be one of .*area_ge.*, not 'aera_ge'; did you mean 'area_ge'"
+    ):
         run_sweep(space, LAYERS, objectives=["aera_ge"])
     with pytest.raises(HwgenError, match="sweep: clk_period_ns must be above 0, not -1"):
         run_sweep(space, LAYERS, clk_period_ns=-1)
     with pytest.raises(HwgenError, match="sweep: output must be a file, not a folder, not '/tmp"):
         run_sweep(space, LAYERS, output=tmp_path)
-    with pytest.raises(HwgenError, match="sweep: output must be in an existing folder, not '.*absent/x.parquet'"):
+    with pytest.raises(HwgenError, match=r"sweep: output must be in an existing folder, not '.*absent/x.parquet'"):
         run_sweep(space, LAYERS, output=tmp_path / "absent" / "x.parquet")
 
 

@@ -9,7 +9,7 @@ import json
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,9 @@ def primitives(module: dict[str, Any]) -> dict[str, int]:
         elif kind == "$mul":
             found["mul"] += width["A_WIDTH"] * width["B_WIDTH"]
         elif kind in ADDERS:
-            found["add"] += max(width["A_WIDTH"], width.get("B_WIDTH", 0)) if width["Y_WIDTH"] == 1 else width["Y_WIDTH"]
+            found["add"] += (
+                max(width["A_WIDTH"], width.get("B_WIDTH", 0)) if width["Y_WIDTH"] == 1 else width["Y_WIDTH"]
+            )
         elif kind in ("$and", "$or"):
             found["and"] += width["Y_WIDTH"]
         elif kind == "$mux":
@@ -70,13 +72,15 @@ def count(family: str, values: dict[str, Any]) -> dict[str, dict[str, int]]:
     from hwgen.pe._tile import Tile
 
     spec = find(family).from_values(values)
-    make: Callable[[Any], Any] = lambda place: Tile(spec, place)  # noqa: E731
-    text = design_rtlil(make, "tile", tile_ports(spec))
+    text = design_rtlil(lambda place: Tile(spec, place), "tile", tile_ports(spec))
     pre = spec.pre()
     if pre is not None:
         text += "\n" + pre.rtlil("pre")
     raw = _modules(text, ["proc -noopt -norom"])
-    folded = _modules(text, ["proc -norom", "opt_expr", "opt_clean", "opt_dff", "opt_expr -mux_undef", "opt_clean", "wreduce", "opt_clean"])
+    folded = _modules(
+        text,
+        ["proc -norom", "opt_expr", "opt_clean", "opt_dff", "opt_expr -mux_undef", "opt_clean", "wreduce", "opt_clean"],
+    )
     return {name: {**folded[name], "ff": raw[name]["ff"]} for name in raw}
 
 

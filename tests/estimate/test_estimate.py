@@ -73,8 +73,12 @@ def test_arrays_equal_scalars(name: str) -> None:
 def test_side_information_and_modes_equal_those_of_the_instances(name: str) -> None:
     for tile in random_specs(name, 30, 3):
         row, col = tile.side_bits(tile.p)
-        assert {key: bits for key, bits in row.items() if bits} == {key: side.bits for key, side in tile.row_side().items()}
-        assert {key: bits for key, bits in col.items() if bits} == {key: side.bits for key, side in tile.col_side().items()}
+        assert {key: bits for key, bits in row.items() if bits} == {
+            key: side.bits for key, side in tile.row_side().items()
+        }
+        assert {key: bits for key, bits in col.items() if bits} == {
+            key: side.bits for key, side in tile.col_side().items()
+        }
         assert tile.mode_count(tile.p) == len(tile.modes())
         assert tile.longest_step(tile.p) == tile.step_cycles_max
         pre, counts = tile.pre(), tile.pre_counts(tile.p)
@@ -93,7 +97,9 @@ def test_arrays_broadcast() -> None:
 
 def test_energy_by_hand() -> None:
     # One cell, one product: nothing is left out and nothing is counted twice.
-    tile = family("int").from_values({"m": 1, "n": 1, "k": 1, "bits": 4, "acts": "int4", "group": 4, "depth": 4, "stages": 0})
+    tile = family("int").from_values(
+        {"m": 1, "n": 1, "k": 1, "bits": 4, "acts": "int4", "group": 4, "depth": 4, "stages": 0}
+    )
     report = estimate(tile, Layer("l", 1, 1, 8))
     tech = load()
     # 4-bit operands, products from -56 to 64, four of them: a 10-bit accumulator.
@@ -140,16 +146,18 @@ def test_runs_count() -> None:
 
 def test_reports_of_different_tiles_do_not_add() -> None:
     spec = family("int")
-    with pytest.raises(HwgenError, match="report: clk_period_ns must be the same in reports that are added, not 1.0 and 2.0"):
+    with pytest.raises(
+        HwgenError, match=r"report: clk_period_ns must be the same in reports that are added, not 1.0 and 2.0"
+    ):
         estimate(spec(), LAYER) + estimate(spec(), LAYER, clk_period_ns=2.0)
-    with pytest.raises(HwgenError, match="report: tech must be the same .* not 'horowitz45' and 'tpuv4i7'"):
+    with pytest.raises(HwgenError, match=r"report: tech must be the same .* not 'horowitz45' and 'tpuv4i7'"):
         estimate(spec(), LAYER) + estimate(spec(), LAYER, "tpuv4i7")
     with pytest.raises(HwgenError, match="report: tile must be the same"):
         estimate(spec(), LAYER) + estimate(spec.from_values({"n": 4}), LAYER)
 
 
 def test_a_layer_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(HwgenError, match="layer odd: k \\(130\\) in groups of 128 .* leaves 2 products"):
+    with pytest.raises(HwgenError, match=r"layer odd: k \(130\) in groups of 128 .* leaves 2 products"):
         estimate(family("int")(), Layer("odd", 1, 8, 130))
     with pytest.raises(HwgenError) as caught:
         estimate(family("int")(), LAYER, clk_period_ns=0)

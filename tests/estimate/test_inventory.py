@@ -30,6 +30,7 @@ WHOLE = {"post_side", "post_store", "post_lane"}
 """Blocks whose module holds all their copies."""
 
 SHAPE = {"m": 2, "n": 4}
+UNPU = {"scheme": "symmetric", "planes": "twos_complement", "symmetry": "none"}
 SPECS: list[tuple[str, dict[str, Any]]] = [
     ("int", SHAPE),
     ("int", {**SHAPE, "scheme": "asymmetric", "stages": 3, "post_lanes": 2}),
@@ -40,7 +41,7 @@ SPECS: list[tuple[str, dict[str, Any]]] = [
     ("lut", {**SHAPE, "bits": 3, "acts": "fp16", "post_lanes": 4}),
     ("lut", {**SHAPE, "bits": 4, "acts": "fp16", "align_scope": "step", "stages": 2}),
     ("lut", {**SHAPE, "precompute": "external", "post_lanes": 1}),
-    ("lut", {**SHAPE, "scheme": "symmetric", "planes": "twos_complement", "symmetry": "none", "bits": 4, "planes_per_cycle": 2}),
+    ("lut", {**SHAPE, **UNPU, "bits": 4, "planes_per_cycle": 2}),
     ("lut", {**SHAPE, "symmetry": "none", "overflow": "saturate", "k": 8}),
     ("mx", SHAPE),
     ("mx", {**SHAPE, "acts": "mxint8", "weights": "mxint8", "stages": 2, "post_lanes": 1, "k": 2}),

@@ -36,7 +36,14 @@ def test_energies_follow_from_the_published_operations(name: str, add: float, mu
 
 def test_the_published_column_for_45_nm() -> None:
     # Jouppi et al., ISCA 2021, Table 2, 45 nm.
-    published = {"add_int8": 0.03, "add_int32": 0.1, "mul_int8": 0.2, "mul_int32": 3.1, "add_fp32": 0.9, "mul_fp32": 3.7}
+    published = {
+        "add_int8": 0.03,
+        "add_int32": 0.1,
+        "add_fp32": 0.9,
+        "mul_int8": 0.2,
+        "mul_int32": 3.1,
+        "mul_fp32": 3.7,
+    }
     assert {name: load("horowitz45").operation_pj(name) for name in published} == published
 
 
