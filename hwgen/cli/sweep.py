@@ -155,7 +155,8 @@ def _spaces(names: Sequence[str], axes: dict[str, tuple[str, ...] | None], full:
         if all(axis_target(spec, axis) is None for spec in specs.values()):
             known = list(dict.fromkeys(key for spec in specs.values() for key in spec.parameters()))
             raise HwgenError(
-                f"sweep: no parameter {axis!r} in {', '.join(names)}{suggest(axis, known)}; they have {', '.join(known)}"
+                f"sweep: no parameter {axis!r} in {', '.join(names)}{suggest(axis, known)}; "
+                f"they have {', '.join(known)}"
             )
     wanted = dict(axes) if axes else dict.fromkeys(_SHAPE_AXES)
     spaces = []

@@ -130,6 +130,15 @@ class QuantLinear(nn.Module):
         return self._sums(self.quantize(x)).groups
 
     @torch.no_grad()
+    def group_values(self, x: Tensor | QTensor) -> Tensor:
+        """Group sums times their unit and the activations' scale, float64 [G, T, N]: exact up to 53 bits.
+
+        The weights' scale is left out, so that every integer sum can be compared as it is. Raises as `forward`.
+        """
+        sums = self._sums(self.quantize(x))
+        return sums.groups.double() * (power_of_two(sums.unit) * sums.row_scale)[..., None]
+
+    @torch.no_grad()
     def bound(self, x: Tensor | QTensor) -> Tensor:
         """Bound of the difference between exact and fake mode, float64 [T, N]; derivation: `sim.golden.bounds`.
 
