@@ -14,8 +14,10 @@ from unittest import mock
 
 import numpy as np
 
+from dse.space import Space
+from dse.sweep import run_sweep
 from hwgen.pe import TileSpec, families, family
-from hwgen.schedule import Steps
+from hwgen.schedule import Layer, Steps
 from hwgen.simulators import cocotb_environment, find
 from hwgen.verify import CompiledTile, port_words
 from reports.provenance import provenance, write_result
@@ -99,22 +101,35 @@ def cocotb_rate(spec: TileSpec, simulator: str, steps: int) -> float:
         with mock.patch.dict(os.environ, extra), open(Path(folder, "log"), "w") as log:
             runner = get_runner(simulator)
             runner.build(
-                sources=[source], hdl_toplevel=emission.top, build_dir=Path(folder, "build"), timescale=("1ns", "1ps"),
+                sources=[source],
+                hdl_toplevel=emission.top,
+                build_dir=Path(folder, "build"),
+                timescale=("1ns", "1ps"),
                 log_file=Path(folder, "build.log"),
             )
             runner.test(
-                hdl_toplevel=emission.top, test_module="cocotb_drive", build_dir=Path(folder, "build"),
-                test_dir=folder, log_file=log.name,
+                hdl_toplevel=emission.top,
+                test_module="cocotb_drive",
+                build_dir=Path(folder, "build"),
+                test_dir=folder,
+                log_file=log.name,
             )
         seconds = float(result.read_text().split()[0])
     return steps * spec.m * spec.n * spec.k / seconds
 
 
-def sweep_rate() -> tuple[float, int]:
-    """(points per second, points) of a sweep over several families, one layer."""
-    from bench.sweep import measure
-
-    return measure()
+def sweep_rate(name: str) -> tuple[float, int, int]:
+    """(points per second, points, legal points) of a sweep of one family over shapes, widths and depths, one layer."""
+    weights = {"mx": {"post_lanes": [1, 2, 4, 8, 16, 32]}}.get(name, {"bits": [1, 2, 3, 4, 6, 8]})
+    axes = {
+        "m": list(range(1, 65)),
+        "n": list(range(1, 257)),
+        "k": [2, 4, 8],
+        "stages": [0, 1, 2, 3],
+        **weights,
+    }
+    sweep = run_sweep([Space.of(name, axes)], [Layer("ffn_up", 8, 1536, 576)])
+    return sweep.points_per_second, sweep.looked_at, len(sweep.points)
 
 
 def main() -> None:
@@ -145,8 +160,9 @@ def main() -> None:
             other = family(name)()
             rate, _, _ = compiled_rate(other)
             add(f"compiled simulation: {name} {other.m}x{other.n}x{other.k}", f"{rate / 1e6:.1f} M MAC/s")
-    speed, points = sweep_rate()
-    add("sweep", f"{speed / 1e6:.2f} M points/s", f"{points:,} points, one layer")
+    for name in families():
+        speed, points, legal = sweep_rate(name)
+        add(f"sweep: {name}", f"{speed / 1e6:.2f} M points/s", f"{points:,} points, {legal:,} legal, one process")
     lines = ["| what | value | note |", "|---|---|---|"]
     lines += [f"| {row.what.strip()} | {row.value} | {row.note} |" for row in rows]
     write_result(RESULT, "Benchmark", "make bench", "\n".join(lines), provenance())

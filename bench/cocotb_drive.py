@@ -1,4 +1,6 @@
-"""In-simulator part of the benchmark: new operands every step, every beat read. Environment: HWGEN_BENCH_STEPS, _BITS."""
+"""In-simulator part of the benchmark: new operands every step, every beat read. Environment: HWGEN_BENCH_STEPS,
+_BITS.
+"""
 
 from __future__ import annotations
 

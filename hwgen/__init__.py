@@ -20,8 +20,8 @@ __version__ = "0.1.0"
 def tile(family: str, **parameters: Any) -> Any:
     """A tile of a PE family by name, e.g. ``hwgen.tile("lut", bits=2, acts="int8")``.
 
-    Returns a `hwgen.api.TileHandle` with ``emit()``, ``reference()``, ``verify()``, ``estimate(layer)`` and ``run(...)``. Raises
-    `HwgenError` for an unknown family or parameter and for values that are not legal.
+    Returns a `hwgen.api.TileHandle` with ``emit()``, ``reference()``, ``verify()``, ``estimate(layer)`` and
+    ``run(...)``. Raises `HwgenError` for an unknown family or parameter and for values that are not legal.
     """
     from hwgen.api import TileHandle
 

@@ -18,8 +18,8 @@ __all__ = ["Beats", "run_steps", "scale_groups"]
 class Beats:
     """Output of a tile in order.
 
-    ``sums`` int64 [B, M, N, P] and ``rows`` [B, M] of every group (inputs of the lanes, where there are any); ``y`` uint32
-    [Y, lanes] FP32 codes of post lanes, None without. ``step`` is the index of the step that ended each group.
+    ``sums`` int64 [B, M, N, P] and ``rows`` [B, M] of every group (inputs of the lanes, where there are any); ``y``
+    uint32 [Y, lanes] FP32 codes of post lanes, None without. ``step`` is the index of the step that ended each group.
     """
 
     sums: np.ndarray
@@ -39,7 +39,12 @@ def _one_by_one(spec: TileSpec, steps: Steps) -> tuple[np.ndarray, np.ndarray]:
         if steps.first[index]:
             state = spec.init()
         state = spec.step(
-            state, steps.acts[index], steps.weights[index], _at(dict(steps.row), index), _at(dict(steps.col), index), steps.mode
+            state,
+            steps.acts[index],
+            steps.weights[index],
+            _at(dict(steps.row), index),
+            _at(dict(steps.col), index),
+            steps.mode,
         )
         if steps.last[index]:
             sums.append(spec.read(state))
@@ -107,13 +112,23 @@ def _chunks(spec: TileSpec, steps: Steps, starts: np.ndarray) -> tuple[np.ndarra
 
 
 def scale_groups(
-    spec: TileSpec, sums: np.ndarray, rows: np.ndarray, row_scale: np.ndarray, col_scale: np.ndarray, zero: np.ndarray | None
+    spec: TileSpec,
+    sums: np.ndarray,
+    rows: np.ndarray,
+    row_scale: np.ndarray,
+    col_scale: np.ndarray,
+    zero: np.ndarray | None,
 ) -> np.ndarray:
     """FP32 codes of group sums [..., M, N] times their scales (code words [..., M] and [..., N]), rounded once."""
     formats = spec.quantization()
     wanted = spec.correct(sums, rows, zero)
     return scale_round_reference(
-        wanted, row_scale[..., :, None], get(formats.act_scale), col_scale[..., None, :], get(formats.weight_scale), spec.lsb_exp
+        wanted,
+        row_scale[..., :, None],
+        get(formats.act_scale),
+        col_scale[..., None, :],
+        get(formats.weight_scale),
+        spec.lsb_exp,
     )
 
 

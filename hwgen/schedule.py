@@ -1,7 +1,7 @@
 """Which operand enters a tile where and in which cycle: one pure function of (tile, layer).
 
-Output-stationary order: for every block of M tokens, for every block of N outputs, for every group along K, its steps. The
-sequence that drives the RTL and the cycle counts both come from here.
+Output-stationary order: for every block of M tokens, for every block of N outputs, for every group along K, its steps.
+The sequence that drives the RTL and the cycle counts both come from here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ P = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Layer:
-    """A matrix product Y[m, n] = Σ_k X[m, k]·W[n, k]: ``m`` tokens, ``n`` outputs, ``k`` inputs, run ``count`` times."""
+    """A matrix product Y[m, n] = Σ_k X[m, k]·W[n, k]: ``m`` tokens, ``n`` outputs, ``k`` inputs, run ``count``
+    times.
+    """
 
     name: str
     m: int
@@ -47,8 +49,8 @@ class Layer:
 class Steps:
     """Operands of a run in the order in which they enter the tile.
 
-    ``acts`` uint32 [S, M, K] codes, ``weights`` [S, N, K] codes, ``row``/``col`` side information by name [S, M] / [S, N],
-    flags [S]; ``mode`` is constant over the run.
+    ``acts`` uint32 [S, M, K] codes, ``weights`` [S, N, K] codes, ``row``/``col`` side information by name [S, M] / [S,
+    N], flags [S]; ``mode`` is constant over the run.
     """
 
     acts: np.ndarray
@@ -97,7 +99,10 @@ def layer_constraints(p: P, k: Num) -> Iterator[tuple[Any, str]]:
         "tile k must divide the length of every group of the layer",
     )
     # `overflow` is a name: a scalar.
-    yield ((longest <= p["depth"]) | (p["overflow"] != "refuse"), "a group of the layer must fit depth, or overflow be allowed")
+    yield (
+        (longest <= p["depth"]) | (p["overflow"] != "refuse"),
+        "a group of the layer must fit depth, or overflow be allowed",
+    )
 
 
 @dataclass(frozen=True)
@@ -111,15 +116,17 @@ class Schedule:
         spec, layer = self.spec, self.layer
         for length in sorted(set(self.group_lengths)):
             if length % spec.k:
-                ragged = " (its ragged last group)" if length != spec.group else ""
+                ragged = " (its ragged last group)" if length != (spec.group or layer.k) else ""
                 raise HwgenError(
-                    f"layer {layer.name}: k ({layer.k}) in groups of {spec.group or layer.k}{ragged} leaves {length} products, "
+                    f"layer {layer.name}: k ({layer.k}) in groups of {spec.group or layer.k}{ragged} leaves "
+                    f"{length} products, "
                     f"which tile k ({spec.k}) must divide; choose --k {self._divisor(length)}"
                 )
         longest = max(self.group_lengths)
         if spec.overflow == "refuse" and longest > spec.depth:
             raise HwgenError(
-                f"layer {layer.name}: a group of {longest} products must fit depth ({spec.depth}) of the {spec.family} tile; "
+                f"layer {layer.name}: a group of {longest} products must fit depth ({spec.depth}) "
+                f"of the {spec.family} tile; "
                 f"use --depth {longest}, a smaller --group, or --overflow saturate"
             )
 
@@ -188,19 +195,17 @@ class Schedule:
         """
         spec, layer = self.spec, self.layer
         row_block, col_block, group, start = self.order()
-        a = _pad_rows(acts.codes, self.row_blocks * spec.m, acts.format.padding).reshape(self.row_blocks, spec.m, -1, spec.k)
+        a = _pad_rows(acts.codes, self.row_blocks * spec.m, acts.format.padding).reshape(
+            self.row_blocks, spec.m, -1, spec.k
+        )
         w = _pad_rows(weights.codes, self.col_blocks * spec.n, weights.format.padding or 0).reshape(
             self.col_blocks, spec.n, -1, spec.k
         )
         chunk = start // spec.k
         step_acts = a[row_block, :, chunk]
         step_weights = w[col_block, :, chunk]
-        row = {
-            name: self._side(name, acts, self.row_blocks, spec.m, row_block, group) for name in spec.row_side()
-        }
-        col = {
-            name: self._side(name, weights, self.col_blocks, spec.n, col_block, group) for name in spec.col_side()
-        }
+        row = {name: self._side(name, acts, self.row_blocks, spec.m, row_block, group) for name in spec.row_side()}
+        col = {name: self._side(name, weights, self.col_blocks, spec.n, col_block, group) for name in spec.col_side()}
         length = spec.group or layer.k
         first = start % length == 0
         last = (start + spec.k == layer.k) | ((start + spec.k) % length == 0)
@@ -220,7 +225,9 @@ class Schedule:
         else:
             selector = tensor.selector
             if selector is None:
-                raise HwgenError(f"{self.spec.family}: side information {name!r} needs a tensor with a selector per group")
+                raise HwgenError(
+                    f"{self.spec.family}: side information {name!r} needs a tensor with a selector per group"
+                )
             values = selector
         groups = len(self.group_lengths)
         values = np.broadcast_to(values, (len(tensor.codes), values.shape[1]))

@@ -166,7 +166,18 @@ def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
     small = best_points[best_points["m"].astype(int) * best_points["n"].astype(int) <= options.max_cells]
     chosen = choose(small, objectives)
     position = int(best_points.index.get_loc(small.index[chosen]))
-    columns = ["pe", "weight_bits", "acts", "m", "n", "k", *objectives, "energy_pj_per_mac", "utilization", "output_error"]
+    columns = [
+        "pe",
+        "weight_bits",
+        "acts",
+        "m",
+        "n",
+        "k",
+        *objectives,
+        "energy_pj_per_mac",
+        "utilization",
+        "output_error",
+    ]
     shown = best_points.iloc[:: max(1, len(best_points) // 12)]
     for line in table.markdown(shown, columns).splitlines():
         say("      " + line)
@@ -177,7 +188,8 @@ def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
         best_points,
         x="area_ge",
         y="latency_us",
-        title=f"SmolLM2-135M {options.layer}, {layer.m} tokens, output error up to {100 * options.max_error:.0f} %, 1 ns clock",
+        title=f"SmolLM2-135M {options.layer}, {layer.m} tokens, "
+        f"output error up to {100 * options.max_error:.0f} %, 1 ns clock",
         chosen=position,
     )
     plot.save(figure, folder / "front.png")

@@ -40,6 +40,8 @@ def facts_text() -> dict[str, str]:
 
 def write_result(path: Path, title: str, command: str, body: str, facts: dict[str, str]) -> None:
     """Write a result page: what it is, the command that makes it again, its provenance, the body."""
-    head = [f"# {title}", "", f"Made by `{command}`."] + [f"{name.capitalize()}: {text}." for name, text in facts.items()]
+    head = [f"# {title}", "", f"Made by `{command}`."] + [
+        f"{name.capitalize()}: {text}." for name, text in facts.items()
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, "\n\n".join(["\n".join(head), body]) + "\n", title)

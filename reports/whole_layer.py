@@ -16,7 +16,9 @@ RESULT = Path("reports/results/whole_layer.md")
 
 
 def tiles() -> list[TileSpec]:
-    """The tiles that the layer goes through: every weight width of the LUT tensor core on int8 and fp16, and baselines."""
+    """The tiles that the layer goes through: every weight width of the LUT tensor core on int8 and fp16, and
+    baselines.
+    """
     lut, integer, mx = family("lut"), family("int"), family("mx")
     specs: list[TileSpec] = [
         lut.from_values({"bits": bits, "acts": acts}) for acts in ("int8", "fp16") for bits in (1, 2, 3, 4, 8)
@@ -43,7 +45,8 @@ def settings(spec: TileSpec) -> str:
 def table(runs: list[tuple[TileSpec, LayerRun]]) -> str:
     """Markdown table of runs."""
     lines = [
-        "| family | tile M×N×K | settings | outputs = golden | cycles counted | predicted | pre cycles counted | predicted "
+        "| family | tile M×N×K | settings | outputs = golden | cycles counted | predicted "
+        "| pre cycles counted | predicted "
         "| quantisation error | M MAC/s |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
@@ -67,7 +70,8 @@ def main() -> None:
         runs.append((spec, run))
     n, k = weights.shape
     body = (
-        f"{LAYER} of SmolLM2-135M, {n}×{k} weights, {TOKENS} tokens of real text, all of it through the emitted Verilog "
+        f"{LAYER} of SmolLM2-135M, {n}×{k} weights, {TOKENS} tokens of real text, all of it through "
+        f"the emitted Verilog "
         f"(compiled). Outputs are FP32 codes; integer group sums are compared as well where the tile gives them.\n\n"
         + table(runs)
     )

@@ -13,11 +13,13 @@ from sim.models.weights import open_model
 __all__ = ["layer_operands"]
 
 
-def layer_operands(model: Path | None, layer: str, tokens: int, text: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+def layer_operands(
+    model: Path | None, layer: str, tokens: int, text: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Weights [N, K] and activations [tokens, K] of ``layer``, float32.
 
-    ``model`` None is the default model, which must have been fetched. Raises `HwgenError` for a missing or damaged model, an
-    unknown layer, or a text with too few tokens.
+    ``model`` None is the default model, which must have been fetched. Raises `HwgenError` for a missing or damaged
+    model, an unknown layer, or a text with too few tokens.
     """
     path = default_model(download=False) if model is None else model
     file = open_model(path)

@@ -28,8 +28,8 @@ Progress = Callable[[str], None]
 class LayerRun:
     """What a layer did on a tile. Cycles are counted by the testbench, not by the design.
 
-    ``y`` are the outputs as FP32 [tokens, N]; ``golden_equal`` compares them (and the integer group sums, where the tile gives
-    them) with the golden layer, ``reference_equal`` the pre block's output with its reference.
+    ``y`` are the outputs as FP32 [tokens, N]; ``golden_equal`` compares them (and the integer group sums, where the
+    tile gives them) with the golden layer, ``reference_equal`` the pre block's output with its reference.
     """
 
     layer: Layer
@@ -182,7 +182,10 @@ def _compare_sums(
     if zeros is not None:
         zeros = np.broadcast_to(zeros, (len(weights.codes), len(sums)))
     wanted = np.stack(
-        [spec.correct(sums[group], rows[group], None if zeros is None else zeros[:, group]) for group in range(len(sums))]
+        [
+            spec.correct(sums[group], rows[group], None if zeros is None else zeros[:, group])
+            for group in range(len(sums))
+        ]
     )
     # The tile's unit may be finer than the golden layer's: half an activation for planes of ±1.
     target = golden << (spec.row_lsb_exp + spec.weight_format.lsb_exp - spec.lsb_exp)

@@ -32,7 +32,9 @@ class _Commands(click.Group):
         command: click.Command = importlib.import_module(f"hwgen.cli.{cmd_name}").command
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
             names = self.list_commands(ctx)
             raise HwgenError(f"no command {args[0]!r}{suggest(args[0], names)}; commands: {', '.join(names)}")
@@ -64,7 +66,8 @@ def main(arguments: list[str] | None = None) -> Any:
         error.show()
         sys.exit(2)
     except click.ClickException as error:
-        where = error.ctx.command_path.removeprefix("hwgen ") + ": " if getattr(error, "ctx", None) else ""
+        context: click.Context | None = getattr(error, "ctx", None)
+        where = context.command_path.removeprefix("hwgen ") + ": " if context else ""
         _fail(where + error.format_message())
     except (click.Abort, KeyboardInterrupt):
         click.echo("hwgen: interrupted", err=True)

@@ -33,8 +33,8 @@ def _option(p: Param) -> click.Option:
 class FamilyCommand(click.Command):
     """A command whose options come from the family that ``--pe`` names; calls back with ``spec``.
 
-    The flags are the family's parameters and nothing else, so a new family or parameter needs no change here. The family may
-    also be given as the first argument.
+    The flags are the family's parameters and nothing else, so a new family or parameter needs no change here. The
+    family may also be given as the first argument.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -75,7 +75,9 @@ class FamilyCommand(click.Command):
         known = spec.parameters()
         extra: list[click.Parameter] = [_option(p) for p in known.values()]
         if "bits" not in known:
-            extra.append(click.Option(["--bits"], type=str, metavar="INT", help="weight width (chooses the weight format)"))
+            extra.append(
+                click.Option(["--bits"], type=str, metavar="INT", help="weight width (chooses the weight format)")
+            )
         return [params[0], *extra, *params[1:]]
 
     def invoke(self, ctx: click.Context) -> Any:

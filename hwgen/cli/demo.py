@@ -12,7 +12,9 @@ import click
 @click.option("--layer", default="blk.0.ffn_up", show_default=True, help="linear layer of the model")
 @click.option("--tokens", type=click.IntRange(1), default=8, show_default=True, help="tokens of real text")
 @click.option("--model", metavar="FILE", help="GGUF file; SmolLM2-135M (fetched once, 93 MB) if not given")
-@click.option("--max-error", type=float, default=0.2, show_default=True, help="largest relative output error of a format")
+@click.option(
+    "--max-error", type=float, default=0.2, show_default=True, help="largest relative output error of a format"
+)
 @click.option("-o", "--output", metavar="FOLDER", default="out/demo", show_default=True, help="where the files go")
 def command(layer: str, tokens: int, model: str | None, max_error: float, output: str) -> None:
     """Quantise, sweep, pick, emit and run a layer of a real model, and leave a plot and a table behind."""
@@ -23,8 +25,12 @@ def command(layer: str, tokens: int, model: str | None, max_error: float, output
 
     options = DemoOptions(layer, tokens, Path(output), max_error, Path(model) if model else None)
     bars = Progress(
-        TextColumn("      {task.description}"), BarColumn(), TextColumn("{task.completed:,} of {task.total:,}"),
-        TimeElapsedColumn(), console=Console(stderr=True), transient=True,
+        TextColumn("      {task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,} of {task.total:,}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
     )
     with bars:
         tasks: dict[str, object] = {}

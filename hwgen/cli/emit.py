@@ -15,7 +15,9 @@ from hwgen.pe import TileSpec
 
 @click.command(cls=FamilyCommand)
 @click.option("-o", "--output", metavar="FILE", help="Verilog file; standard output if not given")
-@click.option("--manifest", "manifest_file", metavar="FILE", help="also write the manifest: ports, packing, timing, versions")
+@click.option(
+    "--manifest", "manifest_file", metavar="FILE", help="also write the manifest: ports, packing, timing, versions"
+)
 @click.option("--top", metavar="NAME", help="name of the top module (default FAMILY_tile)")
 @click.option("--testbench", metavar="FOLDER", help="also write a self-checking Verilog bench with its vectors there")
 @click.option("--sdc", "sdc_file", metavar="FILE", help="also write timing constraints")

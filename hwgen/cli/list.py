@@ -12,10 +12,12 @@ from hwgen.pe import TileSpec, families
 
 def _entry(spec: type[TileSpec]) -> dict[str, Any]:
     tile = spec()
+    acts = spec.parameters().get("acts")
+    choices = acts.legal if acts is not None and isinstance(acts.legal, tuple) else (tile.act_format.name,)
     return {
         "family": spec.family,
         "summary": spec.summary(),
-        "acts": list(spec.parameters()["acts"].legal or ()) if "acts" in spec.parameters() else [tile.act_format.name],
+        "acts": list(choices),
         "weights": tile.weight_format.name,
         "modes": [mode.name for mode in tile.modes()],
         "parameters": list(spec.parameters()),

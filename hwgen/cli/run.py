@@ -15,9 +15,13 @@ from hwgen.pe import TileSpec
 
 @click.command(cls=FamilyCommand)
 @click.option("--model", metavar="FILE", help="GGUF or safetensors file; the default model if not given")
-@click.option("--layer", required=True, metavar="NAME", help="linear layer, e.g. blk.0.ffn_up (hwgen model layers lists them)")
+@click.option(
+    "--layer", required=True, metavar="NAME", help="linear layer, e.g. blk.0.ffn_up (hwgen model layers lists them)"
+)
 @click.option("--tokens", type=click.IntRange(1), default=8, show_default=True, help="tokens of real text")
-@click.option("--text", "text_file", metavar="FILE", help="text whose activations are used; a public-domain one if not given")
+@click.option(
+    "--text", "text_file", metavar="FILE", help="text whose activations are used; a public-domain one if not given"
+)
 @click.option("--save", metavar="FILE", help="write the outputs [tokens, N] as .npy")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def command(
@@ -69,16 +73,22 @@ def report(run: object) -> list[str]:
 
     assert isinstance(run, LayerRun)
     layer = run.layer
-    equal = "equal" if run.golden_equal and run.reference_equal else f"DIFFERENT ({run.mismatches} outputs; {run.detail})"
+    equal = (
+        "equal" if run.golden_equal and run.reference_equal else f"DIFFERENT ({run.mismatches} outputs; {run.detail})"
+    )
     lines = [
-        f"{layer.name}: {layer.m} tokens x {layer.n} outputs x {layer.k} inputs, {layer.macs:,} MACs in {run.steps:,} steps",
+        f"{layer.name}: {layer.m} tokens x {layer.n} outputs x {layer.k} inputs, "
+        f"{layer.macs:,} MACs in {run.steps:,} steps",
         f"outputs and golden PyTorch layer, bit for bit: {equal}",
         f"cycles: {run.cycles_counted:,} counted, {run.cycles_predicted:,} predicted",
     ]
     if run.pre_cycles_predicted:
-        lines.append(f"cycles before the buffer: {run.pre_cycles_counted:,} counted, {run.pre_cycles_predicted:,} predicted")
+        lines.append(
+            f"cycles before the buffer: {run.pre_cycles_counted:,} counted, {run.pre_cycles_predicted:,} predicted"
+        )
     lines.append(f"error of quantisation against float: {100 * run.relative_error:.2f} % (relative L2)")
     lines.append(
-        f"simulation: {run.macs_per_second / 1e6:.1f} million MAC/s ({run.run_seconds:.2f} s; build or cache {run.build_seconds:.1f} s)"
+        f"simulation: {run.macs_per_second / 1e6:.1f} million MAC/s ({run.run_seconds:.2f} s; "
+        f"build or cache {run.build_seconds:.1f} s)"
     )
     return lines

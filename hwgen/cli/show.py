@@ -43,11 +43,10 @@ def command(spec: TileSpec, as_json: bool) -> None:
     console.print()
     console.print(ports)
     console.print()
-    p = spec.p
     for mode in spec.modes():
         console.print(
             f"mode {mode.name}: {mode.acts} × {mode.weights}, {spec.m}×{spec.n}×{mode.k} products a step, "
-            f"{mode.cycles_per_step} cycles a step, latency {mode.latency}, drain {int(spec.drain(p))} cycles",
+            f"{mode.cycles_per_step} cycles a step, latency {mode.latency}, drain {int(spec.drain(spec.p))} cycles",
             highlight=False,
         )
     pre = spec.pre()

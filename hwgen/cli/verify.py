@@ -39,6 +39,10 @@ def command(spec: TileSpec, seed: int, engine: str, as_json: bool) -> None:
         click.echo(json.dumps([{"check": f.check, "ok": f.ok, "detail": f.detail} for f in findings], indent=2))
     else:
         for finding in findings:
-            click.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.check}{': ' + finding.detail if finding.detail else ''}")
-        click.echo(f"{spec.family}: {len(findings) - len(failed)} of {len(findings)} checks hold ({chosen}, seed {seed})")
+            click.echo(
+                f"{'ok  ' if finding.ok else 'FAIL'} {finding.check}{': ' + finding.detail if finding.detail else ''}"
+            )
+        click.echo(
+            f"{spec.family}: {len(findings) - len(failed)} of {len(findings)} checks hold ({chosen}, seed {seed})"
+        )
     sys.exit(1 if failed else 0)

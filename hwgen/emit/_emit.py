@@ -24,7 +24,77 @@ __all__ = ["Emission", "emit", "to_verilog"]
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _KEYWORDS = frozenset(
-    ["always", "and", "assign", "begin", "buf", "case", "cell", "config", "default", "design", "disable", "edge", "else", "end", "endcase", "endmodule", "for", "force", "function", "generate", "if", "initial", "inout", "input", "instance", "integer", "library", "localparam", "logic", "module", "nand", "negedge", "nor", "not", "or", "output", "parameter", "posedge", "real", "reg", "repeat", "signed", "specify", "table", "task", "time", "tran", "tri", "use", "wait", "wand", "while", "wire", "wor", "xnor", "xor", "bit", "byte", "int", "shortint", "longint", "class", "interface", "package", "program", "property", "sequence", "struct", "union"]
+    [
+        "always",
+        "and",
+        "assign",
+        "begin",
+        "buf",
+        "case",
+        "cell",
+        "config",
+        "default",
+        "design",
+        "disable",
+        "edge",
+        "else",
+        "end",
+        "endcase",
+        "endmodule",
+        "for",
+        "force",
+        "function",
+        "generate",
+        "if",
+        "initial",
+        "inout",
+        "input",
+        "instance",
+        "integer",
+        "library",
+        "localparam",
+        "logic",
+        "module",
+        "nand",
+        "negedge",
+        "nor",
+        "not",
+        "or",
+        "output",
+        "parameter",
+        "posedge",
+        "real",
+        "reg",
+        "repeat",
+        "signed",
+        "specify",
+        "table",
+        "task",
+        "time",
+        "tran",
+        "tri",
+        "use",
+        "wait",
+        "wand",
+        "while",
+        "wire",
+        "wor",
+        "xnor",
+        "xor",
+        "bit",
+        "byte",
+        "int",
+        "shortint",
+        "longint",
+        "class",
+        "interface",
+        "package",
+        "program",
+        "property",
+        "sequence",
+        "struct",
+        "union",
+    ]
 )
 
 
@@ -93,7 +163,8 @@ def _header(spec: TileSpec, top: str) -> str:
         f"// {top}: {spec.family} tile by hwgen {__version__}\n"
         f"// {spec.summary()}\n"
         f"// {settings}\n"
-        f"// One clock, synchronous active-high reset. The manifest (hwgen emit --manifest) documents ports and timing.\n\n"
+        f"// One clock, synchronous active-high reset. "
+        "The manifest (hwgen emit --manifest) documents ports and timing.\n\n"
     )
 
 
@@ -129,7 +200,8 @@ def emit(spec: TileSpec, top: str | None = None, *, shared: bool = True) -> Emis
     name = f"{spec.family}_tile" if top is None else top
     if not _IDENTIFIER.fullmatch(name) or name in _KEYWORDS:
         raise HwgenError(
-            f"{spec.family}: top must be a Verilog identifier (letters, digits, underscore) and no keyword, not {name!r}"
+            f"{spec.family}: top must be a Verilog identifier (letters, digits, underscore) and no keyword, "
+            f"not {name!r}"
         )
     from hwgen.pe._tile import Tile
 

@@ -27,7 +27,11 @@ def _version(package: str) -> str:
 
 def _port_entry(port: PortInfo) -> dict[str, Any]:
     entry: dict[str, Any] = {
-        "name": port.name, "direction": port.direction, "width": port.width, "role": port.role, "meaning": port.meaning,
+        "name": port.name,
+        "direction": port.direction,
+        "width": port.width,
+        "role": port.role,
+        "meaning": port.meaning,
     }
     if port.shape:
         entry["packing"] = {

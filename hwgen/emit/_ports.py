@@ -27,7 +27,9 @@ class PortInfo:
     delay: str = "0"
 
 
-def element_port(name: str, direction: str, meaning: str, shape: tuple[int, ...], bits: int, role: str, **more: object) -> PortInfo:
+def element_port(
+    name: str, direction: str, meaning: str, shape: tuple[int, ...], bits: int, role: str, **more: object
+) -> PortInfo:
     width = bits
     for size in shape:
         width *= size
@@ -42,13 +44,36 @@ def tile_ports(spec: TileSpec) -> list[PortInfo]:
     ports = [
         PortInfo("i_valid", "input", 1, "a step is offered; hold all i_ ports until i_ready"),
         PortInfo("i_ready", "output", 1, "last cycle of the step: it is accepted at the next rising edge"),
-        element_port("i_acts", "input", f"activations [M][{acts}], {spec.act_port_meaning}", (spec.m, acts), act_bits, "acts"),
-        element_port("i_weights", "input", f"weights [N][{weights}], {spec.weight_port_meaning}", (spec.n, weights), weight_bits, "weights"),
+        element_port(
+            "i_acts", "input", f"activations [M][{acts}], {spec.act_port_meaning}", (spec.m, acts), act_bits, "acts"
+        ),
+        element_port(
+            "i_weights",
+            "input",
+            f"weights [N][{weights}], {spec.weight_port_meaning}",
+            (spec.n, weights),
+            weight_bits,
+            "weights",
+        ),
     ]
     for name, side in spec.row_side().items():
-        ports.append(element_port(f"i_row_{name}", "input", f"per row: {side.doc}", (spec.m,), side.bits, "row_side", signed=side.signed))
+        ports.append(
+            element_port(
+                f"i_row_{name}", "input", f"per row: {side.doc}", (spec.m,), side.bits, "row_side", signed=side.signed
+            )
+        )
     for name, side in spec.col_side().items():
-        ports.append(element_port(f"i_col_{name}", "input", f"per column: {side.doc}", (spec.n,), side.bits, "col_side", signed=side.signed))
+        ports.append(
+            element_port(
+                f"i_col_{name}",
+                "input",
+                f"per column: {side.doc}",
+                (spec.n,),
+                side.bits,
+                "col_side",
+                signed=side.signed,
+            )
+        )
     if spec.mode_bits:
         names = ", ".join(f"{index} {mode.name}" for index, mode in enumerate(spec.modes()))
         ports.append(PortInfo("i_mode", "input", spec.mode_bits, f"run-time mode: {names}", role="mode"))
@@ -60,19 +85,29 @@ def tile_ports(spec: TileSpec) -> list[PortInfo]:
     delay = "m+n" if spec.transport == "systolic" else "0"
     if spec.lanes:
         ports.append(
-            element_port("o_y", "output", f"FP32 results, {spec.lanes} a beat, row-major over [M][N]", (spec.lanes,), 32, "y")
+            element_port(
+                "o_y", "output", f"FP32 results, {spec.lanes} a beat, row-major over [M][N]", (spec.lanes,), 32, "y"
+            )
         )
         return ports
     shape = (spec.m, spec.n, spec.sums_per_cell)
     ports.append(
-        element_port("o_sums", "output", "group sums [M][N][P]", shape, int(spec.acc_bits(p)), "sums", signed=True, delay=delay)
+        element_port(
+            "o_sums", "output", "group sums [M][N][P]", shape, int(spec.acc_bits(p)), "sums", signed=True, delay=delay
+        )
     )
     if spec.has_row_sums:
         row_delay = "m" if spec.transport == "systolic" else "0"
         ports.append(
             element_port(
-                "o_row_sums", "output", "sums of the rows' activations [M]", (spec.m,), int(spec.row_sum_bits(p)), "row_sums",
-                signed=True, delay=row_delay,
+                "o_row_sums",
+                "output",
+                "sums of the rows' activations [M]",
+                (spec.m,),
+                int(spec.row_sum_bits(p)),
+                "row_sums",
+                signed=True,
+                delay=row_delay,
             )
         )
     return ports

@@ -48,7 +48,8 @@ class _SharedBlocks:
             text = _drop_unused_reset(rtlil.convert(block, name=module, emit_src=False))
             self.texts[kind] = text
             self._ports[kind] = [
-                (path[0], len(Value.cast(value)), member.flow == In) for path, member, value in block.signature.flatten(block)
+                (path[0], len(Value.cast(value)), member.flow == In)
+                for path, member, value in block.signature.flatten(block)
             ]
             self._clocked[kind] = (_INPUT["clk"].search(text) is not None, _INPUT["rst"].search(text) is not None)
         outputs = _Outputs()
@@ -80,7 +81,8 @@ class _Top(Elaboratable):
     def elaborate(self, platform: Any) -> Module:
         tile: Any = self._make(self._place)
         m: Module = tile.elaborate(platform)
-        # Elaborated here and not as a submodule, which would add a level to the hierarchy: tell Amaranth that it is in use.
+        # Elaborated here and not as a submodule, which would add a level to the hierarchy: tell Amaranth that it is in
+        # use.
         tile._MustUse__used = True
         m.d.comb += tile.i.valid.eq(self.signals["i_valid"])
         if "i_ready" in self.signals:
@@ -98,8 +100,8 @@ def design_rtlil(
 ) -> str:
     """RTLIL of one top with its blocks.
 
-    ``make(place)`` builds the component around a placing function; ``ports`` are its Verilog ports without clock and reset.
-    ``shared=False`` elaborates every copy of every block, as Amaranth's simulator does.
+    ``make(place)`` builds the component around a placing function; ``ports`` are its Verilog ports without clock and
+    reset. ``shared=False`` elaborates every copy of every block, as Amaranth's simulator does.
     """
     from hwgen.pe._tile import place_submodule
 

@@ -123,7 +123,7 @@ def _joined(parts: list[dict[str, Words]]) -> dict[str, Words]:
 def _pre_vectors(pre: PreSpec, emission: Emission) -> _Vectors:
     from hwgen.formats import QTensor, get
     from hwgen.simulators import pack_words
-    from hwgen.verify import CompiledPre
+    from hwgen.verify import expected_beats
 
     rng = np.random.default_rng(_SEED)
     source = get(pre.source)
@@ -144,7 +144,7 @@ def _pre_vectors(pre: PreSpec, emission: Emission) -> _Vectors:
     count = len(beats["acts"])
     idle = rng.integers(1, 4, size=count) * (rng.random(count) < 0.25)
     accepted = np.arange(count) + np.cumsum(idle) - idle[0]
-    words, scale = CompiledPre(pre, emission).expected(acts)
+    words, scale = expected_beats(pre, acts)
     values = {"i_acts": beats["acts"], "i_observe": beats["observe"], "i_first": beats["first"], "o_acts": words}
     if scale is not None:
         values["o_scale"] = scale
@@ -323,8 +323,8 @@ def _bench(top: str, ins: list[PortInfo], outs: list[PortInfo], vectors: _Vector
           $display("FAIL: {top}: beat %0d in cycle %0d, expected {beats} beats", beat, cycle - {skew});
           stopped = 1;
         end else begin
-          {{{', '.join(f'want_{port.name}' for port in reversed(outs))}}} = expected[beat][{out_bits - 1}:0];
-          {{{', '.join(f'got_{port.name}' for port in reversed(outs))}}} = whole;
+          {{{", ".join(f"want_{port.name}" for port in reversed(outs))}}} = expected[beat][{out_bits - 1}:0];
+          {{{", ".join(f"got_{port.name}" for port in reversed(outs))}}} = whole;
           want_cycle = expected[beat][{out_bits + _COUNT_BITS - 1}:{out_bits}];
 {compare}\
           if (!stopped && cycle - {skew} != want_cycle) begin

@@ -12,9 +12,7 @@ _COMPARE = {"$eq", "$ne", "$lt", "$le", "$gt", "$ge"}
 _TRIMMED = {"$add", "$sub", "$mul", "$and", "$or", "$xor", "$xnor", "$shl"}
 _USE = re.compile(r"(?<=[ {])(\$\S+)(?: \[(\d+)(?::\d+)?\])?(?=[\s}])")
 _WIRE = re.compile(r"^  wire width (\d+) (\$\S+)$", re.M)
-_CELL = re.compile(
-    r"^  cell (?P<kind>\$\w+) (?P<name>\S+)\n(?P<body>(?:    .*\n)*?)  end\n", re.M
-)
+_CELL = re.compile(r"^  cell (?P<kind>\$\w+) (?P<name>\S+)\n(?P<body>(?:    .*\n)*?)  end\n", re.M)
 _PARAM = re.compile(r"^    parameter (?:signed )?\\(\w+) (\S+)$", re.M)
 _CONNECT = re.compile(r"^    connect \\(\w+) (.*)$", re.M)
 

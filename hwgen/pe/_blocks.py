@@ -19,9 +19,7 @@ def side_layout(fields: dict[str, Any]) -> data.StructLayout:
     return data.StructLayout({name: Shape(side.bits, side.signed) for name, side in fields.items()})
 
 
-def accumulate(
-    m: Module, spec: TileSpec, state: Signal, addend: Addend, clear: Value, enable: Value
-) -> None:
+def accumulate(m: Module, spec: TileSpec, state: Signal, addend: Addend, clear: Value, enable: Value) -> None:
     """``state <= (clear ? 0 : state) + addend`` when enabled, bounded as the spec's overflow rule says."""
     width = len(state)
     value = Signal(signed(len(addend.value)), name=f"{state.name}_addend")
@@ -37,7 +35,9 @@ def accumulate(
         overflowed = Signal(name=f"{state.name}_overflow")
         m.d.comb += overflowed.eq(spare != sign.replicate(len(spare)))
         with m.If(enable):
-            m.d.sync += state.eq(Mux(overflowed, Mux(sign, Const(low, signed(width)), Const(high, signed(width))), total))
+            m.d.sync += state.eq(
+                Mux(overflowed, Mux(sign, Const(low, signed(width)), Const(high, signed(width))), total)
+            )
     else:
         total = Signal(signed(width), name=f"{state.name}_total")
         m.d.comb += total.eq(add_with_carry(base, addend.value, addend.carry, width))
@@ -48,7 +48,9 @@ def accumulate(
 class _FrontBlock(wiring.Component):
     """A row or column front-end with its bus register (``stages`` >= 1)."""
 
-    def __init__(self, spec: TileSpec, *, count: int, bits: int, side: dict[str, Any], bus_bits: int, per_phase: bool) -> None:
+    def __init__(
+        self, spec: TileSpec, *, count: int, bits: int, side: dict[str, Any], bus_bits: int, per_phase: bool
+    ) -> None:
         self.spec = spec
         self.per_phase = per_phase
         self.elements = data.ArrayLayout(unsigned(bits), count)
@@ -98,7 +100,12 @@ class RowBlock(_FrontBlock):
     def __init__(self, spec: TileSpec) -> None:
         count, bits = spec.act_port(spec.p)
         super().__init__(
-            spec, count=count, bits=bits, side=spec.row_side(), bus_bits=int(spec.row_bus_bits(spec.p)), per_phase=spec.row_per_phase
+            spec,
+            count=count,
+            bits=bits,
+            side=spec.row_side(),
+            bus_bits=int(spec.row_bus_bits(spec.p)),
+            per_phase=spec.row_per_phase,
         )
 
     def build(self, m: Module, codes: Any, side: dict[str, Value], phase: Value, mode: Value) -> Value:
@@ -111,7 +118,12 @@ class ColBlock(_FrontBlock):
     def __init__(self, spec: TileSpec) -> None:
         count, bits = spec.weight_port(spec.p)
         super().__init__(
-            spec, count=count, bits=bits, side=spec.col_side(), bus_bits=int(spec.col_bus_bits(spec.p)), per_phase=spec.col_per_phase
+            spec,
+            count=count,
+            bits=bits,
+            side=spec.col_side(),
+            bus_bits=int(spec.col_bus_bits(spec.p)),
+            per_phase=spec.col_per_phase,
         )
 
     def build(self, m: Module, codes: Any, side: dict[str, Value], phase: Value, mode: Value) -> Value:
@@ -186,7 +198,9 @@ class RowSumBlock(_AccumulatingBlock):
     """Row bus → sum of the row's activations over the group."""
 
     def __init__(self, spec: TileSpec) -> None:
-        super().__init__(spec, {"row": In(int(spec.row_bus_bits(spec.p)))}, width=int(spec.row_sum_bits(spec.p)), count=1)
+        super().__init__(
+            spec, {"row": In(int(spec.row_bus_bits(spec.p)))}, width=int(spec.row_sum_bits(spec.p)), count=1
+        )
 
     def addends(self, m: Module) -> list[Addend]:
         return [Addend(self.spec.build_row_sum(m, self.row))]

@@ -116,7 +116,11 @@ def check(family: str, known: Mapping[str, Param], values: Mapping[str, Any]) ->
         p = known[name]
         right_type = isinstance(value, p.type) and (p.type is bool or not isinstance(value, bool))
         if not right_type or (p.legal is not None and value not in p.legal):
-            near = suggest(value, [str(v) for v in p.legal]) if isinstance(value, str) and isinstance(p.legal, tuple) else ""
+            near = (
+                suggest(value, [str(v) for v in p.legal])
+                if isinstance(value, str) and isinstance(p.legal, tuple)
+                else ""
+            )
             raise HwgenError(f"{family}: {name} must be {p.allowed}, not {value!r}{near}")
 
 
@@ -124,7 +128,5 @@ def resolve(family: str, known: Mapping[str, Param], values: Mapping[str, Any]) 
     """Return ``values`` with every name known, or raise with the nearest name."""
     for name in values:
         if name not in known:
-            raise HwgenError(
-                f"{family}: no parameter {name!r}{suggest(name, known)}; it has {', '.join(known)}"
-            )
+            raise HwgenError(f"{family}: no parameter {name!r}{suggest(name, known)}; it has {', '.join(known)}")
     return dict(values)

@@ -1,11 +1,13 @@
 """Post lanes: group sums to FP32 results, D lanes shared by all sums of a tile.
 
-When a group ends its sums are copied, so that the next group may start at once; then D sums a cycle are corrected for the
-zero point, multiplied by the row's and the column's scale, rounded once to FP32 (nearest even) and added to the FP32 result of
+When a group ends its sums are copied, so that the next group may start at once; then D sums a cycle are corrected for
+the
+zero point, multiplied by the row's and the column's scale, rounded once to FP32 (nearest even) and added to the FP32
+result of
 that sum. Groups are added in K order. The results leave in the same order, D a beat, when a group is marked `done`.
 
-Timing: the first beat of a group is at the output 5 cycles after its sums (snapshot, correct, multiply, round, add), one beat
-a cycle from there. Everything is order-fixed, so results and copies sit in rings without addresses.
+Timing: the first beat of a group is at the output 5 cycles after its sums (snapshot, correct, multiply, round, add),
+one beat a cycle from there. Everything is order-fixed, so results and copies sit in rings without addresses.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ __all__ = ["PostBlock"]
 
 
 def _ring(m: Module, name: str, load: Value, source: Value, turn: Value, width: int, by: int) -> Signal:
-    """Register of ``source``'s elements: loads all, or turns by ``by`` elements so that the next ones come to the front."""
+    """Register of ``source``'s elements: loads all, or turns by ``by`` elements so that the next ones come to the
+    front.
+    """
     ring = Signal(len(source), name=name, reset_less=True)
     step = width * by
     turned = Cat(ring[step:], ring[:step])
@@ -39,7 +43,8 @@ def _ring(m: Module, name: str, load: Value, source: Value, turn: Value, width: 
 class PostBlock(wiring.Component):
     """Lanes of a tile.
 
-    Members: ``valid`` with ``sums`` (and ``row_sums``), the side information and ``done`` in the same cycle; ``o_valid`` with ``y``.
+    Members: ``valid`` with ``sums`` (and ``row_sums``), the side information and ``done`` in the same cycle;
+    ``o_valid`` with ``y``.
     """
 
     def __init__(self, spec: TileSpec) -> None:
@@ -86,7 +91,10 @@ class PostBlock(wiring.Component):
             m.d.comb += next_row.eq(active & wrap)
 
         fresh = Signal(name="fresh", init=1)
-        group_fresh, group_done = Signal(name="group_fresh", reset_less=True), Signal(name="group_done", reset_less=True)
+        group_fresh, group_done = (
+            Signal(name="group_fresh", reset_less=True),
+            Signal(name="group_done", reset_less=True),
+        )
         with m.If(self.valid):
             m.d.sync += [fresh.eq(self.done), group_fresh.eq(fresh), group_done.eq(self.done)]
 
@@ -94,12 +102,16 @@ class PostBlock(wiring.Component):
         row_side = spec.row_side()
         col_side = spec.col_side()
         rows = {
-            name: _ring(m, f"row_{name}_copy", self.valid, getattr(self, f"row_{name}"), next_row, row_side[name].bits, 1)
+            name: _ring(
+                m, f"row_{name}_copy", self.valid, getattr(self, f"row_{name}"), next_row, row_side[name].bits, 1
+            )
             for name in row_side
             if name in spec.POST_SIDES
         }
         cols = {
-            name: _ring(m, f"col_{name}_copy", self.valid, getattr(self, f"col_{name}"), active, col_side[name].bits, lanes)
+            name: _ring(
+                m, f"col_{name}_copy", self.valid, getattr(self, f"col_{name}"), active, col_side[name].bits, lanes
+            )
             for name in col_side
             if name in spec.POST_SIDES
         }
@@ -114,14 +126,14 @@ class PostBlock(wiring.Component):
         stage = {"valid": active, "fresh": group_fresh, "done": group_done}
         controls = []
         for name in ("corrected", "scaled", "rounded"):
-            late = {
-                field: Signal(name=f"{field}_{name}", reset_less=field != "valid") for field in stage
-            }
+            late = {field: Signal(name=f"{field}_{name}", reset_less=field != "valid") for field in stage}
             m.d.sync += [late[field].eq(stage[field]) for field in stage]
             controls.append(late)
             stage = late
 
-        row_scale_late = Signal(len(rows["scale"][: row_side["scale"].bits]), name="row_scale_corrected", reset_less=True)
+        row_scale_late = Signal(
+            len(rows["scale"][: row_side["scale"].bits]), name="row_scale_corrected", reset_less=True
+        )
         with m.If(active):
             m.d.sync += row_scale_late.eq(rows["scale"][: len(row_scale_late)])
         results = []
@@ -139,7 +151,9 @@ class PostBlock(wiring.Component):
             with m.If(active):
                 m.d.sync += corrected.eq(total)
                 m.d.sync += col_scale.eq(cols["scale"][lane * scale_bits : (lane + 1) * scale_bits])
-            product = scale_multiply(m, corrected, row_scale_late, row_format, col_scale, col_format, f"lane{lane}_scale")
+            product = scale_multiply(
+                m, corrected, row_scale_late, row_format, col_scale, col_format, f"lane{lane}_scale"
+            )
             scaled = Signal(product.shape(), name=f"lane{lane}_scaled", reset_less=True)
             with m.If(controls[0]["valid"]):
                 m.d.sync += scaled.as_value().eq(product.as_value())

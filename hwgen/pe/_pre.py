@@ -1,7 +1,7 @@
 """The block before the activation buffer: sees a whole scope of activations and stores integers or tables.
 
-Alignment needs two passes over a scope: `observe` beats find the largest exponent, then the same beats come again and are
-converted. Table building alone needs one pass. The block takes M×K codes a beat and never stalls.
+Alignment needs two passes over a scope: `observe` beats find the largest exponent, then the same beats come again and
+are converted. Table building alone needs one pass. The block takes M×K codes a beat and never stalls.
 """
 
 from __future__ import annotations
@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 __all__ = ["PreSpec", "align_row"]
 
 
-def align_row(m: Module, codes: list[Value], fmt: Format, name: str, shared: Value | None, guard: int, rounding: str) -> tuple[list[Value], Value]:
-    """Unpack ``codes``, align them to ``shared`` (their own largest exponent when None); returns integers and exponent."""
+def align_row(
+    m: Module, codes: list[Value], fmt: Format, name: str, shared: Value | None, guard: int, rounding: str
+) -> tuple[list[Value], Value]:
+    """Unpack ``codes``, align them to ``shared`` (their own largest exponent when None); returns integers and
+    exponent.
+    """
     unpacked = [fp_unpack(m, code, fmt, f"{name}{index}", normalise=False) for index, code in enumerate(codes)]
     if shared is None:
         shared = max_exponent(m, [value.exponent for value in unpacked], f"{name}_shared")
@@ -42,8 +46,8 @@ def align_row(m: Module, codes: list[Value], fmt: Format, name: str, shared: Val
 class PreSpec:
     """What a pre block does.
 
-    ``source`` and ``target`` are format names of the activation codes before and after; ``align`` the scope of the shared
-    exponent or None; ``build`` adds a table builder (or None), ``pack`` is its reference.
+    ``source`` and ``target`` are format names of the activation codes before and after; ``align`` the scope of the
+    shared exponent or None; ``build`` adds a table builder (or None), ``pack`` is its reference.
     """
 
     family: str
@@ -83,14 +87,28 @@ class PreSpec:
         ports = [
             PortInfo("i_valid", "input", 1, "a beat of M×K activations is offered"),
             PortInfo("i_ready", "output", 1, "always high"),
-            element_port("i_acts", "input", f"activations [M][K], {self.source} codes", (self.m, self.k), get(self.source).code_bits, "acts"),
+            element_port(
+                "i_acts",
+                "input",
+                f"activations [M][K], {self.source} codes",
+                (self.m, self.k),
+                get(self.source).code_bits,
+                "acts",
+            ),
         ]
         if self.align:
             ports.append(PortInfo("i_observe", "input", 1, "first pass: only the exponents are looked at"))
             ports.append(PortInfo("i_first", "input", 1, "first beat of a scope's first pass"))
         ports.append(PortInfo("o_valid", "output", 1, "converted beat"))
         ports.append(
-            element_port("o_acts", "output", f"what the tile's i_acts takes [M][{self.elements}]", (self.m, self.elements), self.element_bits, "acts")
+            element_port(
+                "o_acts",
+                "output",
+                f"what the tile's i_acts takes [M][{self.elements}]",
+                (self.m, self.elements),
+                self.element_bits,
+                "acts",
+            )
         )
         if self.align:
             ports.append(element_port("o_scale", "output", "E8M0 scale of the scope [M]", (self.m,), 8, "scale"))
@@ -193,10 +211,8 @@ class _PreRow(wiring.Component):
             with m.If(convert):
                 m.d.sync += scale.eq((largest + spec._scale_offset)[:8])
             m.d.comb += self.scale.eq(scale)
-        if spec.build is not None:
-            value = spec.build(m, ints)
-        else:
-            value = Cat(*(number[: spec.element_bits] for number in ints))
+        plain = Cat(*(number[: spec.element_bits] for number in ints))
+        value = plain if spec.build is None else spec.build(m, ints)
         register = Signal(len(self.values), name="values_reg", reset_less=True)
         with m.If(convert):
             m.d.sync += register.eq(value)
@@ -211,7 +227,9 @@ class PreBlock(wiring.Component):
         self.spec, self._place = spec, place
         source = get(spec.source).code_bits
         fields: dict[str, Any] = {"acts": data.ArrayLayout(data.ArrayLayout(unsigned(source), spec.k), spec.m)}
-        result: dict[str, Any] = {"acts": data.ArrayLayout(data.ArrayLayout(unsigned(spec.element_bits), spec.elements), spec.m)}
+        result: dict[str, Any] = {
+            "acts": data.ArrayLayout(data.ArrayLayout(unsigned(spec.element_bits), spec.elements), spec.m)
+        }
         if spec.align:
             fields |= {"observe": unsigned(1), "first": unsigned(1)}
             result["scale"] = data.ArrayLayout(unsigned(8), spec.m)

@@ -69,7 +69,8 @@ def family(name: str) -> type[TileSpec]:
         module = sys.modules.get(module_name)
         if module is None or getattr(module, "__file__", None) != str(files[name]):
             plan = importlib.util.spec_from_file_location(module_name, files[name])
-            assert plan is not None and plan.loader is not None
+            assert plan is not None
+            assert plan.loader is not None
             module = importlib.util.module_from_spec(plan)
             sys.modules[module_name] = module
             try:

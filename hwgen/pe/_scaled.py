@@ -23,7 +23,10 @@ class ScaledSpec(TileSpec):
 
     scheme: str = param("symmetric", "integer weight scheme", legal=("symmetric", "asymmetric", "minimum"))
     post_lanes: int = param(
-        0, "lanes that scale group sums and accumulate them in FP32; 0 gives raw sums", legal=Range(0, 1024), sweep=(0, 2)
+        0,
+        "lanes that scale group sums and accumulate them in FP32; 0 gives raw sums",
+        legal=Range(0, 1024),
+        sweep=(0, 2),
     )
     act_scale: str = param("bf16", "format of the activation scale of a row", legal=SCALES)
     weight_scale: str = param("fp16", "format of the weight scale of a group", legal=SCALES)
@@ -33,13 +36,19 @@ class ScaledSpec(TileSpec):
         yield from super().constraints(p)
         yield (
             (p["post_lanes"] == 0) | (p["scheme"] != "minimum"),
-            "post_lanes must be 0 with the float minimum of scheme minimum, not {post_lanes}; scale its sums in software",
+            "post_lanes must be 0 with the float minimum of scheme minimum, not {post_lanes}; "
+            "scale its sums in software",
         )
 
     @property
     def has_zero(self) -> bool:
         """Whether the wanted sum needs a zero-point correction by the activation sum."""
         return self.has_row_sums
+
+    @property
+    def zero_values(self) -> range:
+        """Values that the zero-point side information may have."""
+        raise NotImplementedError
 
     @classmethod
     def zero_width(cls, p: P) -> Num:
@@ -67,5 +76,7 @@ class ScaledSpec(TileSpec):
         _, bits = self.side_bits(self.p)
         fields = {"scale": Side(int(bits["scale"]), f"scale of the column's group, {self.scale_formats(self.p)[1]}")}
         if self.has_zero:
-            fields["zero"] = Side(int(bits["zero"]), "zero point that multiplies the activation sum", signed=True)
+            fields["zero"] = Side(
+                int(bits["zero"]), "zero point that multiplies the activation sum", signed=True, values=self.zero_values
+            )
         return fields

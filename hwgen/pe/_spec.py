@@ -49,6 +49,8 @@ class Side:
     bits: int
     doc: str
     signed: bool = False
+    values: range | None = None
+    """Values that may occur, where not every one of ``bits`` bits may."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ class Block:
 class PreCounts:
     """The block before the activation buffer, as the cost model sees it.
 
-    ``source`` is the format name of the codes that it takes, ``align`` whether it needs a first pass for the largest exponent of a
+    ``source`` is the format name of the codes that it takes, ``align`` whether it needs a first pass for the largest
+    exponent of a
     scope, ``row`` the primitives of one row's table builder (without aligner and registers), ``latency`` in cycles.
     """
 
@@ -95,8 +98,10 @@ class PreCounts:
 class Quantization:
     """How a layer is quantised for a tile: all that the golden layer needs to know, in format names.
 
-    ``scheme`` is the integer weight scheme (symmetric, asymmetric, minimum, bipolar), or ``"mx"`` for blocks that share an
-    E8M0 scale on both sides (``block_rule`` floor or ceil). ``align`` is None, or the scope ("step", "group", "row") over which
+    ``scheme`` is the integer weight scheme (symmetric, asymmetric, minimum, bipolar), or ``"mx"`` for blocks that
+    share an
+    E8M0 scale on both sides (``block_rule`` floor or ceil). ``align`` is None, or the scope ("step", "group", "row")
+    over which
     floating-point activations become integers with ``align_guard`` bits below the largest one's last place, rounded as
     ``align_rounding`` says. ``step`` is the tile's K.
     """
@@ -129,9 +134,15 @@ class TileSpec:
     m: int = param(2, "rows: activation vectors per step (tile M)", legal=Range(1, 256), sweep=(1, 2, 4))
     n: int = param(8, "columns: weight vectors per step (tile N)", legal=Range(1, 1024), sweep=(2, 4, 8))
     k: int = param(4, "products per sum and step (tile K)", legal=Range(1, 256), sweep=(2, 4, 8))
-    group: int = param(128, "group size: elements along K that share a scale; 0 is the whole row", legal=Range(0, 1 << 20))
+    group: int = param(
+        128, "group size: elements along K that share a scale; 0 is the whole row", legal=Range(0, 1 << 20)
+    )
     depth: int = param(
-        128, "most products between clears; sizes the accumulator", legal=Range(1, 1 << 20), sweep=(64, 128), unit="products"
+        128,
+        "most products between clears; sizes the accumulator",
+        legal=Range(1, 1 << 20),
+        sweep=(64, 128),
+        unit="products",
     )
     overflow: str = param(
         "refuse",
@@ -219,8 +230,7 @@ class TileSpec:
             steps = ceil_div(maximum(p["group"], 1), p["k"])
             yield (
                 (lanes == 0) | (beats <= steps * cls.step_cycles(p)),
-                "post_lanes ({post_lanes}) cannot scale {m}x{n} sums within one group of {group}; "
-                + cls._lane_hint(p),
+                "post_lanes ({post_lanes}) cannot scale {m}x{n} sums within one group of {group}; " + cls._lane_hint(p),
             )
 
     @classmethod
@@ -370,8 +380,8 @@ class TileSpec:
     def side_bits(cls, p: P) -> tuple[Counts, Counts]:
         """Widths of the fields of row and of column side information; 0 where a field is absent.
 
-        This version asks one instance for each distinct combination of parameters. A family that is swept widely overrides
-        it with a formula and takes the widths in `row_side` and `col_side` from there.
+        This version asks one instance for each distinct combination of parameters. A family that is swept widely
+        overrides it with a formula and takes the widths in `row_side` and `col_side` from there.
         """
 
         def ask(spec: Self) -> dict[str, int]:
@@ -382,7 +392,8 @@ class TileSpec:
             return {}, {}
         found = cls._facts(p, ask)
         row, col = (
-            {name.removeprefix(kind): bits for name, bits in found.items() if name.startswith(kind)} for kind in ("row.", "col.")
+            {name.removeprefix(kind): bits for name, bits in found.items() if name.startswith(kind)}
+            for kind in ("row.", "col.")
         )
         return row, col
 
@@ -424,7 +435,8 @@ class TileSpec:
         grids = np.broadcast_arrays(*varying.values())
         points, inverse = np.unique(np.stack([grid.ravel() for grid in grids]), axis=1, return_inverse=True)
         found = [
-            ask(cls.unchecked({**p, **{name: int(value) for name, value in zip(varying, point, strict=True)}})) for point in points.T
+            ask(cls.unchecked({**p, **{name: int(value) for name, value in zip(varying, point, strict=True)}}))
+            for point in points.T
         ]
         return {
             name: np.array([facts.get(name, 0) for facts in found])[inverse].reshape(grids[0].shape)
@@ -553,21 +565,29 @@ class TileSpec:
         return np.asarray(weights.zero, dtype=np.int64)
 
     def terms(
-        self, acts: np.ndarray, weights: np.ndarray, row: Mapping[str, np.ndarray], col: Mapping[str, np.ndarray], mode: int
+        self,
+        acts: np.ndarray,
+        weights: np.ndarray,
+        row: Mapping[str, np.ndarray],
+        col: Mapping[str, np.ndarray],
+        mode: int,
     ) -> np.ndarray:
         """What a step adds, phase by phase.
 
-        Parameters: ``acts`` codes [..., M, K], ``weights`` codes [..., N, K], ``row``/``col`` side information [..., M] and
-        [..., N]. Returns int64 [phases, ..., M, N, P].
+        Parameters: ``acts`` codes [..., M, K], ``weights`` codes [..., N, K], ``row``/``col`` side information [...,
+        M] and [..., N]. Returns int64 [phases, ..., M, N, P].
         """
         raise NotImplementedError
 
     def row_terms(self, acts: np.ndarray, row: Mapping[str, np.ndarray], mode: int) -> np.ndarray:
         """What a step adds to the activation sums, int64 [..., M]."""
-        return self.act_format.fixed(acts).sum(axis=-1)
+        total: np.ndarray = self.act_format.fixed(acts).sum(axis=-1)
+        return total
 
     def correct(self, sums: np.ndarray, rows: np.ndarray, zero: np.ndarray | None) -> np.ndarray:
-        """Wanted integer Σ A·(W − zero) from a tile's sums [..., M, N], row sums [..., M] and zero side values [..., N]."""
+        """Wanted integer Σ A·(W − zero) from a tile's sums [..., M, N], row sums [..., M] and zero side values [...,
+        N].
+        """
         if zero is None:
             return sums
         wanted: np.ndarray = sums - rows[..., :, None] * zero[..., None, :]
@@ -581,9 +601,11 @@ class TileSpec:
         """Bring sums into ``bits`` bits as ``overflow`` says ("refuse" is never out of range)."""
         low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
         if self.overflow == "saturate":
-            return np.clip(values, low, high)
+            clipped: np.ndarray = np.clip(values, low, high)
+            return clipped
         if self.overflow == "wrap":
-            return ((values - low) & ((1 << bits) - 1)) + low
+            wrapped: np.ndarray = ((values - low) & ((1 << bits) - 1)) + low
+            return wrapped
         return values
 
     def step(
@@ -612,11 +634,11 @@ class TileSpec:
 
     def build_row(self, m: Module, acts: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
         """Add a row front-end to ``m``; ``acts`` indexes the row's port elements. Returns the row bus."""
-        return acts.as_value()  # type: ignore[no-any-return]
+        return acts.as_value()
 
     def build_col(self, m: Module, weights: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
         """Add a column front-end to ``m``. Returns the column bus."""
-        return weights.as_value()  # type: ignore[no-any-return]
+        return weights.as_value()
 
     def build_cell(self, m: Module, row: Value, col: Value, phase: Value, mode: Value) -> list[Addend]:
         """Add a cell's product logic to ``m``. Returns what is added to each of its P sums."""
@@ -653,4 +675,3 @@ class TileSpec:
     def mode_bits(self) -> int:
         """Bits of the mode field; 0 with a single mode."""
         return int(clog2(len(self.modes())))
-

@@ -15,11 +15,12 @@ from hwgen.pe._spec import TileSpec
 
 __all__ = ["Tile", "input_layout", "output_layout"]
 
+
 class Place(Protocol):
     """Adds a block to a module and connects it.
 
-    Takes the module, the kind of block, an instance name, a factory, and values for its inputs by port name; inputs that the
-    block does not have are left out. Returns an object with the block's outputs as attributes.
+    Takes the module, the kind of block, an instance name, a factory, and values for its inputs by port name; inputs
+    that the block does not have are left out. Returns an object with the block's outputs as attributes.
     """
 
     def __call__(
@@ -80,9 +81,10 @@ class Tile(wiring.Component):
 
     Members
     -------
-    i: stream of steps. A step begins in the first cycle with ``valid`` and is accepted (``ready``) in its last; the source
-       holds the payload until then. ``first`` clears the sums, ``last`` ends a group, ``done`` (with post lanes) ends an
-       output.
+    i: stream of steps. A step begins in the first cycle with ``valid`` and is accepted (``ready``) in its last; the
+    source
+       holds the payload until then. ``first`` clears the sums, ``last`` ends a group, ``done`` (with post lanes) ends
+       an output.
     o: stream without back-pressure. Raw sums are valid ``latency`` cycles after a step with ``last`` was accepted; in a
        systolic tile cell (m, n) is m + n cycles later still.
     """
@@ -102,7 +104,11 @@ class Tile(wiring.Component):
         spec = self.spec
         payload = self.i.payload
         control = self._sequence(m)
-        operands = {name: payload[name].as_value() for name, _ in payload.shape() if name not in ("first", "last", "done", "mode")}
+        operands = {
+            name: payload[name].as_value()
+            for name, _ in payload.shape()
+            if name not in ("first", "last", "done", "mode")
+        }
         if spec.stages >= 3:
             operands = {
                 name: self._register(m, f"{name}_in", value, control["en"] & (control["phase"] == 0))
@@ -298,7 +304,13 @@ class Tile(wiring.Component):
                 # Once a step: in its first phase.
                 enable = control["en"] & (control["phase"] == 0) if spec.step_cycles_max > 1 else control["en"]
                 total = self._place(
-                    m, "rowsum", f"rowsum{i}", lambda: RowSumBlock(self.spec), row=row_bus, en=enable, clear=control["clear"]
+                    m,
+                    "rowsum",
+                    f"rowsum{i}",
+                    lambda: RowSumBlock(self.spec),
+                    row=row_bus,
+                    en=enable,
+                    clear=control["clear"],
                 )
                 row_sums.append(total.sums)
             for j in range(spec.n):
@@ -333,7 +345,8 @@ class Tile(wiring.Component):
         carried = {name: sides[name] for name in wanted}
         for hop in range(hops):
             carried = {
-                name: self._register(m, f"{name}_wait{hop}", value, late["en"] & late["last"]) for name, value in carried.items()
+                name: self._register(m, f"{name}_wait{hop}", value, late["en"] & late["last"])
+                for name, value in carried.items()
             }
             if hop + 1 < hops:
                 late = self._delay_control(m, late, f"post{hop}", only=("en", "last"))

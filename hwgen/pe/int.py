@@ -81,6 +81,10 @@ class Int(ScaledSpec):
             step=self.k,
         )
 
+    @property
+    def zero_values(self) -> range:
+        return range(1 << self.bits)
+
     @classmethod
     def zero_width(cls, p: P) -> Num:
         return p["bits"] + 1
@@ -121,10 +125,16 @@ class Int(ScaledSpec):
         }
 
     def terms(
-        self, acts: np.ndarray, weights: np.ndarray, row: Mapping[str, np.ndarray], col: Mapping[str, np.ndarray], mode: int
+        self,
+        acts: np.ndarray,
+        weights: np.ndarray,
+        row: Mapping[str, np.ndarray],
+        col: Mapping[str, np.ndarray],
+        mode: int,
     ) -> np.ndarray:
         a, w = self.act_format.fixed(acts), self.weight_format.fixed(weights)
-        return np.einsum("...mk,...nk->...mn", a, w)[None, ..., None]
+        products: np.ndarray = np.einsum("...mk,...nk->...mn", a, w)
+        return products[None, ..., None]
 
     def build_cell(self, m: Module, row: Value, col: Value, phase: Value, mode: Value) -> list[Addend]:
         act_bits = self.act_format.code_bits

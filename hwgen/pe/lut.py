@@ -1,24 +1,28 @@
 """LUT tensor core: tables of activation sums, looked up by weight bit planes.
 
-Weights of W bits run as planes of ±1 (``planes bipolar``): q' = 2q − (2^W − 1) = Σ_b 2^b·s_b with s_b = ±1, so that every plane
-has a positive weight and no plane is subtracted. For K activations a row builds the table of Σ_k ±A[k]; a cell selects an
-entry by the K weight bits of a plane, negates it where its sign says so, shifts it by the plane's number and accumulates.
-A step adds Σ_k A·q', exactly.
+Weights of W bits run as planes of ±1 (``planes bipolar``): q' = 2q − (2^W − 1) = Σ_b 2^b·s_b with s_b = ±1, so that
+every plane
+has a positive weight and no plane is subtracted. For K activations a row builds the table of Σ_k ±A[k]; a cell selects
+an entry by the K weight bits of a plane, negates it where its sign says so, shifts it by the plane's number and
+accumulates. A step adds Σ_k A·q', exactly.
 
-* ``symmetry half`` keeps the 2^(K−1) entries whose top activation is positive; they need b + ceil(log2 K) bits, negation is
-  left to the accumulator's carry-in. ``none`` keeps all 2^K.
+* ``symmetry half`` keeps the 2^(K−1) entries whose top activation is positive; they need b + ceil(log2 K) bits,
+  negation is left to the accumulator's carry-in. ``none`` keeps all 2^K.
 * ``negation offline`` complements the low bits of a key when weights are packed; ``runtime`` does it in the column.
 * ``precompute external`` takes tables instead of activations; the builder is then the ``_pre`` block.
 * ``planes twos_complement`` selects sums of activations by plain weight bits and subtracts the top plane of signed
   weights: with full tables the UNPU-like row of the paper's ablation.
-* Wanted sum of weights s·(q − z): (Σ A·q' − z'·Σ A) / 2 with z' = 2z + 1 − 2^W, odd for every integer z. Σ A is the entry in
-  which every activation is positive, so it costs an accumulator per row and no adder tree.
+* Wanted sum of weights s·(q − z): (Σ A·q' − z'·Σ A) / 2 with z' = 2z + 1 − 2^W, odd for every integer z. Σ A is the
+  entry in which every activation is positive, so it costs an accumulator per row and no adder tree.
 
-Floating-point activations run on integer cells. ``align_scope`` group and row: the ``_pre`` block sees the whole scope, takes
-its largest exponent E and makes integers of 12 + guard_bits bits in units of 2^(E − 25 − guard_bits) (E biased, subnormals as
-E = 1; ``align_rounding`` to nearest even or towards zero, on the magnitude); E goes beside the codes as an E8M0 scale. ``step``: the row
-aligns the K activations of a step and cells shift the table entry by E − 1 into an accumulator that spans the format, so that
-nothing is lost but in the alignment. Infinity and NaN count as the largest finite magnitude with their sign.
+Floating-point activations run on integer cells. ``align_scope`` group and row: the ``_pre`` block sees the whole
+scope, takes
+its largest exponent E and makes integers of 12 + guard_bits bits in units of 2^(E − 25 − guard_bits) (E biased,
+subnormals as
+E = 1; ``align_rounding`` to nearest even or towards zero, on the magnitude); E goes beside the codes as an E8M0 scale.
+``step``: the row
+aligns the K activations of a step and cells shift the table entry by E − 1 into an accumulator that spans the format,
+so that nothing is lost but in the alignment. Infinity and NaN count as the largest finite magnitude with their sign.
 
 Timing: W / planes_per_cycle cycles per step, latency 1 + stages.
 Source: LUT Tensor Core (ISCA'25, arXiv 2408.06003) equations 1-8 and Table 2; the bit order of keys is ours.
@@ -71,14 +75,18 @@ class Lut(ScaledSpec):
         legal=("asymmetric", "minimum", "symmetric", "bipolar"),
         sweep=("asymmetric", "bipolar"),
     )
-    planes_per_cycle: int = param(1, "planes that a cell looks up in one cycle; divides bits", legal=Range(1, 8), sweep=(1, 2))
+    planes_per_cycle: int = param(
+        1, "planes that a cell looks up in one cycle; divides bits", legal=Range(1, 8), sweep=(1, 2)
+    )
     planes: str = param(
         "bipolar",
         "planes of ±1, or plain weight bits with full tables",
         legal=("bipolar", "twos_complement"),
         sweep=("bipolar", "twos_complement"),
     )
-    symmetry: str = param("half", "store half of the table and negate, or all of it", legal=("half", "none"), sweep=("half", "none"))
+    symmetry: str = param(
+        "half", "store half of the table and negate, or all of it", legal=("half", "none"), sweep=("half", "none")
+    )
     negation: str = param(
         "offline",
         "complement key bits when weights are packed, or in the column",
@@ -86,7 +94,10 @@ class Lut(ScaledSpec):
         sweep=("offline", "runtime"),
     )
     precompute: str = param(
-        "internal", "rows build tables, or tables come in", legal=("internal", "external"), sweep=("internal", "external")
+        "internal",
+        "rows build tables, or tables come in",
+        legal=("internal", "external"),
+        sweep=("internal", "external"),
     )
     align_scope: str = param(
         "group",
@@ -94,8 +105,12 @@ class Lut(ScaledSpec):
         legal=("step", "group", "row"),
         sweep=("step", "group", "row"),
     )
-    align_rounding: str = param("rne", "rounding in the alignment", legal=("rne", "truncate"), sweep=("rne", "truncate"))
-    guard_bits: int = param(3, "bits kept below the last place of the largest activation", legal=Range(0, 8), sweep=(0, 3), unit="bit")
+    align_rounding: str = param(
+        "rne", "rounding in the alignment", legal=("rne", "truncate"), sweep=("rne", "truncate")
+    )
+    guard_bits: int = param(
+        3, "bits kept below the last place of the largest activation", legal=Range(0, 8), sweep=(0, 3), unit="bit"
+    )
 
     col_per_phase: ClassVar[bool] = True
 
@@ -124,12 +139,13 @@ class Lut(ScaledSpec):
         floating = p["acts"] == "fp16"
         yield (
             not (floating and p["align_scope"] == "step" and p["precompute"] == "external"),
-            "align_scope must be group or row with precompute external, not {align_scope}; a table port carries no exponent",
+            "align_scope must be group or row with precompute external, not {align_scope}; "
+            "a table port carries no exponent",
         )
 
     @staticmethod
     def _floating(p: P) -> bool:
-        return p["acts"] == "fp16"
+        return bool(p["acts"] == "fp16")
 
     @classmethod
     def _aligned_bits(cls, p: P) -> Num:
@@ -193,7 +209,8 @@ class Lut(ScaledSpec):
         halved = self._halved
         if not self._floating(self.p):
             return -halved
-        # Group and row: E8M0 scale 2^(E − 15) times integers of 2^−(10 + guard); step: fixed point from 2^−(24 + guard) up.
+        # Group and row: E8M0 scale 2^(E − 15) times integers of 2^−(10 + guard); step: fixed point from 2^−(24 +
+        # guard) up.
         return -(24 if self._steps_align else 10) - self.guard_bits - halved
 
     def quantization(self) -> Quantization:
@@ -216,19 +233,28 @@ class Lut(ScaledSpec):
         pre = self.pre()
         return quantised if pre is None else pre.reference(quantised)
 
+    @property
+    def zero_values(self) -> range:
+        top = 1 << self.bits
+        return range(top) if self.planes == "twos_complement" else range(1 - top, top, 2)
+
     @classmethod
     def zero_width(cls, p: P) -> Num:
         return p["bits"] + 1
 
     def zero_points(self, weights: QTensor) -> np.ndarray | None:
-        """z' = 2z + 1 − 2^W for bipolar planes (z = 2^(W−1) for signed weights, 0 for a float minimum), z for plain ones."""
+        """z' = 2z + 1 − 2^W for bipolar planes (z = 2^(W−1) for signed weights, 0 for a float minimum), z for plain
+        ones.
+        """
         if not self.has_row_sums:
             return None
         groups = weights.groups
         if self.scheme == "asymmetric":
             zero = np.broadcast_to(np.asarray(weights.zero, dtype=np.int64), (len(weights.codes), groups))
         else:
-            zero = np.full((len(weights.codes), groups), (1 << (self.bits - 1)) if self.scheme == "symmetric" else 0, np.int64)
+            zero = np.full(
+                (len(weights.codes), groups), (1 << (self.bits - 1)) if self.scheme == "symmetric" else 0, np.int64
+            )
         return zero if self.planes == "twos_complement" else 2 * zero + 1 - (1 << self.bits)
 
     # ------------------------------------------------------------------ formulas
@@ -290,7 +316,7 @@ class Lut(ScaledSpec):
 
     @classmethod
     def _negates(cls, p: P) -> bool:
-        return p["symmetry"] == "half" or (p["planes"] == "twos_complement" and p["scheme"] == "symmetric")
+        return bool(p["symmetry"] == "half" or (p["planes"] == "twos_complement" and p["scheme"] == "symmetric"))
 
     @classmethod
     def row_sum_range(cls, p: P) -> tuple[Num, Num] | None:
@@ -312,7 +338,9 @@ class Lut(ScaledSpec):
 
     @staticmethod
     def _exponent_mux2(width: Num) -> Num:
-        """Multiplexers of the shift by a step's exponent: five levels, 1, 3, 7, 15 and 29 bits wider than what is shifted."""
+        """Multiplexers of the shift by a step's exponent: five levels, 1, 3, 7, 15 and 29 bits wider than what is
+        shifted.
+        """
         return 5 * width + 1 + 3 + 7 + 15 + 29
 
     @classmethod
@@ -326,7 +354,9 @@ class Lut(ScaledSpec):
 
     @classmethod
     def _align_primitives(cls, p: P) -> Counts:
-        """Largest exponent of K activations (K − 1 compare and select), then a shifter, rounding and negation for each."""
+        """Largest exponent of K activations (K − 1 compare and select), then a shifter, rounding and negation for
+        each.
+        """
         width = cls._aligned_bits(p)
         return {
             "mux2": p["k"] * 4 * width + (p["k"] - 1) * 5,
@@ -361,7 +391,9 @@ class Lut(ScaledSpec):
     @classmethod
     def col_primitives(cls, p: P) -> Counts:
         serial = (cls.cycles_per_step(p) - 1) * p["planes_per_cycle"] * p["k"]
-        complement = p["planes_per_cycle"] * (p["k"] - 1) if p["symmetry"] == "half" and p["negation"] == "runtime" else 0
+        complement = (
+            p["planes_per_cycle"] * (p["k"] - 1) if p["symmetry"] == "half" and p["negation"] == "runtime" else 0
+        )
         return {"mux2": serial, "xor": complement}
 
     @classmethod
@@ -435,7 +467,8 @@ class Lut(ScaledSpec):
         if self.symmetry == "half":
             bits[:, self.k - 1] = 1
         factors = bits if self.planes == "twos_complement" else 2 * bits - 1
-        return ints @ factors.T
+        table: np.ndarray = ints @ factors.T
+        return table
 
     def pack_acts(self, codes: np.ndarray, mode: int = 0) -> np.ndarray:
         if self.precompute == "internal":
@@ -461,7 +494,12 @@ class Lut(ScaledSpec):
         return keys.astype(np.uint32)
 
     def terms(
-        self, acts: np.ndarray, weights: np.ndarray, row: Mapping[str, np.ndarray], col: Mapping[str, np.ndarray], mode: int
+        self,
+        acts: np.ndarray,
+        weights: np.ndarray,
+        row: Mapping[str, np.ndarray],
+        col: Mapping[str, np.ndarray],
+        mode: int,
     ) -> np.ndarray:
         ints, shift = self._integers(acts), self._shift(acts)
         q = np.asarray(weights, dtype=np.int64)
@@ -481,7 +519,8 @@ class Lut(ScaledSpec):
         return np.stack(terms)[..., None]
 
     def row_terms(self, acts: np.ndarray, row: Mapping[str, np.ndarray], mode: int) -> np.ndarray:
-        return self._integers(acts).sum(axis=-1) << self._shift(acts)
+        total: np.ndarray = self._integers(acts).sum(axis=-1) << self._shift(acts)
+        return total
 
     def correct(self, sums: np.ndarray, rows: np.ndarray, zero: np.ndarray | None) -> np.ndarray:
         """Σ A·q' − z'·Σ A, in units of ``lsb_exp`` (half an activation unit for bipolar planes)."""
@@ -548,7 +587,7 @@ class Lut(ScaledSpec):
 
     def build_row(self, m: Module, acts: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
         if self.precompute == "external":
-            return acts.as_value()  # type: ignore[no-any-return]
+            return acts.as_value()
         codes = [acts[index] for index in range(self.k)]
         if not self._steps_align:
             return self._build_table(m, [code.as_signed() for code in codes])

@@ -1,9 +1,11 @@
 """Microscaling block dot products: exact inside a block, one rounding per block into FP32.
 
-Both operands come in blocks (default 32 along K) that share an E8M0 scale. Rows and columns decode their elements once; a
-cell forms K products and adds them exactly in fixed point. At the end of a block the sum is multiplied by the row's and the
-column's scale (an exponent addition), rounded once to nearest even into FP32 and added to the result; blocks are added in K
-order. Overflow gives infinity, subnormals are kept, a NaN scale (code 255) gives NaN.
+Both operands come in blocks (default 32 along K) that share an E8M0 scale. Rows and columns decode their elements
+once; a
+cell forms K products and adds them exactly in fixed point. At the end of a block the sum is multiplied by the row's
+and the
+column's scale (an exponent addition), rounded once to nearest even into FP32 and added to the result; blocks are added
+in K order. Overflow gives infinity, subnormals are kept, a NaN scale (code 255) gives NaN.
 
 Floating-point elements multiply as significand product and shift, integers as an integer product.
 
@@ -44,7 +46,10 @@ class Mx(TileSpec):
     weights: str = param("mxfp4", "weight element format", legal=ELEMENTS, sweep=ELEMENTS)
     acts: str = param("mxfp4", "activation element format", legal=ELEMENTS, sweep=ELEMENTS)
     block_rule: str = param(
-        "floor", "rounding of the shared exponent when a block is quantised", legal=("floor", "ceil"), sweep=("floor", "ceil")
+        "floor",
+        "rounding of the shared exponent when a block is quantised",
+        legal=("floor", "ceil"),
+        sweep=("floor", "ceil"),
     )
     post_lanes: int = param(
         4, "lanes that scale block sums and accumulate them in FP32", legal=Range(1, 1024), sweep=(2, 4, 8)
@@ -159,7 +164,11 @@ class Mx(TileSpec):
         if shifts:
             return exponent
         levels = int(clog2(float_layout(form).max_finite[0]))
-        return {"add": exponent["add"] + k * form.fixed_bits, "xor": k * form.fixed_bits, "mux2": k * levels * form.fixed_bits}
+        return {
+            "add": exponent["add"] + k * form.fixed_bits,
+            "xor": k * form.fixed_bits,
+            "mux2": k * levels * form.fixed_bits,
+        }
 
     @classmethod
     def row_primitives(cls, p: P) -> Counts:
@@ -188,10 +197,16 @@ class Mx(TileSpec):
     # ------------------------------------------------------------------ reference
 
     def terms(
-        self, acts: np.ndarray, weights: np.ndarray, row: Mapping[str, np.ndarray], col: Mapping[str, np.ndarray], mode: int
+        self,
+        acts: np.ndarray,
+        weights: np.ndarray,
+        row: Mapping[str, np.ndarray],
+        col: Mapping[str, np.ndarray],
+        mode: int,
     ) -> np.ndarray:
         a, w = self.act_format.fixed(acts), self.weight_format.fixed(weights)
-        return np.einsum("...mk,...nk->...mn", a, w)[None, ..., None]
+        products: np.ndarray = np.einsum("...mk,...nk->...mn", a, w)
+        return products[None, ..., None]
 
     # ------------------------------------------------------------------ logic
 
@@ -202,7 +217,9 @@ class Mx(TileSpec):
                 fields.append(codes[index])
                 continue
             unpacked = fp_unpack(m, codes[index], form, f"{name}{index}", normalise=False)
-            shift = wire(m, (unpacked.exponent - 1)[: int(clog2(float_layout(form).max_finite[0]))], f"{name}{index}_shift")
+            shift = wire(
+                m, (unpacked.exponent - 1)[: int(clog2(float_layout(form).max_finite[0]))], f"{name}{index}_shift"
+            )
             if self._shifts(self.p):
                 fields.append(Cat(unpacked.sign, unpacked.significand, shift))
                 continue

@@ -9,4 +9,16 @@ from hwgen.verify._pre import expected_beats
 from hwgen.verify._pysim import simulate
 from hwgen.verify._stimuli import corner_steps, random_steps
 
-__all__ = ["CompiledPre", "CompiledTile", "Finding", "check_contract", "choose_engine", "corner_steps", "covering_specs", "expected_beats", "port_words", "random_steps", "simulate"]
+__all__ = [
+    "CompiledPre",
+    "CompiledTile",
+    "Finding",
+    "check_contract",
+    "choose_engine",
+    "corner_steps",
+    "covering_specs",
+    "expected_beats",
+    "port_words",
+    "random_steps",
+    "simulate",
+]

@@ -88,7 +88,9 @@ class CompiledTile:
         return self.observe(self.run_words(port_words(self.spec, steps), beats, idle))
 
     def cycles(self, result: SimResult) -> int:
-        """First offered step to the last sampled output, inclusive: elements of a systolic tile come after ``o_valid``."""
+        """First offered step to the last sampled output, inclusive: elements of a systolic tile come after
+        ``o_valid``.
+        """
         return result.cycles + max((part.delay for part in skew_slices(self.infos)), default=0)
 
     def simulate(

@@ -34,13 +34,11 @@ def covering_specs(
 ) -> tuple[list[TileSpec], list[Choice]]:
     """Legal tiles that cover every combination of ``strength`` sweep values.
 
-    ``fixed`` parameters keep their value. Returns the tiles and the combinations for which no legal tile was found (those that
-    contradict each other). Deterministic for a seed.
+    ``fixed`` parameters keep their value. Returns the tiles and the combinations for which no legal tile was found
+    (those that contradict each other). Deterministic for a seed.
     """
     rng = random.Random(seed)
-    axes = {
-        name: p.sweep for name, p in family.parameters().items() if p.sweep and name not in fixed
-    }
+    axes = {name: p.sweep for name, p in family.parameters().items() if p.sweep and name not in fixed}
     open_choices = dict.fromkeys(_choices(axes, strength))
     specs: list[TileSpec] = []
     impossible: list[Choice] = []

@@ -16,7 +16,9 @@ __all__ = ["activation_codes", "expected_beats", "simulate_pre"]
 
 
 def activation_codes(pre: PreSpec, seed: int, tokens: int, k: int) -> QTensor:
-    """Random activations [tokens, K] of the block's source format, half of them corners, infinities and NaN included."""
+    """Random activations [tokens, K] of the block's source format, half of them corners, infinities and NaN
+    included.
+    """
     rng = np.random.default_rng(seed)
     form = get(pre.source)
     codes = rng.integers(0, 1 << form.code_bits, size=(tokens, k)).astype(np.uint32)
@@ -36,7 +38,9 @@ def activation_codes(pre: PreSpec, seed: int, tokens: int, k: int) -> QTensor:
 
 
 def expected_beats(pre: PreSpec, acts: QTensor) -> tuple[np.ndarray, np.ndarray | None]:
-    """Words [beats, M, elements] and E8M0 scales [beats, M] (None without alignment) of the block's output, by reference."""
+    """Words [beats, M, elements] and E8M0 scales [beats, M] (None without alignment) of the block's output, by
+    reference.
+    """
     aligned = pre.reference(acts)
     beats = pre.lower(aligned.codes)
     chosen = ~beats["observe"]
@@ -53,7 +57,9 @@ def expected_beats(pre: PreSpec, acts: QTensor) -> tuple[np.ndarray, np.ndarray 
     return words, scale
 
 
-def simulate_pre(pre: PreSpec, codes: np.ndarray, idle: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def simulate_pre(
+    pre: PreSpec, codes: np.ndarray, idle: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Run activation codes [tokens, K]: words [beats, M, elements], scales [beats, M], cycle of each beat [beats]."""
     from amaranth.sim import Simulator
 
@@ -77,7 +83,10 @@ def simulate_pre(pre: PreSpec, codes: np.ndarray, idle: np.ndarray | None = None
         for index in range(len(beats["first"])):
             for _ in range(0 if idle is None else int(idle[index])):
                 ctx.set(block.i.valid, 0)
-                ctx.set(block.i.payload.as_value(), (0x9E3779B97F4A7C15 * (index + 1)) % (1 << len(block.i.payload.as_value())))
+                ctx.set(
+                    block.i.payload.as_value(),
+                    (0x9E3779B97F4A7C15 * (index + 1)) % (1 << len(block.i.payload.as_value())),
+                )
                 await tick()
             word = pack_port(beats["acts"][index], source) << layout["acts"].offset
             if pre.align:
@@ -98,7 +107,9 @@ def simulate_pre(pre: PreSpec, codes: np.ndarray, idle: np.ndarray | None = None
         simulator.run()
     count = pre.m * pre.elements
     words = [unpack_port(value >> out["acts"].offset, pre.element_bits, count, False) for _, value in seen]
-    scales = [unpack_port(value >> out["scale"].offset, 8, pre.m, False) if pre.align else [0] * pre.m for _, value in seen]
+    scales = [
+        unpack_port(value >> out["scale"].offset, 8, pre.m, False) if pre.align else [0] * pre.m for _, value in seen
+    ]
     return (
         np.array(words).reshape(-1, pre.m, pre.elements),
         np.array(scales).reshape(-1, pre.m),

@@ -13,16 +13,17 @@ from hwgen.pe._spec import TileSpec
 from hwgen.pe._tile import Tile
 from hwgen.schedule import Steps
 
-__all__ = ["Observed", "pack_port", "simulate", "simulate_resets", "unpack_port"]
+__all__ = ["Observed", "Run", "pack_port", "simulate", "simulate_runs", "unpack_port"]
 
 
 @dataclass(frozen=True)
 class Observed:
     """What a simulation gave. Cycle 0 is the first with ``i_valid``.
 
-    ``sums`` [B, M, N, P], ``rows`` [B, M] or ``y`` [B, lanes]; ``cycle`` [B] in which ``o_valid`` was seen for each beat;
-    ``accepted`` [S] in which each step was accepted. ``early`` [B] tells whether the outputs already had the beat's value
-    one cycle before.
+    ``sums`` [B, M, N, P], ``rows`` [B, M] or ``y`` [B, lanes]; ``cycle`` [B] in which ``o_valid`` was seen for each
+    beat;
+    ``accepted`` [S] in which each step was accepted. ``early`` [B] tells whether the outputs already had the beat's
+    value one cycle before.
     """
 
     sums: np.ndarray
@@ -68,7 +69,14 @@ def _payloads(spec: TileSpec, steps: Steps, layout: Any) -> list[int]:
     fields |= {f"col_{name}": values for name, values in steps.col.items()}
     _, act_bits = spec.act_port(spec.p)
     _, weight_bits = spec.weight_port(spec.p)
-    widths = {"acts": int(act_bits), "weights": int(weight_bits), "first": 1, "last": 1, "done": 1, "mode": spec.mode_bits}
+    widths = {
+        "acts": int(act_bits),
+        "weights": int(weight_bits),
+        "first": 1,
+        "last": 1,
+        "done": 1,
+        "mode": spec.mode_bits,
+    }
     widths |= {f"row_{name}": side.bits for name, side in spec.row_side().items()}
     widths |= {f"col_{name}": side.bits for name, side in spec.col_side().items()}
     words = []
@@ -82,52 +90,64 @@ def _payloads(spec: TileSpec, steps: Steps, layout: Any) -> list[int]:
 
 @dataclass(frozen=True)
 class _Raw:
-    """Beats as (cycle, payload, payload was there a cycle before), acceptance cycles, and the payload in every cycle."""
+    """Beats as (cycle, payload, payload was there a cycle before), acceptance cycles, the payload in every cycle, and
+    the cycle in which each run starts.
+    """
 
     layout: Any
     beats: list[tuple[int, int, bool]]
     accepted: list[int]
     history: list[int]
+    starts: list[int]
 
 
-def simulate(
-    spec: TileSpec, steps: Steps, idle: np.ndarray | None = None, following: Sequence[Steps] = ()
-) -> Observed:
-    """Drive the steps as soon as they are accepted, after ``idle`` [S] empty cycles each, then those of ``following``."""
-    parts = [(part, None) for part in (steps, *following)]
-    raw = _run(spec, parts, idle)
+@dataclass(frozen=True)
+class Run:
+    """Steps to drive, ``idle`` [S] empty cycles before each, and the cycle in which a reset cuts them off, if one does.
+
+    The reset comes while a step is on offer (the run must be long enough), wherever it then is, and without idle
+    cycles.
+    """
+
+    steps: Steps
+    idle: np.ndarray | None = None
+    cut: int | None = None
+
+
+def simulate(spec: TileSpec, steps: Steps, idle: np.ndarray | None = None, following: Sequence[Steps] = ()) -> Observed:
+    """Drive the steps as soon as they are accepted, after ``idle`` [S] empty cycles each, then those of
+    ``following``.
+    """
+    raw = _run(spec, [Run(steps, idle), *(Run(part) for part in following)], drained=False)
     lead = 0 if idle is None else int(idle[0])
     return _collect(spec, raw, raw.beats, raw.accepted, lead)
 
 
-def simulate_resets(spec: TileSpec, runs: Sequence[tuple[Steps, int | None]]) -> list[Observed]:
-    """Run after run, each from its cycle 0; a run with a number is reset in that cycle and the next run follows at once.
+def simulate_runs(spec: TileSpec, runs: Sequence[Run]) -> list[Observed]:
+    """Run after run in one simulation, each from its cycle 0: drained and then reset, or cut off by a reset.
 
-    The reset comes while a step is on offer (the run must be long enough), wherever it then is. Beats seen in a run's own
-    cycles, that of the reset included, are its own; elements that a systolic tile would show later read as 0.
+    After a cut the next run follows at once. Beats seen in a run's own cycles, that of the reset included, are its own;
+    elements that a systolic tile would show later read as 0.
     """
-    raw = _run(spec, runs, None)
+    raw = _run(spec, runs, drained=True)
     result = []
-    begin = 0
-    for _, cut in runs:
-        end = len(raw.history) if cut is None else begin + cut + 1
-        part = _Raw(raw.layout, raw.beats, raw.accepted, raw.history[:end])
+    for run, begin, end in zip(runs, raw.starts, [*raw.starts[1:], len(raw.history)], strict=True):
+        part = _Raw(raw.layout, raw.beats, raw.accepted, raw.history[:end], raw.starts)
+        lead = 0 if run.idle is None else int(run.idle[0])
         beats = [beat for beat in raw.beats if begin <= beat[0] < end]
         accepted = [cycle for cycle in raw.accepted if begin <= cycle < end]
-        result.append(_collect(spec, part, beats, accepted, begin))
-        begin = end
+        result.append(_collect(spec, part, beats, accepted, begin + lead))
     return result
 
 
-def _run(spec: TileSpec, runs: Sequence[tuple[Steps, int | None]], idle: np.ndarray | None) -> _Raw:
+def _run(spec: TileSpec, runs: Sequence[Run], *, drained: bool) -> _Raw:
     from amaranth.hdl import ResetInserter, Signal
     from amaranth.sim import Simulator
 
     tile = Tile(spec)
     payload = tile.i.payload.as_value()
-    words = [(_payloads(spec, part, tile.i.payload.shape()), cut) for part, cut in runs]
-    waits = iter(() if idle is None else idle.tolist())
-    raw = _Raw(tile.o.payload.shape(), [], [], [])
+    words = [_payloads(spec, run.steps, tile.i.payload.shape()) for run in runs]
+    raw = _Raw(tile.o.payload.shape(), [], [], [], [])
     reset = Signal()
     drain = int(spec.drain(spec.p)) + 8
 
@@ -144,10 +164,22 @@ def _run(spec: TileSpec, runs: Sequence[tuple[Steps, int | None]], idle: np.ndar
             cycle += 1
 
         noise = 0x5DEECE66D
-        for part, cut in words:
-            stop = None if cut is None else cycle + cut
-            for word in part:
-                for _ in range(next(waits, 0)):
+
+        async def restart() -> None:
+            ctx.set(reset, 1)
+            await tick()
+            ctx.set(reset, 0)
+
+        async def settle() -> None:
+            ctx.set(tile.i.valid, 0)
+            for _ in range(drain):
+                await tick()
+
+        for run, part in zip(runs, words, strict=True):
+            raw.starts.append(cycle)
+            stop = None if run.cut is None else cycle + run.cut
+            for word, wait in zip(part, [0] * len(part) if run.idle is None else run.idle.tolist(), strict=True):
+                for _ in range(wait):
                     ctx.set(tile.i.valid, 0)
                     noise = (noise * 0x5DEECE66D + 11) % (1 << 48)
                     ctx.set(payload, (noise * 0x9E3779B97F4A7C15F39CC0605CEDC835) % (1 << len(payload)))
@@ -161,13 +193,15 @@ def _run(spec: TileSpec, runs: Sequence[tuple[Steps, int | None]], idle: np.ndar
                 raw.accepted.append(cycle)
                 await tick()
             if stop is not None:
-                assert cycle == stop, "the run is over before its reset"
-                ctx.set(reset, 1)
-                await tick()
-                ctx.set(reset, 0)
-        ctx.set(tile.i.valid, 0)
-        for _ in range(drain):
-            await tick()
+                # Only a tile that takes steps faster than it says comes here with none left.
+                while cycle != stop:
+                    ctx.set(tile.i.valid, 0)
+                    await tick()
+                await restart()
+            elif drained:
+                await settle()
+                await restart()
+        await settle()
 
     with warnings.catch_warnings():
         # Amaranth warns when a comb-only tile has no clocked process in some block.
@@ -179,13 +213,13 @@ def _run(spec: TileSpec, runs: Sequence[tuple[Steps, int | None]], idle: np.ndar
     return raw
 
 
-def _collect(
-    spec: TileSpec, raw: _Raw, beats: list[tuple[int, int, bool]], accepted: list[int], zero: int
-) -> Observed:
+def _collect(spec: TileSpec, raw: _Raw, beats: list[tuple[int, int, bool]], accepted: list[int], zero: int) -> Observed:
     """``beats`` with cycles counted from cycle ``zero``."""
     layout, history, skew = raw.layout, raw.history, int(spec.skew(spec.p))
     count = len(beats)
-    sums = np.zeros((count, spec.m, spec.n, spec.sums_per_cell), np.int64 if int(spec.acc_bits(spec.p)) <= 64 else object)
+    sums = np.zeros(
+        (count, spec.m, spec.n, spec.sums_per_cell), np.int64 if int(spec.acc_bits(spec.p)) <= 64 else object
+    )
     rows = np.zeros((count, spec.m), np.int64)
     y = np.zeros((count, max(spec.lanes, 1)), np.uint32)
     for index, (cycle, value, _) in enumerate(beats):
@@ -200,7 +234,9 @@ def _collect(
             distance = np.add.outer(np.arange(spec.m), np.arange(spec.n)) if skew else np.zeros((spec.m, spec.n), int)
             sums[index][distance == hop] = grid[distance == hop]
             if spec.has_row_sums:
-                totals = np.array(unpack_port(late >> layout["row_sums"].offset, int(spec.row_sum_bits(spec.p)), spec.m, True))
+                totals = np.array(
+                    unpack_port(late >> layout["row_sums"].offset, int(spec.row_sum_bits(spec.p)), spec.m, True)
+                )
                 mine = np.arange(spec.m) == hop if skew else np.full(spec.m, hop == 0)
                 rows[index][mine] = totals[mine]
     return Observed(

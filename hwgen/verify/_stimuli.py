@@ -18,7 +18,7 @@ __all__ = ["corner_steps", "flags", "join", "random_steps", "reset_runs", "scale
 
 @functools.cache
 def _allowed(spec: TileSpec, role: str, mode: int) -> np.ndarray:
-    """Corner codes of one side that the reference takes: all finite ones, and infinities and NaN where it has a rule."""
+    """Corner codes of one side that the reference takes: finite ones, and infinities and NaN where it has a rule."""
     form = spec.mode_formats(mode)[0 if role == "acts" else 1]
     codes = np.array(form.corners, dtype=np.uint32)
     if form.side_bits:
@@ -52,8 +52,8 @@ def _negation(form: Format) -> np.ndarray | None:
 
 
 def _alike(form: Format, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Codes whose rows [..., K] differ in few bits; floating-point ones have neighbouring exponents and sparse mantissas,
-    so that their alignment ends in ties and near them."""
+    """Codes whose rows [..., K] differ in few bits; floating-point ones have neighbouring exponents and sparse
+    mantissas, so that their alignment ends in ties and near them."""
 
     def words(bits: int, size: tuple[int, ...]) -> np.ndarray:
         return rng.integers(0, 1 << bits, size=size, dtype=np.uint64)
@@ -62,7 +62,8 @@ def _alike(form: Format, rng: np.random.Generator, shape: tuple[int, ...]) -> np
     if not isinstance(form, MinifloatFormat) or form.mantissa_bits < 4:
         bits = form.code_bits
         flips = words(bits, shape) & words(bits, shape) & words(bits, shape)
-        return np.bitwise_xor(words(bits, row) & words(bits, row), flips)
+        mixed: np.ndarray = np.bitwise_xor(words(bits, row) & words(bits, row), flips)
+        return mixed
     mantissa = words(form.mantissa_bits, shape) & words(form.mantissa_bits, shape) & words(form.mantissa_bits, shape)
     top = words(form.exponent_bits, row).astype(np.int64)
     below = rng.integers(0, form.mantissa_bits + 8, size=shape) * (rng.random(shape) < 0.7)
@@ -100,15 +101,24 @@ def _codes(spec: TileSpec, rng: np.random.Generator, role: str, shape: tuple[int
     return np.where(np.isfinite(form.decode(words)), words, fallback).astype(np.uint32)
 
 
+def _legal(side: Side) -> range:
+    """Values of a side field: those it names, or all that its bits can hold."""
+    if side.values is not None:
+        return side.values
+    return range(-(1 << (side.bits - 1)), 1 << (side.bits - 1)) if side.signed else range(1 << side.bits)
+
+
 def _sides(fields: dict[str, Side], rng: np.random.Generator, groups: int, count: int) -> dict[str, np.ndarray]:
     """Random side information per group: mostly middling scales, sometimes any code at all."""
     result = {}
     for name, side in fields.items():
-        low, high = (-(1 << (side.bits - 1)), 1 << (side.bits - 1)) if side.signed else (0, 1 << side.bits)
-        values = rng.integers(low, high, size=(groups, count))
+        legal = _legal(side)
+        values = legal.start + legal.step * rng.integers(len(legal), size=(groups, count))
         if name == "scale":
             # Around the middle of the exponent range, where sums of several groups interact.
-            middle = rng.integers((1 << (side.bits - 2)) * 3 // 2, (1 << (side.bits - 2)) * 5 // 2, size=(groups, count))
+            middle = rng.integers(
+                (1 << (side.bits - 2)) * 3 // 2, (1 << (side.bits - 2)) * 5 // 2, size=(groups, count)
+            )
             values = np.where(rng.random((groups, count)) < 0.85, middle, values)
         result[name] = values
     return result
@@ -134,9 +144,15 @@ def _steps(
 
 
 def _longest(spec: TileSpec) -> int:
-    """Steps of the longest group that a tile may get: ``depth``, or well beyond it where sums saturate or wrap."""
+    """Steps of the longest group that a tile may get: ``depth``, or enough to pass both ends where sums saturate or
+    wrap.
+    """
     steps = max(1, spec.depth // spec.k)
-    return steps if spec.overflow == "refuse" else steps + max(2, steps // 4)
+    if spec.overflow == "refuse":
+        return steps
+    low, high = (abs(int(end)) for end in spec.product_range(spec.p))
+    beyond = (1 << (int(spec.acc_bits(spec.p)) - 1)) // (spec.k * max(min(low, high), 1)) + 2
+    return max(steps + 2, min(beyond, 4 * steps + 2))
 
 
 def random_steps(spec: TileSpec, seed: int, groups: int = 12, mode: int = 0) -> Steps:
@@ -156,7 +172,7 @@ def corner_steps(spec: TileSpec, seed: int, mode: int = 0) -> Steps:
     runs.
 
     Single-step groups hold one pair in all K products; two groups as long as is legal hold the pairs that drive sums to
-    their ends.
+    their ends, and some come as near as can be to the largest power of two that a sum reaches.
     """
     rng = np.random.default_rng(seed)
     acts_format, weights_format = spec.mode_formats(mode)
@@ -170,7 +186,37 @@ def corner_steps(spec: TileSpec, seed: int, mode: int = 0) -> Steps:
     w = np.concatenate([[pair[1] for pair in pairs], np.repeat([pair[1] for pair in extreme], longest)])
     acts = np.broadcast_to(a[:, None, None], (len(a), spec.m, k)).astype(np.uint32)
     weights = np.broadcast_to(w[:, None, None], (len(w), spec.n, k)).astype(np.uint32)
+    peaks = [_peak(spec, rng, *pair, mode) for pair in extreme for _ in range(3)]
+    lengths += [len(peak[0]) for peak in peaks]
+    acts = np.concatenate([acts, *(peak[0] for peak in peaks)])
+    weights = np.concatenate([weights, *(peak[1] for peak in peaks)])
     return _steps(spec, rng, lengths, acts, weights, mode)
+
+
+def _peak(
+    spec: TileSpec, rng: np.random.Generator, act: int, weight: int, mode: int, tries: int = 500
+) -> tuple[np.ndarray, np.ndarray]:
+    """A group that adds ``act`` · ``weight`` and ends close to the largest power of two it can reach.
+
+    Returns activations [S, M, K] and weights [S, N, K], alike in all rows and all columns.
+    """
+    k = spec.modes()[mode].k
+    acts = _codes(spec, rng, "acts", (tries, 1, k), mode)
+    weights = _codes(spec, rng, "weights", (tries, 1, k), mode)
+    acts[0], weights[0] = act, weight
+    acts[1 : tries // 2, :, : k // 2] = act
+    weights[1 : tries // 2, :, : k // 2] = weight
+    acts, weights = np.repeat(acts, spec.m, axis=1), np.repeat(weights, spec.n, axis=1)
+    row = {name: np.zeros((tries, spec.m), np.int64) for name in spec.row_side()}
+    col = {name: np.zeros((tries, spec.n), np.int64) for name in spec.col_side()}
+    sums = spec.terms(acts, weights, row, col, mode).sum(axis=0)[:, 0, 0, 0]
+    step, longest = int(sums[0]), max(1, spec.depth // spec.k)
+    power = 1 << max((abs(step) * longest).bit_length() - 1, 0)
+    whole = min(power // max(abs(step), 1), longest - 1)
+    missing = (power if step > 0 else -power) - whole * step
+    best = int(np.abs(sums - missing).argmin())
+    order = [0] * whole + [best]
+    return acts[order], weights[order]
 
 
 def _powers(name: str) -> dict[int, np.ndarray]:
@@ -190,13 +236,13 @@ def _split(rng: np.random.Generator, wanted: int, rows: list[int], cols: list[in
     return row, min(max(wanted - row, cols[0]), cols[-1])
 
 
-def scale_steps(spec: TileSpec, seed: int, outputs: int = 40, mode: int = 0) -> Steps:
+def scale_steps(spec: TileSpec, seed: int, outputs: int = 32, mode: int = 0) -> Steps:
     """Single-step groups whose scales drive the post lanes through their cases; only for tiles with lanes.
 
-    Each output is two to four groups. Mostly a product, others that are 2**-30 to 2**30 times as large, and the first with
-    its activations negated: additions with every distance of exponents, and cancellation of every depth down to exact
-    zero. The products lie in the middle of FP32's range, around its smallest normal number, or at its end; some scales are
-    any code at all, infinities and NaN included.
+    Each output is two to four groups. Mostly a product, others that are 2**-30 to 2**30 times as large, and the first
+    with its activations negated: additions with every distance of exponents, and cancellation of every depth down to
+    exact zero. The products lie in the middle of FP32's range, around its smallest normal number, or at its end; some
+    scales are any code at all, infinities and NaN included.
     """
     rng = np.random.default_rng(seed)
     formats = spec.quantization()
@@ -215,13 +261,17 @@ def scale_steps(spec: TileSpec, seed: int, outputs: int = 40, mode: int = 0) -> 
         if region == "middle":
             base = int(rng.integers(-40, 40))
         elif region == "small":
-            base = -126 - spec.lsb_exp - int(rng.integers(-2, sum_bits + 24))
+            # Half of them where a sum's last bits fall below the smallest subnormal number.
+            base = -126 - spec.lsb_exp - int(rng.integers(rng.choice([-2, 22]), sum_bits + 24))
         else:
             base = 127 - spec.lsb_exp - int(rng.integers(-2, sum_bits + 2))
-        count = int(rng.integers(2, 5))
-        spread = 30 if region == "middle" else 6
-        offsets = [0, *rng.integers(-spread, spread // 2 + 1, size=count - 1).tolist()]
-        returns = count > 2 and bool(rng.random() < 0.6)
+        returns = bool(rng.random() < 0.5)
+        if returns:
+            # What is left of the first two when the first is taken away again: any number of leading zeros.
+            count, offsets = 3, [0, int(rng.integers(-28, 3)), 0]
+        else:
+            count, spread = int(rng.integers(2, 5)), 30 if region == "middle" else 6
+            offsets = [0, *rng.integers(-spread, spread // 2 + 1, size=count - 1).tolist()]
         first = len(done)
         for index in range(count):
             again = returns and index == count - 1
@@ -258,17 +308,19 @@ def scale_steps(spec: TileSpec, seed: int, outputs: int = 40, mode: int = 0) -> 
 
 
 def _any(side: Side, rng: np.random.Generator, count: int) -> np.ndarray:
-    low, high = (-(1 << (side.bits - 1)), 1 << (side.bits - 1)) if side.signed else (0, 1 << side.bits)
-    values: np.ndarray = rng.integers(low, high, size=count)
+    legal = _legal(side)
+    values: np.ndarray = legal.start + legal.step * rng.integers(len(legal), size=count)
     # The last code is NaN in every scale format that has one, the first half's last an infinity's neighbour.
-    ends = np.array([low, high - 1, (low + high) // 2, (low + high) // 2 - 1])
+    half = len(legal) // 2
+    ends = np.array([legal[0], legal[-1], legal[half], legal[half - 1]])
     return np.where(rng.random(count) < 0.3, rng.choice(ends, size=count), values)
 
 
 def reset_runs(spec: TileSpec, seed: int, mode: int = 0) -> list[tuple[Steps, int | None]]:
-    """Runs of short groups with the cycle in which each is reset: every phase of a step and of the lanes; None for the last.
+    """Runs of short groups with the cycle in which each is reset: every phase of a step and of the lanes.
 
-    Each lasts long enough to show results, so that it also tells what the reset before it left behind.
+    The last one has None. Each lasts long enough to show results, so that it also tells what the reset before it left
+    behind.
     """
     rng = np.random.default_rng(seed)
     step, beats = int(spec.step_cycles(spec.p, mode)), int(spec.post_beats(spec.p))

@@ -1,19 +1,20 @@
-"""Is a mutation that no vector caught the same machine? A proof by Yosys' SAT solver, on netlists whose registers are cut.
+"""Is a mutation that no vector caught the same machine? Proofs by Yosys' SAT solver, on netlists with registers cut.
 
-Both netlists become one function (state, inputs) → (next state, outputs). Let the tile run ``frames`` cycles from any state
-whatever; then let tile and mutant, in the same state and with the same inputs, do one more. The claim is that next states
-and outputs agree (data outputs where ``o_valid`` is high, ``i_ready`` where a step is on offer). By induction over cycles
-the mutant never leaves the tile's path; its first cycles, which have a shorter past, are proved from the reset state.
+Both netlists become one function (state, inputs) → (next state, outputs). Let the tile run ``frames`` cycles from any
+state whatever; then let tile and mutant, in the same state and with the same inputs, do one more. The claim is that
+next states and outputs agree (data outputs where ``o_valid`` is high, ``i_ready`` where a step is on offer). By
+induction over cycles the mutant never leaves the tile's path; its first cycles, which have a shorter past, are proved
+from the reset state.
 
-Inputs follow the protocol: a step on offer stays until it is accepted or the tile is reset. Where equal states are too much
-to ask, `Prover.prove` looks for one of three weaker relations, each of which is part of what is then proved:
+Inputs follow the protocol: a step on offer stays until it is accepted or the tile is reset. Where equal states are too
+much to ask, `Prover.prove` looks for one of three weaker relations, each of which is part of what is then proved:
 
 * idle: a register is compared only where a one-bit register says that it is in use;
 * twisted: one bit of a register is inverted in the mutant while a one-bit register is set;
 * zeros: bits of registers that are always 0 in the tile, itself proved by induction.
 
-The last two say nothing about sums before the first group: there registers start at 0, and for a twisted one no reset comes
-in mid-run.
+The last two say nothing about sums before the first group: there registers start at 0, and for a twisted one no reset
+comes in mid-run.
 """
 
 from __future__ import annotations
@@ -184,7 +185,9 @@ class Prover:
         return found
 
     def _solve(self, bench: _Bench, gate: _Cut | None = None) -> list[str] | None:
-        """Names in ``bench.bad`` and ``bench.flags`` that a counterexample sets (none: proved); None: it did not finish."""
+        """Names in ``bench.bad`` and ``bench.flags`` that a counterexample sets (none: proved); None: it did not
+        finish.
+        """
         with tempfile.TemporaryDirectory(prefix="hwgen-prove-") as name:
             folder = Path(name)
             (folder / "gold.il").write_text(self.gold.text)
@@ -193,9 +196,17 @@ class Prover:
             shown = " ".join(f"-show {signal}" for signal in bench.bad)
             flags = " ".join(f"-show {signal}" for signal in bench.flags)
             log = yosys(
-                ["read_rtlil gold.il", "read_rtlil gate.il", "read_verilog miter.v", "hierarchy -top miter", "proc", "flatten"]
-                + ["opt -full", "opt_merge -share_all"]
-                + [f"sat -timeout {_TIMEOUT_S} -set legal 1 -prove bad 0 {shown} {flags} miter"],
+                [
+                    "read_rtlil gold.il",
+                    "read_rtlil gate.il",
+                    "read_verilog miter.v",
+                    "hierarchy -top miter",
+                    "proc",
+                    "flatten",
+                    "opt -full",
+                    "opt_merge -share_all",
+                    f"sat -timeout {_TIMEOUT_S} -set legal 1 -prove bad 0 {shown} {flags} miter",
+                ],
                 folder,
                 timeout_s=5 * _TIMEOUT_S,
             )
@@ -220,8 +231,8 @@ class Prover:
     # ------------------------------------------------------------------ one claim
 
     def check(self, gate: _Cut, frames: int, from_reset: bool, relation: _Relation) -> list[str] | None:
-        """What a counterexample sets (none: proved; None: the solver gave up): diff_<label of a register, or output>, and
-        set_<label> of one-bit registers that are then set."""
+        """What a counterexample sets (none: proved; None: the solver gave up): diff_<label of a register, or output>,
+        and set_<label> of one-bit registers that are then set."""
         registers = self.gold.registers
         bench = _Bench(self, frames, from_reset, relation, resets=not relation.twisted)
         state = {name: f"s{frames}_{r.label}" for name, r in registers.items()}
@@ -231,7 +242,8 @@ class Prover:
 
         def twist(name: str, frame: int) -> str:
             bit, condition, value = relation.twisted[name]
-            return f"{{{registers[name].width}{{{flag(condition, frame)} == 1'b{value}}}}} & {registers[name].width}'h{1 << bit:x}"
+            width = registers[name].width
+            return f"{{{width}{{{flag(condition, frame)} == 1'b{value}}}}} & {width}'h{1 << bit:x}"
 
         for name, condition in relation.idle.items():
             r = registers[name]
@@ -294,13 +306,15 @@ class Prover:
         return Proof(False, problem)
 
     def _relations(self, mutation: Mutation, frames: int, found: list[str], refuted: set[str]) -> Iterator[_Relation]:
-        """Weaker relations that may hold where registers ``found`` (labels, or outputs by name) differ while the one-bit
-        registers ``refuted`` are set."""
+        """Weaker relations that may hold where registers ``found`` (labels, or outputs by name) differ while the
+        one-bit registers ``refuted`` are set."""
         cells = {r.label: name for name, r in self.gold.registers.items()}
         names = [cells[label] for label in found if label in cells]
-        if mutation.mode == "inv" and mutation.port == "Q" and mutation.cell in self.gold.registers:
-            for flag in self._flags:
-                yield from (_Relation(twisted={mutation.cell: (mutation.bit, flag, value)}) for value in (0, 1))
+        if mutation.mode == "inv":
+            own = [mutation.cell] if mutation.port == "Q" and mutation.cell in self.gold.registers else names[:1]
+            for name in (name for name in own if mutation.bit < self.gold.registers[name].width):
+                for flag in self._flags:
+                    yield from (_Relation(twisted={name: (mutation.bit, flag, value)}) for value in (0, 1))
         if not names or len(names) != len(found) or len(names) > 2:
             return
         for condition in (None, *self._flags):
@@ -312,7 +326,7 @@ class Prover:
                 yield _Relation(zeros=zeros)
 
     def _zeros(self, names: list[str], frames: int) -> dict[str, int]:
-        """Bits of registers that stay 0 once all registers are: the largest set that induction over ``frames`` proves."""
+        """Bits of registers that stay 0 once all registers are 0: the largest set that induction proves."""
         registers = self.gold.registers
         masks = {name: (1 << registers[name].width) - 1 for name in names}
         while any(masks.values()):
@@ -343,12 +357,18 @@ class Prover:
 
     def _explain(self, frames: int, relation: _Relation) -> str:
         registers = self.gold.registers
-        how = "same next state and outputs in every state" if not frames else f"the same after {frames} cycles from any state"
+        how = (
+            "same next state and outputs in every state"
+            if not frames
+            else f"the same after {frames} cycles from any state"
+        )
         for name, condition in relation.idle.items():
             used = "is never looked at" if condition is None else f"matters only with {registers[condition].wire}"
             how += f"; {registers[name].wire} {used}"
         for name, (bit, condition, value) in relation.twisted.items():
-            how += f"; bit {bit} of {registers[name].wire} is inverted just while {registers[condition].wire} is {value}"
+            how += (
+                f"; bit {bit} of {registers[name].wire} is inverted just while {registers[condition].wire} is {value}"
+            )
         for name, mask in relation.zeros.items():
             how += f"; bits {mask:#x} of {registers[name].wire} are always 0"
         return how

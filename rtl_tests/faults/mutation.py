@@ -1,16 +1,16 @@
 """Mutations of a tile's netlist: made by Yosys, all in one build, chosen at run time, compared with the reference.
 
-`make_mutants` flattens the RTLIL of a tile (so that one cell of one instance changes), lets Yosys draw mutations and puts
-all of them into one Verilog module behind the input ``mutsel`` (0 is the tile as it is). `run_mutants` streams the
-vectors of the contract suite through each: corners, random groups back to back, abandoned groups, idle cycles, and resets
-in every phase; outputs and their cycles must be those of the reference. What survives is for `equivalence` to decide.
+`make_mutants` flattens the RTLIL of a tile (so that one cell of one instance changes), lets Yosys draw mutations and
+puts all of them into one Verilog module behind the input ``mutsel`` (0 is the tile as it is). `run_mutants` streams the
+vectors of the contract suite through each: corners, random groups back to back, abandoned groups, idle cycles, and
+resets in every phase; outputs and their cycles must be those of the reference. What survives is for `equivalence` to
+decide.
 
 Yosys ends the process on an error, so it runs in children.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import subprocess
 import sys
@@ -103,7 +103,12 @@ def yosys(commands: Sequence[str], folder: Path, timeout_s: float = 120) -> str:
     """Run Yosys commands in a child process in ``folder``; returns its log. Raises RuntimeError with the log's end."""
     (folder / "script.ys").write_text("\n".join(commands) + "\n")
     done = subprocess.run(
-        [sys.executable, "-c", _CHILD, "script.ys"], cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False
+        [sys.executable, "-c", _CHILD, "script.ys"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
     )
     if done.returncode:
         raise RuntimeError(f"Yosys stopped with status {done.returncode}: {(done.stdout + done.stderr)[-2000:]}")
@@ -124,7 +129,7 @@ def _parse(line: str) -> Mutation:
 
 
 def make_mutants(spec: TileSpec, count: int, seed: int = 1) -> Mutants:
-    """Draw ``count`` mutations, evenly over cells and wires, clock pins left out (a clock tree is not this design's)."""
+    """Draw ``count`` mutations, evenly over cells and wires, without clock pins (a clock tree is not this design's)."""
     source = design_rtlil(lambda place: Tile(spec, place), TOP, tile_ports(spec))
     # The passes of the emitter; flattened, so that an instance can differ from its siblings.
     flat = ["read_rtlil source.il", f"hierarchy -top {TOP}", "proc -norom", "opt_expr -keepdc", "opt_clean", "opt_dff"]
@@ -186,9 +191,16 @@ def vectors(spec: TileSpec, seed: int = 1) -> Vectors:
 
 
 def _head(steps: Steps, count: int) -> Steps:
-    sides = {field: {name: value[:count] for name, value in getattr(steps, field).items()} for field in ("row", "col")}
-    plain = {field: getattr(steps, field)[:count] for field in ("acts", "weights", "first", "last", "done")}
-    return dataclasses.replace(steps, **plain, **sides)
+    return Steps(
+        steps.acts[:count],
+        steps.weights[:count],
+        {name: values[:count] for name, values in steps.row.items()},
+        {name: values[:count] for name, values in steps.col.items()},
+        steps.first[:count],
+        steps.last[:count],
+        steps.done[:count],
+        steps.mode,
+    )
 
 
 def _bench(spec: TileSpec, select_bits: int) -> tuple[str, list[Port]]:
@@ -212,7 +224,7 @@ def _bench(spec: TileSpec, select_bits: int) -> tuple[str, list[Port]]:
 
 
 def run_mutants(mutants: Mutants, stimuli: Vectors) -> Outcome:
-    """Run every mutation until it first differs. Raises AssertionError when the tile itself differs from the reference."""
+    """Run every mutation until it first differs. Raises AssertionError when the tile itself differs."""
     bench, ports = _bench(mutants.spec, mutants.select_bits)
     program = build(mutants.verilog + bench, "bench", ports, opt="-O1")
     found = program.run_many(
@@ -223,5 +235,7 @@ def run_mutants(mutants: Mutants, stimuli: Vectors) -> Outcome:
         idle=stimuli.idle,
         max_cycles=64,
     )
-    assert not found.caught[0], f"the tile differs from its reference: {found.reasons[0]} of beat {found.first_mismatch[0]}"
+    assert not found.caught[0], (
+        f"the tile differs from its reference: {found.reasons[0]} of beat {found.first_mismatch[0]}"
+    )
     return Outcome(mutants, found.reasons[1:])

@@ -20,7 +20,10 @@ from hwgen.pe import families, family
 
 def test_stdout_is_verilog_only() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "hwgen", "emit", "--pe", "int", "--bits", "2"], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "hwgen", "emit", "--pe", "int", "--bits", "2"],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0
     assert done.stderr == ""
@@ -28,9 +31,9 @@ def test_stdout_is_verilog_only() -> None:
 
 
 def test_files_and_manifest(tmp_path: Path) -> None:
+    flags = "--pe lut --n 4 --bits 3 --top core -o core.v --manifest core.json --sdc core.sdc --testbench bench"
     done = subprocess.run(
-        [sys.executable, "-m", "hwgen", "emit", "--pe", "lut", "--n", "4", "--bits", "3", "--top", "core", "-o", "core.v"]
-        + ["--manifest", "core.json", "--sdc", "core.sdc", "--testbench", "bench"],
+        [sys.executable, "-m", "hwgen", "emit", *flags.split()],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -87,7 +90,8 @@ def test_same_bytes_whatever_the_hash_seed_and_folder(tmp_path: Path) -> None:
 
 
 def test_torch_is_never_imported_by_emit() -> None:
-    code = "import sys; from hwgen.cli import main\ntry: main(['emit', '--pe', 'lut', '--n', '4'])\nexcept SystemExit: pass\n"
+    code = "import sys; from hwgen.cli import main\n"
+    code += "try: main(['emit', '--pe', 'lut', '--n', '4'])\nexcept SystemExit: pass\n"
     code += "assert not {'torch', 'pandas', 'matplotlib', 'sim', 'dse'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -96,6 +100,6 @@ def test_torch_is_never_imported_by_emit() -> None:
 def test_python_api() -> None:
     tile = hwgen.tile("lut", n=4, bits=2)
     assert tile.emit(top="core").top == "core"
-    assert hwgen.families() == ("int", "lut", "mx")
+    assert set(hwgen.families()) >= {"int", "lut", "mx"}
     with pytest.raises(HwgenError, match=r"^lut: bits must be a whole number from 1 to 8, not 0$"):
         hwgen.tile("lut", bits=0)

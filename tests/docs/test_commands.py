@@ -37,7 +37,9 @@ def commands(text: str) -> list[tuple[str, list[str]]]:
 
 
 @pytest.mark.parametrize(("kind", "text"), blocks())
-def test_block(kind: str, text: str, tmp_path: Path) -> None:
+def test_block(kind: str, text: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    if "hwgen run" in text:
+        request.getfixturevalue("real_model")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "COLUMNS": "160"}
     todo = commands(text) if kind == "console" else [(f"{sys.executable} - <<'END'\n{text}\nEND", [])]

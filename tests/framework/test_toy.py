@@ -59,7 +59,9 @@ def test_list_show_emit_estimate_sweep(folder: Path, tmp_path: Path) -> None:
     estimate = json.loads(hwgen("estimate", "--pe", "toy", "--layer", "8,64,256", "--json", cwd=tmp_path))
     spec = family("toy")()
     assert estimate["cycles"] == Schedule(spec, Layer("layer", 8, 64, 256)).exact()
-    hwgen("sweep", "--pe", "toy", "--pe", "int", "--layer", "8,64,256", "-o", "s.parquet", "--plot", "s.png", cwd=tmp_path)
+    hwgen(
+        "sweep", "--pe", "toy", "--pe", "int", "--layer", "8,64,256", "-o", "s.parquet", "--plot", "s.png", cwd=tmp_path
+    )
     assert (tmp_path / "s.parquet").stat().st_size > 0
     assert (tmp_path / "s.png").stat().st_size > 0
 

@@ -99,22 +99,37 @@ class Toy(TileSpec):
 
     def quantization(self) -> Quantization:
         return Quantization(
-            acts=self.acts, weights="toy2", scheme="symmetric", group=self.group, act_scale="bf16", weight_scale="fp16", step=self.k
+            acts=self.acts,
+            weights="toy2",
+            scheme="symmetric",
+            group=self.group,
+            act_scale="bf16",
+            weight_scale="fp16",
+            step=self.k,
         )
 
     def quantize_weights(self, weights: np.ndarray) -> QTensor:
-        n, k = weights.shape
+        k = weights.shape[1]
         group = self.group or k
         starts = range(0, k, group)
         scales = np.stack([np.abs(weights[:, s : s + group]).mean(axis=1) for s in starts], axis=1)
         scale_codes = get("fp16").encode(np.maximum(scales, 2.0**-20))
-        selector = np.stack([weights[:, s : s + group].max(axis=1) > 2.5 * scales[:, i] for i, s in enumerate(starts)], axis=1)
+        selector = np.stack(
+            [weights[:, s : s + group].max(axis=1) > 2.5 * scales[:, i] for i, s in enumerate(starts)], axis=1
+        )
         form = self.weight_format
         per_element = np.repeat(np.arange(len(starts)), group)[:k]
-        codes = form.encode(weights / get("fp16").decode(scale_codes)[:, per_element], selector[:, per_element].astype(np.int64))
+        codes = form.encode(
+            weights / get("fp16").decode(scale_codes)[:, per_element], selector[:, per_element].astype(np.int64)
+        )
         return QTensor(
-            codes=codes, format=form, group_size=group, granularity="group" if self.group else "channel",
-            scale_codes=scale_codes, scale_format=get("fp16"), selector=selector.astype(np.uint8),
+            codes=codes,
+            format=form,
+            group_size=group,
+            granularity="group" if self.group else "channel",
+            scale_codes=scale_codes,
+            scale_format=get("fp16"),
+            selector=selector.astype(np.uint8),
         )
 
     def col_side(self) -> dict[str, Side]:
@@ -170,7 +185,12 @@ class Toy(TileSpec):
         return np.concatenate([codes, np.zeros_like(codes)], axis=-1)
 
     def terms(
-        self, acts: np.ndarray, weights: np.ndarray, row: Mapping[str, np.ndarray], col: Mapping[str, np.ndarray], mode: int
+        self,
+        acts: np.ndarray,
+        weights: np.ndarray,
+        row: Mapping[str, np.ndarray],
+        col: Mapping[str, np.ndarray],
+        mode: int,
     ) -> np.ndarray:
         a = self.act_format.fixed(acts)
         w = self.weight_format.decode(weights, col["selector"][..., None]).astype(np.int64)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from hwgen.errors import HwgenError
 from sim.golden import QuantLinear
-from sim.models.fetch import default_model
 from sim.models.smollm import capture
 from sim.models.weights import open_model
 from tests.golden.oracle import Formats
@@ -24,16 +21,10 @@ SECONDS = 2.0
 
 
 @pytest.fixture(scope="module")
-def operands() -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights [1536, 576] and activations [8, 576]; without a model this is an error in CI and a skip elsewhere."""
-    try:
-        path: Path = default_model()
-    except HwgenError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    weight = torch.from_numpy(open_model(path).float32(f"{LAYER}.weight").copy())
-    return weight, torch.from_numpy(capture(path, LAYER, tokens=TOKENS))
+def operands(real_model: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights [1536, 576] and activations [8, 576]."""
+    weight = torch.from_numpy(open_model(real_model).float32(f"{LAYER}.weight").copy())
+    return weight, torch.from_numpy(capture(real_model, LAYER, tokens=TOKENS))
 
 
 # The errors of the quantisers are those measured, rounded up: a wrong sign, scale or zero point gives 1 and more.

@@ -1,0 +1,87 @@
+"""Whole layers of a real model through the emitted Verilog: every bit and every cycle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwgen.errors import HwgenError
+from hwgen.pe import TileSpec, family
+from reports.whole_layer import LAYER, TOKENS, settings, tiles
+from sim.inputs import layer_operands
+from sim.run import run_layer
+
+pytestmark = [pytest.mark.rtl]
+
+
+@pytest.fixture(scope="module")
+def operands(real_model: Path) -> tuple[np.ndarray, np.ndarray]:
+    return layer_operands(real_model, LAYER, TOKENS)
+
+
+@pytest.mark.slow
+@pytest.mark.model
+@pytest.mark.parametrize("spec", tiles(), ids=lambda spec: f"{spec.family} {settings(spec)}")
+def test_every_output_of_the_layer(spec: TileSpec, operands: tuple[np.ndarray, np.ndarray]) -> None:
+    weights, acts = operands
+    assert weights.shape == (1536, 576)
+    assert len(acts) == 8
+    run = run_layer(spec, weights, acts, name=LAYER)
+    assert run.golden_equal, run.detail
+    assert run.reference_equal, run.detail
+    assert run.cycles_counted == run.cycles_predicted
+    assert run.pre_cycles_counted == run.pre_cycles_predicted
+    # The comparison looked at something.
+    assert np.isfinite(run.y).all()
+    assert np.count_nonzero(run.y) > 0.99 * run.y.size
+
+
+@pytest.mark.slow
+@pytest.mark.model
+def test_demo(real_model: Path, tmp_path: Path) -> None:
+    from reports.demo import DemoOptions, run_demo
+
+    said: list[str] = []
+    run = run_demo(DemoOptions(folder=tmp_path / "out" / "demo", max_cells=32), said.append, lambda *_: None)
+    assert run.ok
+    folder = tmp_path / "out" / "demo"
+    for name in ("front.png", "front.svg", "front.md", "front.csv", "sweep.parquet", "run.json"):
+        assert (folder / name).stat().st_size > 0, name
+    assert json.loads((folder / "run.json").read_text())["ok"]
+    assert any(line.startswith("[5/5]") for line in said)
+    with pytest.raises(HwgenError, match=r"^demo: max_error must leave a format, the best has 0\.9\d %, not 0\.01 %$"):
+        run_demo(DemoOptions(folder=tmp_path / "none", max_error=1e-4), said.append, lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "k", "message"),
+    [
+        (
+            {"group": 0, "k": 8},
+            36,
+            r"k \(36\) in groups of 36 leaves 36 products, which tile k \(8\) must divide; choose --k 6$",
+        ),
+        (
+            {"group": 16, "k": 8},
+            36,
+            r"k \(36\) in groups of 16 \(its ragged last group\) leaves 4 products, which tile k \(8\)",
+        ),
+        (
+            {"group": 0},
+            576,
+            r"a group of 576 products must fit depth \(128\) of the int tile; use --depth 576, a smaller --group",
+        ),
+    ],
+)
+def test_a_layer_that_does_not_fit(parameters: dict[str, int], k: int, message: str) -> None:
+    weights, acts = np.ones((4, k), np.float32), np.ones((2, k), np.float32)
+    with pytest.raises(HwgenError, match=message):
+        run_layer(family("int").from_values(parameters), weights, acts, name="blk")
+
+
+def test_operands_must_agree() -> None:
+    with pytest.raises(HwgenError, match=r"^layer x: weights \[N, K\] and activations \[tokens, K\] must agree in K"):
+        run_layer(family("int")(), np.ones((4, 8), np.float32), np.ones((2, 12), np.float32), name="x")
