@@ -167,12 +167,12 @@ def random_steps(spec: TileSpec, seed: int, groups: int = 12, mode: int = 0) -> 
     return _steps(spec, rng, lengths, acts, weights, mode)
 
 
-def corner_steps(spec: TileSpec, seed: int, mode: int = 0) -> Steps:
+def corner_steps(spec: TileSpec, seed: int, mode: int = 0, peaks: int = 1) -> Steps:
     """Every corner code of the activations against every corner code of the weights, in every cell, alone and in long
     runs.
 
     Single-step groups hold one pair in all K products; two groups as long as is legal hold the pairs that drive sums to
-    their ends, and some come as near as can be to the largest power of two that a sum reaches.
+    their ends, and ``peaks`` more of each kind come as near as can be to the largest power of two that a sum reaches.
     """
     rng = np.random.default_rng(seed)
     acts_format, weights_format = spec.mode_formats(mode)
@@ -186,10 +186,10 @@ def corner_steps(spec: TileSpec, seed: int, mode: int = 0) -> Steps:
     w = np.concatenate([[pair[1] for pair in pairs], np.repeat([pair[1] for pair in extreme], longest)])
     acts = np.broadcast_to(a[:, None, None], (len(a), spec.m, k)).astype(np.uint32)
     weights = np.broadcast_to(w[:, None, None], (len(w), spec.n, k)).astype(np.uint32)
-    peaks = [_peak(spec, rng, *pair, mode) for pair in extreme for _ in range(3)]
-    lengths += [len(peak[0]) for peak in peaks]
-    acts = np.concatenate([acts, *(peak[0] for peak in peaks)])
-    weights = np.concatenate([weights, *(peak[1] for peak in peaks)])
+    near = [_peak(spec, rng, *pair, mode) for pair in extreme for _ in range(peaks)]
+    lengths += [len(peak[0]) for peak in near]
+    acts = np.concatenate([acts, *(peak[0] for peak in near)])
+    weights = np.concatenate([weights, *(peak[1] for peak in near)])
     return _steps(spec, rng, lengths, acts, weights, mode)
 
 
@@ -236,39 +236,39 @@ def _split(rng: np.random.Generator, wanted: int, rows: list[int], cols: list[in
     return row, min(max(wanted - row, cols[0]), cols[-1])
 
 
-def scale_steps(spec: TileSpec, seed: int, outputs: int = 32, mode: int = 0) -> Steps:
+def scale_steps(spec: TileSpec, seed: int, results: int = 96, mode: int = 0) -> Steps:
     """Single-step groups whose scales drive the post lanes through their cases; only for tiles with lanes.
 
-    Each output is two to four groups. Mostly a product, others that are 2**-30 to 2**30 times as large, and the first
-    with its activations negated: additions with every distance of exponents, and cancellation of every depth down to
-    exact zero. The products lie in the middle of FP32's range, around its smallest normal number, or at its end; some
-    scales are any code at all, infinities and NaN included.
+    There are about ``results`` results, M·N of them at a time, each of two to four groups. Mostly a product, others
+    that are 2**-30 to 2**30 times as large, and the first with its activations negated: additions with every distance
+    of exponents, and cancellation of every depth down to exact zero. The products lie in the middle of FP32's range,
+    around its smallest normal number, or at its end; some scales are any code at all, infinities and NaN included.
     """
     rng = np.random.default_rng(seed)
+    outputs = max(6, results // (spec.m * spec.n))
     formats = spec.quantization()
     row_codes, col_codes = _powers(formats.act_scale), _powers(formats.weight_scale)
     rows, cols = sorted(row_codes), sorted(col_codes)
     sum_bits = int(spec.acc_bits(spec.p))
-    k = spec.modes()[mode].k
     negative = _negation(spec.mode_formats(mode)[0])
-    acts = _codes(spec, rng, "acts", (4 * outputs, spec.m, k), mode)
-    weights = _codes(spec, rng, "weights", (4 * outputs, spec.n, k), mode)
+    acts, weights = _dense(spec, rng, 4 * outputs, mode)
     done: list[bool] = []
     sides: dict[str, list[np.ndarray]] = {f"row_{name}": [] for name in spec.row_side()}
     sides |= {f"col_{name}": [] for name in spec.col_side()}
     for _ in range(outputs):
-        region = rng.choice(["middle", "small", "large"], p=[0.5, 0.3, 0.2])
+        region = rng.choice(["middle", "small", "large"], p=[0.4, 0.4, 0.2])
         if region == "middle":
             base = int(rng.integers(-40, 40))
         elif region == "small":
-            # Half of them where a sum's last bits fall below the smallest subnormal number.
-            base = -126 - spec.lsb_exp - int(rng.integers(rng.choice([-2, 22]), sum_bits + 24))
+            # From the smallest normal numbers, where cancellation ends early, to where a sum's last bits are lost.
+            base = -126 - spec.lsb_exp - int(rng.choice([rng.integers(-28, 3), rng.integers(0, sum_bits + 24)]))
         else:
             base = 127 - spec.lsb_exp - int(rng.integers(-2, sum_bits + 2))
         returns = bool(rng.random() < 0.5)
         if returns:
             # What is left of the first two when the first is taken away again: any number of leading zeros.
-            count, offsets = 3, [0, int(rng.integers(-28, 3)), 0]
+            depth = int(rng.integers(8, 29) if region == "small" else rng.integers(-2, 29))
+            count, offsets = 3, [0, -depth, 0]
         else:
             count, spread = int(rng.integers(2, 5)), 30 if region == "middle" else 6
             offsets = [0, *rng.integers(-spread, spread // 2 + 1, size=count - 1).tolist()]
@@ -307,6 +307,22 @@ def scale_steps(spec: TileSpec, seed: int, outputs: int = 32, mode: int = 0) -> 
     )
 
 
+def _dense(spec: TileSpec, rng: np.random.Generator, count: int, mode: int) -> tuple[np.ndarray, np.ndarray]:
+    """Activations [count, M, K] and weights [count, N, K] of steps, half of which have sums of many significant bits."""
+    tries = 8 * count
+    k = spec.modes()[mode].k
+    acts = _codes(spec, rng, "acts", (tries, spec.m, k), mode)
+    weights = _codes(spec, rng, "weights", (tries, spec.n, k), mode)
+    row = {name: np.zeros((tries, spec.m), np.int64) for name in spec.row_side()}
+    col = {name: np.zeros((tries, spec.n), np.int64) for name in spec.col_side()}
+    sums = np.abs(spec.terms(acts, weights, row, col, mode).sum(axis=0)[..., 0].astype(np.int64))
+    # The lowest set bit divides out: what is left has as many bits as are significant.
+    odd = sums // np.maximum(sums & -sums, 1)
+    best = np.argsort(-odd.max(axis=(1, 2)), kind="stable")[: count // 2]
+    chosen = rng.permutation(np.concatenate([best, rng.integers(0, tries, size=count - len(best))]))
+    return acts[chosen], weights[chosen]
+
+
 def _any(side: Side, rng: np.random.Generator, count: int) -> np.ndarray:
     legal = _legal(side)
     values: np.ndarray = legal.start + legal.step * rng.integers(len(legal), size=count)
@@ -319,23 +335,23 @@ def _any(side: Side, rng: np.random.Generator, count: int) -> np.ndarray:
 def reset_runs(spec: TileSpec, seed: int, mode: int = 0) -> list[tuple[Steps, int | None]]:
     """Runs of short groups with the cycle in which each is reset: every phase of a step and of the lanes.
 
-    The last one has None. Each lasts long enough to show results, so that it also tells what the reset before it left
-    behind.
+    Each phase comes twice, once between groups of a single step (so that the step on offer ends one), once between
+    longer ones. The last run has None. Each lasts long enough to show results, and so what the reset before it left.
     """
     rng = np.random.default_rng(seed)
-    step, beats = int(spec.step_cycles(spec.p, mode)), int(spec.post_beats(spec.p))
-    shortest = int(spec.drain(spec.p)) + 2 * max(step, beats)
-    window = max(step, beats) + int(spec.latency(spec.p)) + 3
+    step = int(spec.step_cycles(spec.p, mode))
+    period = max(step, int(spec.post_beats(spec.p)))
+    shortest = int(spec.drain(spec.p)) + period
     k = spec.modes()[mode].k
-    cuts: list[int | None] = [*(shortest + int(offset) for offset in rng.permutation(window)), None]
     runs: list[tuple[Steps, int | None]] = []
-    for cut in cuts:
-        enough = (shortest + window) // step + 2
-        lengths = rng.integers(1, min(3, _longest(spec)) + 1, size=enough).tolist()
+    for offset in [*rng.permutation(2 * period).tolist(), None]:
+        enough = (shortest + 2 * period) // step + 2
+        longest = 1 if offset is not None and offset < period else min(3, _longest(spec))
+        lengths = rng.integers(1, longest + 1, size=enough).tolist()
         total = sum(lengths)
         acts = _codes(spec, rng, "acts", (total, spec.m, k), mode)
         weights = _codes(spec, rng, "weights", (total, spec.n, k), mode)
-        runs.append((_steps(spec, rng, lengths, acts, weights, mode), cut))
+        runs.append((_steps(spec, rng, lengths, acts, weights, mode), None if offset is None else shortest + offset))
     return runs
 
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -32,6 +33,7 @@ from rtl_tests.faults.mutation import TOP, Mutants, Mutation, yosys
 __all__ = ["Proof", "Prover"]
 
 _FLIP_FLOP = re.compile(r"^  cell \$dff (?P<name>\S+)\n(?P<body>(?:    .*\n)*?)  end\n", re.M)
+# Most time of one proof step; the whole search for one mutation ends soon after five times that.
 _TIMEOUT_S = 60
 _FRAMES = (0, 1, 3)
 
@@ -289,6 +291,7 @@ class Prover:
         gate = _cut(self._plain(mutation), dict(self._numbers), "gate")
         assert gate.registers.keys() == self.gold.registers.keys(), "a mutation must keep the registers"
         problem = ""
+        deadline = time.monotonic() + 5 * _TIMEOUT_S
         for frames in _FRAMES:
             found = self.check(gate, frames, False, _Relation())
             if found is None:
@@ -301,6 +304,8 @@ class Prover:
                 continue
             refuted = {name for name in self._flags if f"set_{self.gold.registers[name].label}" in found}
             for relation in self._relations(mutation, frames, differing, refuted):
+                if time.monotonic() > deadline:
+                    return Proof(False, problem)
                 if self._holds(gate, frames, relation):
                     return Proof(True, self._explain(frames, relation))
         return Proof(False, problem)

@@ -153,10 +153,10 @@ def vectors(spec: TileSpec, seed: int = 1) -> Vectors:
     random = random_steps(spec, seed + 1)
     rng = np.random.default_rng(seed + 2)
     gaps = rng.integers(0, 2 * spec.step_cycles_max + 2, size=len(random)) * (rng.random(len(random)) < 0.5)
-    tail = [resets[-1][0], corner_steps(spec, seed + 3), random_steps(spec, seed + 4, groups=200)]
+    tail = [resets[-1][0], corner_steps(spec, seed + 3, peaks=4), random_steps(spec, seed + 4, groups=800)]
     tail.append(abandoned_steps(spec, seed + 5, 0))
     if spec.lanes:
-        tail.append(scale_steps(spec, seed + 6, outputs=600))
+        tail.append(scale_steps(spec, seed + 6, results=9600))
     back_to_back = sum(len(part) for part in tail)
     runs = [*resets[:-1], (join([*tail, random]), None)]
     packed, idle, cuts, values, cycles = [], [], [], [], []

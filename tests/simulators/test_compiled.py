@@ -316,7 +316,12 @@ def test_an_interrupt_leaves_nothing_running(accu: CompiledSim, sent: signal.Sig
     )
     root = Path(__file__).parents[2]
     parent = subprocess.Popen(
-        [sys.executable, "-c", script], cwd=root, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(root)}
+        [sys.executable, "-c", script],
+        cwd=root,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        # Tests that run in the background of a shell inherit an ignored SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         deadline = time.monotonic() + 60
