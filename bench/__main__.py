@@ -96,7 +96,6 @@ def cocotb_rate(spec: TileSpec, simulator: str, steps: int) -> float:
             "HWGEN_BENCH_STEPS": str(steps),
             "HWGEN_BENCH_GROUP": str(spec.depth // spec.k),
             "HWGEN_BENCH_RESULT": str(result),
-            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
         }
         with mock.patch.dict(os.environ, extra), open(Path(folder, "log"), "w") as log:
             runner = get_runner(simulator)
@@ -109,7 +108,7 @@ def cocotb_rate(spec: TileSpec, simulator: str, steps: int) -> float:
             )
             runner.test(
                 hdl_toplevel=emission.top,
-                test_module="cocotb_drive",
+                test_module="bench.cocotb_drive",
                 build_dir=Path(folder, "build"),
                 test_dir=folder,
                 log_file=log.name,

@@ -308,7 +308,7 @@ def scale_steps(spec: TileSpec, seed: int, results: int = 96, mode: int = 0) -> 
 
 
 def _dense(spec: TileSpec, rng: np.random.Generator, count: int, mode: int) -> tuple[np.ndarray, np.ndarray]:
-    """Activations [count, M, K] and weights [count, N, K] of steps, half of which have sums of many significant bits."""
+    """Activations [count, M, K] and weights [count, N, K] of steps; half have sums of many significant bits."""
     tries = 8 * count
     k = spec.modes()[mode].k
     acts = _codes(spec, rng, "acts", (tries, spec.m, k), mode)
