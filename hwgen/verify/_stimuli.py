@@ -256,18 +256,21 @@ def scale_steps(spec: TileSpec, seed: int, results: int = 96, mode: int = 0) -> 
     sides: dict[str, list[np.ndarray]] = {f"row_{name}": [] for name in spec.row_side()}
     sides |= {f"col_{name}": [] for name in spec.col_side()}
     for _ in range(outputs):
-        region = rng.choice(["middle", "small", "large"], p=[0.4, 0.4, 0.2])
+        region = rng.choice(["middle", "edge", "lost", "large"], p=[0.4, 0.25, 0.15, 0.2])
         if region == "middle":
             base = int(rng.integers(-40, 40))
-        elif region == "small":
-            # From the smallest normal numbers, where cancellation ends early, to where a sum's last bits are lost.
-            base = -126 - spec.lsb_exp - int(rng.choice([rng.integers(-28, 3), rng.integers(0, sum_bits + 24)]))
+        elif region == "edge":
+            # Around the smallest normal numbers, where cancellation ends before the leading one is in its place.
+            base = -126 - spec.lsb_exp - int(rng.integers(-28, 12))
+        elif region == "lost":
+            # Where the last bits of a sum are below those of subnormal numbers.
+            base = -126 - spec.lsb_exp - int(rng.integers(20, sum_bits + 24))
         else:
             base = 127 - spec.lsb_exp - int(rng.integers(-2, sum_bits + 2))
-        returns = bool(rng.random() < 0.5)
+        returns = region != "lost" and bool(rng.random() < 0.5)
         if returns:
             # What is left of the first two when the first is taken away again: any number of leading zeros.
-            depth = int(rng.integers(8, 29) if region == "small" else rng.integers(-2, 29))
+            depth = int(rng.integers(8 if region == "edge" else -2, 29))
             count, offsets = 3, [0, -depth, 0]
         else:
             count, spread = int(rng.integers(2, 5)), 30 if region == "middle" else 6
@@ -340,7 +343,8 @@ def reset_runs(spec: TileSpec, seed: int, mode: int = 0) -> list[tuple[Steps, in
     """
     rng = np.random.default_rng(seed)
     step = int(spec.step_cycles(spec.p, mode))
-    period = max(step, int(spec.post_beats(spec.p)))
+    # At least a few, for what depends on whether an output has just ended.
+    period = max(step, int(spec.post_beats(spec.p)), 4)
     shortest = int(spec.drain(spec.p)) + period
     k = spec.modes()[mode].k
     runs: list[tuple[Steps, int | None]] = []

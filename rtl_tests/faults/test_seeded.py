@@ -51,7 +51,7 @@ TILES: Mapping[str, tuple[str, dict[str, Any]]] = {
     "lut": ("lut", {"m": 2, "n": 2, "k": 4, "bits": 2, "acts": "int4", "group": 16, "depth": 16}),
     "lut-fp16": (
         "lut",
-        {"m": 1, "n": 1, "k": 2, "bits": 1, "acts": "fp16", "align_scope": "step", "group": 8, "depth": 8},
+        {"m": 2, "n": 1, "k": 4, "bits": 1, "acts": "fp16", "align_scope": "step", "group": 8, "depth": 8},
     ),
     "mx": ("mx", {"m": 1, "n": 1, "k": 2, "group": 8, "depth": 8, "post_lanes": 1}),
     "mx-square": ("mx", {"m": 2, "n": 2, "k": 2, "group": 8, "depth": 8, "post_lanes": 2}),
