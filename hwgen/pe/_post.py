@@ -1,10 +1,9 @@
 """Post lanes: group sums to FP32 results, D lanes shared by all sums of a tile.
 
 When a group ends its sums are copied, so that the next group may start at once; then D sums a cycle are corrected for
-the
-zero point, multiplied by the row's and the column's scale, rounded once to FP32 (nearest even) and added to the FP32
-result of
-that sum. Groups are added in K order. The results leave in the same order, D a beat, when a group is marked `done`.
+the zero point, multiplied by the row's and the column's scale, rounded once to FP32 (nearest even) and added to the
+FP32 result of that sum. Groups are added in K order. The results leave in the same order, D a beat, when a group is
+marked `done`.
 
 Timing: the first beat of a group is at the output 5 cycles after its sums (snapshot, correct, multiply, round, add),
 one beat a cycle from there. Everything is order-fixed, so results and copies sit in rings without addresses.

@@ -79,8 +79,8 @@ class PreCounts:
     """The block before the activation buffer, as the cost model sees it.
 
     ``source`` is the format name of the codes that it takes, ``align`` whether it needs a first pass for the largest
-    exponent of a
-    scope, ``row`` the primitives of one row's table builder (without aligner and registers), ``latency`` in cycles.
+    exponent of a scope, ``row`` the primitives of one row's table builder (without aligner and registers), ``latency``
+    in cycles.
     """
 
     source: str
@@ -99,10 +99,9 @@ class Quantization:
     """How a layer is quantised for a tile: all that the golden layer needs to know, in format names.
 
     ``scheme`` is the integer weight scheme (symmetric, asymmetric, minimum, bipolar), or ``"mx"`` for blocks that
-    share an
-    E8M0 scale on both sides (``block_rule`` floor or ceil). ``align`` is None, or the scope ("step", "group", "row")
-    over which
-    floating-point activations become integers with ``align_guard`` bits below the largest one's last place, rounded as
+    share an E8M0 scale on both sides (``block_rule`` floor or ceil). ``align`` is None, or the scope ("step", "group",
+    "row") over which floating-point activations become integers with ``align_guard`` bits below the largest one's last
+    place, rounded as
     ``align_rounding`` says. ``step`` is the tile's K.
     """
 

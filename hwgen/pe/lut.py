@@ -1,10 +1,9 @@
 """LUT tensor core: tables of activation sums, looked up by weight bit planes.
 
 Weights of W bits run as planes of ±1 (``planes bipolar``): q' = 2q − (2^W − 1) = Σ_b 2^b·s_b with s_b = ±1, so that
-every plane
-has a positive weight and no plane is subtracted. For K activations a row builds the table of Σ_k ±A[k]; a cell selects
-an entry by the K weight bits of a plane, negates it where its sign says so, shifts it by the plane's number and
-accumulates. A step adds Σ_k A·q', exactly.
+every plane has a positive weight and no plane is subtracted. For K activations a row builds the table of Σ_k ±A[k]; a
+cell selects an entry by the K weight bits of a plane, negates it where its sign says so, shifts it by the plane's
+number and accumulates. A step adds Σ_k A·q', exactly.
 
 * ``symmetry half`` keeps the 2^(K−1) entries whose top activation is positive; they need b + ceil(log2 K) bits,
   negation is left to the accumulator's carry-in. ``none`` keeps all 2^K.
@@ -16,10 +15,9 @@ accumulates. A step adds Σ_k A·q', exactly.
   entry in which every activation is positive, so it costs an accumulator per row and no adder tree.
 
 Floating-point activations run on integer cells. ``align_scope`` group and row: the ``_pre`` block sees the whole
-scope, takes
-its largest exponent E and makes integers of 12 + guard_bits bits in units of 2^(E − 25 − guard_bits) (E biased,
-subnormals as
-E = 1; ``align_rounding`` to nearest even or towards zero, on the magnitude); E goes beside the codes as an E8M0 scale.
+scope, takes its largest exponent E and makes integers of 12 + guard_bits bits in units of 2^(E − 25 − guard_bits) (E
+biased, subnormals as E = 1; ``align_rounding`` to nearest even or towards zero, on the magnitude); E goes beside the
+codes as an E8M0 scale.
 ``step``: the row
 aligns the K activations of a step and cells shift the table entry by E − 1 into an accumulator that spans the format,
 so that nothing is lost but in the alignment. Infinity and NaN count as the largest finite magnitude with their sign.

@@ -1,11 +1,9 @@
 """Microscaling block dot products: exact inside a block, one rounding per block into FP32.
 
 Both operands come in blocks (default 32 along K) that share an E8M0 scale. Rows and columns decode their elements
-once; a
-cell forms K products and adds them exactly in fixed point. At the end of a block the sum is multiplied by the row's
-and the
-column's scale (an exponent addition), rounded once to nearest even into FP32 and added to the result; blocks are added
-in K order. Overflow gives infinity, subnormals are kept, a NaN scale (code 255) gives NaN.
+once; a cell forms K products and adds them exactly in fixed point. At the end of a block the sum is multiplied by the
+row's and the column's scale (an exponent addition), rounded once to nearest even into FP32 and added to the result;
+blocks are added in K order. Overflow gives infinity, subnormals are kept, a NaN scale (code 255) gives NaN.
 
 Floating-point elements multiply as significand product and shift, integers as an integer product.
 
