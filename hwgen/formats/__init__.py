@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hwgen.formats.base import Format, Scalar
+from hwgen.formats.bitmod import BitmodFormat
 from hwgen.formats.bits import pack_bits, packed_size, unpack_bits
 from hwgen.formats.blocks import BlockFormat, block_format, block_names
 from hwgen.formats.catalogue import get, names
@@ -12,6 +13,7 @@ from hwgen.formats.qtensor import QTensor
 
 __all__ = [
     "BipolarFormat",
+    "BitmodFormat",
     "BlockFormat",
     "E8M0Format",
     "Format",

@@ -7,6 +7,7 @@ import re
 
 from hwgen.errors import HwgenError, suggest
 from hwgen.formats.base import Format
+from hwgen.formats.bitmod import BitmodFormat
 from hwgen.formats.integers import BipolarFormat, IntFormat, TernaryFormat
 from hwgen.formats.minifloat import E8M0Format, MinifloatFormat
 
@@ -26,6 +27,8 @@ _NAMED: dict[str, Format] = {
         MinifloatFormat(name="fp32", exponent_bits=8, mantissa_bits=23, specials="ieee"),
         E8M0Format(),
         IntFormat(name="mxint8", code_bits=8, fraction_bits=6),
+        BitmodFormat(code_bits=3),
+        BitmodFormat(code_bits=4),
     )
 }
 
@@ -54,10 +57,22 @@ _ALIASES = {
 _PATTERN = re.compile(r"(?:(u?int|bipolar)([1-9]\d?)|(u?)e([1-9])m(\d{1,2})(ieee|fn|)(?:b(-?\d{1,3}))?)")
 
 
+_BITMOD = re.compile(r"bitmod_fp([34])\(([-\d.,]*)\)")
+"""A BitMoD format with a table of special values of its own."""
+
+
 def names() -> tuple[str, ...]:
     """Names of the formats in the catalogue; `get` also knows ExMy by pattern."""
     integers = [f"{kind}{bits}" for kind in ("int", "uint") for bits in range(1, 33)]
     return (*integers, *(f"bipolar{bits}" for bits in range(1, 9)), *_NAMED)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    """Numbers separated by commas. Raises `HwgenError` for other words."""
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError as error:
+        raise HwgenError(f"format: special values must be numbers separated by commas, not {text!r}") from error
 
 
 @functools.cache
@@ -65,7 +80,8 @@ def get(name: str) -> Format:
     """Format by name; the same object for the same format.
 
     intN and uintN (N 1 to 32), bipolarN (1 to 8), ternary, fp4_e2m1, fp6_e2m3, fp6_e3m2, fp8_e4m3, fp8_e5m2, fp16,
-    bf16, fp32, e8m0, mxint8 and its MX siblings (the elements of the block formats), and minifloats
+    bf16, fp32, e8m0, mxint8 and its MX siblings (the elements of the block formats), bitmod_fp3 and bitmod_fp4 (with
+    another table of special values: ``bitmod_fp4(-5,5,-10,0)``), and minifloats
     ``[u]eXmY[ieee|fn][bBIAS]``: ``u`` drops the sign bit, no suffix means no inf and no NaN unless a standard
     defines the plain name (e4m3 is fp8_e4m3).
 
@@ -74,6 +90,10 @@ def get(name: str) -> Format:
     canonical = _ALIASES.get(name, name)
     if canonical in _NAMED:
         return _NAMED[canonical]
+    table = _BITMOD.fullmatch(name)
+    if table is not None:
+        special = BitmodFormat(code_bits=int(table[1]), specials=_numbers(table[2]))
+        return special if special.name == name else get(special.name)
     found = _PATTERN.fullmatch(name)
     if found is None:
         # A few widths stand for all: "int" is nearer to int8 than to int31 for everyone.
