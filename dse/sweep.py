@@ -96,7 +96,7 @@ def _legal(p: Mapping[str, Any], space: Space, layers: Sequence[Layer]) -> tuple
     skipped: dict[str, int] = {}
     rules = [(ok, reason_of(text)) for ok, text in space.spec.constraints(p)]
     for layer in layers:
-        rules += [(ok, f"{text} ({layer.name})") for ok, text in layer_constraints(p, layer.k)]
+        rules += [(ok, f"{text} ({layer.name})") for ok, text in layer_constraints(space.spec, p, layer.k)]
     for ok, reason in rules:
         if ok is True:
             continue

@@ -6,20 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwgen.arith import fp32_add_reference, scale_round_reference
-from hwgen.formats import get
+from hwgen.arith import fp32_add_reference
 from hwgen.pe._spec import TileSpec
 from hwgen.schedule import Steps
 
-__all__ = ["Beats", "run_steps", "scale_groups"]
+__all__ = ["Beats", "run_steps"]
 
 
 @dataclass(frozen=True)
 class Beats:
     """Output of a tile in order.
 
-    ``sums`` int64 [B, M, N, P] and ``rows`` [B, M] of every group (inputs of the lanes, where there are any); ``y``
-    uint32 [Y, lanes] FP32 codes of post lanes, None without. ``step`` is the index of the step that ended each group.
+    ``sums`` [B, M, N, P] (int64, or object where they are wide) and ``rows`` [B, M] of every group (inputs of lanes,
+    where there are any); ``y`` uint32 [Y, lanes] FP32 codes of post lanes, None without. ``step`` is the index of the
+    step that ended each group.
     """
 
     sums: np.ndarray
@@ -74,7 +74,8 @@ def run_steps(spec: TileSpec, steps: Steps) -> Beats:
         and bool((starts[1:] == ends[:-1] + 1).all())
         and ends[-1] == len(steps) - 1
     )
-    additive = type(spec).step is TileSpec.step and spec.overflow != "saturate"
+    plain = type(spec).step is TileSpec.step and type(spec).accumulate is TileSpec.accumulate
+    additive = plain and spec.overflow != "saturate"
     chunked = whole and additive
     sums, rows = _chunks(spec, steps, starts) if chunked else _one_by_one(spec, steps)
     if not spec.lanes:
@@ -84,7 +85,7 @@ def run_steps(spec: TileSpec, steps: Steps) -> Beats:
 
 def _chunks(spec: TileSpec, steps: Steps, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """`_at_once` over pieces of whole groups, so that a whole layer does not need all its products in memory."""
-    per_step = spec.m * spec.n * spec.sums_per_cell * int(spec.cycles_per_step(spec.p))
+    per_step = spec.m * spec.n * int(spec.sums_of_cell(spec.p)) * int(spec.cycles_per_step(spec.p, steps.mode))
     limit = max(1, (1 << 22) // per_step)
     sums, rows = [], []
     begin = 0
@@ -111,30 +112,9 @@ def _chunks(spec: TileSpec, steps: Steps, starts: np.ndarray) -> tuple[np.ndarra
     return np.concatenate(sums), np.concatenate(rows)
 
 
-def scale_groups(
-    spec: TileSpec,
-    sums: np.ndarray,
-    rows: np.ndarray,
-    row_scale: np.ndarray,
-    col_scale: np.ndarray,
-    zero: np.ndarray | None,
-) -> np.ndarray:
-    """FP32 codes of group sums [..., M, N] times their scales (code words [..., M] and [..., N]), rounded once."""
-    formats = spec.quantization()
-    wanted = spec.correct(sums, rows, zero)
-    return scale_round_reference(
-        wanted,
-        row_scale[..., :, None],
-        get(formats.act_scale),
-        col_scale[..., None, :],
-        get(formats.weight_scale),
-        spec.lsb_exp,
-    )
-
-
 def _lanes(spec: TileSpec, steps: Steps, sums: np.ndarray, rows: np.ndarray, ends: np.ndarray) -> np.ndarray:
     zero = steps.col["zero"][ends] if "zero" in steps.col else None
-    scaled = scale_groups(spec, sums[..., 0], rows, steps.row["scale"][ends], steps.col["scale"][ends], zero)
+    scaled = spec.scale_sums(sums[..., 0], rows, steps.row["scale"][ends], steps.col["scale"][ends], zero)
     total = np.zeros(scaled.shape[1:], np.uint32)
     beats = []
     fresh = True

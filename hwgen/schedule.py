@@ -66,38 +66,47 @@ class Steps:
         return len(self.first)
 
 
+def _sum_group(spec: type[TileSpec], p: P, k: Num) -> Num:
+    """Elements along K of a layer between clears."""
+    group = spec.sum_group(p)
+    return where(group > 0, group, k)
+
+
 def closed_cycles(spec: type[TileSpec], p: P, m: Num, n: Num, k: Num) -> Num:
     """Cycles of a layer on a tile, first offered step to last output beat, inclusive; scalars or arrays.
 
-    Ends of consecutive groups lie max(steps · step_cycles, post_beats) cycles apart.
+    Ends of consecutive groups lie max(steps · layer_cycles + fold_cycles, post_cycles) cycles apart.
     """
-    group = where(p["group"] > 0, p["group"], k)
-    step = spec.step_cycles(p)
-    beats = spec.post_beats(p)
+    group = _sum_group(spec, p, k)
+    step, per_step = spec.layer_cycles(p), spec.layer_k(p)
+    busy, fold = spec.post_cycles(p), spec.fold_cycles(p)
     full, ragged = k // group, k % group
-    full_cycles = maximum(ceil_div(group, p["k"]) * step, beats)
-    ragged_cycles = where(ragged > 0, maximum(ceil_div(ragged, p["k"]) * step, beats), 0)
+    full_cycles = maximum(ceil_div(group, per_step) * step + fold, busy)
+    ragged_cycles = where(ragged > 0, maximum(ceil_div(ragged, per_step) * step + fold, busy), 0)
     tiles = ceil_div(m, p["m"]) * ceil_div(n, p["n"])
-    # Nothing is ahead of the very first group: it never waits for the lanes.
-    first = ceil_div(where(full > 0, group, ragged), p["k"]) * step
-    unwaited = maximum(first, beats) - first
+    # Nothing is ahead of the very first group: it waits for no lanes and no folding.
+    first = ceil_div(where(full > 0, group, ragged), per_step) * step
+    unwaited = maximum(first + fold, busy) - first
     return tiles * (full * full_cycles + ragged_cycles) - unwaited + spec.drain(p)
 
 
 def closed_pre_cycles(spec: type[TileSpec], p: P, m: Num, k: Num) -> Num:
     """Cycles in which the pre block prepares activations [m, k], first beat offered to last beat out; 0 without one."""
     pre = spec.pre_counts(p)
-    return 0 if pre is None else ceil_div(m, p["m"]) * (k // p["k"]) * pre.passes + pre.latency
+    return 0 if pre is None else ceil_div(m, p["m"]) * (k // spec.layer_k(p)) * pre.passes + pre.latency
 
 
-def layer_constraints(p: P, k: Num) -> Iterator[tuple[Any, str]]:
+def layer_constraints(spec: type[TileSpec], p: P, k: Num) -> Iterator[tuple[Any, str]]:
     """Pairs (holds, sentence) that a layer with ``k`` inputs adds to those of a tile; scalars or arrays."""
     group = where(p["group"] > 0, p["group"], k)
-    longest, ragged = where(group < k, group, k), k % group
+    step = spec.layer_k(p)
+    whole = where(group < k, group, k)
     yield (
-        (longest % p["k"] == 0) & (ragged % p["k"] == 0),
+        (whole % step == 0) & (k % group % step == 0),
         "tile k must divide the length of every group of the layer",
     )
+    summed = _sum_group(spec, p, k)
+    longest = where(summed < k, summed, k)
     # `overflow` is a name: a scalar.
     yield (
         (longest <= p["depth"]) | (p["overflow"] != "refuse"),
@@ -115,14 +124,14 @@ class Schedule:
     def __post_init__(self) -> None:
         spec, layer = self.spec, self.layer
         for length in sorted(set(self.group_lengths)):
-            if length % spec.k:
+            if length % self.step_k:
                 ragged = " (its ragged last group)" if length != (spec.group or layer.k) else ""
                 raise HwgenError(
                     f"layer {layer.name}: k ({layer.k}) in groups of {spec.group or layer.k}{ragged} leaves "
                     f"{length} products, "
-                    f"which tile k ({spec.k}) must divide; choose --k {self._divisor(length)}"
+                    f"which tile k ({self.step_k}) must divide; choose --k {self._divisor(length)}"
                 )
-        longest = max(self.group_lengths)
+        longest = max(self.sum_lengths)
         if spec.overflow == "refuse" and longest > spec.depth:
             raise HwgenError(
                 f"layer {layer.name}: a group of {longest} products must fit depth ({spec.depth}) "
@@ -131,14 +140,28 @@ class Schedule:
             )
 
     def _divisor(self, length: int) -> int:
-        return max(d for d in range(1, self.spec.k + 1) if length % d == 0 and (self.spec.group % d == 0))
+        per_k = max(self.step_k // self.spec.k, 1)
+        both = (length, self.spec.group)
+        return max((d for d in range(1, self.spec.k + 1) if not any(x % (d * per_k) for x in both)), default=1)
+
+    def _lengths(self, group: int) -> tuple[int, ...]:
+        full, ragged = divmod(self.layer.k, group or self.layer.k)
+        return (group or self.layer.k,) * full + ((ragged,) if ragged else ())
+
+    @property
+    def step_k(self) -> int:
+        """Elements along K of one step."""
+        return int(self.spec.layer_k(self.spec.p))
 
     @property
     def group_lengths(self) -> tuple[int, ...]:
-        """Products of each group along K; the last may be shorter."""
-        group = self.spec.group or self.layer.k
-        full, ragged = divmod(self.layer.k, group)
-        return (group,) * full + ((ragged,) if ragged else ())
+        """Elements of each group along K that share side information; the last may be shorter."""
+        return self._lengths(self.spec.group)
+
+    @property
+    def sum_lengths(self) -> tuple[int, ...]:
+        """Products of each accumulation along K: those of the groups, unless the tile adds up over groups."""
+        return self._lengths(int(self.spec.sum_group(self.spec.p)))
 
     @property
     def row_blocks(self) -> int:
@@ -153,24 +176,24 @@ class Schedule:
     @property
     def steps(self) -> int:
         """Steps of one run of the layer."""
-        return self.row_blocks * self.col_blocks * (self.layer.k // self.spec.k)
+        return self.row_blocks * self.col_blocks * (self.layer.k // self.step_k)
 
     @property
     def beats(self) -> int:
         """Output beats of one run of the layer."""
         blocks = self.row_blocks * self.col_blocks
-        return blocks * (self.spec.post_beats_max if self.spec.lanes else len(self.group_lengths))
+        return blocks * (self.spec.post_beats_max if self.spec.lanes else len(self.sum_lengths))
 
     def exact(self) -> int:
         """Cycles of one run by recurrence over groups: first offered step to last beat, inclusive."""
         spec = self.spec
-        step, beats = int(spec.step_cycles(spec.p)), int(spec.post_beats(spec.p))
+        step, busy, fold = int(spec.layer_cycles(spec.p)), int(spec.post_cycles(spec.p)), spec.folds
         end = 0
         ahead = False
         for _ in range(self.row_blocks * self.col_blocks):
-            for length in self.group_lengths:
-                work = length // spec.k * step
-                end += max(work, beats) if ahead else work
+            for length in self.sum_lengths:
+                work = length // self.step_k * step
+                end += max(work + fold, busy) if ahead else work
                 ahead = True
         return end + int(spec.drain(spec.p))
 
@@ -181,7 +204,7 @@ class Schedule:
     def order(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Row block, column block, group and first element along K of every step, int64 [S] each."""
         spec = self.spec
-        starts = np.arange(0, self.layer.k, spec.k)
+        starts = np.arange(0, self.layer.k, self.step_k)
         group = starts // (spec.group or self.layer.k)
         per_tile = len(starts)
         tiles = self.row_blocks * self.col_blocks
@@ -195,22 +218,24 @@ class Schedule:
         """
         spec, layer = self.spec, self.layer
         row_block, col_block, group, start = self.order()
+        columns = spec.code_columns(spec.layer_mode)
         a = _pad_rows(acts.codes, self.row_blocks * spec.m, acts.format.padding).reshape(
-            self.row_blocks, spec.m, -1, spec.k
+            self.row_blocks, spec.m, -1, columns[0]
         )
         w = _pad_rows(weights.codes, self.col_blocks * spec.n, weights.format.padding or 0).reshape(
-            self.col_blocks, spec.n, -1, spec.k
+            self.col_blocks, spec.n, -1, columns[1]
         )
-        chunk = start // spec.k
+        chunk = start // self.step_k
         step_acts = a[row_block, :, chunk]
         step_weights = w[col_block, :, chunk]
         row = {name: self._side(name, acts, self.row_blocks, spec.m, row_block, group) for name in spec.row_side()}
         col = {name: self._side(name, weights, self.col_blocks, spec.n, col_block, group) for name in spec.col_side()}
-        length = spec.group or layer.k
-        first = start % length == 0
-        last = (start + spec.k == layer.k) | ((start + spec.k) % length == 0)
-        done = start + spec.k == layer.k
-        return Steps(step_acts, step_weights, row, col, first, last, done)
+        length = int(spec.sum_group(spec.p)) or layer.k
+        end = start + self.step_k
+        done = end == layer.k
+        return Steps(
+            step_acts, step_weights, row, col, start % length == 0, done | (end % length == 0), done, spec.layer_mode
+        )
 
     def _side(
         self, name: str, tensor: QTensor, blocks: int, size: int, block: np.ndarray, group: np.ndarray
@@ -246,14 +271,14 @@ class Schedule:
             tiles = beats.reshape(self.row_blocks, self.col_blocks, -1)[..., : spec.m * spec.n]
             full = tiles.reshape(self.row_blocks, self.col_blocks, spec.m, spec.n).transpose(0, 2, 1, 3)
             return full.reshape(self.row_blocks * spec.m, -1)[: layer.m, : layer.n]
-        groups = len(self.group_lengths)
-        sums = beats.reshape(self.row_blocks, self.col_blocks, groups, spec.m, spec.n, spec.sums_per_cell)
-        full = sums.transpose(2, 0, 3, 1, 4, 5).reshape(groups, self.row_blocks * spec.m, -1, spec.sums_per_cell)
+        groups, per_cell = len(self.sum_lengths), int(spec.sums_of_cell(spec.p))
+        sums = beats.reshape(self.row_blocks, self.col_blocks, groups, spec.m, spec.n, per_cell)
+        full = sums.transpose(2, 0, 3, 1, 4, 5).reshape(groups, self.row_blocks * spec.m, -1, per_cell)
         return full[:, : layer.m, : layer.n]
 
     def collect_rows(self, beats: np.ndarray) -> np.ndarray:
         """Activation sums [blocks·groups, M] → [groups, tokens]."""
-        groups = len(self.group_lengths)
+        groups = len(self.sum_lengths)
         rows = beats.reshape(self.row_blocks, self.col_blocks, groups, self.spec.m)[:, 0]
         return rows.transpose(1, 0, 2).reshape(groups, -1)[:, : self.layer.m]
 

@@ -21,7 +21,7 @@ from hwgen.pe import TileSpec, family
 from hwgen.schedule import Layer
 from reports import plot, table
 from reports.provenance import facts_text
-from sim.golden import QuantLinear
+from sim.golden import golden_layer
 from sim.inputs import layer_operands
 from sim.models.fetch import default_model
 from sim.run import LayerRun, run_layer
@@ -81,7 +81,7 @@ def errors_of_formats(weights: np.ndarray, acts: np.ndarray) -> list[Formats]:
             spec = family(name).from_values(settings)
             import torch
 
-            golden = QuantLinear(spec.quantize_weights(weights), spec.quantization())
+            golden = golden_layer(spec.quantize_weights(weights), spec.quantization())
             got = golden(torch.from_numpy(acts)).double().numpy()
             label = f"{spec.quantization().weights} × {spec.quantization().acts}"
             found.append(Formats(name, settings, label, float(np.linalg.norm(got - want) / np.linalg.norm(want))))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from hwgen.arith import fp32_add_reference, scale_round_reference
+from hwgen.arith import FP32_NAN, fp32_add_reference, scale_round_reference
 from hwgen.errors import HwgenError
 from hwgen.formats import QTensor
 from hwgen.formats.base import Words
 from hwgen.pe import TileSpec
-from hwgen.reference import scale_groups
 
-__all__ = ["epilogue"]
+__all__ = ["apply_outer", "epilogue"]
 
 
 def epilogue(
@@ -26,7 +25,7 @@ def epilogue(
 
     Parameters
     ----------
-    sums : int64 [G, T, N], as the tile has them (`Schedule.collect` without its last axis), no correction applied.
+    sums : [G, T, N], as the tile has them (`Schedule.collect` without its last axis), no correction applied.
     rows : int64 [G, T], activation sums (`Schedule.collect_rows`); not looked at where the tile keeps none.
     acts : activations [T, K] as they entered the tile, for their scales.
     weights : weights [N, K], for their scales, zero points and minima.
@@ -35,7 +34,7 @@ def epilogue(
     float minimum, so is the row's activation sum times the row's scale and the minimum. Raises `HwgenError` where
     shapes contradict each other, and for minima that are not numbers of the scale format.
     """
-    count, tokens, outputs = weights.groups, acts.shape[0], weights.shape[0]
+    count, tokens, outputs = len(sums), acts.shape[0], weights.shape[0]
     for name, array, wanted in (("sums", sums, (count, tokens, outputs)), ("rows", rows, (count, tokens))):
         if array.shape != wanted:
             raise HwgenError(f"epilogue: {name} must have shape {list(wanted)}, not {list(array.shape)}")
@@ -45,7 +44,7 @@ def epilogue(
     col_scale = _by_group(weights, weights.scale_codes, count)
     zeros = spec.zero_points(weights)
     zero = None if zeros is None else _by_group(weights, zeros, count)
-    terms = [scale_groups(spec, sums, rows, row_scale, col_scale, zero)]
+    terms = [spec.scale_sums(sums, rows, row_scale, col_scale, zero)]
     if weights.zero_kind == "minimum":
         minima = _by_group(weights, _minimum_codes(weights), count)
         row_codes, form = row_scale[..., None], acts.scale_format
@@ -58,7 +57,18 @@ def epilogue(
     for products in zip(*terms, strict=True):
         for product in products:
             result = fp32_add_reference(result, product)
-    return result
+    return apply_outer(result, acts, weights)
+
+
+def apply_outer(y: Words, acts: QTensor, weights: QTensor) -> Words:
+    """FP32 codes ``y`` [T, N] times the second-level scales of both sides: y · fl32(outer_a · outer_w) in FP32."""
+    if acts.outer is None and weights.outer is None:
+        return y
+    ones = np.ones((1, 1), np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        outer = (ones if acts.outer is None else acts.outer) * (ones if weights.outer is None else weights.outer).T
+        scaled = y.view(np.float32) * outer
+    return np.where(np.isnan(scaled), np.uint32(FP32_NAN), scaled.view(np.uint32))
 
 
 def _by_group(tensor: QTensor, side: npt.NDArray[np.generic], count: int) -> np.ndarray:

@@ -174,7 +174,7 @@ def structure(spec: type[TileSpec], p: P, tech: Tech | str = DEFAULT) -> Structu
 
 def _activity(spec: type[TileSpec], p: P, steps: Num, groups: Num, pre_beats: Num) -> dict[str, Num]:
     """Active cycles of each kind of block."""
-    phases = spec.cycles_per_step(p)
+    phases = spec.layer_cycles(p)
     beats = groups * spec.post_beats(p)
     return {
         "row": steps * phases if spec.row_per_phase else steps,
@@ -190,23 +190,25 @@ def _activity(spec: type[TileSpec], p: P, steps: Num, groups: Num, pre_beats: Nu
     }
 
 
-def _moved_bits(spec: type[TileSpec], p: P, tiles: Num, groups: Num, steps: Num, pre_beats: Num) -> dict[str, Num]:
-    """Bits that cross the data ports in one run of a layer."""
+def _moved_bits(
+    spec: type[TileSpec], p: P, tiles: Num, groups: Num, scopes: Num, steps: Num, pre_beats: Num
+) -> dict[str, Num]:
+    """Bits that cross the data ports in one run of a layer; ``scopes`` groups share side information."""
     m, n = p["m"], p["n"]
     act_count, act_bits = spec.act_port(p)
     weight_count, weight_bits = spec.weight_port(p)
     row_side, col_side = spec.side_bits(p)
-    raw = groups * (m * n * spec.sums_per_cell * spec.acc_bits(p) + m * spec.row_sum_bits(p))
+    raw = groups * (m * n * spec.sums_of_cell(p) * spec.acc_bits(p) + m * spec.row_sum_bits(p))
     moved = {
         "sram_acts": steps * m * act_count * act_bits,
         "sram_weights": steps * n * weight_count * weight_bits,
-        "sram_sides": groups * (m * sum(row_side.values(), start=0) + n * sum(col_side.values(), start=0)),
+        "sram_sides": scopes * (m * sum(row_side.values(), start=0) + n * sum(col_side.values(), start=0)),
         "sram_results": where(p["post_lanes"] > 0, tiles * m * n * 32, raw) if spec.uses_lanes(p) else raw,
     }
     pre = spec.pre_counts(p)
     if pre is not None:
         # Codes in on each pass, prepared activations out on the last.
-        taken = p["k"] * get(pre.source).code_bits
+        taken = spec.layer_k(p) * get(pre.source).code_bits
         moved["sram_pre"] = pre_beats * m * taken + pre_beats // pre.passes * m * act_count * act_bits
     return moved
 
@@ -223,8 +225,8 @@ def layer_costs(
     pre_cycles = closed_pre_cycles(spec, p, m, k)
     pre = spec.pre_counts(p)
     tiles = ceil_div(m, p["m"]) * ceil_div(n, p["n"])
-    groups = tiles * ceil_div(k, where(p["group"] > 0, p["group"], k))
-    steps = tiles * (k // p["k"])
+    scopes, groups = (tiles * ceil_div(k, where(g > 0, g, k)) for g in (p["group"], spec.sum_group(p)))
+    steps = tiles * (k // spec.layer_k(p))
     pre_beats = 0 if pre is None else pre_cycles - pre.latency
     active = _activity(spec, p, steps, groups, pre_beats)
     energy: dict[str, Num] = {}
@@ -235,9 +237,9 @@ def layer_costs(
             )
         energy[name] = cycle_pj * active[name]
     bit_pj = _tech(tech).energy_pj("sram_bit")
-    for name, bits in _moved_bits(spec, p, tiles, groups, steps, pre_beats).items():
+    for name, bits in _moved_bits(spec, p, tiles, groups, scopes, steps, pre_beats).items():
         energy[name] = bits * bit_pj
-    slots = cycles * (p["m"] * p["n"] * p["k"]) / spec.step_cycles(p)
+    slots = cycles * (p["m"] * p["n"] * spec.layer_k(p)) / spec.layer_cycles(p)
     return Costs(cycles, pre_cycles, slots, energy)
 
 

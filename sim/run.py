@@ -17,7 +17,7 @@ from hwgen.pe import TileSpec
 from hwgen.quantize import acts_for
 from hwgen.schedule import Layer, Schedule
 from hwgen.verify import CompiledPre, CompiledTile, expected_beats, port_words
-from sim.epilogue import epilogue
+from sim.epilogue import apply_outer, epilogue
 
 __all__ = ["LayerRun", "run_layer"]
 
@@ -90,7 +90,7 @@ def run_layer(
     """
     import torch
 
-    from sim.golden import QuantLinear
+    from sim.golden import golden_layer
 
     if weights.ndim != 2 or acts.ndim != 2 or weights.shape[1] != acts.shape[1]:
         raise HwgenError(
@@ -128,16 +128,23 @@ def run_layer(
 
     progress("comparing with the golden PyTorch layer")
     # The codes are shared, their meaning is not: the golden layer decodes them by itself.
-    golden = QuantLinear(q_weights, formats)
+    golden = golden_layer(q_weights, formats)
     inputs = torch.from_numpy(np.ascontiguousarray(acts, dtype=np.float32))
     want = golden(inputs).detach().numpy()
     if spec.lanes:
-        y = schedule.collect(observed.y).astype(np.uint32).view(np.float32)
+        codes = schedule.collect(observed.y).astype(np.uint32)
+        y = apply_outer(np.ascontiguousarray(codes), tile_acts, q_weights).view(np.float32)
     else:
         sums = schedule.collect(observed.sums)[..., 0]
         rows = schedule.collect_rows(observed.rows)
         y = epilogue(spec, sums, rows, tile_acts, q_weights).view(np.float32)
-        wrong_sums, sums_text = _compare_sums(spec, sums, rows, q_weights, golden.group_sums(inputs).numpy())
+        words_wanted = golden.group_words(inputs)
+        if words_wanted is not None:
+            unequal = np.asarray(sums != words_wanted)
+            wrong_sums, sums_text = bool(unequal.any()), _describe(unequal, sums, words_wanted, "group sum")
+        else:
+            golden_sums = np.asarray(golden.group_sums(inputs))
+            wrong_sums, sums_text = _compare_sums(spec, sums, rows, q_weights, golden_sums)
         detail = detail or sums_text
         reference_equal = reference_equal and not wrong_sums
     mask = y.view(np.uint32) != want.view(np.uint32)

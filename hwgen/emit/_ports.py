@@ -90,10 +90,17 @@ def tile_ports(spec: TileSpec) -> list[PortInfo]:
             )
         )
         return ports
-    shape = (spec.m, spec.n, spec.sums_per_cell)
+    shape = (spec.m, spec.n, int(spec.sums_of_cell(p)))
     ports.append(
         element_port(
-            "o_sums", "output", "group sums [M][N][P]", shape, int(spec.acc_bits(p)), "sums", signed=True, delay=delay
+            "o_sums",
+            "output",
+            f"{spec.sum_meaning} [M][N][P]",
+            shape,
+            int(spec.acc_bits(p)),
+            "sums",
+            signed=spec.sum_signed,
+            delay=delay,
         )
     )
     if spec.has_row_sums:

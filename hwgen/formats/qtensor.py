@@ -21,9 +21,10 @@ __all__ = ["QTensor"]
 
 _GRANULARITIES = ("tensor", "channel", "group")
 _ZERO_KINDS = ("none", "integer", "minimum")
+_OUTERS = ("none", "channel", "tensor")
 _MAGIC = b"HWQT\x01"
 _HEADER = frozenset(
-    {"format", "granularity", "group_size", "scale_format", "selector", "shape", "zero_kind"}
+    {"format", "granularity", "group_size", "outer", "scale_format", "selector", "shape", "zero_kind"}
 )
 
 
@@ -43,6 +44,8 @@ class QTensor:
         shape of ``scale_codes``.
     zero_kind : "none", "integer" or "minimum".
     selector : uint8 side information of the format, of the shape of ``scale_codes``, or None.
+    outer : float32 second-level scale, [N, 1] (one a channel) or [1, 1] (one in all), or None. It multiplies what the
+        scales of groups give, after the sum over groups.
 
     The arrays are copied and read-only. Raises `HwgenError` for shapes, codes or kinds that contradict each other.
     """
@@ -56,6 +59,7 @@ class QTensor:
     zero: npt.NDArray[Any] | None = None
     zero_kind: str = "none"
     selector: npt.NDArray[np.uint8] | None = None
+    outer: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         _choice("granularity", self.granularity, _GRANULARITIES)
@@ -90,6 +94,14 @@ class QTensor:
             for worst in (int(np.min(self.selector)), int(np.max(self.selector))):
                 check_range("QTensor", "selector", worst, 0, (1 << self.format.side_bits) - 1)
             self._freeze("selector", np.asarray(self.selector).astype(np.uint8))
+        if self.outer is not None:
+            shape = list(np.shape(self.outer))
+            if shape not in ([1, 1], [self.shape[0], 1]):
+                raise HwgenError(
+                    f"QTensor: outer must have shape [1, 1], one for the tensor, or [{self.shape[0]}, 1], "
+                    f"one a channel, not {shape}"
+                )
+            self._freeze("outer", np.asarray(self.outer, dtype=np.float32))
 
     def _freeze(self, name: str, array: npt.NDArray[Any]) -> None:
         copy = np.array(array, order="C")
@@ -119,7 +131,7 @@ class QTensor:
             if isinstance(mine, np.ndarray) and isinstance(theirs, np.ndarray):
                 if not np.array_equal(mine, theirs, equal_nan=mine.dtype.kind == "f"):
                     return False
-            elif mine is not theirs and mine != theirs:
+            elif isinstance(mine, np.ndarray) or isinstance(theirs, np.ndarray) or mine != theirs:
                 return False
         return True
 
@@ -137,6 +149,7 @@ class QTensor:
         zero: npt.NDArray[Any] | None = None,
         zero_kind: str = "none",
         selector: npt.NDArray[Any] | None = None,
+        outer: npt.NDArray[Any] | None = None,
     ) -> Self:
         """Build with the granularity that ``group_size`` implies: groups, or channels for 0 and for K or more."""
         k = np.shape(codes)[-1] * format.elements
@@ -151,6 +164,7 @@ class QTensor:
             zero=zero,
             zero_kind=zero_kind,
             selector=selector,
+            outer=outer,
         )
 
     # ------------------------------------------------------------------ groups
@@ -201,16 +215,19 @@ class QTensor:
         return self.format.decode(self.codes, side).reshape(self.shape)
 
     def dequantize(self) -> Floats:
-        """float64 [N, K]: s·(q - z), s·q + m, or s·q.
+        """float64 [N, K]: s·(q - z), s·q + m, or s·q, times the second-level scale where there is one.
 
-        Exact while code and scale have at most 53 significant bits together; the addition of m rounds once.
+        Without the latter exact while code and scale have at most 53 significant bits together; the addition of m
+        rounds once.
         """
         index = self.group_of_k
         values, scales, zeros = self.values(), self.scales[:, index], self.zeros
-        if zeros is None:
-            return values * scales
-        offsets = zeros[:, index].astype(np.float64)
-        return (values - offsets) * scales if self.zero_kind == "integer" else values * scales + offsets
+        if zeros is not None and self.zero_kind == "integer":
+            values = values - zeros[:, index].astype(np.float64)
+        result = values * scales
+        if zeros is not None and self.zero_kind == "minimum":
+            result = result + zeros[:, index].astype(np.float64)
+        return result if self.outer is None else result * self.outer.astype(np.float64)
 
     # ------------------------------------------------------------------ bytes
 
@@ -235,6 +252,7 @@ class QTensor:
             "format": self.format.name,
             "granularity": self.granularity,
             "group_size": self.group_size,
+            "outer": "none" if self.outer is None else "tensor" if self.outer.size == 1 else "channel",
             "scale_format": self.scale_format.name,
             "selector": self.selector is not None,
             "shape": list(self.shape),
@@ -247,6 +265,8 @@ class QTensor:
             body.append(self.zero.astype("<i4" if self.zero_kind == "integer" else "<f8").tobytes())
         if self.selector is not None:
             body.append(self.selector.tobytes())
+        if self.outer is not None:
+            body.append(self.outer.astype("<f4").tobytes())
         whole = b"".join(body)
         return whole + struct.pack("<I", zlib.crc32(whole))
 
@@ -272,11 +292,14 @@ class QTensor:
         count = side[0] * side[1]
         zero_kind, has_selector = header["zero_kind"], header["selector"]
         zero_bytes = {"integer": 4, "minimum": 8}.get(zero_kind, 0) * count
+        _choice("outer", header["outer"], _OUTERS)
+        outers = {"tensor": 1, "channel": n}.get(header["outer"], 0)
         lengths = [
             packed_size(form.code_bits, n * k // form.elements),
             packed_size(scale_format.code_bits, count),
             zero_bytes,
             count if has_selector else 0,
+            4 * outers,
         ]
         if len(body) != sum(lengths):
             raise HwgenError(f"QTensor: the header asks for {sum(lengths)} bytes of data, not {len(body)}")
@@ -284,7 +307,7 @@ class QTensor:
         for length in lengths:
             parts.append(body[:length])
             body = body[length:]
-        codes, scales, zero, selector = parts
+        codes, scales, zero, selector, outer = parts
         kind = "<i4" if zero_kind == "integer" else "<f8"
         return cls(
             codes=unpack_bits(codes, form.code_bits, n * k // form.elements).reshape(n, -1),
@@ -296,6 +319,7 @@ class QTensor:
             zero=np.frombuffer(zero, dtype=kind).reshape(side) if zero_bytes else None,
             zero_kind=zero_kind,
             selector=np.frombuffer(selector, dtype=np.uint8).reshape(side) if has_selector else None,
+            outer=np.frombuffer(outer, dtype="<f4").reshape(-1, 1) if outers else None,
         )
 
 

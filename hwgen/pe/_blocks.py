@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from hwgen.arith.carry import add_with_carry
 from hwgen.pe._spec import Addend, TileSpec
 
-__all__ = ["CellBlock", "ColBlock", "RowBlock", "RowSumBlock", "accumulate"]
+__all__ = ["CellBlock", "ColBlock", "RowBlock", "RowSumBlock", "accumulate", "plain_accumulators"]
 
 
 def side_layout(fields: dict[str, Any]) -> data.StructLayout:
@@ -43,6 +43,19 @@ def accumulate(m: Module, spec: TileSpec, state: Signal, addend: Addend, clear: 
         m.d.comb += total.eq(add_with_carry(base, addend.value, addend.carry, width))
         with m.If(enable):
             m.d.sync += state.eq(total)
+
+
+def plain_accumulators(
+    m: Module, spec: TileSpec, addends: list[Addend], clear: Value, enable: Value, width: int
+) -> list[Value]:
+    """One register of ``width`` bits an addend, each with its adder."""
+    states: list[Value] = []
+    for index, addend in enumerate(addends):
+        # No reset: the first step of a group clears.
+        state = Signal(signed(width), name=f"acc{index}", reset_less=True)
+        accumulate(m, spec, state, addend, clear, enable)
+        states.append(state)
+    return states
 
 
 class _FrontBlock(wiring.Component):
@@ -144,14 +157,21 @@ class _AccumulatingBlock(wiring.Component):
     def addends(self, m: Module) -> list[Addend]:
         raise NotImplementedError
 
+    def accumulators(self, m: Module, addends: list[Addend], clear: Value, enable: Value, fold: Value) -> list[Value]:
+        raise NotImplementedError
+
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         addends = self.addends(m)
         enable, clear = self.en, self.clear
+        fold: Value = self.fold if hasattr(self, "fold") else Const(0, 1)
         if self.spec.stages >= 2:
             enable = Signal(name="en_reg")
             clear = Signal(name="clear_reg", reset_less=True)
             m.d.sync += enable.eq(self.en)
+            if hasattr(self, "fold"):
+                fold = Signal(len(self.fold), name="fold_reg")
+                m.d.sync += fold.eq(self.fold)
             cut = []
             for index, addend in enumerate(addends):
                 value = Signal(signed(len(addend.value)), name=f"product{index}_reg", reset_less=True)
@@ -164,13 +184,7 @@ class _AccumulatingBlock(wiring.Component):
                     if carry is not None:
                         m.d.sync += carry.eq(carry_source)
             addends = [Addend(value, carry) for value, _, carry, _ in cut]
-        states = []
-        for index, addend in enumerate(addends):
-            # No reset: the first step of a group clears.
-            state = Signal(signed(self.width), name=f"acc{index}", reset_less=True)
-            accumulate(m, self.spec, state, addend, clear, enable)
-            states.append(state)
-        m.d.comb += self.sums.eq(Cat(*states))
+        m.d.comb += self.sums.eq(Cat(*self.accumulators(m, addends, clear, enable, fold)))
         return m
 
 
@@ -186,12 +200,17 @@ class CellBlock(_AccumulatingBlock):
             ports["phase"] = In(spec.phase_bits)
         if spec.mode_bits:
             ports["mode"] = In(spec.mode_bits)
-        super().__init__(spec, ports, width=int(spec.acc_bits(spec.p)), count=spec.sums_per_cell)
+        if spec.folds:
+            ports["fold"] = In(int(spec.fold_bits(spec.p)))
+        super().__init__(spec, ports, width=int(spec.acc_bits(spec.p)), count=int(spec.sums_of_cell(spec.p)))
 
     def addends(self, m: Module) -> list[Addend]:
         phase = self.phase if hasattr(self, "phase") else Const(0, 1)
         mode = self.mode if self.spec.mode_bits else Const(0, 1)
         return self.spec.build_cell(m, self.row, self.col, phase, mode)
+
+    def accumulators(self, m: Module, addends: list[Addend], clear: Value, enable: Value, fold: Value) -> list[Value]:
+        return self.spec.build_accumulators(m, addends, clear, enable, fold)
 
 
 class RowSumBlock(_AccumulatingBlock):
@@ -204,3 +223,6 @@ class RowSumBlock(_AccumulatingBlock):
 
     def addends(self, m: Module) -> list[Addend]:
         return [Addend(self.spec.build_row_sum(m, self.row))]
+
+    def accumulators(self, m: Module, addends: list[Addend], clear: Value, enable: Value, fold: Value) -> list[Value]:
+        return plain_accumulators(m, self.spec, addends, clear, enable, self.width)

@@ -20,7 +20,7 @@ from hwgen.pe._numbers import Num, ceil_div, clog2, maximum, unsigned_bits, wher
 if TYPE_CHECKING:
     from hwgen.pe._spec import Block, Counts, PreCounts, TileSpec
 
-__all__ = ["PRIMITIVES", "blocks"]
+__all__ = ["PRIMITIVES", "accumulator", "blocks", "post_lanes", "waiting_sides"]
 
 P = Mapping[str, Any]
 
@@ -50,7 +50,8 @@ def _is(p: P, name: str, value: str) -> int:
     return int(p[name] == value)
 
 
-def _accumulator(p: P, bits: Num) -> Counts:
+def accumulator(p: P, bits: Num) -> Counts:
+    """One integer accumulator of ``bits`` bits with its register."""
     clamp = _is(p, "overflow", "saturate")
     # Clearing is an AND per bit in front of the adder; saturation adds one adder bit and a two-way choice of the limit.
     return {"add": bits + clamp, "and": bits, "mux2": 2 * clamp * bits, "ff": bits}
@@ -62,21 +63,22 @@ class _Control(NamedTuple):
     phase: Num
     mode: Num
     done: Num
+    fold: Num
 
     @property
     def full(self) -> Num:
-        return 3 + self.phase + self.mode + self.done
+        return 3 + self.phase + self.mode + self.done + self.fold
 
     @property
     def hop(self) -> Num:
-        """Between the cells of a systolic row: enable, clear, phase, mode."""
-        return 2 + self.phase + self.mode
+        """Between the cells of a systolic row: enable, clear, phase, mode, fold count."""
+        return 2 + self.phase + self.mode + self.fold
 
 
 def _control(spec: type[TileSpec], p: P) -> _Control:
     phase = unsigned_bits(spec.longest_step(p) - 1)
     done = where(p["post_lanes"] > 0, 1, 0) if spec.uses_lanes(p) else 0
-    return _Control(phase, clog2(spec.mode_count(p)), done)
+    return _Control(phase, clog2(spec.mode_count(p)), done, spec.fold_bits(p))
 
 
 def _sum(numbers: Iterable[Num]) -> Num:
@@ -89,25 +91,25 @@ def blocks(spec: type[TileSpec], p: P) -> dict[str, Block]:
 
     m, n, stages = p["m"], p["n"], p["stages"]
     cut_bus, cut_product = where(stages >= 1, 1, 0), where(stages >= 2, 1, 0)
-    addends = spec.sums_per_cell * (spec.addend_bits(p) + spec.carry_bits(p))
-    accumulators = {name: spec.sums_per_cell * count for name, count in _accumulator(p, spec.acc_bits(p)).items()}
+    addends = spec.sums_of_cell(p) * (spec.addend_bits(p) + spec.carry_bits(p))
+    cut_cell = cut_product * (addends + 2 + spec.fold_bits(p))
     result: dict[str, Block] = {
         "row": Block(m, _merge(spec.row_primitives(p), {"ff": cut_bus * spec.row_bus_bits(p)})),
         "col": Block(n, _merge(spec.col_primitives(p), {"ff": cut_bus * spec.col_bus_bits(p)})),
-        "cell": Block(m * n, _merge(spec.cell_primitives(p), accumulators, {"ff": cut_product * (addends + 2)})),
+        "cell": Block(m * n, _merge(spec.cell_primitives(p), spec.accumulator_primitives(p), {"ff": cut_cell})),
     }
     if spec.row_sum_range(p) is not None:
         result["rowsum"] = Block(
             m,
             _merge(
                 spec.row_sum_primitives(p),
-                _accumulator(p, spec.row_sum_bits(p)),
+                accumulator(p, spec.row_sum_bits(p)),
                 {"ff": cut_product * (spec.row_addend_bits(p) + 2)},
             ),
         )
     result["control"] = Block(1, _sequencer(spec, p))
     if spec.uses_lanes(p) and np.any(p["post_lanes"] > 0):
-        result.update(_post(spec, p))
+        result.update(spec.post_blocks(p))
     pre = spec.pre_counts(p)
     if pre is not None:
         result.update(_pre(spec, p, pre))
@@ -125,7 +127,8 @@ def _sequencer(spec: type[TileSpec], p: P) -> Counts:
     weight_count, weight_bits = spec.weight_port(p)
     row = act_count * act_bits + _sum(row_side.values())
     col = weight_count * weight_bits + _sum(col_side.values())
-    ff = control.phase + 1 + control.done + cut_product * (2 + control.done)
+    ended = spec.accumulator_latency(p) * (1 + control.done)
+    ff = control.phase + control.fold + ended + cut_product * (2 + control.done + control.fold)
     ff = ff + cut_input * (m * row + n * col + control.full)
     ff = ff + cut_bus * control.full * (m if systolic else 1)
     if systolic:
@@ -133,16 +136,25 @@ def _sequencer(spec: type[TileSpec], p: P) -> Counts:
         ff = ff + m * (n - 1) * (spec.row_bus_bits(p) + control.hop) + (m - 1) * n * spec.col_bus_bits(p)
     wait: Num = 0
     if spec.uses_lanes(p):
-        wait = unsigned_bits(maximum(spec.post_beats(p) - 1, 0))
-        ff = ff + wait + where(p["post_lanes"] > 0, 2 * (cut_bus + cut_product), 0)
-    return {"ff": ff, "add": control.phase + wait}
+        wait = unsigned_bits(maximum(spec.post_cycles(p) - 1, 0))
+        late = cut_bus + cut_product + spec.accumulator_latency(p) - 1
+        ff = ff + wait + where(p["post_lanes"] > 0, 2 * late, 0)
+    return {"ff": ff, "add": control.phase + wait + control.fold}
 
 
 _FP32_ADD: Counts = {"add": 31 + 8 + 28 + 8 + 31, "mux2": 2 * 32 + 5 * 26 + 5 * 28 + 27, "xor": 31 + 27, "and": 200}
 """One FP32 adder: compare, swap, align, add, count zeros, normalise, round."""
 
 
-def _post(spec: type[TileSpec], p: P) -> dict[str, Block]:
+def waiting_sides(spec: type[TileSpec], p: P) -> Num:
+    """Flip-flops in which side information waits beside a group's last step for its sums, one set a pipeline cut."""
+    row_side, col_side = spec.side_bits(p)
+    sides = p["m"] * _sum(bits for name, bits in row_side.items() if name in spec.POST_SIDES)
+    sides = sides + p["n"] * _sum(bits for name, bits in col_side.items() if name in spec.POST_SIDES)
+    return sides * (spec.accumulator_latency(p) + where(p["stages"] >= 1, 1, 0) + where(p["stages"] >= 2, 1, 0))
+
+
+def post_lanes(spec: type[TileSpec], p: P) -> dict[str, Block]:
     """Post lanes: copies of sums and scales shared by all, and D lanes of correct, multiply, round and add."""
     from hwgen.pe._spec import Block
 
@@ -159,8 +171,6 @@ def _post(spec: type[TileSpec], p: P) -> dict[str, Block]:
 
     sides = m * _sum(bits for name, bits in row_side.items() if name in spec.POST_SIDES)
     sides = sides + n * _sum(bits for name, bits in col_side.items() if name in spec.POST_SIDES)
-    # Side information waits beside the group's last step for its sums, one register a pipeline cut.
-    waiting = sides * (1 + where(p["stages"] >= 1, 1, 0) + where(p["stages"] >= 2, 1, 0))
     rings = m * n * acc + sides
     if has_sum:
         rings = rings + m * row_sum
@@ -185,7 +195,7 @@ def _post(spec: type[TileSpec], p: P) -> dict[str, Block]:
         {"ff": total + col_bits + scaled + 32 + 32 * beats},
     )
     return {
-        "post_side": Block(has, {"ff": waiting}),
+        "post_side": Block(has, {"ff": waiting_sides(spec, p)}),
         "post_store": Block(has, store),
         "post_lane": Block(p["post_lanes"], lane),
     }

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from hwgen.errors import HwgenError
-from hwgen.formats import Format, QTensor
-from hwgen.pe._numbers import Num, bits_for, bits_for_multiple, ceil_div, clog2, maximum, where
+from hwgen.formats import Format, QTensor, get
+from hwgen.pe._numbers import Num, bits_for, bits_for_multiple, ceil_div, clog2, maximum, unsigned_bits, where
 from hwgen.pe._param import Param, Range, check, param, parameters, resolve
 
 if TYPE_CHECKING:
     from amaranth.hdl import Module, Value
+    from amaranth.lib import wiring
 
     from hwgen.pe._pre import PreSpec
 
@@ -30,6 +31,9 @@ __all__ = ["Addend", "Block", "Mode", "PreCounts", "Quantization", "Side", "Stat
 
 P = Mapping[str, Any]
 """Parameters by name; values are scalars or integer arrays that broadcast."""
+
+_INT64_SUMS = 62
+"""Widest sums that the reference keeps in int64: one addition more cannot overflow it."""
 
 Counts = dict[str, Num]
 """Primitive name → number of them. The primitives are those of the technology table."""
@@ -99,7 +103,9 @@ class Quantization:
     """How a layer is quantised for a tile: all that the golden layer needs to know, in format names.
 
     ``scheme`` is the integer weight scheme (symmetric, asymmetric, minimum, bipolar), or ``"mx"`` for blocks that
-    share an E8M0 scale on both sides (``block_rule`` floor or ceil). ``align`` is None, or the scope ("step", "group",
+    share an E8M0 scale on both sides (``block_rule`` floor or ceil). ``arithmetic`` names the golden layer's arithmetic
+    (`sim.golden.golden_layer`): "exact" is exact group sums, one rounding into FP32 a group; ``options`` are the
+    settings of another one. ``align`` is None, or the scope ("step", "group",
     "row") over which floating-point activations become integers with ``align_guard`` bits below the largest one's last
     place, rounded as
     ``align_rounding`` says. ``step`` is the tile's K.
@@ -116,11 +122,16 @@ class Quantization:
     align_rounding: str = "rne"
     step: int = 1
     block_rule: str = "floor"
+    arithmetic: str = "exact"
+    options: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
 class State:
-    """Accumulators of a tile: ``sums`` int64 or object [M, N, P], ``rows`` [M] (activation sums, zero if unused)."""
+    """Accumulators of a tile: ``sums`` int64 or object [M, N, P], ``rows`` [M] (activation sums, zero if unused).
+
+    A family that keeps more (partial sums, say) derives its own and overrides `TileSpec.init`, `step` and `read`.
+    """
 
     sums: np.ndarray
     rows: np.ndarray
@@ -164,7 +175,9 @@ class TileSpec:
 
     family: ClassVar[str] = ""
     sums_per_cell: ClassVar[int] = 1
-    """P, sums per cell."""
+    """P, sums per cell, where it is a constant; `sums_of_cell` is the formula."""
+    sum_signed: ClassVar[bool] = True
+    """Whether raw sums are two's-complement integers; False: code words, read as unsigned."""
     row_per_phase: ClassVar[bool] = False
     """Whether the row bus changes within a step (its register is then clocked in every phase)."""
     col_per_phase: ClassVar[bool] = True
@@ -213,22 +226,33 @@ class TileSpec:
     @classmethod
     def constraints(cls, p: P) -> Iterable[tuple[Any, str]]:
         """Pairs (holds, sentence with {parameter} fields) over scalars or arrays; all must hold."""
+        step = cls.layer_k(p)
         yield (
-            (p["group"] % p["k"]) == 0,
-            "group must be a multiple of k ({k}), not {group}; choose a k that divides the group",
+            (p["group"] % step) == 0,
+            "group must be a multiple of k ({k}), not {group}; choose a k that divides the group"
+            if step is p["k"]
+            else "group must be a multiple of the elements that a step takes along K, not {group}",
         )
         if cls.uses_lanes(p) is not False:
             lanes = p["post_lanes"]
+            yield (
+                (lanes == 0) | (cls.fold_cycles(p) == 0),
+                "post_lanes must be 0 where partial sums are folded after a group, not {post_lanes}",
+            )
             yield (lanes == 0) | (p["n"] % maximum(lanes, 1) == 0), "post_lanes must divide n ({n}), not {post_lanes}"
             yield (
                 (lanes == 0) | (p["transport"] == "broadcast"),
                 "post_lanes must be 0 with systolic transport, not {post_lanes}; use --transport broadcast",
             )
-            yield (lanes == 0) | (p["group"] > 0), "group must be positive with post_lanes ({post_lanes}), not 0"
-            beats = ceil_div(p["m"] * p["n"], maximum(lanes, 1))
-            steps = ceil_div(maximum(p["group"], 1), p["k"])
+            group = cls.sum_group(p)
+            # Without a bound on the group its steps are the layer's: long enough or not is the schedule's to see.
             yield (
-                (lanes == 0) | (beats <= steps * cls.step_cycles(p)),
+                (lanes == 0) | (group > 0) | (p["group"] > 0),
+                "group must be positive with post_lanes ({post_lanes}), not 0",
+            )
+            steps = ceil_div(maximum(group, 1), step)
+            yield (
+                (lanes == 0) | (group == 0) | (cls.post_cycles(p) <= steps * cls.layer_cycles(p)),
                 "post_lanes ({post_lanes}) cannot scale {m}x{n} sums within one group of {group}; " + cls._lane_hint(p),
             )
 
@@ -237,10 +261,9 @@ class TileSpec:
         """Name the smallest group and lane count that work (scalars only; sweeps never print it)."""
         if any(isinstance(value, np.ndarray) for value in p.values()):
             return ""
-        sums, cycles = p["m"] * p["n"], cls.step_cycles(p)
-        lanes = max(p["post_lanes"], 1)
-        group = ceil_div(ceil_div(sums, lanes), cycles) * p["k"]
-        window = max(p["group"] // p["k"], 1) * cycles
+        sums, cycles = p["m"] * p["n"], cls.layer_cycles(p)
+        group = ceil_div(cls.post_cycles(p), cycles) * cls.layer_k(p)
+        window = max(p["group"] // cls.layer_k(p), 1) * cycles
         enough = next((d for d in range(1, p["n"] + 1) if p["n"] % d == 0 and ceil_div(sums, d) <= window), None)
         by_lanes = f" or post_lanes {enough}" if enough else ""
         return f"the smallest that works is group {group}{by_lanes}"
@@ -306,6 +329,29 @@ class TileSpec:
         return None
 
     @classmethod
+    def sums_of_cell(cls, p: P) -> Num:
+        """P, sums per cell."""
+        return cls.sums_per_cell
+
+    @classmethod
+    def sum_group(cls, p: P) -> Num:
+        """Elements along K between clears of the sums; 0 is the whole row.
+
+        Side information follows ``group`` and comes with every step, so that it may change within an accumulation.
+        """
+        return p["group"]
+
+    @classmethod
+    def layer_k(cls, p: P) -> Num:
+        """Elements along K that a step of a layer takes, in the mode in which layers run."""
+        return p["k"]
+
+    @classmethod
+    def layer_cycles(cls, p: P) -> Num:
+        """Cycles from one step of a layer to the next, in the mode in which layers run."""
+        return cls.step_cycles(p)
+
+    @classmethod
     def cycles_per_step(cls, p: P, mode: int = 0) -> Num:
         """Cycles in which a step occupies the cells."""
         return where(p["m"] > 0, 1, 1)
@@ -314,6 +360,28 @@ class TileSpec:
     def interval(cls, p: P) -> Num:
         """Cycles between dependent updates of one sum."""
         return 1
+
+    @classmethod
+    def fold_cycles(cls, p: P) -> Num:
+        """Cycles after a group's last step in which cells fold interleaved partial sums; no step is taken in them."""
+        return 0
+
+    @classmethod
+    def fold_bits(cls, p: P) -> Num:
+        """Bits of the count of fold cycles, which goes from 1 to `fold_cycles` and is 0 otherwise."""
+        return unsigned_bits(cls.fold_cycles(p))
+
+    @classmethod
+    def accumulator_latency(cls, p: P) -> Num:
+        """Cycles from an addend at the accumulator to the sum that holds it."""
+        return 1
+
+    @classmethod
+    def accumulator_primitives(cls, p: P) -> Counts:
+        """Primitives of a cell's accumulators, all P of them, with their registers."""
+        from hwgen.pe._inventory import accumulator
+
+        return {name: cls.sums_of_cell(p) * count for name, count in accumulator(p, cls.acc_bits(p)).items()}
 
     @classmethod
     def cell_primitives(cls, p: P) -> Counts:
@@ -350,11 +418,14 @@ class TileSpec:
     @classmethod
     def latency(cls, p: P) -> Num:
         """Cycles from the last cycle of a group's last step to its sums at the output (cell 0, 0)."""
-        return 1 + p["stages"]
+        fold = cls.fold_cycles(p)
+        # What a step waits for the next update of its sums runs beside the pipeline, but folding comes after it.
+        waited = where(fold > 0, 0, cls.step_cycles(p) - cls.cycles_per_step(p))
+        return p["stages"] + cls.accumulator_latency(p) + fold - waited
 
     @classmethod
     def post_beats(cls, p: P) -> Num:
-        """Cycles in which the post lanes work on one group; 0 without lanes."""
+        """Output beats of one result of the post lanes; 0 without lanes."""
         if not cls.uses_lanes(p):
             return 0
         return where(p["post_lanes"] > 0, ceil_div(p["m"] * p["n"], maximum(p["post_lanes"], 1)), 0)
@@ -366,14 +437,21 @@ class TileSpec:
             return np.where(p["transport"] == "systolic", p["m"] + p["n"] - 2, 0)
         return p["m"] + p["n"] - 2 if p["transport"] == "systolic" else 0
 
-    POST_LATENCY: ClassVar[int] = 5
-    """Cycles from the sums to their first scaled beat: snapshot, correct, multiply, round, add."""
+    @classmethod
+    def post_cycles(cls, p: P) -> Num:
+        """Cycles for which the post lanes are busy with one group: groups end at least this far apart."""
+        return cls.post_beats(p)
+
+    @classmethod
+    def post_latency(cls, p: P) -> Num:
+        """Cycles from the sums to their first scaled beat: snapshot, correct, multiply, round, add."""
+        return 5
 
     @classmethod
     def drain(cls, p: P) -> Num:
         """Cycles from the last cycle of the last step to the last output beat."""
         beats = cls.post_beats(p)
-        return cls.latency(p) + cls.skew(p) + where(beats > 0, cls.POST_LATENCY + beats - 1, 0)
+        return cls.latency(p) + cls.skew(p) + where(beats > 0, cls.post_latency(p) + beats - 1, 0)
 
     @classmethod
     def side_bits(cls, p: P) -> tuple[Counts, Counts]:
@@ -458,6 +536,13 @@ class TileSpec:
 
         return blocks(cls, p)
 
+    @classmethod
+    def post_blocks(cls, p: P) -> dict[str, Block]:
+        """Inventory of the post lanes by block name ("post_…"); only asked for tiles that have lanes."""
+        from hwgen.pe._inventory import post_lanes
+
+        return post_lanes(cls, p)
+
     # ------------------------------------------------------------------ facts of an instance
 
     def modes(self) -> tuple[Mode, ...]:
@@ -472,6 +557,27 @@ class TileSpec:
                 latency=int(self.latency(self.p)),
             ),
         )
+
+    @property
+    def layer_mode(self) -> int:
+        """Run-time mode in which layers run."""
+        return 0
+
+    def code_columns(self, mode: int) -> tuple[int, int]:
+        """Activation and weight code words that a row or column takes in a step of a mode."""
+        k = self.modes()[mode].k
+        acts, weights = self.mode_formats(mode)
+        return k // acts.elements, k // weights.elements
+
+    @property
+    def sum_dtype(self) -> Any:
+        """numpy type of sums in the reference: int64, or object (Python integers) for wide ones."""
+        return np.int64 if int(self.acc_bits(self.p)) <= _INT64_SUMS else object
+
+    @property
+    def sum_meaning(self) -> str:
+        """What a raw sum at the output is."""
+        return "group sums"
 
     @property
     def act_format(self) -> Format:
@@ -594,7 +700,12 @@ class TileSpec:
 
     def init(self) -> State:
         """State after a clear."""
-        return State(np.zeros((self.m, self.n, self.sums_per_cell), np.int64), np.zeros(self.m, np.int64))
+        shape = (self.m, self.n, int(self.sums_of_cell(self.p)))
+        return State(np.zeros(shape, self.sum_dtype), np.zeros(self.m, np.int64))
+
+    def accumulate(self, sums: np.ndarray, term: np.ndarray) -> np.ndarray:
+        """Sums after one update by ``term``; both [..., M, N, P]. An update from cleared sums starts from 0."""
+        return self.bound(sums + term, int(self.acc_bits(self.p)))
 
     def bound(self, values: np.ndarray, bits: int) -> np.ndarray:
         """Bring sums into ``bits`` bits as ``overflow`` says ("refuse" is never out of range)."""
@@ -618,16 +729,36 @@ class TileSpec:
     ) -> State:
         """One step: returns the state after it. Shapes as in `terms` without leading axes."""
         sums, rows = state.sums, state.rows
-        bits = int(self.acc_bits(self.p))
         for term in self.terms(acts, weights, row or {}, col or {}, mode):
-            sums = self.bound(sums + term, bits)
+            sums = self.accumulate(sums, term)
         if self.has_row_sums:
             rows = self.bound(rows + self.row_terms(acts, row or {}, mode), int(self.row_sum_bits(self.p)))
         return State(sums, rows)
 
     def read(self, state: State) -> np.ndarray:
-        """Sums of a state, int64 [M, N, P]."""
+        """Sums of a state, [M, N, P]."""
         return state.sums
+
+    def scale_sums(
+        self,
+        sums: np.ndarray,
+        rows: np.ndarray,
+        row_scale: np.ndarray,
+        col_scale: np.ndarray,
+        zero: np.ndarray | None,
+    ) -> np.ndarray:
+        """FP32 codes of group sums [..., M, N] times their scales (code words [..., M] and [..., N]), rounded once."""
+        from hwgen.arith import scale_round_reference
+
+        formats = self.quantization()
+        return scale_round_reference(
+            self.correct(sums, rows, zero),
+            row_scale[..., :, None],
+            get(formats.act_scale),
+            col_scale[..., None, :],
+            get(formats.weight_scale),
+            self.lsb_exp,
+        )
 
     # ------------------------------------------------------------------ logic
 
@@ -643,9 +774,31 @@ class TileSpec:
         """Add a cell's product logic to ``m``. Returns what is added to each of its P sums."""
         raise NotImplementedError
 
+    def build_accumulators(
+        self, m: Module, addends: list[Addend], clear: Value, enable: Value, fold: Value
+    ) -> list[Value]:
+        """Add a cell's accumulators to ``m``; returns its P sums, `acc_bits` wide.
+
+        ``clear`` comes with the first ``enable`` of a group; ``fold`` counts 1 … `fold_cycles` after the last one.
+        """
+        from hwgen.pe._blocks import plain_accumulators
+
+        return plain_accumulators(m, self, addends, clear, enable, int(self.acc_bits(self.p)))
+
     def build_row_sum(self, m: Module, row: Value) -> Value:
         """Add logic for the signed sum of a row's K activations, from the row bus."""
         raise NotImplementedError
+
+    def post_block(self) -> wiring.Component:
+        """The block that scales group sums, where there are post lanes; ports as `hwgen.pe._post.PostBlock`."""
+        from hwgen.pe._post import PostBlock
+
+        return PostBlock(self)
+
+    @property
+    def scales_by_lanes(self) -> bool:
+        """Whether the frame's own lanes scale the sums, with floating-point scales on both sides."""
+        return self.lanes > 0 and type(self).post_block is TileSpec.post_block
 
     # ------------------------------------------------------------------ documentation
 
@@ -667,8 +820,13 @@ class TileSpec:
 
     @property
     def post_beats_max(self) -> int:
-        """Cycles in which the post lanes work on one group."""
+        """Output beats of one result of the post lanes."""
         return int(self.post_beats(self.p))
+
+    @property
+    def folds(self) -> int:
+        """Cycles in which cells fold partial sums after a group."""
+        return int(self.fold_cycles(self.p))
 
     @property
     def mode_bits(self) -> int:

@@ -10,10 +10,13 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.pe._blocks import CellBlock, ColBlock, RowBlock, RowSumBlock
-from hwgen.pe._post import PostBlock
 from hwgen.pe._spec import TileSpec
 
 __all__ = ["Tile", "input_layout", "output_layout"]
+
+
+_TO_CELLS = ("en", "clear", "phase", "mode", "fold")
+"""Control that goes from cell to cell in a systolic row."""
 
 
 class Place(Protocol):
@@ -69,7 +72,7 @@ def output_layout(spec: TileSpec) -> data.StructLayout:
         return data.StructLayout({"y": data.ArrayLayout(unsigned(32), spec.lanes)})
     p = spec.p
     fields: dict[str, Any] = {
-        "sums": data.ArrayLayout(signed(int(spec.acc_bits(p))), spec.m * spec.n * spec.sums_per_cell),
+        "sums": data.ArrayLayout(signed(int(spec.acc_bits(p))), spec.m * spec.n * int(spec.sums_of_cell(p))),
     }
     if spec.has_row_sums:
         fields["row_sums"] = data.ArrayLayout(signed(int(spec.row_sum_bits(p))), spec.m)
@@ -123,9 +126,14 @@ class Tile(wiring.Component):
 
         final = row_controls[0]
         if spec.stages >= 2:
-            final = self._delay_control(m, final, "product", only=("en", "last", "done"))
+            final = self._delay_control(m, final, "product", only=("en", "last", "done", "fold"))
         valid = Signal(name="sums_valid")
-        m.d.sync += valid.eq(final["en"] & final["last"])
+        ended = final["fold"] == spec.folds if spec.folds else final["en"] & final["last"]
+        for cut in range(int(spec.accumulator_latency(spec.p)) - 1):
+            late = Signal(name=f"ended{cut}")
+            m.d.sync += late.eq(ended)
+            ended = late
+        m.d.sync += valid.eq(ended)
         if not spec.lanes:
             m.d.comb += self.o.valid.eq(valid)
             m.d.comb += self.o.payload.sums.as_value().eq(Cat(*sums))
@@ -133,7 +141,10 @@ class Tile(wiring.Component):
                 m.d.comb += self.o.payload.row_sums.as_value().eq(Cat(*row_sums))
             return m
         done = Signal(name="sums_done", reset_less=True)
-        m.d.sync += done.eq(final["done"])
+        ends_output = final["done"]
+        for cut in range(int(spec.accumulator_latency(spec.p)) - 1):
+            ends_output = self._register(m, f"done_ended{cut}", ends_output)
+        m.d.sync += done.eq(ends_output)
         self._post(m, operands, control, sums, row_sums, valid, done)
         return m
 
@@ -163,15 +174,27 @@ class Tile(wiring.Component):
                         with m.Case(index) if index + 1 < len(busy) else m.Default():
                             m.d.comb += active.eq(phase < count)
         go = self.i.valid
+        fold: Value = Const(0, 1)
+        if spec.folds:
+            # After a group's last step the cells fold their partial sums, and no step is taken.
+            fold = Signal(int(spec.fold_bits(spec.p)), name="fold")
+            go = self.i.valid & (fold == 0)
+            with m.If(go & last_phase & payload.last):
+                m.d.sync += fold.eq(1)
+            with m.Elif(fold == spec.folds):
+                m.d.sync += fold.eq(0)
+            with m.Elif(fold != 0):
+                m.d.sync += fold.eq((fold + 1)[: len(fold)])
         if spec.lanes:
             # A group may end only when the lanes have finished with the one before.
-            wait = Signal(range(spec.post_beats_max), name="lanes_busy") if spec.post_beats_max > 1 else Const(0, 1)
+            busy_cycles = int(spec.post_cycles(spec.p))
+            wait = Signal(range(busy_cycles), name="lanes_busy") if busy_cycles > 1 else Const(0, 1)
             stall = Signal(name="stall")
             m.d.comb += stall.eq(payload.last & last_phase & (wait != 0))
             go = self.i.valid & ~stall
-            if spec.post_beats_max > 1:
+            if busy_cycles > 1:
                 with m.If(go & last_phase & payload.last):
-                    m.d.sync += wait.eq(spec.post_beats_max - 1)
+                    m.d.sync += wait.eq(busy_cycles - 1)
                 with m.Elif(wait != 0):
                     m.d.sync += wait.eq((wait - 1)[: len(wait)])
         if spec.step_cycles_max > 1:
@@ -193,6 +216,8 @@ class Tile(wiring.Component):
             control["last"] = payload.last & self._last_active(m, phase, mode)
         if spec.lanes:
             control["done"] = payload.done
+        if spec.folds:
+            control["fold"] = fold
         named = {}
         for name, value in control.items():
             if isinstance(value, Const):
@@ -226,7 +251,7 @@ class Tile(wiring.Component):
     def _delay_control(
         self, m: Module, control: dict[str, Value], name: str, only: tuple[str, ...] | None = None
     ) -> dict[str, Value]:
-        """The control one cycle later; only ``en`` needs a reset."""
+        """The control one cycle later; only ``en`` and ``fold`` make something happen and need a reset."""
         delayed: dict[str, Value] = {}
         for field, value in control.items():
             if only is not None and field not in only:
@@ -234,7 +259,7 @@ class Tile(wiring.Component):
             if isinstance(value, Const):
                 delayed[field] = value
                 continue
-            register = Signal(len(value), name=f"{field}_{name}", reset_less=field != "en")
+            register = Signal(len(value), name=f"{field}_{name}", reset_less=field not in ("en", "fold"))
             m.d.sync += register.eq(value)
             delayed[field] = register
         return delayed
@@ -320,7 +345,7 @@ class Tile(wiring.Component):
                 sums.append(cell.sums)
                 if systolic and j + 1 < spec.n:
                     row_bus = self._register(m, f"row{i}_hop{j}", row_bus)
-                    control = self._delay_control(m, control, f"row{i}_hop{j}", only=("en", "clear", "phase", "mode"))
+                    control = self._delay_control(m, control, f"row{i}_hop{j}", only=_TO_CELLS)
                 if systolic and i + 1 < spec.m:
                     col_buses[j] = self._register(m, f"col{j}_hop{i}", col_buses[j])
         return sums, row_sums
@@ -341,7 +366,7 @@ class Tile(wiring.Component):
         wanted = [f"row_{name}" for name in spec.row_side() if name in spec.POST_SIDES]
         wanted += [f"col_{name}" for name in spec.col_side() if name in spec.POST_SIDES]
         late = control
-        hops = 1 + min(spec.stages, 2)
+        hops = int(spec.accumulator_latency(spec.p)) + min(spec.stages, 2)
         carried = {name: sides[name] for name in wanted}
         for hop in range(hops):
             carried = {
@@ -354,7 +379,7 @@ class Tile(wiring.Component):
             m,
             "post",
             "post",
-            lambda: PostBlock(self.spec),
+            spec.post_block,
             valid=valid,
             done=done,
             sums=Cat(*sums),

@@ -110,7 +110,7 @@ class CompiledTile:
         """Unpack a result into arrays of the tile's shapes."""
         spec = self.spec
         count = len(result.beat_cycles)
-        sums = np.zeros((count, spec.m, spec.n, spec.sums_per_cell), np.int64)
+        sums = np.zeros((count, spec.m, spec.n, int(spec.sums_of_cell(spec.p))), spec.sum_dtype)
         rows = np.zeros((count, spec.m), np.int64)
         y = np.zeros((count, max(spec.lanes, 1)), np.uint32)
         for info in self.infos:
@@ -120,7 +120,7 @@ class CompiledTile:
             if info.role == "y":
                 y = values.astype(np.uint32)
             elif info.role == "sums":
-                sums = values.reshape(sums.shape)
+                sums = values.reshape(sums.shape).astype(sums.dtype)
             else:
                 rows = values.reshape(rows.shape)
         return Observed(

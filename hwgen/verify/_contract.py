@@ -38,22 +38,23 @@ def timeline(spec: TileSpec, steps: Steps, idle: np.ndarray | None = None) -> tu
     """
     p = spec.p
     step = int(spec.step_cycles(p, steps.mode))
-    busy = int(spec.cycles_per_step(p, steps.mode))
-    beats = int(spec.post_beats(p))
-    latency = int(spec.latency(p))
+    beats, post_cycles = int(spec.post_beats(p)), int(spec.post_cycles(p))
+    latency, folds = int(spec.latency(p)), spec.folds
     gaps = [0] * len(steps) if idle is None else [0, *idle[1:].tolist()]
-    cycle, previous = -1, -(1 << 30)
+    cycle, previous, folding = -1, -(1 << 30), 0
     accepted: list[int] = []
     result: list[int] = []
     for last, done, gap in zip(steps.last.tolist(), steps.done.tolist(), gaps, strict=True):
-        cycle += gap + step
+        # Partial sums fold while no step is on offer, too.
+        cycle += max(gap, folding) + step
+        folding = folds if last else 0
         if last and spec.lanes:
-            cycle = max(cycle, previous + beats)
+            cycle = max(cycle, previous + post_cycles)
             previous = cycle
             if done:
-                result.extend(cycle + latency + spec.POST_LATENCY + beat for beat in range(beats))
+                result.extend(cycle + latency + int(spec.post_latency(p)) + beat for beat in range(beats))
         elif last:
-            result.append(cycle - (step - busy) + latency)
+            result.append(cycle + latency)
         accepted.append(cycle)
     return np.array(accepted, np.int64), np.array(result, np.int64)
 
@@ -130,7 +131,7 @@ def check_contract(spec: TileSpec, seed: int = 1, engine: str = "amaranth") -> l
             "abandoned groups": Run(abandoned_steps(spec, seed + 2, mode)),
             "idle cycles": Run(random, idle),
         }
-        if spec.lanes:
+        if spec.scales_by_lanes:
             runs["scales"] = Run(scale_steps(spec, seed + 5, mode=mode))
         resets = [Run(steps, None, cut) for steps, cut in reset_runs(spec, seed + 4, mode)]
         if compiled is None:

@@ -217,9 +217,8 @@ def _collect(spec: TileSpec, raw: _Raw, beats: list[tuple[int, int, bool]], acce
     """``beats`` with cycles counted from cycle ``zero``."""
     layout, history, skew = raw.layout, raw.history, int(spec.skew(spec.p))
     count = len(beats)
-    sums = np.zeros(
-        (count, spec.m, spec.n, spec.sums_per_cell), np.int64 if int(spec.acc_bits(spec.p)) <= 64 else object
-    )
+    per_cell = int(spec.sums_of_cell(spec.p))
+    sums = np.zeros((count, spec.m, spec.n, per_cell), spec.sum_dtype)
     rows = np.zeros((count, spec.m), np.int64)
     y = np.zeros((count, max(spec.lanes, 1)), np.uint32)
     for index, (cycle, value, _) in enumerate(beats):
@@ -229,8 +228,8 @@ def _collect(spec: TileSpec, raw: _Raw, beats: list[tuple[int, int, bool]], acce
         for hop in range(skew + 1):
             late = history[cycle + hop] if cycle + hop < len(history) else 0
             bits = int(spec.acc_bits(spec.p))
-            cells = unpack_port(late >> layout["sums"].offset, bits, spec.m * spec.n * spec.sums_per_cell, True)
-            grid = np.array(cells, dtype=sums.dtype).reshape(spec.m, spec.n, spec.sums_per_cell)
+            cells = unpack_port(late >> layout["sums"].offset, bits, spec.m * spec.n * per_cell, spec.sum_signed)
+            grid = np.array(cells, dtype=sums.dtype).reshape(spec.m, spec.n, per_cell)
             distance = np.add.outer(np.arange(spec.m), np.arange(spec.n)) if skew else np.zeros((spec.m, spec.n), int)
             sums[index][distance == hop] = grid[distance == hop]
             if spec.has_row_sums:

@@ -26,11 +26,11 @@ def _allowed(spec: TileSpec, role: str, mode: int) -> np.ndarray:
     finite = np.isfinite(form.decode(codes))
     if finite.all():
         return codes
-    k = spec.modes()[mode].k
+    columns = spec.code_columns(mode)
     acts_format, weights_format = spec.mode_formats(mode)
     special = codes[~finite][0]
-    acts = np.full((1, spec.m, k), special if role == "acts" else acts_format.corners[0], np.uint32)
-    weights = np.full((1, spec.n, k), special if role == "weights" else weights_format.corners[0], np.uint32)
+    acts = np.full((1, spec.m, columns[0]), special if role == "acts" else acts_format.corners[0], np.uint32)
+    weights = np.full((1, spec.n, columns[1]), special if role == "weights" else weights_format.corners[0], np.uint32)
     row = {name: np.zeros((1, spec.m), np.int64) for name in spec.row_side()}
     col = {name: np.zeros((1, spec.n), np.int64) for name in spec.col_side()}
     try:
@@ -143,28 +143,33 @@ def _steps(
     return Steps(acts, weights, row, col, first, last, done, mode)
 
 
-def _longest(spec: TileSpec) -> int:
+def _longest(spec: TileSpec, mode: int = 0) -> int:
     """Steps of the longest group that a tile may get: ``depth``, or enough to pass both ends where sums saturate or
     wrap.
     """
-    steps = max(1, spec.depth // spec.k)
+    k = spec.modes()[mode].k
+    steps = max(1, spec.depth // k)
     if spec.overflow == "refuse":
         return steps
     low, high = (abs(int(end)) for end in spec.product_range(spec.p))
-    beyond = (1 << (int(spec.acc_bits(spec.p)) - 1)) // (spec.k * max(min(low, high), 1)) + 2
+    beyond = (1 << (int(spec.acc_bits(spec.p)) - 1)) // (k * max(min(low, high), 1)) + 2
     return max(steps + 2, min(beyond, 4 * steps + 2))
 
 
 def random_steps(spec: TileSpec, seed: int, groups: int = 12, mode: int = 0) -> Steps:
     """Random groups: lengths of one step, two, some, and the longest that is legal."""
     rng = np.random.default_rng(seed)
-    longest = _longest(spec)
+    longest = _longest(spec, mode)
     lengths = [1, 1, min(2, longest)] + [int(rng.integers(1, min(longest, 9) + 1)) for _ in range(groups)] + [longest]
-    total = sum(lengths)
-    k = spec.modes()[mode].k
-    acts = _codes(spec, rng, "acts", (total, spec.m, k), mode)
-    weights = _codes(spec, rng, "weights", (total, spec.n, k), mode)
+    acts, weights = _operands(spec, rng, sum(lengths), mode)
     return _steps(spec, rng, lengths, acts, weights, mode)
+
+
+def _operands(spec: TileSpec, rng: np.random.Generator, count: int, mode: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random activation and weight codes of ``count`` steps."""
+    columns = spec.code_columns(mode)
+    acts = _codes(spec, rng, "acts", (count, spec.m, columns[0]), mode)
+    return acts, _codes(spec, rng, "weights", (count, spec.n, columns[1]), mode)
 
 
 def corner_steps(spec: TileSpec, seed: int, mode: int = 0, peaks: int = 1) -> Steps:
@@ -176,17 +181,19 @@ def corner_steps(spec: TileSpec, seed: int, mode: int = 0, peaks: int = 1) -> St
     """
     rng = np.random.default_rng(seed)
     acts_format, weights_format = spec.mode_formats(mode)
-    k = spec.modes()[mode].k
+    columns = spec.code_columns(mode)
     left, right = _allowed(spec, "acts", mode), _allowed(spec, "weights", mode)
     pairs = [(a, w) for a in left.tolist() for w in right.tolist()]
-    longest = _longest(spec)
+    longest = _longest(spec, mode)
     extreme = _extremes(acts_format, weights_format, left, right)
     lengths = [1] * len(pairs) + [longest] * len(extreme)
     a = np.concatenate([[pair[0] for pair in pairs], np.repeat([pair[0] for pair in extreme], longest)])
     w = np.concatenate([[pair[1] for pair in pairs], np.repeat([pair[1] for pair in extreme], longest)])
-    acts = np.broadcast_to(a[:, None, None], (len(a), spec.m, k)).astype(np.uint32)
-    weights = np.broadcast_to(w[:, None, None], (len(w), spec.n, k)).astype(np.uint32)
-    near = [_peak(spec, rng, *pair, mode) for pair in extreme for _ in range(peaks)]
+    acts = np.broadcast_to(a[:, None, None], (len(a), spec.m, columns[0])).astype(np.uint32)
+    weights = np.broadcast_to(w[:, None, None], (len(w), spec.n, columns[1])).astype(np.uint32)
+    # A peak of sums that do not simply add up is not searched for.
+    adds_up = type(spec).accumulate is TileSpec.accumulate and type(spec).step is TileSpec.step
+    near = [_peak(spec, rng, *pair, mode) for pair in extreme for _ in range(peaks if adds_up else 0)]
     lengths += [len(peak[0]) for peak in near]
     acts = np.concatenate([acts, *(peak[0] for peak in near)])
     weights = np.concatenate([weights, *(peak[1] for peak in near)])
@@ -200,17 +207,17 @@ def _peak(
 
     Returns activations [S, M, K] and weights [S, N, K], alike in all rows and all columns.
     """
-    k = spec.modes()[mode].k
-    acts = _codes(spec, rng, "acts", (tries, 1, k), mode)
-    weights = _codes(spec, rng, "weights", (tries, 1, k), mode)
+    columns = spec.code_columns(mode)
+    acts = _codes(spec, rng, "acts", (tries, 1, columns[0]), mode)
+    weights = _codes(spec, rng, "weights", (tries, 1, columns[1]), mode)
     acts[0], weights[0] = act, weight
-    acts[1 : tries // 2, :, : k // 2] = act
-    weights[1 : tries // 2, :, : k // 2] = weight
+    acts[1 : tries // 2, :, : columns[0] // 2] = act
+    weights[1 : tries // 2, :, : columns[1] // 2] = weight
     acts, weights = np.repeat(acts, spec.m, axis=1), np.repeat(weights, spec.n, axis=1)
     row = {name: np.zeros((tries, spec.m), np.int64) for name in spec.row_side()}
     col = {name: np.zeros((tries, spec.n), np.int64) for name in spec.col_side()}
     sums = spec.terms(acts, weights, row, col, mode).sum(axis=0)[:, 0, 0, 0]
-    step, longest = int(sums[0]), max(1, spec.depth // spec.k)
+    step, longest = int(sums[0]), max(1, spec.depth // spec.modes()[mode].k)
     power = 1 << max((abs(step) * longest).bit_length() - 1, 0)
     whole = min(power // max(abs(step), 1), longest - 1)
     missing = (power if step > 0 else -power) - whole * step
@@ -313,12 +320,10 @@ def scale_steps(spec: TileSpec, seed: int, results: int = 96, mode: int = 0) -> 
 def _dense(spec: TileSpec, rng: np.random.Generator, count: int, mode: int) -> tuple[np.ndarray, np.ndarray]:
     """Activations [count, M, K] and weights [count, N, K] of steps; half have sums of many significant bits."""
     tries = 8 * count
-    k = spec.modes()[mode].k
-    acts = _codes(spec, rng, "acts", (tries, spec.m, k), mode)
-    weights = _codes(spec, rng, "weights", (tries, spec.n, k), mode)
+    acts, weights = _operands(spec, rng, tries, mode)
     row = {name: np.zeros((tries, spec.m), np.int64) for name in spec.row_side()}
     col = {name: np.zeros((tries, spec.n), np.int64) for name in spec.col_side()}
-    sums = np.abs(spec.terms(acts, weights, row, col, mode).sum(axis=0)[..., 0].astype(np.int64))
+    sums = np.abs(spec.terms(acts, weights, row, col, mode).sum(axis=0)[..., 0])
     # The lowest set bit divides out: what is left has as many bits as are significant.
     odd = sums // np.maximum(sums & -sums, 1)
     best = np.argsort(-odd.max(axis=(1, 2)), kind="stable")[: count // 2]
@@ -344,17 +349,14 @@ def reset_runs(spec: TileSpec, seed: int, mode: int = 0) -> list[tuple[Steps, in
     rng = np.random.default_rng(seed)
     step = int(spec.step_cycles(spec.p, mode))
     # At least a few, for what depends on whether an output has just ended.
-    period = max(step, int(spec.post_beats(spec.p)), 4)
+    period = max(step + spec.folds, int(spec.post_cycles(spec.p)), 4)
     shortest = int(spec.drain(spec.p)) + period
-    k = spec.modes()[mode].k
     runs: list[tuple[Steps, int | None]] = []
     for offset in [*rng.permutation(2 * period).tolist(), None]:
         enough = (shortest + 2 * period) // step + 2
-        longest = 1 if offset is not None and offset < period else min(3, _longest(spec))
+        longest = 1 if offset is not None and offset < period else min(3, _longest(spec, mode))
         lengths = rng.integers(1, longest + 1, size=enough).tolist()
-        total = sum(lengths)
-        acts = _codes(spec, rng, "acts", (total, spec.m, k), mode)
-        weights = _codes(spec, rng, "weights", (total, spec.n, k), mode)
+        acts, weights = _operands(spec, rng, sum(lengths), mode)
         runs.append((_steps(spec, rng, lengths, acts, weights, mode), None if offset is None else shortest + offset))
     return runs
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from hwgen.formats import QTensor, get
 from hwgen.pe import TileSpec
 from hwgen.quantize import acts_for
 from hwgen.schedule import Layer, Schedule, Steps
-from sim.golden import QuantLinear
+from sim.golden import QuantLinear, golden_layer
 from sim.inputs import layer_operands
 
 LAYER = "blk.0.ffn_up"
@@ -33,7 +33,7 @@ def layer_slice(spec: TileSpec, at_least: int = 1000) -> Slice:
     """
     weights, acts = layer_operands(None, LAYER, TOKENS)
     tokens = TOKENS - TOKENS % spec.m
-    per_block = tokens // spec.m * (weights.shape[1] // spec.k)
+    per_block = tokens // spec.m * (weights.shape[1] // int(spec.layer_k(spec.p)))
     outputs = spec.n * -(-at_least // per_block)
     # Spread over the layer, so that quiet and loud outputs are among them.
     weights, acts = weights[np.linspace(0, len(weights) - 1, outputs).astype(int)], acts[:tokens]
@@ -41,11 +41,18 @@ def layer_slice(spec: TileSpec, at_least: int = 1000) -> Slice:
     q_weights = spec.quantize_weights(weights)
     tile_acts = spec.quantize_acts(acts)
     steps = schedule.lower(tile_acts, q_weights)
-    golden = QuantLinear.from_linear(torch.from_numpy(weights), spec.quantization())
+    golden = golden_layer(q_weights, spec.quantization())
     q_acts = acts_for(spec.quantization(), acts)
     if spec.lanes:
+        if q_weights.outer is not None or q_acts.outer is not None:
+            # Second-level scales are applied after the tile.
+            q_acts = dataclasses.replace(q_acts, outer=None)
+            golden = golden_layer(dataclasses.replace(q_weights, outer=None), spec.quantization())
         y = golden(q_acts).numpy().view(np.uint32)
         return Slice(steps, {"y": _blocks(y[None], spec).reshape(-1, spec.lanes)})
+    words = golden.group_words(q_acts)
+    if words is not None:
+        return Slice(steps, {"sums": _blocks(words, spec)[..., None]})
     wanted = _in_units_of_the_tile(golden.group_values(q_acts).numpy(), tile_acts, spec)
     if not spec.has_row_sums:
         return Slice(steps, {"sums": _blocks(wanted, spec)[..., None]})

@@ -155,7 +155,7 @@ def vectors(spec: TileSpec, seed: int = 1) -> Vectors:
     gaps = rng.integers(0, 2 * spec.step_cycles_max + 2, size=len(random)) * (rng.random(len(random)) < 0.5)
     tail = [resets[-1][0], corner_steps(spec, seed + 3, peaks=4), random_steps(spec, seed + 4, groups=800)]
     tail.append(abandoned_steps(spec, seed + 5, 0))
-    if spec.lanes:
+    if spec.scales_by_lanes:
         tail.append(scale_steps(spec, seed + 6, results=9600))
     back_to_back = sum(len(part) for part in tail)
     runs = [*resets[:-1], (join([*tail, random]), None)]
@@ -178,7 +178,7 @@ def vectors(spec: TileSpec, seed: int = 1) -> Vectors:
     inputs = {name: np.concatenate([part[name] for part in packed]) for name in packed[0]}
     outputs = {port.name: port for port in tile_ports(spec) if port.direction == "output"}
     expected = {
-        name: pack_words(np.concatenate([part[name] for part in values]).astype(np.int64), outputs[name].bits)
+        name: pack_words(np.concatenate([part[name] for part in values]), outputs[name].bits)
         for name in values[0]
         if name in outputs
     }

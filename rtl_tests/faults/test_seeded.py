@@ -172,7 +172,7 @@ def swapped_scales(patch: Patch, spec: TileSpec) -> TileSpec:
             self.row_scale, self.col_scale = self.col_scale, self.row_scale
             return super().elaborate(platform)
 
-    patch.setattr(_tile, "PostBlock", Swapped)
+    patch.setattr(_post, "PostBlock", Swapped)
     return spec
 
 

@@ -1,4 +1,4 @@
-"""Golden PyTorch layers: what a tile with exact sums must compute, written without the tile.
+"""Golden PyTorch layers: what a tile must compute, written without the tile.
 
 Everything here is torch arithmetic on decoded values. Nothing of ``hwgen.pe`` and none of its reference arithmetic is
 used, so that an agreement between a layer and a tile means something.
@@ -6,16 +6,37 @@ used, so that an agreement between a layer and a tile means something.
 
 from __future__ import annotations
 
+from typing import Any
+
+from hwgen.errors import HwgenError, suggest
+from hwgen.formats import QTensor
 from sim.golden.align import Aligned, align
 from sim.golden.quant_linear import LayerQuantization, QuantLinear
 from sim.golden.rounding import check_denormals, power_of_two, round_scaled
 
 __all__ = [
+    "ARITHMETICS",
     "Aligned",
     "LayerQuantization",
     "QuantLinear",
     "align",
     "check_denormals",
+    "golden_layer",
     "power_of_two",
     "round_scaled",
 ]
+
+ARITHMETICS: dict[str, type[QuantLinear]] = {"exact": QuantLinear}
+"""Golden layers by the name that `Quantization.arithmetic` gives."""
+
+
+def golden_layer(weights: QTensor, quantization: Any) -> QuantLinear:
+    """The golden layer of quantised weights [N, K], by the arithmetic that ``quantization`` names.
+
+    Raises `HwgenError` for an unknown arithmetic, and where weights and quantization contradict each other.
+    """
+    name = quantization.arithmetic
+    if name not in ARITHMETICS:
+        known = ", ".join(ARITHMETICS)
+        raise HwgenError(f"golden layer: arithmetic must be one of {known}, not {name!r}{suggest(name, ARITHMETICS)}")
+    return ARITHMETICS[name](weights, quantization)

@@ -6,7 +6,8 @@ Exact mode. Per token t, output n and group g, in K order, from y = 0 in FP32:
     y = y + fp32( R · 2**unit · row_scale · minimum )               only for weights s·q + m; R = sum of a
 
 with integers a of the activations, fp32() one rounding to nearest even (overflow to infinity, subnormals kept) and IEEE
-addition in FP32. Floating-point activations become integers first, by `sim.golden.align`.
+addition in FP32. With second-level scales (`QTensor.outer`) the result is y · fl32(outer_a · outer_w), two
+multiplications in FP32, after the last group. Floating-point activations become integers first, by `sim.golden.align`.
 
 Float model ("fake"): dequantised activations, not aligned, times dequantised weights in float64, then one rounding.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -114,7 +116,10 @@ class QuantLinear(nn.Module):
             raise HwgenError(f"QuantLinear: mode must be one of {', '.join(MODES)}, not {mode!r}{suggest(mode, MODES)}")
         check_denormals()
         acts = self.quantize(x)
+        outer = self._outer(acts)
         result = self._exact(acts) if mode == "exact" else self._fake(acts).float()
+        if outer is not None and mode == "exact":
+            result = result * outer
         result = torch.where(torch.isnan(result), torch.nan, result)
         return result if isinstance(x, QTensor) else result.reshape(*x.shape[:-1], -1)
 
@@ -128,6 +133,10 @@ class QuantLinear(nn.Module):
         counts in halves of this unit for weights that are not bipolar. Raises as `forward`.
         """
         return self._sums(self.quantize(x)).groups
+
+    def group_words(self, x: Tensor | QTensor) -> np.ndarray | None:
+        """Raw group sums as a tile puts them out, [G, T, N] code words; None where they are `group_sums`, integers."""
+        return None
 
     @torch.no_grad()
     def group_values(self, x: Tensor | QTensor) -> Tensor:
@@ -145,6 +154,8 @@ class QuantLinear(nn.Module):
         Infinite where FP32 may overflow or a scale is no number. Raises as `forward`.
         """
         acts = self.quantize(x)
+        if self._outer(acts) is not None:
+            raise HwgenError("QuantLinear: bound must be asked of a layer without second-level scales")
         sums, integers = self._sums(acts), self._aligned(acts)
         weights = torch.from_numpy(self.weights.dequantize()).abs()
         scale = torch.from_numpy(acts.scales.copy())[:, self._groups_of(acts)].abs()
@@ -180,6 +191,14 @@ class QuantLinear(nn.Module):
                 f"{self.weights.group_size}, not K = {x.shape[1]} and groups of {x.group_size}"
             )
         return x
+
+    def _outer(self, acts: QTensor) -> Tensor | None:
+        """Product of the second-level scales in FP32, [T or 1, N or 1]; None where neither side has one."""
+        if acts.outer is None and self.weights.outer is None:
+            return None
+        one = torch.ones(1, 1)
+        left, right = (one if t.outer is None else torch.from_numpy(t.outer.copy()) for t in (acts, self.weights))
+        return left * right.T
 
     def _groups_of(self, acts: QTensor) -> Tensor:
         """Group of each of the K activations among their scales."""
@@ -234,6 +253,8 @@ class QuantLinear(nn.Module):
     def _fake(self, acts: QTensor) -> Tensor:
         """float64 [T, N]."""
         scale = torch.from_numpy(acts.scales.copy())[:, self._groups_of(acts)]
+        if acts.outer is not None:
+            scale = scale * torch.from_numpy(acts.outer.copy()).double()
         return (self._values(acts) * scale) @ torch.from_numpy(self.weights.dequantize()).T
 
 

@@ -295,12 +295,13 @@ HEADER: dict[str, Any] = {
     "format": "int4",
     "granularity": "group",
     "group_size": 4,
+    "outer": "none",
     "scale_format": "fp16",
     "selector": False,
     "shape": [2, 10],
     "zero_kind": "none",
 }
-KEYS = "format, granularity, group_size, scale_format, selector, shape, zero_kind"
+KEYS = "format, granularity, group_size, outer, scale_format, selector, shape, zero_kind"
 
 
 @pytest.mark.parametrize(
@@ -343,3 +344,15 @@ def test_a_forged_body_is_checked_like_any_other() -> None:
     given = QTensor.from_bytes(forged(HEADER, bytes(range(22))))
     assert given.shape == (2, 10)
     assert given.codes[0, :4].tolist() == [0, 0, 1, 0]
+
+
+@pytest.mark.parametrize("outer", [np.float32([[3.0]]), np.float32([[0.5], [1.25]])], ids=["tensor", "channel"])
+def test_second_level_scale(outer: np.ndarray) -> None:
+    plain, scaled = tensor(), tensor(outer=outer)
+    assert np.array_equal(scaled.dequantize(), plain.dequantize() * outer.astype(np.float64))
+    assert QTensor.from_bytes(scaled.to_bytes()) == scaled
+    assert scaled != plain
+    with pytest.raises(HwgenError) as caught:
+        tensor(outer=np.ones((2, 3), np.float32))
+    wanted = "QTensor: outer must have shape [1, 1], one for the tensor, or [2, 1], one a channel, not [2, 3]"
+    assert str(caught.value) == wanted
