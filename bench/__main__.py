@@ -16,7 +16,7 @@ import numpy as np
 
 from dse.space import Space
 from dse.sweep import run_sweep
-from hwgen.pe import TileSpec, families, family
+from hwgen.pe import Range, Side, TileSpec, families, family
 from hwgen.schedule import Layer, Steps
 from hwgen.simulators import cocotb_environment, find
 from hwgen.verify import CompiledTile, port_words
@@ -50,14 +50,26 @@ def emit_seconds(name: str, repeats: int = 5) -> float:
 def random_run(spec: TileSpec, count: int) -> Steps:
     """New random operands in every step, groups as long as ``depth``."""
     rng = np.random.default_rng(1)
-    length = spec.depth // spec.k
+    length = group_steps(spec)
     index = np.arange(count)
-    acts = rng.integers(0, 1 << spec.act_format.code_bits, (count, spec.m, spec.k)).astype(np.uint32)
-    weights = rng.integers(0, 1 << spec.weight_format.code_bits, (count, spec.n, spec.k)).astype(np.uint32)
-    row = {name: np.full((count, spec.m), 127) for name in spec.row_side()}
-    col = {name: np.full((count, spec.n), 127) for name in spec.col_side()}
+    mode = spec.layer_mode
+    (act_columns, weight_columns), (act_format, weight_format) = spec.code_columns(mode), spec.mode_formats(mode)
+    acts = rng.integers(0, 1 << act_format.code_bits, (count, spec.m, act_columns)).astype(np.uint32)
+    weights = rng.integers(0, 1 << weight_format.code_bits, (count, spec.n, weight_columns)).astype(np.uint32)
+    row = {name: np.full((count, spec.m), middle(side)) for name, side in spec.row_side().items()}
+    col = {name: np.full((count, spec.n), middle(side)) for name, side in spec.col_side().items()}
     last = index % length == length - 1
-    return Steps(acts, weights, row, col, index % length == 0, last, last)
+    return Steps(acts, weights, row, col, index % length == 0, last, last, mode)
+
+
+def group_steps(spec: TileSpec) -> int:
+    """Steps of the longest group that a tile takes."""
+    return max(1, spec.depth // int(spec.layer_k(spec.p)))
+
+
+def middle(side: Side) -> int:
+    """A value in the middle of what a side field may hold."""
+    return side.values[len(side.values) // 2] if side.values is not None else (1 << (side.bits - 1)) - 1
 
 
 def compiled_rate(spec: TileSpec, count: int = 48_000) -> tuple[float, float, float]:
@@ -66,10 +78,10 @@ def compiled_rate(spec: TileSpec, count: int = 48_000) -> tuple[float, float, fl
     tile = CompiledTile(spec)
     _ = tile.simulator
     build = time.perf_counter() - begin
-    count -= count % (spec.depth // spec.k)
+    count -= count % group_steps(spec)
     steps = random_run(spec, count)
     beats = int(steps.last.sum()) * max(1, spec.post_beats_max)
-    macs = count * spec.m * spec.n * spec.k
+    macs = count * spec.m * spec.n * int(spec.layer_k(spec.p))
     best, whole = 0.0, 0.0
     for _ in range(3):
         begin = time.perf_counter()
@@ -94,7 +106,7 @@ def cocotb_rate(spec: TileSpec, simulator: str, steps: int) -> float:
         extra: Mapping[str, str] = {
             **(cocotb_environment() if simulator == "verilator" else {}),
             "HWGEN_BENCH_STEPS": str(steps),
-            "HWGEN_BENCH_GROUP": str(spec.depth // spec.k),
+            "HWGEN_BENCH_GROUP": str(group_steps(spec)),
             "HWGEN_BENCH_RESULT": str(result),
         }
         with mock.patch.dict(os.environ, extra), open(Path(folder, "log"), "w") as log:
@@ -119,14 +131,13 @@ def cocotb_rate(spec: TileSpec, simulator: str, steps: int) -> float:
 
 def sweep_rate(name: str) -> tuple[float, int, int]:
     """(points per second, points, legal points) of a sweep of one family over shapes, widths and depths, one layer."""
-    weights = {"mx": {"post_lanes": [1, 2, 4, 8, 16, 32]}}.get(name, {"bits": [1, 2, 3, 4, 6, 8]})
-    axes = {
-        "m": list(range(1, 65)),
-        "n": list(range(1, 257)),
-        "k": [2, 4, 8],
-        "stages": [0, 1, 2, 3],
-        **weights,
-    }
+    known = family(name).parameters()
+    # The weight width where it is a number; else the lanes, which every family with formats by name has.
+    varied = next((p for p in ("bits", "post_lanes", "depth") if p in known and isinstance(known[p].legal, Range)), "k")
+    values = {"bits": [1, 2, 3, 4, 6, 8], "post_lanes": [1, 2, 4, 8, 16, 32], "depth": [64, 96, 128, 160, 192, 256]}
+    axes = {"m": list(range(1, 65)), "n": list(range(1, 257)), "k": [2, 4, 8], "stages": [0, 1, 2, 3]}
+    if varied in values:
+        axes[varied] = [value for value in values[varied] if value in (known[varied].legal or ())]
     sweep = run_sweep([Space.of(name, axes)], [Layer("ffn_up", 8, 1536, 576)])
     return sweep.points_per_second, sweep.looked_at, len(sweep.points)
 

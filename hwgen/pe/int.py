@@ -137,6 +137,7 @@ class Int(ScaledSpec):
         return products[None, ..., None]
 
     def build_cell(self, m: Module, row: Value, col: Value, phase: Value, mode: Value) -> list[Addend]:
+        """K multipliers and a balanced adder tree into one accumulator."""
         act_bits = self.act_format.code_bits
         acts = data.View(data.ArrayLayout(signed(act_bits), self.k), row)
         products = []
@@ -147,5 +148,6 @@ class Int(ScaledSpec):
         return [Addend(adder_tree(m, products, "dot")[: int(self.addend_bits(self.p))].as_signed())]
 
     def build_row_sum(self, m: Module, row: Value) -> Value:
+        """Adds up the row's activations, once for all columns."""
         acts: Any = data.View(data.ArrayLayout(signed(self.act_format.code_bits), self.k), row)
         return adder_tree(m, [acts[index] for index in range(self.k)], "row_sum")
