@@ -9,6 +9,7 @@ from hwgen.formats.blocks import BlockFormat, block_format, block_names
 from hwgen.formats.catalogue import get, names
 from hwgen.formats.integers import BipolarFormat, IntFormat, TernaryFormat
 from hwgen.formats.minifloat import E8M0Format, MinifloatFormat
+from hwgen.formats.posit import PositFormat
 from hwgen.formats.qtensor import QTensor
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Format",
     "IntFormat",
     "MinifloatFormat",
+    "PositFormat",
     "QTensor",
     "Scalar",
     "TernaryFormat",

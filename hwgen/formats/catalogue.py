@@ -10,6 +10,7 @@ from hwgen.formats.base import Format
 from hwgen.formats.bitmod import BitmodFormat
 from hwgen.formats.integers import BipolarFormat, IntFormat, TernaryFormat
 from hwgen.formats.minifloat import E8M0Format, MinifloatFormat
+from hwgen.formats.posit import PositFormat
 
 __all__ = ["get", "names"]
 
@@ -29,6 +30,10 @@ _NAMED: dict[str, Format] = {
         IntFormat(name="mxint8", code_bits=8, fraction_bits=6),
         BitmodFormat(code_bits=3),
         BitmodFormat(code_bits=4),
+        *(
+            PositFormat(code_bits=bits, es=es)
+            for bits, es in ((4, 0), (4, 1), (8, 0), (8, 1), (8, 2), (16, 1), (16, 2))
+        ),
     )
 }
 
@@ -54,6 +59,7 @@ _ALIASES = {
     "mxfp8_e5m2": "fp8_e5m2",
 }
 
+_POSIT = re.compile(r"posit([1-9]\d?)_(\d)")
 _PATTERN = re.compile(r"(?:(u?int|bipolar)([1-9]\d?)|(u?)e([1-9])m(\d{1,2})(ieee|fn|)(?:b(-?\d{1,3}))?)")
 
 
@@ -62,7 +68,7 @@ _BITMOD = re.compile(r"bitmod_fp([34])\(([-\d.,]*)\)")
 
 
 def names() -> tuple[str, ...]:
-    """Names of the formats in the catalogue; `get` also knows ExMy by pattern."""
+    """Names of the formats in the catalogue; `get` also knows ExMy and positN_ES by pattern."""
     integers = [f"{kind}{bits}" for kind in ("int", "uint") for bits in range(1, 33)]
     return (*integers, *(f"bipolar{bits}" for bits in range(1, 9)), *_NAMED)
 
@@ -81,7 +87,7 @@ def get(name: str) -> Format:
 
     intN and uintN (N 1 to 32), bipolarN (1 to 8), ternary, fp4_e2m1, fp6_e2m3, fp6_e3m2, fp8_e4m3, fp8_e5m2, fp16,
     bf16, fp32, e8m0, mxint8 and its MX siblings (the elements of the block formats), bitmod_fp3 and bitmod_fp4 (with
-    another table of special values: ``bitmod_fp4(-5,5,-10,0)``), and minifloats
+    another table of special values: ``bitmod_fp4(-5,5,-10,0)``), positN_ES (N 2 to 16, ES 0 to 3), and minifloats
     ``[u]eXmY[ieee|fn][bBIAS]``: ``u`` drops the sign bit, no suffix means no inf and no NaN unless a standard
     defines the plain name (e4m3 is fp8_e4m3).
 
@@ -94,6 +100,9 @@ def get(name: str) -> Format:
     if table is not None:
         special = BitmodFormat(code_bits=int(table[1]), specials=_numbers(table[2]))
         return special if special.name == name else get(special.name)
+    posit = _POSIT.fullmatch(name)
+    if posit is not None:
+        return PositFormat(code_bits=int(posit[1]), es=int(posit[2]))
     found = _PATTERN.fullmatch(name)
     if found is None:
         # A few widths stand for all: "int" is nearer to int8 than to int31 for everyone.

@@ -6,15 +6,18 @@ from hwgen.quantize._block import mx
 from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._integer import float_minimum, integer
 from hwgen.quantize._plan import LayerFormats, acts_for, per_row, weights_for
+from hwgen.quantize._posit import default_anchor, posit
 
 __all__ = [
     "LayerFormats",
     "acts_for",
     "cast",
+    "default_anchor",
     "float_minimum",
     "integer",
     "minifloat",
     "mx",
     "per_row",
+    "posit",
     "weights_for",
 ]

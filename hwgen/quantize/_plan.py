@@ -7,11 +7,12 @@ from typing import Protocol
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
-from hwgen.formats import Format, IntFormat, MinifloatFormat, QTensor, get
+from hwgen.formats import Format, IntFormat, MinifloatFormat, PositFormat, QTensor, get
 from hwgen.quantize._block import mx
 from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._groups import as_format
 from hwgen.quantize._integer import float_minimum, integer
+from hwgen.quantize._posit import posit
 
 __all__ = ["LayerFormats", "acts_for", "per_row", "weights_for"]
 
@@ -38,7 +39,7 @@ class LayerFormats(Protocol):
 
 
 def per_row(x: npt.ArrayLike, format: Format | str, scale_format: Format | str = "bf16") -> QTensor:
-    """Quantise activations [tokens, K] with one scale per token: symmetric integers or a scaled minifloat.
+    """Quantise activations [tokens, K] with one scale per token: symmetric integers, a scaled minifloat or a posit.
 
     Raises `HwgenError`.
     """
@@ -47,14 +48,17 @@ def per_row(x: npt.ArrayLike, format: Format | str, scale_format: Format | str =
         return integer(x, form.code_bits, 0, "symmetric", scale_format)
     if isinstance(form, MinifloatFormat):
         return minifloat(x, form, 0, scale_format)
-    raise HwgenError(f"per_row: format must be intN or a minifloat, not {form.name}")
+    if isinstance(form, PositFormat):
+        return posit(x, form, 0, scale_format)
+    raise HwgenError(f"per_row: format must be intN, a minifloat or a posit, not {form.name}")
 
 
 def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
     """Quantise weights [N, K] for a layer.
 
     ``scheme`` symmetric, asymmetric or bipolar: `integer` of the weight format's width; minimum: `float_minimum`;
-    mx: `mx` with ``block_rule``; element: `minifloat` in the weight format. Raises `HwgenError` for another scheme.
+    mx: `mx` with ``block_rule``; element and posit: `minifloat` and `posit` in the weight format. Raises `HwgenError`
+    for another scheme.
     """
     form, group, scale = get(formats.weights), formats.group, formats.weight_scale
     match formats.scheme:
@@ -66,8 +70,10 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
             return mx(weights, form, group, formats.block_rule)
         case "element":
             return minifloat(weights, form, group, scale)
+        case "posit":
+            return posit(weights, form, group, scale)
     raise HwgenError(
-        f"weights: scheme must be symmetric, asymmetric, bipolar, minimum, mx or element, not {formats.scheme!r}"
+        f"weights: scheme must be symmetric, asymmetric, bipolar, minimum, mx, element or posit, not {formats.scheme!r}"
     )
 
 

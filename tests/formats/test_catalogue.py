@@ -14,6 +14,7 @@ from hwgen.formats import (
     E8M0Format,
     IntFormat,
     MinifloatFormat,
+    PositFormat,
     TernaryFormat,
     block_format,
     block_names,
@@ -23,7 +24,7 @@ from hwgen.formats import (
 
 
 def test_every_name_brings_its_format_back() -> None:
-    assert len(names()) == len(set(names())) == 32 + 32 + 8 + 13
+    assert len(names()) == len(set(names())) == 32 + 32 + 8 + 20
     for name in names():
         assert get(name).name == name == str(get(name))
         assert get(name) is get(name)
@@ -42,6 +43,8 @@ def test_every_name_brings_its_format_back() -> None:
         ("e4m10", MinifloatFormat, 15),
         ("ue4m3fn", MinifloatFormat, 7),
         ("e8m0", E8M0Format, 8),
+        ("posit16_1", PositFormat, 16),
+        ("posit11_3", PositFormat, 11),
     ],
 )
 def test_names(name: str, kind: type, bits: int) -> None:
@@ -92,7 +95,8 @@ def test_unknown_names(name: str, hint: str) -> None:
     head = "format: name must be intN, uintN, bipolarN, an ExMy minifloat such as e3m2, or one of "
     known = "ternary, fp4_e2m1, fp6_e2m3, fp6_e3m2, fp8_e4m3, fp8_e5m2, fp16, bf16, fp32, e8m0, mxint8"
     known += ", bitmod_fp3, bitmod_fp4"
-    assert str(caught.value) == f"{head}{known}, not {name!r}{hint}"
+    posits = "posit4_0, posit4_1, posit8_0, posit8_1, posit8_2, posit16_1, posit16_2"
+    assert str(caught.value) == f"{head}{known}, {posits}, not {name!r}{hint}"
 
 
 @pytest.mark.parametrize(
@@ -101,6 +105,8 @@ def test_unknown_names(name: str, hint: str) -> None:
         ("int33", "int: bits must be 1 to 32, not 33"),
         ("uint40", "uint: bits must be 1 to 32, not 40"),
         ("bipolar9", "bipolar: bits must be 1 to 8, not 9"),
+        ("posit17_1", "posit: bits must be 2 to 16, not 17"),
+        ("posit8_4", "posit: es must be 0 to 3, not 4"),
         ("e9m3", "e9m3: exponent_bits must be 1 to 8, not 9"),
         ("e4m24", "e4m24: mantissa_bits must be 0 to 23, not 24"),
         ("e4m3b600", "e4m3: bias must be -512 to 512, not 600"),

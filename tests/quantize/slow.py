@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hwgen.formats import QTensor
-from tests.formats import oracle
+from tests.formats import oracle, posit_model
 
 
 class Group(NamedTuple):
@@ -83,6 +83,11 @@ def minifloat(x: list[Fraction], name: str, scale_name: str) -> Group:
     # The sign of zero follows x; float() keeps it, since only the quotient's sign matters there.
     codes = [search.encode(-0.0 if v < 0 and search.encode(abs(ratio(v, s))) == 0 else ratio(v, s)) for v in x]
     return Group(codes, code)
+
+
+def posit(x: list[Fraction], bits: int, es: int, scale_name: str, anchor: Fraction) -> Group:
+    code, s = scale(max(abs(v) for v in x) / anchor, scale_name)
+    return Group([posit_model.encode(ratio(v, s), bits, es) for v in x], code)
 
 
 def mx(x: list[Fraction], name: str, rule: str) -> Group:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hwgen.errors import HwgenError
-from hwgen.quantize import acts_for, cast, float_minimum, integer, minifloat, mx, per_row, weights_for
+from hwgen.quantize import acts_for, cast, float_minimum, integer, minifloat, mx, per_row, posit, weights_for
 
 X = np.random.default_rng(50).normal(size=(3, 40)).astype(np.float32)
 
@@ -33,6 +33,7 @@ class Plan:
         (Plan(weights="uint4", scheme="minimum", weight_scale="bf16"), lambda: float_minimum(X, 4, 16, "bf16")),
         (Plan(weights="mxfp4", scheme="mx", block_rule="ceil"), lambda: mx(X, "mxfp4", 16, "ceil")),
         (Plan(weights="ternary", scheme="element"), lambda: minifloat(X, "ternary", 16)),
+        (Plan(weights="posit8_0", scheme="posit", weight_scale="e8m0"), lambda: posit(X, "posit8_0", 16, "e8m0")),
         (Plan(weights="fp8_e4m3", scheme="element", weight_scale="e8m0"), lambda: minifloat(X, "e4m3", 16, "e8m0")),
     ],
 )
@@ -46,6 +47,8 @@ def test_weights(plan: Plan, expected: Any) -> None:
         (Plan(), lambda: integer(X, 8, 0, "symmetric", "bf16")),
         (Plan(acts="int16", act_scale="fp16"), lambda: integer(X, 16)),
         (Plan(acts="fp8_e4m3"), lambda: minifloat(X, "fp8_e4m3", 0, "bf16")),
+        (Plan(acts="posit4_1", act_scale="e8m0"), lambda: posit(X, "posit4_1", 0, "e8m0")),
+        (Plan(acts="posit16_1"), lambda: posit(X, "posit16_1", 0, "bf16")),
         (Plan(acts="fp16"), lambda: cast(X, "fp16", "bf16")),
         (Plan(acts="bf16", align="group", act_scale="e8m0"), lambda: cast(X, "bf16", "e8m0")),
         (Plan(acts="fp8_e5m2", align="step", act_scale="e8m0"), lambda: cast(X, "fp8_e5m2", "e8m0")),
@@ -61,7 +64,7 @@ def test_unknown_scheme() -> None:
         weights_for(Plan(scheme="log"), X)
     assert (
         str(caught.value)
-        == "weights: scheme must be symmetric, asymmetric, bipolar, minimum, mx or element, not 'log'"
+        == "weights: scheme must be symmetric, asymmetric, bipolar, minimum, mx, element or posit, not 'log'"
     )
 
 
@@ -69,4 +72,4 @@ def test_unknown_scheme() -> None:
 def test_formats_that_have_no_scale_per_row(name: str) -> None:
     with pytest.raises(HwgenError) as caught:
         per_row(X, name)
-    assert str(caught.value) == f"per_row: format must be intN or a minifloat, not {name}"
+    assert str(caught.value) == f"per_row: format must be intN, a minifloat or a posit, not {name}"
