@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,31 +31,37 @@ class Finding:
     detail: str = ""
 
 
-def timeline(spec: TileSpec, steps: Steps, idle: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def timeline(
+    spec: TileSpec, steps: Steps, idle: np.ndarray | None = None, following: Sequence[Steps] = ()
+) -> tuple[np.ndarray, np.ndarray]:
     """Cycle in which each step is accepted [S], and of every output beat [B]; cycle 0 is the first offered step.
 
-    ``idle`` [S] cycles without an offer lie before each step (those before the first do not count).
+    ``idle`` [S] cycles without an offer lie before each step (those before the first do not count); ``following`` runs,
+    perhaps in other modes, come after ``steps`` without a break and are counted in both.
     """
     p = spec.p
-    step = int(spec.step_cycles(p, steps.mode))
     beats, post_cycles = int(spec.post_beats(p)), int(spec.post_cycles(p))
     latency, folds = int(spec.latency(p)), spec.folds
-    gaps = [0] * len(steps) if idle is None else [0, *idle[1:].tolist()]
+    parts = [steps, *following]
+    total = sum(len(part) for part in parts)
+    gaps = [0] * total if idle is None else [0, *idle[1:].tolist()]
     cycle, previous, folding = -1, -(1 << 30), 0
     accepted: list[int] = []
     result: list[int] = []
-    for last, done, gap in zip(steps.last.tolist(), steps.done.tolist(), gaps, strict=True):
-        # Partial sums fold while no step is on offer, too.
-        cycle += max(gap, folding) + step
-        folding = folds if last else 0
-        if last and spec.lanes:
-            cycle = max(cycle, previous + post_cycles)
-            previous = cycle
-            if done:
-                result.extend(cycle + latency + int(spec.post_latency(p)) + beat for beat in range(beats))
-        elif last:
-            result.append(cycle + latency)
-        accepted.append(cycle)
+    for part in parts:
+        step = int(spec.step_cycles(p, part.mode))
+        for last, done in zip(part.last.tolist(), part.done.tolist(), strict=True):
+            # Partial sums fold while no step is on offer, too.
+            cycle += max(gaps[len(accepted)], folding) + step
+            folding = folds if last else 0
+            if last and spec.lanes:
+                cycle = max(cycle, previous + post_cycles)
+                previous = cycle
+                if done:
+                    result.extend(cycle + latency + int(spec.post_latency(p)) + beat for beat in range(beats))
+            elif last:
+                result.append(cycle + latency)
+            accepted.append(cycle)
     return np.array(accepted, np.int64), np.array(result, np.int64)
 
 

@@ -13,7 +13,7 @@ from hwgen.formats.minifloat import MinifloatFormat
 from hwgen.pe._spec import Side, TileSpec
 from hwgen.schedule import Steps
 
-__all__ = ["corner_steps", "flags", "join", "random_steps", "reset_runs", "scale_steps"]
+__all__ = ["corner_steps", "flags", "random_steps", "reset_runs", "scale_steps"]
 
 
 @functools.cache
@@ -372,18 +372,3 @@ def _extremes(acts: Format, weights: Format, left: np.ndarray, right: np.ndarray
     chosen = [np.where(finite, products, -np.inf).argmax(), np.where(finite, products, np.inf).argmin()]
     places = [np.unravel_index(index, products.shape) for index in chosen]
     return [(int(left[int(i)]), int(right[int(j)])) for i, j in places]
-
-
-def join(parts: list[Steps]) -> Steps:
-    """Runs one after the other."""
-    head = parts[0]
-    return Steps(
-        np.concatenate([part.acts for part in parts]),
-        np.concatenate([part.weights for part in parts]),
-        {name: np.concatenate([part.row[name] for part in parts]) for name in head.row},
-        {name: np.concatenate([part.col[name] for part in parts]) for name in head.col},
-        np.concatenate([part.first for part in parts]),
-        np.concatenate([part.last for part in parts]),
-        np.concatenate([part.done for part in parts]),
-        head.mode,
-    )

@@ -30,7 +30,7 @@ from hwgen.schedule import Steps
 from hwgen.simulators import Port, build, pack_words
 from hwgen.verify import corner_steps, port_words, random_steps
 from hwgen.verify._contract import abandoned_steps, timeline
-from hwgen.verify._stimuli import join, reset_runs, scale_steps
+from hwgen.verify._stimuli import reset_runs, scale_steps
 
 __all__ = ["Mutants", "Mutation", "Outcome", "Vectors", "make_mutants", "run_mutants", "vectors", "yosys"]
 
@@ -148,29 +148,34 @@ def make_mutants(spec: TileSpec, count: int, seed: int = 1) -> Mutants:
 
 
 def vectors(spec: TileSpec, seed: int = 1) -> Vectors:
-    """The stimuli of the contract suite as one stream; the input ``i_cut`` says when the bench resets the tile."""
-    resets = reset_runs(spec, seed)
-    random = random_steps(spec, seed + 1)
+    """The stimuli of the contract suite in every mode as one stream; the input ``i_cut`` says when the bench resets."""
+    modes = range(len(spec.modes()))
+    resets = [run for mode in modes for run in reset_runs(spec, seed + 100 * mode, mode)[:-1]]
+    parts = [part for mode in modes for part in _runs(spec, seed + 100 * mode, mode, 800 // len(modes))]
     rng = np.random.default_rng(seed + 2)
-    gaps = rng.integers(0, 2 * spec.step_cycles_max + 2, size=len(random)) * (rng.random(len(random)) < 0.5)
-    tail = [resets[-1][0], corner_steps(spec, seed + 3, peaks=4), random_steps(spec, seed + 4, groups=800)]
-    tail.append(abandoned_steps(spec, seed + 5, 0))
-    if spec.scales_by_lanes:
-        tail.append(scale_steps(spec, seed + 6, results=9600))
-    back_to_back = sum(len(part) for part in tail)
-    runs = [*resets[:-1], (join([*tail, random]), None)]
+    for mode in modes:
+        parts.append(random_steps(spec, seed + 1 + 100 * mode, mode=mode))
+    sizes = [len(part) for part in parts]
+    gaps = rng.integers(0, 2 * spec.step_cycles_max + 2, size=sum(sizes)) * (rng.random(sum(sizes)) < 0.5)
+    gaps[: sum(sizes[: -len(modes)])] = 0
+    runs: list[tuple[list[Steps], int | None]] = [([steps], cut) for steps, cut in resets]
+    runs.append((parts, None))
     packed, idle, cuts, values, cycles = [], [], [], [], []
     begin = 0
-    for steps, cut in runs:
-        wait = None if cut is not None else np.concatenate([np.zeros(back_to_back, np.int64), gaps])
-        accepted, predicted = timeline(spec, steps, wait)
+    for group, cut in runs:
+        accepted, predicted = timeline(spec, group[0], None if cut is not None else gaps, group[1:])
         # A step on offer in the cycle of the reset is dropped with all that follow it.
-        offered = len(steps) if cut is None else int((accepted < cut).sum()) + 1
+        offered = len(accepted) if cut is None else int((accepted < cut).sum()) + 1
         seen = len(predicted) if cut is None else int((predicted <= cut).sum())
-        want = run_steps(spec, steps)
-        beats = {"o_y": want.y} if want.y is not None else {"o_sums": want.sums, "o_row_sums": want.rows}
-        packed.append(port_words(spec, _head(steps, offered)))
-        idle.append(np.zeros(offered, np.int64) if wait is None else wait)
+        wanted = [run_steps(spec, steps) for steps in group]
+        if spec.lanes:
+            beats = {"o_y": np.concatenate([want.y for want in wanted if want.y is not None])}
+        else:
+            beats = {"o_sums": np.concatenate([want.sums for want in wanted])}
+            beats["o_row_sums"] = np.concatenate([want.rows for want in wanted])
+        words = [port_words(spec, steps) for steps in group]
+        packed.append({name: np.concatenate([part[name] for part in words])[:offered] for name in words[0]})
+        idle.append(np.zeros(offered, np.int64) if cut is not None else gaps)
         cuts.append(np.full((offered, 1), 0 if cut is None else cut + 1, np.uint32))
         values.append({name: beat[:seen].reshape(seen, beat[0].size) for name, beat in beats.items()})
         cycles.append(predicted[:seen] + begin)
@@ -190,17 +195,15 @@ def vectors(spec: TileSpec, seed: int = 1) -> Vectors:
     )
 
 
-def _head(steps: Steps, count: int) -> Steps:
-    return Steps(
-        steps.acts[:count],
-        steps.weights[:count],
-        {name: values[:count] for name, values in steps.row.items()},
-        {name: values[:count] for name, values in steps.col.items()},
-        steps.first[:count],
-        steps.last[:count],
-        steps.done[:count],
-        steps.mode,
-    )
+def _runs(spec: TileSpec, seed: int, mode: int, groups: int) -> list[Steps]:
+    """What the tile runs in one mode without a break."""
+    runs = [
+        reset_runs(spec, seed, mode)[-1][0],
+        corner_steps(spec, seed + 3, mode=mode, peaks=4),
+        random_steps(spec, seed + 4, groups=groups, mode=mode),
+        abandoned_steps(spec, seed + 5, mode),
+    ]
+    return [*runs, scale_steps(spec, seed + 6, results=9600, mode=mode)] if spec.scales_by_lanes else runs
 
 
 def _bench(spec: TileSpec, select_bits: int) -> tuple[str, list[Port]]:
