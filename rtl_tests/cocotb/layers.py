@@ -85,7 +85,7 @@ def _activation_sums(spec: TileSpec, weights: QTensor, acts: QTensor) -> np.ndar
     )
     # One or, in two's complement of one bit, minus one.
     value = int(weights.format.fixed(code)[0, 0])
-    return np.asarray(QuantLinear(same, spec.quantization()).group_sums(acts).numpy()[..., 0] // value)
+    return np.asarray(np.asarray(QuantLinear(same, spec.quantization()).group_sums(acts))[..., 0] // value)
 
 
 def _blocks(values: np.ndarray, spec: TileSpec) -> np.ndarray:

@@ -27,6 +27,7 @@ from hwgen.quantize import LayerFormats, acts_for, weights_for
 from sim.golden.align import Aligned, align, finite_values
 from sim.golden.bounds import layer_bound
 from sim.golden.rounding import SUM_LIMIT, check_denormals, power_of_two, round_scaled
+from sim.golden.wide import Wide, exact_matmul
 
 __all__ = ["MODES", "LayerQuantization", "QuantLinear"]
 
@@ -52,12 +53,12 @@ class LayerQuantization(LayerFormats, Protocol):
 class _Sums:
     """Exact sums of a layer.
 
-    ``groups`` int64 [G, T, N] in units of 2**``unit``, ``rows`` [G, T] in units of 2**``row_unit``; both exponents and
-    the activations' scales ``row_scale`` (float64) are [G, T].
+    ``groups`` [G, T, N] in units of 2**``unit``, ``rows`` [G, T, 1] in units of 2**``row_unit``, int64 or, where they
+    may exceed 2**62, `Wide`; both exponents and the activations' scales ``row_scale`` (float64) are [G, T].
     """
 
-    groups: Tensor
-    rows: Tensor
+    groups: Tensor | Wide
+    rows: Tensor | Wide
     row_unit: Tensor
     unit: Tensor
     row_scale: Tensor
@@ -88,7 +89,7 @@ class QuantLinear(nn.Module):
         self._ints = _integers(weights, "weights")
         self._minimum = zeros if weights.zero_kind == "minimum" else None
         if zeros is not None and self._minimum is None:
-            self._ints = self._ints - (zeros[:, self._group_of_k].to(torch.int64) << -self._unit)
+            self._ints = self._ints - zeros[:, self._group_of_k].double() * 2.0**-self._unit
 
     @classmethod
     def from_linear(cls, linear: nn.Linear | Tensor, quantization: LayerQuantization) -> Self:
@@ -110,7 +111,7 @@ class QuantLinear(nn.Module):
     def forward(self, x: Tensor | QTensor, mode: str = "exact") -> Tensor:
         """float32 [..., N] ([T, N] for a `QTensor`); NaN results are the NaN with code 0x7FC00000.
 
-        Raises `HwgenError` for another mode, activations that do not fit the layer, and sums that may exceed 2**62.
+        Raises `HwgenError` for another mode, and for activations that do not fit the layer.
         """
         if mode not in MODES:
             raise HwgenError(f"QuantLinear: mode must be one of {', '.join(MODES)}, not {mode!r}{suggest(mode, MODES)}")
@@ -124,15 +125,16 @@ class QuantLinear(nn.Module):
         return result if isinstance(x, QTensor) else result.reshape(*x.shape[:-1], -1)
 
     @torch.no_grad()
-    def group_sums(self, x: Tensor | QTensor) -> Tensor:
-        """Exact group sums, int64 [G, T, N], zero points included.
+    def group_sums(self, x: Tensor | QTensor) -> Tensor | np.ndarray:
+        """Exact group sums [G, T, N], zero points included: int64, or Python integers where they may exceed 2**62.
 
         Their unit is the weights' last place times that of the activations, which is for integers the format's, for
         alignment over a step 2**(1 - bias - mantissa_bits - guard), and over a group or row
         2**(E - bias - mantissa_bits - guard) with the scope's largest biased exponent E. A tile with planes of ±1
         counts in halves of this unit for weights that are not bipolar. Raises as `forward`.
         """
-        return self._sums(self.quantize(x)).groups
+        groups = self._sums(self.quantize(x)).groups
+        return groups.integers() if isinstance(groups, Wide) else groups
 
     def group_words(self, x: Tensor | QTensor) -> np.ndarray | None:
         """Raw group sums as a tile puts them out, [G, T, N] code words; None where they are `group_sums`, integers."""
@@ -156,12 +158,13 @@ class QuantLinear(nn.Module):
         acts = self.quantize(x)
         if self._outer(acts) is not None:
             raise HwgenError("QuantLinear: bound must be asked of a layer without second-level scales")
-        sums, integers = self._sums(acts), self._aligned(acts)
+        sums = self._sums(acts)
         weights = torch.from_numpy(self.weights.dequantize()).abs()
         scale = torch.from_numpy(acts.scales.copy())[:, self._groups_of(acts)].abs()
         values = self._values(acts).abs()
         moved = torch.zeros_like(values)
         if self.quantization.align is not None:
+            integers = self._aligned(acts)
             nearest = self.quantization.align_rounding == "rne" and self.quantization.align_guard >= 0
             furthest = torch.minimum(values, power_of_two(integers.unit) * (0.5 if nearest else 1.0))
             quotient = values * power_of_two(-integers.unit)
@@ -170,7 +173,7 @@ class QuantLinear(nn.Module):
         products = sums.groups.double() * by_row * self._scale.T[:, None, :]
         if self._minimum is not None:
             by_row = sums.row_scale * power_of_two(sums.row_unit)
-            extra = (sums.rows.double() * by_row)[..., None] * self._minimum.T[:, None, :]
+            extra = sums.rows.double() * by_row[..., None] * self._minimum.T[:, None, :]
             products = torch.stack([products, extra], dim=1).flatten(0, 1)
         moved, magnitude = (moved * scale) @ weights.T, (values * scale) @ weights.T
         return layer_bound(products.abs(), moved, magnitude, self._fake(acts), values.shape[1])
@@ -210,42 +213,48 @@ class QuantLinear(nn.Module):
 
     def _aligned(self, acts: QTensor) -> Aligned:
         q = self.quantization
-        if q.align is None:
-            ints, unit = _integers(acts, "activations"), acts.format.lsb_exp
-            return Aligned(ints, torch.full_like(ints, unit), unit)
+        assert q.align is not None
         return align(acts, q.align, self.weights.group_size, q.step, q.align_guard, q.align_rounding)
 
     # ------------------------------------------------------------------ exact arithmetic
 
-    def _sums(self, acts: QTensor) -> _Sums:
+    def _operands(self, acts: QTensor) -> tuple[Tensor, Tensor]:
+        """Activations as float64 integers and the exponents of their units, constant within a group, [T, K] both."""
+        if self.quantization.align is None:
+            ints, lowest = _integers(acts, "activations"), acts.format.lsb_exp
+            return ints, torch.full(ints.shape, lowest)
         integers = self._aligned(acts)
-        ints, unit = integers.ints, integers.unit
+        ints, unit = integers.ints.double(), integers.unit
         if self.quantization.align == "step":
             # Steps of one group have different units: bring all to the lowest.
-            shift = unit - integers.lowest
-            _check_range(ints.abs().double() * power_of_two(shift))
-            ints, unit = ints << shift, torch.full_like(unit, integers.lowest)
-        groups, rows, units = [], [], []
-        for part in self.weights.group_slices:
-            a, w = ints[:, part], self._ints[:, part]
-            largest = torch.maximum(w.abs().amax(), torch.ones_like(w[0, 0]))
-            _check_range(a.abs().double().sum(dim=1) * largest)
-            groups.append(a @ w.T)
-            rows.append(a.sum(dim=1))
-            units.append(unit[:, part.start])
-        row_unit = torch.stack(units)
-        scale = torch.from_numpy(acts.scales.copy()).T.expand(len(groups), -1)
-        return _Sums(torch.stack(groups), torch.stack(rows), row_unit, row_unit + self._unit, scale)
+            return ints * power_of_two(unit - integers.lowest), torch.full_like(unit, integers.lowest)
+        return ints, unit
+
+    def _sums(self, acts: QTensor) -> _Sums:
+        ints, unit = self._operands(acts)
+        parts = self.weights.group_slices
+        operands = [(ints[:, part], self._ints[:, part]) for part in parts]
+        row_unit = torch.stack([unit[:, part.start] for part in parts])
+        scale = torch.from_numpy(acts.scales.copy()).T.expand(len(parts), -1)
+        groups: Tensor | Wide
+        rows: Tensor | Wide
+        if max(_largest_sum(a, w) for a, w in operands) <= SUM_LIMIT:
+            groups = torch.stack([a.to(torch.int64) @ w.to(torch.int64).T for a, w in operands])
+            rows = torch.stack([a.to(torch.int64).sum(dim=1, keepdim=True) for a, _ in operands])
+        else:
+            groups = Wide.stack([exact_matmul(a, w) for a, w in operands])
+            rows = Wide.stack([exact_matmul(a, torch.ones_like(a[:1])) for a, _ in operands])
+        return _Sums(groups, rows, row_unit, row_unit + self._unit, scale)
 
     def _exact(self, acts: QTensor) -> Tensor:
         sums = self._sums(acts)
         result = torch.zeros(sums.groups.shape[1:], dtype=torch.float32)
-        for index, total in enumerate(sums.groups):
-            row_scale, scale = sums.row_scale[index, :, None], self._scale[:, index]
-            result = result + round_scaled(total, row_scale * scale, sums.unit[index, :, None])
+        for index in range(len(sums.groups)):
+            row_scale, unit = sums.row_scale[index, :, None], sums.unit[index, :, None]
+            result = result + _rounded(sums.groups[index], row_scale * self._scale[:, index], unit)
             if self._minimum is not None:
-                rows, unit = sums.rows[index, :, None], sums.row_unit[index, :, None]
-                result = result + round_scaled(rows, row_scale * self._minimum[:, index], unit)
+                unit = sums.row_unit[index, :, None]
+                result = result + _rounded(sums.rows[index], row_scale * self._minimum[:, index], unit)
         return result
 
     # ------------------------------------------------------------------ float model
@@ -259,12 +268,24 @@ class QuantLinear(nn.Module):
 
 
 def _integers(tensor: QTensor, operand: str) -> Tensor:
-    """Decoded values as integers of the format's last place, int64. Raises `HwgenError` where there are none."""
+    """Decoded values as integers of the format's last place, float64. Raises `HwgenError` where there are none."""
     values = torch.from_numpy(tensor.values()) * 2.0**-tensor.format.lsb_exp
     if not torch.isfinite(values).all():
         raise HwgenError(f"QuantLinear: {operand} must be finite, which some {tensor.format.name} codes are not")
-    _check_range(values)
-    return values.to(torch.int64)
+    return values
+
+
+def _largest_sum(acts: Tensor, weights: Tensor) -> float:
+    """What no operand and no sum of products, partial ones included, exceeds in magnitude, up to float64 rounding."""
+    rows, largest = float(acts.abs().sum(dim=1).amax()), float(weights.abs().amax())
+    return max(rows, largest, rows * largest)
+
+
+def _rounded(total: Tensor | Wide, scale: Tensor, exponent: Tensor) -> Tensor:
+    """Sums times scales and a power of two, rounded once to float32; shapes broadcast."""
+    if isinstance(total, Wide):
+        return total.round_scaled(scale, exponent)
+    return round_scaled(total, scale, exponent)
 
 
 def _check_format(operand: str, form: Format, name: str) -> None:
@@ -272,13 +293,3 @@ def _check_format(operand: str, form: Format, name: str) -> None:
     # By name first: a family of another package may bring a format that the catalogue does not know.
     if form.name != name and form != get(name):
         raise HwgenError(f"QuantLinear: {operand} must be {name}, not {form.name}")
-
-
-def _check_range(magnitude: Tensor) -> None:
-    """Raise `HwgenError` where a sum of int64 may be out of range."""
-    worst = float(magnitude.abs().max())
-    if worst > SUM_LIMIT:
-        raise HwgenError(
-            f"QuantLinear: exact sums must stay within 2**62, but may reach {worst:.3g}; use a smaller group, fewer "
-            "guard bits or alignment over a group"
-        )

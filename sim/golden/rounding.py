@@ -7,12 +7,12 @@ from torch import Tensor
 
 from hwgen.errors import HwgenError
 
-__all__ = ["SCALE_BITS", "SUM_LIMIT", "check_denormals", "power_of_two", "round_scaled"]
+__all__ = ["SCALE_BITS", "SUM_LIMIT", "check_denormals", "check_scale", "power_of_two", "round_scaled"]
 
 SCALE_BITS = 22
 """Most significand bits of a scale (a product of two fp16 scales has 22): half a sum times it is exact in float64."""
 SUM_LIMIT = 2**62
-"""Largest magnitude of a sum."""
+"""Largest magnitude of a sum in int64; those that may be larger are `sim.golden.wide.Wide`."""
 
 _HALF = 32
 
@@ -36,6 +36,16 @@ def check_denormals() -> None:
         )
 
 
+def check_scale(scale: Tensor) -> None:
+    """Raise `HwgenError` for a finite scale, float64, of more than 22 significand bits."""
+    fraction = torch.frexp(torch.where(torch.isfinite(scale), scale, 0.0)).mantissa * 2.0**SCALE_BITS
+    if not torch.equal(fraction, torch.round(fraction)):
+        raise HwgenError(
+            f"golden layer: the product of a row's and a column's scale must have at most {SCALE_BITS} significand "
+            "bits; use scale formats such as fp16 or bf16"
+        )
+
+
 def round_scaled(total: Tensor, scale: Tensor, exponent: Tensor) -> Tensor:
     """total · scale · 2**exponent, rounded once to float32 (nearest even); overflow gives infinity, zero gives +0.
 
@@ -48,13 +58,8 @@ def round_scaled(total: Tensor, scale: Tensor, exponent: Tensor) -> Tensor:
     bits to 24, or to the fewer of a subnormal, is rounding the exact sum (Boldo and Melquiond, Emulation of FMA and
     correctly rounded sums: proved algorithms using rounding to odd, IEEE Trans. Computers 57(4), 2008).
     """
+    check_scale(scale)
     finite = torch.isfinite(scale)
-    fraction = torch.frexp(torch.where(finite, scale, 0.0)).mantissa * 2.0**SCALE_BITS
-    if not torch.equal(fraction, torch.round(fraction)):
-        raise HwgenError(
-            f"golden layer: the product of a row's and a column's scale must have at most {SCALE_BITS} significand "
-            "bits; use scale formats such as fp16 or bf16"
-        )
     low = ((total + 2 ** (_HALF - 1)) & (2**_HALF - 1)) - 2 ** (_HALF - 1)
     a, b = (total - low).double() * scale, low.double() * scale
     nearest = a + b
