@@ -10,42 +10,66 @@ number and accumulates. A step adds Σ_k A·q', exactly.
 * ``negation offline`` complements the low bits of a key when weights are packed; ``runtime`` does it in the column.
 * ``precompute external`` takes tables instead of activations; the builder is then the ``_pre`` block.
 * ``planes twos_complement`` selects sums of activations by plain weight bits and subtracts the top plane of signed
-  weights: with full tables the UNPU-like row of the paper's ablation.
+  weights.
 * Wanted sum of weights s·(q − z): (Σ A·q' − z'·Σ A) / 2 with z' = 2z + 1 − 2^W, odd for every integer z. Σ A is the
   entry in which every activation is positive, so it costs an accumulator per row and no adder tree.
+* Ternary weights run as two planes: ``bits 2``.
+
+The steps of the paper's ablation (Table 2: W2, int8 activations) as flags, each with those before it:
+
+    UNPU                            --planes twos_complement --symmetry none --scheme symmetric
+    + weight reinterpretation       --planes bipolar --symmetry half --negation runtime
+    + no negation circuits          --negation offline
+    + table build outside, fused    --precompute external
+
+and a conventional bit-serial table is --planes bipolar --symmetry none.
 
 Floating-point activations run on integer cells. ``align_scope`` group and row: the ``_pre`` block sees the whole
-scope, takes its largest exponent E and makes integers of 12 + guard_bits bits in units of 2^(E − 25 − guard_bits) (E
-biased, subnormals as E = 1; ``align_rounding`` to nearest even or towards zero, on the magnitude); E goes beside the
-codes as an E8M0 scale.
-``step``: the row
-aligns the K activations of a step and cells shift the table entry by E − 1 into an accumulator that spans the format,
-so that nothing is lost but in the alignment. Infinity and NaN count as the largest finite magnitude with their sign.
+scope, takes its largest exponent E and makes integers of 2 + mantissa_bits + guard_bits bits in units of
+2^(E − bias − mantissa_bits − guard_bits) (E biased, subnormals as E = 1; ``align_rounding`` to nearest even or towards
+zero, on the magnitude); E goes beside the codes as an E8M0 scale. ``step``: the row aligns the K activations of a step
+and cells shift the table entry by E − 1 into an accumulator that spans the format, so that nothing is lost but in the
+alignment; bf16, which would take 250 bits, is refused. Infinity and NaN count as the largest finite magnitude with
+their sign.
+
+``entries int8`` rounds the entries of a table to bytes, to nearest even, by a scale of their largest magnitude
+A = Σ |a| over the table's K activations; a cell multiplies what it looks up by the scale, and sums stay exact from
+there. Σ A is taken before. ``entry_rule pow2``: the scale is 2^s with the least s ≥ 0 for which A rounds to 127 at
+most, a shift in the cell. ``max127``: max(1, ceil(A / 127)), one multiplier a cell (the only one of this family), and
+dividers in the ``_pre`` block. Tables with A ≤ 127 stay as they are. From outside, a table's scale and Σ A follow its
+entries in the port, as further elements.
 
 Timing: W / planes_per_cycle cycles per step, latency 1 + stages.
-Source: LUT Tensor Core (ISCA'25, arXiv 2408.06003) equations 1-8 and Table 2; the bit order of keys is ours.
+Source: LUT Tensor Core (ISCA'25, arXiv 2408.06003) equations 1-8 and Table 2, its int8 tables scaled per table; the
+bit order of keys is ours. T-MAC (EuroSys'25, arXiv 2407.00088) has one scale for several tables instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 
+from hwgen.arith import float_layout
 from hwgen.arith.align import align_reference
+from hwgen.arith.bits import wire
 from hwgen.arith.carry import add_with_carry
 from hwgen.arith.select import select
 from hwgen.formats import Format, QTensor, get
-from hwgen.pe._numbers import Num, bits_for, unsigned_bits, where
+from hwgen.pe import _bytes
+from hwgen.pe._numbers import Num, bits_for, ceil_div, unsigned_bits, where
 from hwgen.pe._param import Range, again, param
 from hwgen.pe._pre import PreSpec, align_row
 from hwgen.pe._scaled import ScaledSpec
 from hwgen.pe._spec import Addend, Counts, P, PreCounts, Quantization
 
 __all__ = ["Lut"]
+
+FLOATS = ("fp8_e4m3", "fp8_e5m2", "fp16", "bf16")
+"""Floating-point activation formats."""
 
 
 def _half_sums(count: int) -> int:
@@ -66,7 +90,9 @@ class Lut(ScaledSpec):
     n: int = again(ScaledSpec, "n", default=64)
     k: int = param(4, "activations per table (tile K)", legal=Range(2, 8), sweep=(2, 4, 8))
     bits: int = param(2, "weight width: bit planes", legal=Range(1, 8), sweep=(1, 2, 3, 4, 8), unit="bit")
-    acts: str = param("int8", "activation format", legal=("int4", "int8", "int16", "fp16"), sweep=("int8", "fp16"))
+    acts: str = param(
+        "int8", "activation format", legal=("int4", "int8", "int16", *FLOATS), sweep=("int8", "int16", *FLOATS)
+    )
     scheme: str = param(
         "asymmetric",
         "weights: unsigned with an integer zero point or a float minimum, signed, or odd integers without zero",
@@ -96,6 +122,18 @@ class Lut(ScaledSpec):
         "rows build tables, or tables come in",
         legal=("internal", "external"),
         sweep=("internal", "external"),
+    )
+    entries: str = param(
+        "native",
+        "table entries of full width, or bytes with a scale for each table",
+        legal=("native", "int8"),
+        sweep=("native", "int8"),
+    )
+    entry_rule: str = param(
+        "pow2",
+        "scale of byte entries: a power of two, or the largest entry / 127",
+        legal=("pow2", "max127"),
+        sweep=("pow2", "max127"),
     )
     align_scope: str = param(
         "group",
@@ -134,27 +172,57 @@ class Lut(ScaledSpec):
             p["symmetry"] == "half" or p["negation"] == "offline",
             "negation must be offline with symmetry none, not {negation}; a full table has no complemented keys",
         )
-        floating = p["acts"] == "fp16"
         yield (
-            not (floating and p["align_scope"] == "step" and p["precompute"] == "external"),
+            not (cls._steps_align_of(p) and p["precompute"] == "external"),
             "align_scope must be group or row with precompute external, not {align_scope}; "
             "a table port carries no exponent",
+        )
+        yield (
+            not (cls._steps_align_of(p) and p["acts"] == "bf16"),
+            "align_scope must be group or row with acts bf16, not {align_scope}; "
+            "sums in the unit of the smallest number would be 250 bits longer",
+        )
+        yield (
+            p["entries"] == "native" or not plain,
+            "planes must be bipolar with entries int8, not {planes}; a table of ±1 sums has one largest entry",
+        )
+        yield (
+            p["entries"] == "int8" or p["entry_rule"] == "pow2",
+            "entry_rule must be pow2 with entries native, not {entry_rule}; use --entries int8",
+        )
+        yield (
+            p["entry_rule"] == "pow2" or p["precompute"] == "external",
+            "precompute must be external with entry_rule max127, not {precompute}; rows have no dividers",
         )
 
     @staticmethod
     def _floating(p: P) -> bool:
-        return bool(p["acts"] == "fp16")
+        return p["acts"] in FLOATS
+
+    @classmethod
+    def _steps_align_of(cls, p: P) -> bool:
+        return cls._floating(p) and p["align_scope"] == "step"
 
     @classmethod
     def _aligned_bits(cls, p: P) -> Num:
-        """Bits of an activation as an integer: sign, 11 significand bits and the guard bits."""
-        return 12 + p["guard_bits"] if cls._floating(p) else get(p["acts"]).code_bits + 0 * p["guard_bits"]
+        """Bits of an activation as an integer: sign, significand and the guard bits."""
+        if cls._floating(p):
+            return 2 + float_layout(get(p["acts"])).mantissa_bits + p["guard_bits"]
+        return get(p["acts"]).code_bits + 0 * p["guard_bits"]
+
+    @classmethod
+    def _top_shift(cls, p: P) -> int:
+        """Largest shift by a step's exponent, E − 1; 0 where alignment is not per step."""
+        return float_layout(get(p["acts"])).exponents()[-1] - 1 if cls._steps_align_of(p) else 0
 
     @classmethod
     def _int_range(cls, p: P) -> tuple[Num, Num]:
-        """Range of one activation integer in a table; the significand of an aligned one is at most 2^11 − 1."""
-        if cls._floating(p):
-            top = 2047 * 2 ** p["guard_bits"]
+        """Range of one activation integer in a table.
+
+        Integers that come in by the port may have any code, those that a row aligns not the lowest.
+        """
+        if cls._steps_align_of(p):
+            top = (2 ** (float_layout(get(p["acts"])).mantissa_bits + 1) - 1) * 2 ** p["guard_bits"]
             return -top, top
         top = 2 ** (cls._aligned_bits(p) - 1)
         return -top, top - 1
@@ -166,13 +234,80 @@ class Lut(ScaledSpec):
         if p["planes"] == "twos_complement":
             return k * low, k * high
         largest = where(high > -low, high, -low)
-        if p["symmetry"] == "half":
+        if p["symmetry"] == "half" or cls._bytes(p):
+            # Bytes are mirrored after they are rounded.
             return low - (k - 1) * largest, high + (k - 1) * largest
         return -k * largest, k * largest
 
     @classmethod
     def _entry_bits(cls, p: P) -> Num:
+        """Bits of an entry before it is rounded to a byte."""
         return bits_for(*cls._entry_range(p))
+
+    @classmethod
+    def _largest(cls, p: P) -> Num:
+        """Largest magnitude of an entry, Σ |a| of K activations."""
+        low, high = cls._int_range(p)
+        return p["k"] * where(high > -low, high, -low)
+
+    @staticmethod
+    def _bytes(p: P) -> bool:
+        return bool(p["entries"] == "int8")
+
+    @classmethod
+    def _stored_bits(cls, p: P) -> Num:
+        """Bits of an entry in the table."""
+        return 8 + 0 * p["k"] if cls._bytes(p) else cls._entry_bits(p)
+
+    @classmethod
+    def _factors(cls, p: P) -> bool:
+        return cls._bytes(p) and bool(p["entry_rule"] == "max127")
+
+    @classmethod
+    def _entry_shift(cls, p: P) -> Num:
+        """Largest exponent of a table's scale; 0 without."""
+        return _bytes.shift_for(cls._largest(p)) if cls._bytes(p) and not cls._factors(p) else 0 * p["k"]
+
+    @classmethod
+    def _factor_bits(cls, p: P) -> Num:
+        """Bits of a table's scale by rule max127; 0 without."""
+        return unsigned_bits(_bytes.factor(cls._largest(p))) if cls._factors(p) else 0 * p["k"]
+
+    @classmethod
+    def _cell_shift(cls, p: P) -> Num:
+        """Largest shift that a row asks of its cells: by a step's exponent and by a table's scale."""
+        return cls._top_shift(p) + cls._entry_shift(p)
+
+    @classmethod
+    def _row_fields(cls, p: P) -> dict[str, Num]:
+        """Fields of the row bus from bit 0 upwards, and their widths; 0 where one is absent.
+
+        ``sum`` is Σ A of the step before entries are rounded (otherwise a table entry), ``exponent`` its shift where
+        the cells' is another.
+        """
+        own_sum = cls._bytes(p) and cls.row_sum_range(p) is not None
+        return {
+            "table": cls._entries(p) * cls._stored_bits(p),
+            "shift": unsigned_bits(cls._cell_shift(p)),
+            "factor": cls._factor_bits(p),
+            "sum": cls._entry_bits(p) if own_sum else 0,
+            "exponent": unsigned_bits(cls._top_shift(p)) if own_sum else 0,
+        }
+
+    @classmethod
+    def _port_extra(cls, p: P) -> Num:
+        """Bits that come beside the entries of a table from outside: its scale and Σ A."""
+        fields = cls._row_fields(p)
+        return fields["shift"] + fields["factor"] + fields["sum"]
+
+    def _field(self, row: Value, name: str) -> Value:
+        """A field of the row bus."""
+        start = 0
+        for field, bits in self._row_fields(self.p).items():
+            if field == name:
+                return row[start : start + int(bits)]
+            start += int(bits)
+        raise KeyError(name)
 
     @classmethod
     def _entries(cls, p: P) -> Num:
@@ -180,7 +315,7 @@ class Lut(ScaledSpec):
 
     @property
     def _steps_align(self) -> bool:
-        return self._floating(self.p) and self.align_scope == "step"
+        return self._steps_align_of(self.p)
 
     @property
     def act_format(self) -> Format:
@@ -207,9 +342,11 @@ class Lut(ScaledSpec):
         halved = self._halved
         if not self._floating(self.p):
             return -halved
-        # Group and row: E8M0 scale 2^(E − 15) times integers of 2^−(10 + guard); step: fixed point from 2^−(24 +
-        # guard) up.
-        return -(24 if self._steps_align else 10) - self.guard_bits - halved
+        # Group and row: E8M0 scale 2^(E − bias) times integers of 2^−(mantissa bits + guard); step: fixed point from
+        # the last place of a subnormal number less the guard bits up.
+        layout = float_layout(get(self.acts))
+        least = 1 - layout.bias if self._steps_align else 0
+        return least - layout.mantissa_bits - self.guard_bits - halved
 
     def quantization(self) -> Quantization:
         floating = self._floating(self.p)
@@ -224,6 +361,8 @@ class Lut(ScaledSpec):
             align_guard=self.guard_bits,
             align_rounding=self.align_rounding,
             step=self.k,
+            arithmetic="int8_table" if self._bytes(self.p) else "exact",
+            options=(("rule", self.entry_rule),) if self._bytes(self.p) else (),
         )
 
     def quantize_acts(self, acts: np.ndarray) -> QTensor:
@@ -260,9 +399,10 @@ class Lut(ScaledSpec):
     @classmethod
     def act_port(cls, p: P) -> tuple[Num, Num]:
         if p["precompute"] == "external":
-            return cls._entries(p), cls._entry_bits(p)
-        if cls._floating(p) and p["align_scope"] == "step":
-            return p["k"], 16
+            bits = cls._stored_bits(p)
+            return cls._entries(p) + ceil_div(cls._port_extra(p), bits), bits
+        if cls._steps_align_of(p):
+            return p["k"], get(p["acts"]).code_bits
         return p["k"], cls._aligned_bits(p)
 
     @classmethod
@@ -271,8 +411,7 @@ class Lut(ScaledSpec):
 
     @classmethod
     def row_bus_bits(cls, p: P) -> Num:
-        exponent = 5 if cls._floating(p) and p["align_scope"] == "step" else 0
-        return cls._entries(p) * cls._entry_bits(p) + exponent
+        return sum(cls._row_fields(p).values())
 
     @classmethod
     def col_bus_bits(cls, p: P) -> Num:
@@ -284,10 +423,11 @@ class Lut(ScaledSpec):
 
     @classmethod
     def product_range(cls, p: P) -> tuple[Num, Num]:
-        low, high = cls._int_range(p)
-        if cls._floating(p) and p["align_scope"] == "step":
-            low, high = low * 2**29, high * 2**29
+        low, high = (end * 2 ** cls._top_shift(p) for end in cls._int_range(p))
         largest = where(high > -low, high, -low)
+        if cls._bytes(p):
+            # A rounded entry may be a little larger than the sum of K activations.
+            largest = ceil_div(_bytes.byte_range(cls._largest(p), p["entry_rule"]), p["k"]) * 2 ** cls._top_shift(p)
         top = 2 ** p["bits"] - 1
         if p["planes"] == "bipolar":
             return -largest * top, largest * top
@@ -300,16 +440,18 @@ class Lut(ScaledSpec):
     def _sum_bits(cls, p: P) -> Num:
         """Width of the sum of the entries that a cell looks up in one cycle, before the shift by plane and exponent."""
         per_cycle = p["planes_per_cycle"]
-        return cls._entry_bits(p) + where(per_cycle > 1, per_cycle, 0)
+        return cls._stored_bits(p) + where(per_cycle > 1, per_cycle, 0)
 
     @classmethod
     def addend_bits(cls, p: P) -> Num:
         shift = p["bits"] - p["planes_per_cycle"]
-        exponent = 29 if cls._floating(p) and p["align_scope"] == "step" else 0
-        return cls._sum_bits(p) + shift + exponent
+        return cls._sum_bits(p) + cls._factor_bits(p) + shift + cls._cell_shift(p)
 
     @classmethod
     def carry_bits(cls, p: P) -> Num:
+        if cls._factors(p):
+            # The sum of several planes is multiplied as a whole, its carry with it.
+            return where(p["planes_per_cycle"] > 1, 0, 1 if cls._negates(p) else 0)
         return 1 if cls._negates(p) else 0
 
     @classmethod
@@ -321,34 +463,60 @@ class Lut(ScaledSpec):
         if p["scheme"] == "bipolar" or (p["planes"] == "twos_complement" and p["scheme"] == "symmetric"):
             return None
         low, high = cls._int_range(p)
-        scale = 2**29 if cls._floating(p) and p["align_scope"] == "step" else 1
+        scale = 2 ** cls._top_shift(p)
         return low * scale, high * scale
 
     @classmethod
     def row_addend_bits(cls, p: P) -> Num:
-        return cls._entry_bits(p) + (29 if cls._floating(p) and p["align_scope"] == "step" else 0)
+        return cls._entry_bits(p) + cls._top_shift(p)
 
     @classmethod
     def row_sum_primitives(cls, p: P) -> Counts:
         # The sum of a step's activations is a table entry.
-        aligns = cls._floating(p) and p["align_scope"] == "step"
-        return {"mux2": cls._exponent_mux2(cls._entry_bits(p))} if aligns else {}
+        return {"mux2": cls._shift_mux2(cls._entry_bits(p), cls._top_shift(p))}
 
     @staticmethod
-    def _exponent_mux2(width: Num) -> Num:
-        """Multiplexers of the shift by a step's exponent: five levels, 1, 3, 7, 15 and 29 bits wider than what is
+    def _shift_mux2(width: Num, largest: Num) -> Num:
+        """Multiplexers of a shift to the left by ``largest`` at most: levels 1, 3, 7, 15 … bits wider than what is
         shifted.
         """
-        return 5 * width + 1 + 3 + 7 + 15 + 29
+        muxes: Num = 0 * width
+        for level in range(6):
+            grown = where(2 ** (level + 1) - 1 < largest, 2 ** (level + 1) - 1, largest)
+            muxes = muxes + where(level < unsigned_bits(largest), width + grown, 0)
+        return muxes
 
     @classmethod
     def _table_primitives(cls, p: P) -> Counts:
         build = _subset_sums if p["planes"] == "twos_complement" else _half_sums
         adders = np.array([0] + [build(k) for k in range(1, 9)])[p["k"]]
+        counts: Counts = {"add": adders * cls._entry_bits(p)}
         if p["planes"] == "bipolar" and p["symmetry"] == "none":
             # Each entry of the mirrored half is a negation.
-            adders = adders + 2 ** (p["k"] - 1)
-        return {"add": adders * cls._entry_bits(p)}
+            counts["add"] = counts["add"] + 2 ** (p["k"] - 1) * cls._stored_bits(p)
+        return cls._joined(counts, cls._byte_primitives(p))
+
+    @staticmethod
+    def _joined(*parts: Counts) -> Counts:
+        """Sum of counts."""
+        names = dict.fromkeys(name for part in parts for name in part)
+        return {name: sum(part.get(name, 0) for part in parts) for name in names}
+
+    @classmethod
+    def _byte_primitives(cls, p: P) -> Counts:
+        """Rounding of a table's entries to bytes: the largest entry, the scale, and a shifter or divider an entry."""
+        if not cls._bytes(p):
+            return {}
+        peak = unsigned_bits(cls._largest(p))
+        common = _bytes.magnitude_sum_primitives(p["k"], cls._aligned_bits(p), peak)
+        if cls._factors(p):
+            bits = cls._factor_bits(p)
+            scale = _bytes.divide_primitives(bits, 7)
+            each = _bytes.round_by_factor_primitives(cls._entry_bits(p), bits)
+        else:
+            scale = _bytes.shift_of_primitives(peak)
+            each = _bytes.round_by_shift_primitives(cls._entry_shift(p))
+        return cls._joined(common, scale, {name: 2 ** (p["k"] - 1) * count for name, count in each.items()})
 
     @classmethod
     def _align_primitives(cls, p: P) -> Counts:
@@ -356,9 +524,10 @@ class Lut(ScaledSpec):
         each.
         """
         width = cls._aligned_bits(p)
+        exponent = float_layout(get(p["acts"])).exponent_bits
         return {
-            "mux2": p["k"] * 4 * width + (p["k"] - 1) * 5,
-            "add": p["k"] * (width + 5) + (p["k"] - 1) * 5,
+            "mux2": p["k"] * 4 * width + (p["k"] - 1) * exponent,
+            "add": p["k"] * (width + exponent) + (p["k"] - 1) * exponent,
             "xor": p["k"] * width,
             # Bits shifted out are collected for rounding.
             "and": p["k"] * 2 * width,
@@ -369,22 +538,16 @@ class Lut(ScaledSpec):
         if p["precompute"] == "external":
             return {}
         counts = cls._table_primitives(p)
-        if cls._floating(p) and p["align_scope"] == "step":
-            align = cls._align_primitives(p)
-            return {**align, "add": counts["add"] + align["add"]}
-        return counts
+        return cls._joined(counts, cls._align_primitives(p)) if cls._steps_align_of(p) else counts
 
     @classmethod
     def pre_counts(cls, p: P) -> PreCounts | None:
-        align = cls._floating(p) and p["align_scope"] != "step"
+        align = cls._floating(p) and not cls._steps_align_of(p)
         external = p["precompute"] == "external"
         if not align and not external:
             return None
         row: Counts = cls._table_primitives(p) if external else {}
-        if align:
-            prepared = cls._align_primitives(p)
-            row = {**prepared, "add": prepared["add"] + row.get("add", 0)}
-        return PreCounts(p["acts"], align, row)
+        return PreCounts(p["acts"], align, cls._joined(cls._align_primitives(p), row) if align else row)
 
     @classmethod
     def col_primitives(cls, p: P) -> Counts:
@@ -396,16 +559,25 @@ class Lut(ScaledSpec):
 
     @classmethod
     def cell_primitives(cls, p: P) -> Counts:
-        per_cycle, entry = p["planes_per_cycle"], cls._entry_bits(p)
-        aligns = cls._floating(p) and p["align_scope"] == "step"
-        by_plane = cls.addend_bits(p) - (29 if aligns else 0)
-        shifts = unsigned_bits(cls.cycles_per_step(p) - 1) * by_plane
-        exponent = cls._exponent_mux2(by_plane) if aligns else 0
-        return {
-            "mux2": per_cycle * (cls._entries(p) - 1) * entry + shifts + exponent,
+        per_cycle, entry = p["planes_per_cycle"], cls._stored_bits(p)
+        by_plane = cls.addend_bits(p) - cls._cell_shift(p)
+        shifts = unsigned_bits(cls.cycles_per_step(p) - 1) * by_plane + cls._shift_mux2(by_plane, cls._cell_shift(p))
+        counts: Counts = {
+            "mux2": cls.lookup_mux2(p) + shifts,
             "xor": per_cycle * entry * (1 if cls._negates(p) else 0),
             "add": (per_cycle - 1) * cls._sum_bits(p),
         }
+        if cls._factors(p):
+            summed = where(per_cycle > 1, 1, 0) * cls._sum_bits(p)
+            counts["mul"] = cls._sum_bits(p) * (cls._factor_bits(p) + 1)
+            counts["add"] = counts["add"] + summed
+            counts["xor"] = counts["xor"] + where(per_cycle > 1, 0, 1) * cls._factor_bits(p)
+        return counts
+
+    @classmethod
+    def lookup_mux2(cls, p: P) -> Num:
+        """Two-way multiplexers, one bit each, with which a cell selects its entries."""
+        return p["planes_per_cycle"] * (cls._entries(p) - 1) * cls._stored_bits(p)
 
     # ------------------------------------------------------------------ reference
 
@@ -426,14 +598,17 @@ class Lut(ScaledSpec):
             rounding=self.align_rounding,
             elements=int(self.act_port(self.p)[0]),
             element_bits=int(self.act_port(self.p)[1]),
-            build=self._build_table if external else None,
+            build=self._build_port if external else None,
             pack=self.pack_acts,
         )
 
     @property
     def act_port_meaning(self) -> str:
         if self.precompute == "external":
-            return f"table entries of {self.k} {self.act_format.name} activations, two's complement"
+            text = f"table entries of {self.k} {self.act_format.name} activations, two's complement"
+            extra = {name: int(bits) for name, bits in self._row_fields(self.p).items() if bits and name != "table"}
+            beside = ", ".join(f"{name} ({bits} bit)" for name, bits in extra.items())
+            return f"{text}; then from bit 0 of the next element up {beside}" if beside else text
         if self._floating(self.p) and not self._steps_align:
             return f"{self.acts} aligned over a {self.align_scope}, as {self.act_format.name}"
         return f"{self.act_format.name} codes"
@@ -468,10 +643,32 @@ class Lut(ScaledSpec):
         table: np.ndarray = ints @ factors.T
         return table
 
+    def _scales(self, ints: np.ndarray) -> np.ndarray:
+        """Scale of the table of integers [..., K]: its exponent by rule pow2, itself by rule max127; [...]."""
+        peak = np.abs(ints).sum(axis=-1)
+        return np.asarray(_bytes.factor(peak) if self._factors(self.p) else _bytes.shift_for(peak))
+
+    def _rounded_entries(self, table: np.ndarray, scale: np.ndarray) -> np.ndarray:
+        """Entries [..., E] as bytes, for the scales [...] of their tables."""
+        by = _bytes.divided if self._factors(self.p) else _bytes.rounded
+        return by(table, scale[..., None])
+
     def pack_acts(self, codes: np.ndarray, mode: int = 0) -> np.ndarray:
         if self.precompute == "internal":
             return codes
-        return (self.table(self._integers(codes)) & ((1 << int(self.act_port(self.p)[1])) - 1)).astype(np.uint32)
+        bits = int(self.act_port(self.p)[1])
+        ints = self._integers(codes)
+        table = self.table(ints)
+        if self._bytes(self.p):
+            scale = self._scales(ints)
+            fields = self._row_fields(self.p)
+            extra, place = scale, int(fields["shift"] + fields["factor"])
+            if fields["sum"]:
+                extra = extra | (ints.sum(axis=-1) & ((1 << int(fields["sum"])) - 1)) << place
+            count = int(ceil_div(self._port_extra(self.p), bits))
+            parts = (extra[..., None] >> (bits * np.arange(count))) & ((1 << bits) - 1)
+            table = np.concatenate([self._rounded_entries(table, scale), parts], axis=-1)
+        return (table & ((1 << bits) - 1)).astype(np.uint32)
 
     def pack_weights(self, codes: np.ndarray, mode: int = 0) -> np.ndarray:
         # Codes and keys have at most 8 bits: bytes keep whole layers quick.
@@ -504,17 +701,35 @@ class Lut(ScaledSpec):
         if self.scheme == "symmetric" and self.planes == "bipolar":
             q = q ^ (1 << (self.bits - 1))
         per_cycle = self.planes_per_cycle
+        looked_up = self._look_up(ints) if self._bytes(self.p) else None
         terms = []
         for phase in range(self.bits // per_cycle):
             total = np.zeros((), np.int64)
             for plane in range(phase * per_cycle, (phase + 1) * per_cycle):
                 bit = (q >> plane) & 1
+                if looked_up is not None:
+                    total = total + (looked_up(bit) << plane)
+                    continue
                 factor = bit if self.planes == "twos_complement" else 2 * bit - 1
                 negative = self.planes == "twos_complement" and self.scheme == "symmetric" and plane == self.bits - 1
                 weight = -(1 << plane) if negative else 1 << plane
                 total = total + weight * np.einsum("...mk,...nk->...mn", ints, factor)
             terms.append(total << shift[..., :, None])
         return np.stack(terms)[..., None]
+
+    def _look_up(self, ints: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        """Function from weight bits [..., N, K] of a plane to the entries [..., M, N] that they select, scaled."""
+        signs = 2 * ((np.arange(1 << self.k)[:, None] >> np.arange(self.k)) & 1) - 1
+        scale = self._scales(ints)
+        rounded = self._rounded_entries(ints @ signs.T, scale)
+        # All entries, by definition: rounding is symmetric, so that half of them stand for the others.
+        table = rounded * scale[..., None] if self._factors(self.p) else rounded << scale[..., None]
+        place = np.int64(1) << np.arange(self.k)
+
+        def entries(bits: np.ndarray) -> np.ndarray:
+            return np.take_along_axis(table, (bits * place).sum(axis=-1)[..., None, :], axis=-1)
+
+        return entries
 
     def row_terms(self, acts: np.ndarray, row: Mapping[str, np.ndarray], mode: int) -> np.ndarray:
         total: np.ndarray = self._integers(acts).sum(axis=-1) << self._shift(acts)
@@ -526,26 +741,54 @@ class Lut(ScaledSpec):
 
     # ------------------------------------------------------------------ logic
 
-    def _build_table(self, m: Module, acts: list[Value]) -> Value:
-        """Table of signed integers: entry i at bits i·entry_bits upwards."""
+    def _build_port(self, m: Module, acts: list[Value]) -> Value:
+        """What comes in by the table port, of signed integers: entries from bit 0 upwards, then scale and Σ A."""
+        table = self._build_table(m, acts)
+        if not self._bytes(self.p):
+            return Cat(*table)
+        scale, entries = self._build_bytes(m, acts, table)
+        value = Cat(*entries, scale, table[-1]) if self._row_fields(self.p)["sum"] else Cat(*entries, scale)
+        count, bits = self.act_port(self.p)
+        return Cat(value, Const(0, int(count * bits) - len(value)))
+
+    def _build_bytes(self, m: Module, acts: list[Value], table: list[Value]) -> tuple[Value, list[Value]]:
+        """Scale of a table and its entries as bytes."""
+        largest = int(self._largest(self.p))
+        peak = _bytes.magnitude_sum(m, acts, largest.bit_length(), "largest_entry")
+        if self._factors(self.p):
+            scale = _bytes.factor_of(m, peak, largest, "factor")
+            entries = [_bytes.round_by_factor(m, entry, scale, f"byte{i}") for i, entry in enumerate(table)]
+        else:
+            top = int(self._entry_shift(self.p))
+            scale = _bytes.shift_of(m, peak, largest, "entry_shift")[: top.bit_length()]
+            entries = [_bytes.round_by_shift(m, entry, scale, top, f"byte{i}") for i, entry in enumerate(table)]
+        return scale, self._mirrored(m, entries, 8) if self.symmetry == "none" else entries
+
+    def _build_table(self, m: Module, acts: list[Value]) -> list[Value]:
+        """Entries of signed integers; the stored half where they become bytes."""
         width = int(self._entry_bits(self.p))
         if self.planes == "twos_complement":
             entries = self._subsets(m, acts, "subset")
         else:
             entries = self._half_table(m, acts, "half")
-            if self.symmetry == "none":
-                mirrored = []
-                for index, entry in enumerate(reversed(entries)):
-                    negative = Signal(signed(width), name=f"mirror{index}")
-                    m.d.comb += negative.eq(-entry)
-                    mirrored.append(negative)
-                entries = mirrored + entries
-        table = []
+            if self.symmetry == "none" and not self._bytes(self.p):
+                entries = self._mirrored(m, entries, width)
+        table: list[Value] = []
         for index, entry in enumerate(entries):
             signal = Signal(signed(width), name=f"entry{index}")
             m.d.comb += signal.eq(entry)
             table.append(signal)
-        return Cat(*table)
+        return table
+
+    @staticmethod
+    def _mirrored(m: Module, entries: list[Value], width: int) -> list[Value]:
+        """All entries, from the half whose top activation is positive."""
+        mirrored: list[Value] = []
+        for index, entry in enumerate(reversed(entries)):
+            negative = Signal(signed(width), name=f"mirror{index}")
+            m.d.comb += negative.eq(-entry)
+            mirrored.append(negative)
+        return mirrored + entries
 
     def _half_table(self, m: Module, acts: list[Value], name: str) -> list[Value]:
         """All sums ±a0 ±a1 … +a_top, from the half tables of the lower and the upper activations."""
@@ -585,14 +828,21 @@ class Lut(ScaledSpec):
 
     def build_row(self, m: Module, acts: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
         if self.precompute == "external":
-            return acts.as_value()
-        codes = [acts[index] for index in range(self.k)]
-        if not self._steps_align:
-            return self._build_table(m, [code.as_signed() for code in codes])
-        ints, shared = align_row(m, codes, get(self.acts), "act", None, self.guard_bits, self.align_rounding)
-        shift = Signal(5, name="shift")
-        m.d.comb += shift.eq(shared - 1)
-        return Cat(self._build_table(m, ints), shift)
+            # Without the bits that fill up the last element.
+            return acts.as_value()[: int(self.row_bus_bits(self.p))]
+        ints: list[Value] = [acts[index].as_signed() for index in range(self.k)]
+        exponent: Value = Const(0, 0)
+        if self._steps_align:
+            codes = [acts[index] for index in range(self.k)]
+            ints, shared = align_row(m, codes, get(self.acts), "act", None, self.guard_bits, self.align_rounding)
+            exponent = wire(m, (shared - 1)[: self._top_shift(self.p).bit_length()], "exponent")
+        table = self._build_table(m, ints)
+        if not self._bytes(self.p):
+            return Cat(*table, exponent)
+        scale, entries = self._build_bytes(m, ints, table)
+        fields = self._row_fields(self.p)
+        shift = wire(m, (exponent + scale)[: int(fields["shift"])], "shift") if self._steps_align else scale
+        return Cat(*entries, shift, *((table[-1], exponent) if fields["sum"] else ()))
 
     def build_col(self, m: Module, weights: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
         per_cycle = self.planes_per_cycle
@@ -613,8 +863,9 @@ class Lut(ScaledSpec):
         return Cat(*keys)
 
     def build_cell(self, m: Module, row: Value, col: Value, phase: Value, mode: Value) -> list[Addend]:
-        entry_bits, entries = int(self._entry_bits(self.p)), int(self._entries(self.p))
+        entry_bits, entries = int(self._stored_bits(self.p)), int(self._entries(self.p))
         per_cycle, phases = self.planes_per_cycle, self.bits // self.planes_per_cycle
+        factor = self._field(row, "factor")
         table = [row[index * entry_bits : (index + 1) * entry_bits] for index in range(entries)]
         signed_planes = self.planes == "twos_complement" and self.scheme == "symmetric"
         total: Value = Const(0, 1)
@@ -631,12 +882,15 @@ class Lut(ScaledSpec):
                 if signed_planes and lane == per_cycle - 1:
                     negative = phase == phases - 1 if phases > 1 else Const(1, 1)
             term: Value = entry
+            if len(factor) and per_cycle == 1:
+                # Before the negation, which is a carry.
+                term = wire(m, (entry * factor)[: entry_bits + len(factor)].as_signed(), "scaled")
             if negative is not None:
                 # −x·2^j = ~(x·2^j) + 1: complement with ones shifted in, the one is a carry.
                 sign = Signal(name=f"negative{lane}")
                 m.d.comb += sign.eq(negative)
-                flipped = Signal(signed(entry_bits + lane), name=f"term{lane}")
-                m.d.comb += flipped.eq(Cat(sign.replicate(lane), entry ^ sign.replicate(entry_bits)))
+                flipped = Signal(signed(len(term) + lane), name=f"term{lane}")
+                m.d.comb += flipped.eq(Cat(sign.replicate(lane), term ^ sign.replicate(len(term))))
                 term, negative = flipped, sign
             elif lane:
                 shifted = Signal(signed(entry_bits + lane), name=f"term{lane}")
@@ -650,14 +904,18 @@ class Lut(ScaledSpec):
                 # One of the two ones goes into this adder, the other stays for the accumulator's.
                 m.d.comb += joined.eq(add_with_carry(total, term, carry, width))
                 total, carry = joined, negative
+        if len(factor) and per_cycle > 1:
+            width = int(self._sum_bits(self.p))
+            whole = wire(m, add_with_carry(total, Const(0, 1), carry, width), "planes")
+            total, carry = wire(m, (whole * factor)[: width + len(factor)].as_signed(), "scaled"), None
         return [self._shifted(m, row, phase, total, carry)]
 
     def _shifted(self, m: Module, row: Value, phase: Value, total: Value, carry: Value | None) -> Addend:
         """Shift by the plane's number and the step's exponent; the carry is shifted by filling with copies of it."""
         per_cycle, phases = self.planes_per_cycle, self.bits // self.planes_per_cycle
         fill = Const(0, 1) if carry is None else carry
-        width = int(self._sum_bits(self.p))
-        value = Signal(signed(width), name="looked_up")
+        width = int(self._sum_bits(self.p) + self._factor_bits(self.p))
+        value: Value = Signal(signed(width), name="looked_up")
         m.d.comb += value.eq(total)
         if phases > 1:
             by_plane = Signal(signed(width + (phases - 1) * per_cycle), name="by_plane")
@@ -666,29 +924,26 @@ class Lut(ScaledSpec):
                     with m.Case(index) if index + 1 < phases else m.Default():
                         m.d.comb += by_plane.eq(Cat(fill.replicate(index * per_cycle), value).as_signed())
             value = by_plane
-        if self._steps_align:
-            exponent = row[-5:]
-            for level in range(5):
-                step = min(1 << level, 29 - ((1 << level) - 1))
-                moved = Signal(signed(len(value) + step), name=f"by_exponent{level}")
-                shifted = Cat(fill.replicate(1 << level), value).as_signed()
-                m.d.comb += moved.eq(Mux(exponent[level], shifted, value))
-                value = moved
-        return Addend(value, carry)
-
-    def build_row_sum(self, m: Module, row: Value) -> Value:
-        entry_bits, entries = int(self._entry_bits(self.p)), int(self._entries(self.p))
-        every = Signal(signed(entry_bits), name="all_positive")
-        m.d.comb += every.eq(row[(entries - 1) * entry_bits : entries * entry_bits])
-        if not self._steps_align:
-            return every
-        return self._shifted_row(m, every, row[-5:])
+        shift = self._field(row, "shift")
+        return Addend(self._shift_left(m, value, shift, int(self._cell_shift(self.p)), fill, "by_row"), carry)
 
     @staticmethod
-    def _shifted_row(m: Module, value: Value, exponent: Value) -> Value:
-        for level in range(5):
-            step = min(1 << level, 29 - ((1 << level) - 1))
-            moved = Signal(signed(len(value) + step), name=f"by_exponent{level}")
-            m.d.comb += moved.eq(Mux(exponent[level], Cat(Const(0, 1 << level), value).as_signed(), value))
+    def _shift_left(m: Module, value: Value, amount: Value, largest: int, fill: Value, name: str) -> Value:
+        """``value`` shifted by ``amount``, ``largest`` at most, filling with copies of ``fill``."""
+        for level in range(len(amount)):
+            step = min(1 << level, largest - ((1 << level) - 1))
+            moved = Signal(signed(len(value) + step), name=f"{name}{level}")
+            shifted = Cat(fill.replicate(1 << level), value).as_signed()
+            m.d.comb += moved.eq(Mux(amount[level], shifted, value))
             value = moved
         return value
+
+    def build_row_sum(self, m: Module, row: Value) -> Value:
+        if self._row_fields(self.p)["sum"]:
+            every: Value = wire(m, self._field(row, "sum").as_signed(), "activation_sum")
+            exponent = self._field(row, "exponent")
+        else:
+            table = self._field(row, "table")
+            every = wire(m, table[-int(self._entry_bits(self.p)) :].as_signed(), "all_positive")
+            exponent = self._field(row, "shift")
+        return self._shift_left(m, every, exponent, self._top_shift(self.p), Const(0, 1), "by_exponent")

@@ -11,12 +11,14 @@ from typing import Any
 from hwgen.errors import HwgenError, suggest
 from hwgen.formats import QTensor
 from sim.golden.align import Aligned, align
+from sim.golden.lut_tables import ByteTableLinear
 from sim.golden.quant_linear import LayerQuantization, QuantLinear
 from sim.golden.rounding import check_denormals, power_of_two, round_scaled
 
 __all__ = [
     "ARITHMETICS",
     "Aligned",
+    "ByteTableLinear",
     "LayerQuantization",
     "QuantLinear",
     "align",
@@ -26,7 +28,7 @@ __all__ = [
     "round_scaled",
 ]
 
-ARITHMETICS: dict[str, type[QuantLinear]] = {"exact": QuantLinear}
+ARITHMETICS: dict[str, type[QuantLinear]] = {"exact": QuantLinear, "int8_table": ByteTableLinear}
 """Golden layers by the name that `Quantization.arithmetic` gives."""
 
 

@@ -29,7 +29,7 @@ from sim.golden.bounds import layer_bound
 from sim.golden.rounding import SUM_LIMIT, check_denormals, power_of_two, round_scaled
 from sim.golden.wide import Wide, exact_matmul
 
-__all__ = ["MODES", "LayerQuantization", "QuantLinear"]
+__all__ = ["MODES", "LayerQuantization", "QuantLinear", "Sums"]
 
 MODES = ("exact", "fake")
 
@@ -50,7 +50,7 @@ class LayerQuantization(LayerFormats, Protocol):
 
 
 @dataclass(frozen=True)
-class _Sums:
+class Sums:
     """Exact sums of a layer.
 
     ``groups`` [G, T, N] in units of 2**``unit``, ``rows`` [G, T, 1] in units of 2**``row_unit``, int64 or, where they
@@ -230,7 +230,7 @@ class QuantLinear(nn.Module):
             return ints * power_of_two(unit - integers.lowest), torch.full_like(unit, integers.lowest)
         return ints, unit
 
-    def _sums(self, acts: QTensor) -> _Sums:
+    def _sums(self, acts: QTensor) -> Sums:
         ints, unit = self._operands(acts)
         parts = self.weights.group_slices
         operands = [(ints[:, part], self._ints[:, part]) for part in parts]
@@ -244,7 +244,7 @@ class QuantLinear(nn.Module):
         else:
             groups = Wide.stack([exact_matmul(a, w) for a, w in operands])
             rows = Wide.stack([exact_matmul(a, torch.ones_like(a[:1])) for a, _ in operands])
-        return _Sums(groups, rows, row_unit, row_unit + self._unit, scale)
+        return Sums(groups, rows, row_unit, row_unit + self._unit, scale)
 
     def _exact(self, acts: QTensor) -> Tensor:
         sums = self._sums(acts)

@@ -29,7 +29,7 @@ def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
         (["emit", "--pe", "lut", "--bits", "two"], "lut: bits must be a whole number from 1 to 8, not 'two'"),
         (
             ["emit", "--pe", "lut", "--acts", "int9"],
-            "lut: acts must be int4, int8, int16 or fp16, not 'int9'; did you mean 'int8'?",
+            "lut: acts must be int4, int8, int16, fp8_e4m3, fp8_e5m2, fp16 or bf16, not 'int9'; did you mean 'int8'?",
         ),
         (
             ["emit", "--pe", "lut", "--bits", "4", "--planes-per-cycle", "3"],

@@ -57,7 +57,9 @@ def test_unknown_and_illegal_are_refused() -> None:
     assert str(caught.value) == "int: bits must be a whole number from 1 to 16, not 99"
     with pytest.raises(HwgenError) as caught:
         Space.of("lut", {"acts": ("int9",)})
-    assert str(caught.value) == "lut: acts must be int4, int8, int16 or fp16, not 'int9'; did you mean 'int8'?"
+    assert str(caught.value) == (
+        "lut: acts must be int4, int8, int16, fp8_e4m3, fp8_e5m2, fp16 or bf16, not 'int9'; did you mean 'int8'?"
+    )
     with pytest.raises(HwgenError) as caught:
         Space.of("mx", {"bits": ("2",)})
     assert str(caught.value) == "mx: bits must be 4 or 8, not 2"

@@ -31,6 +31,7 @@ WHOLE = {"post_side", "post_store", "post_lane"}
 
 SHAPE = {"m": 2, "n": 4}
 UNPU = {"scheme": "symmetric", "planes": "twos_complement", "symmetry": "none"}
+MAX127 = {"entries": "int8", "entry_rule": "max127", "precompute": "external"}
 SPECS: list[tuple[str, dict[str, Any]]] = [
     ("int", SHAPE),
     ("int", {**SHAPE, "scheme": "asymmetric", "stages": 3, "post_lanes": 2}),
@@ -43,6 +44,12 @@ SPECS: list[tuple[str, dict[str, Any]]] = [
     ("lut", {**SHAPE, "precompute": "external", "post_lanes": 1}),
     ("lut", {**SHAPE, **UNPU, "bits": 4, "planes_per_cycle": 2}),
     ("lut", {**SHAPE, "symmetry": "none", "overflow": "saturate", "k": 8}),
+    ("lut", {**SHAPE, "entries": "int8", "acts": "int16", "bits": 3}),
+    ("lut", {**SHAPE, "entries": "int8", "acts": "fp16", "align_scope": "step", "stages": 2, "post_lanes": 1}),
+    ("lut", {**SHAPE, **MAX127, "acts": "fp16", "stages": 3}),
+    ("lut", {**SHAPE, **MAX127, "acts": "int16", "planes_per_cycle": 2, "stages": 2, "scheme": "bipolar"}),
+    ("lut", {**SHAPE, "acts": "fp8_e4m3", "align_scope": "step", "k": 8}),
+    ("lut", {**SHAPE, "acts": "bf16", "align_scope": "row"}),
     ("mx", SHAPE),
     ("mx", {**SHAPE, "acts": "mxint8", "weights": "mxint8", "stages": 2, "post_lanes": 1, "k": 2}),
     ("mx", {**SHAPE, "weights": "mxint8", "transport": "broadcast", "stages": 3}),

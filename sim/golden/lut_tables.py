@@ -1,0 +1,122 @@
+"""Linear layers through tables of activation sums whose entries are bytes ("int8_table").
+
+Weights of W bits stand for levels u = 0 … 2**W - 1 and q' = 2u - (2**W - 1) = Σ_b 2**b · s_b with s_b = ±1. The
+activations of a step, integers a_k, give an entry e = Σ_k s_k · a_k for every choice of signs. With A = Σ |a_k|, the
+largest of them, the entries of a step share a scale:
+
+    pow2      2**s with the least s >= 0 for which A / 2**s rounds to 127 at most
+    max127    max(1, ceil(A / 127))
+
+and are rounded, e' = round(e / scale) · scale, to nearest, ties to even. A group's sum is
+
+    S' = Σ over steps and planes of 2**b · e'(signs of plane b)
+    S  = (S' - z' · Σ a) / 2      with z' = 2z + 1 - 2**W,  or S' alone for bipolar weights
+
+where Σ a is taken before the entries are rounded. Scales and FP32 are those of `sim.golden.quant_linear`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwgen.errors import HwgenError, suggest
+from hwgen.formats import QTensor
+from sim.golden.quant_linear import QuantLinear, Sums
+
+__all__ = ["RULES", "ByteTableLinear", "byte_entries", "levels"]
+
+RULES = ("pow2", "max127")
+
+
+def levels(weights: QTensor) -> Tensor:
+    """u of weights [N, K], int64 from 0 to 2**W - 1: the rank of a value among those of its format."""
+    form = weights.format
+    values = torch.from_numpy(weights.values())
+    lowest = float(np.min(form.decode(form.codes())))
+    step = float(np.min(np.diff(np.unique(form.decode(form.codes())))))
+    return ((values - lowest) / step).to(torch.int64)
+
+
+def byte_entries(entries: Tensor, largest: Tensor, rule: str) -> Tensor:
+    """e' of integer entries [..., E], float64, for the largest magnitude [...] of each table."""
+    if rule == "max127":
+        scale = torch.clamp(torch.ceil(largest / 127), min=1.0)
+    else:
+        scale = torch.ones_like(largest)
+        # torch.round goes to the even integer at a tie.
+        while bool((too_large := torch.round(largest / scale) > 127).any()):
+            scale = torch.where(too_large, scale * 2, scale)
+    return torch.round(entries / scale[..., None]) * scale[..., None]
+
+
+class ByteTableLinear(QuantLinear):
+    """A layer whose tables have bytes for entries; ``options`` of the quantization: ``rule``."""
+
+    def __init__(self, weights: QTensor, quantization: Any) -> None:
+        super().__init__(weights, quantization)
+        self._rule = dict(quantization.options)["rule"]
+        if self._rule not in RULES:
+            raise HwgenError(
+                f"ByteTableLinear: rule must be one of {', '.join(RULES)}, not {self._rule!r}"
+                f"{suggest(self._rule, RULES)}"
+            )
+        self._bits = weights.format.code_bits
+        self._bipolar = quantization.scheme == "bipolar"
+
+    def _raw(self, acts: QTensor) -> tuple[Tensor, Tensor]:
+        """S' int64 [G, T, N] and the exponents of the activations' units [T, K]."""
+        ints, unit = self._operands(acts)
+        step, tokens = self.quantization.step, len(ints)
+        signs = torch.tensor([[1.0 if index >> k & 1 else -1.0 for k in range(step)] for index in range(1 << step)])
+        u = levels(self.weights)
+        place = 1 << torch.arange(step)
+        totals = []
+        for part in self.weights.group_slices:
+            # With a unit that differs from step to step a table is rounded in its own step's unit.
+            own = self._own_unit(acts)[:, part].reshape(tokens, -1, step)
+            a = ints[:, part].reshape(tokens, -1, step)
+            table = byte_entries((a / own) @ signs.double().T, (a / own).abs().sum(dim=2), self._rule) * own[..., :1]
+            total = torch.zeros(tokens, len(u), dtype=torch.float64)
+            for bit in range(self._bits):
+                index = ((u[:, part].reshape(len(u), -1, step) >> bit & 1) * place).sum(dim=2)
+                for number in range(table.shape[1]):
+                    total += 2.0**bit * table[:, number, index[:, number]]
+            totals.append(total.to(torch.int64))
+        return torch.stack(totals), unit
+
+    def _own_unit(self, acts: QTensor) -> Tensor:
+        """2**(unit of an activation's scope - unit of `_operands`), float64 [T, K]; 1 unless a step is a scope."""
+        if self.quantization.align != "step":
+            return torch.ones(acts.shape, dtype=torch.float64)
+        integers = self._aligned(acts)
+        return torch.exp2((integers.unit - integers.lowest).double())
+
+    def _sums(self, acts: QTensor) -> Sums:
+        exact = super()._sums(acts)
+        raw, _ = self._raw(acts)
+        if self._bipolar:
+            return Sums(raw, exact.rows, exact.row_unit, exact.unit, exact.row_scale)
+        assert isinstance(exact.rows, Tensor)
+        zero = self._zero_points()[:, None, :]
+        return Sums(raw - zero * exact.rows, exact.rows, exact.row_unit, exact.unit - 1, exact.row_scale)
+
+    def _zero_points(self) -> Tensor:
+        """z' int64 [G, N]."""
+        count, weights = len(self.weights.group_slices), self.weights
+        if self.quantization.scheme == "asymmetric":
+            assert weights.zeros is not None
+            zero = torch.from_numpy(weights.zeros.copy()).to(torch.int64)
+        else:
+            # Signed weights are levels less 2**(W-1); a float minimum is added by itself.
+            middle = 1 << (self._bits - 1) if self.quantization.scheme == "symmetric" else 0
+            zero = torch.full((len(weights.codes), count), middle)
+        return (2 * zero + 1 - (1 << self._bits)).expand(-1, count).T
+
+    @torch.no_grad()
+    def group_words(self, x: Tensor | QTensor) -> np.ndarray:
+        """S', which a tile puts out, int64 [G, T, N]."""
+        return np.asarray(self._raw(self.quantize(x))[0])
