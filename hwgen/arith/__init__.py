@@ -1,8 +1,8 @@
 """Arithmetic shared by all PE families: combinational logic and, beside it, its reference in numpy.
 
 `bits`: sums, negation, leading ones, shifts. `minifloat`: unpacking of floating-point codes. `align`: integers on a
-shared exponent. `scale`: integer sums into FP32 by scales, rounded once. `fp32`: addition. `booth`, `terms`: numbers as signed
-powers of two.
+shared exponent. `scale`: integer sums into FP32 by scales, rounded once. `fp32`: addition. `booth`,
+`terms`: numbers as signed powers of two.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hwgen.quantize._bitmod import bitmod, per_token
 from hwgen.quantize._block import mx
 from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._integer import float_minimum, integer
@@ -11,6 +12,7 @@ from hwgen.quantize._posit import default_anchor, posit
 __all__ = [
     "LayerFormats",
     "acts_for",
+    "bitmod",
     "cast",
     "default_anchor",
     "float_minimum",
@@ -18,6 +20,7 @@ __all__ = [
     "minifloat",
     "mx",
     "per_row",
+    "per_token",
     "posit",
     "weights_for",
 ]

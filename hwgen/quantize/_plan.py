@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from hwgen.errors import HwgenError
 from hwgen.formats import Format, IntFormat, MinifloatFormat, PositFormat, QTensor, get
+from hwgen.quantize._bitmod import bitmod, per_token
 from hwgen.quantize._block import mx
 from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._groups import as_format
@@ -57,8 +58,8 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
     """Quantise weights [N, K] for a layer.
 
     ``scheme`` symmetric, asymmetric or bipolar: `integer` of the weight format's width; minimum: `float_minimum`;
-    mx: `mx` with ``block_rule``; element and posit: `minifloat` and `posit` in the weight format. Raises `HwgenError`
-    for another scheme.
+    mx: `mx` with ``block_rule``; element, posit and bitmod: `minifloat`, `posit` and `bitmod` in the weight format.
+    Raises `HwgenError` for another scheme.
     """
     form, group, scale = get(formats.weights), formats.group, formats.weight_scale
     match formats.scheme:
@@ -72,8 +73,11 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
             return minifloat(weights, form, group, scale)
         case "posit":
             return posit(weights, form, group, scale)
+        case "bitmod":
+            return bitmod(weights, form, group, scale)
     raise HwgenError(
-        f"weights: scheme must be symmetric, asymmetric, bipolar, minimum, mx, element or posit, not {formats.scheme!r}"
+        "weights: scheme must be symmetric, asymmetric, bipolar, minimum, mx, element, posit or bitmod, "
+        f"not {formats.scheme!r}"
     )
 
 
@@ -81,7 +85,8 @@ def acts_for(formats: LayerFormats, acts: npt.ArrayLike) -> QTensor:
     """Quantise activations [tokens, K] for a layer, as they enter the tile or the block before it.
 
     With ``scheme`` mx both sides have blocks. Floating-point activations that are aligned later, or have 16 bits or
-    more, are rounded as they are with a scale of 1; all others get one scale per token. Raises `HwgenError`.
+    more, are rounded as they are with a scale of 1; all others get one scale per token, which with ``scheme`` bitmod is
+    the second-level one. Raises `HwgenError`.
     """
     form = get(formats.acts)
     if formats.scheme == "mx":
@@ -89,4 +94,6 @@ def acts_for(formats: LayerFormats, acts: npt.ArrayLike) -> QTensor:
     wide = isinstance(form, MinifloatFormat) and form.code_bits >= 16
     if wide or formats.align is not None:
         return cast(acts, form, formats.act_scale)
+    if formats.scheme == "bitmod":
+        return per_token(acts, form, formats.act_scale)
     return per_row(acts, form, formats.act_scale)

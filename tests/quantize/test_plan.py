@@ -7,7 +7,19 @@ import numpy as np
 import pytest
 
 from hwgen.errors import HwgenError
-from hwgen.quantize import acts_for, cast, float_minimum, integer, minifloat, mx, per_row, posit, weights_for
+from hwgen.quantize import (
+    acts_for,
+    bitmod,
+    cast,
+    float_minimum,
+    integer,
+    minifloat,
+    mx,
+    per_row,
+    per_token,
+    posit,
+    weights_for,
+)
 
 X = np.random.default_rng(50).normal(size=(3, 40)).astype(np.float32)
 
@@ -34,6 +46,8 @@ class Plan:
         (Plan(weights="mxfp4", scheme="mx", block_rule="ceil"), lambda: mx(X, "mxfp4", 16, "ceil")),
         (Plan(weights="ternary", scheme="element"), lambda: minifloat(X, "ternary", 16)),
         (Plan(weights="posit8_0", scheme="posit", weight_scale="e8m0"), lambda: posit(X, "posit8_0", 16, "e8m0")),
+        (Plan(weights="bitmod_fp3", scheme="bitmod", weight_scale="int8"), lambda: bitmod(X, "bitmod_fp3", 16)),
+        (Plan(weights="int6", scheme="bitmod", weight_scale="fp16"), lambda: bitmod(X, "int6", 16, "fp16")),
         (Plan(weights="fp8_e4m3", scheme="element", weight_scale="e8m0"), lambda: minifloat(X, "e4m3", 16, "e8m0")),
     ],
 )
@@ -52,6 +66,8 @@ def test_weights(plan: Plan, expected: Any) -> None:
         (Plan(acts="fp16"), lambda: cast(X, "fp16", "bf16")),
         (Plan(acts="bf16", align="group", act_scale="e8m0"), lambda: cast(X, "bf16", "e8m0")),
         (Plan(acts="fp8_e5m2", align="step", act_scale="e8m0"), lambda: cast(X, "fp8_e5m2", "e8m0")),
+        (Plan(acts="int8", scheme="bitmod"), lambda: per_token(X, "int8", "bf16")),
+        (Plan(acts="fp16", scheme="bitmod"), lambda: cast(X, "fp16", "bf16")),
         (Plan(acts="mxint8", scheme="mx", block_rule="ceil"), lambda: mx(X, "mxint8", 16, "ceil")),
     ],
 )
@@ -64,7 +80,7 @@ def test_unknown_scheme() -> None:
         weights_for(Plan(scheme="log"), X)
     assert (
         str(caught.value)
-        == "weights: scheme must be symmetric, asymmetric, bipolar, minimum, mx, element or posit, not 'log'"
+        == "weights: scheme must be symmetric, asymmetric, bipolar, minimum, mx, element, posit or bitmod, not 'log'"
     )
 
 
