@@ -39,7 +39,8 @@ class BoothDigits(NamedTuple):
     def values(self) -> np.ndarray:
         """-2 … 2."""
         magnitude = self.man << self.exp
-        return np.where(self.sign == 1, -magnitude, magnitude)
+        signed: np.ndarray = np.where(self.sign == 1, -magnitude, magnitude)
+        return signed
 
 
 def booth_digits(bits: int) -> int:
