@@ -74,8 +74,7 @@ def run_steps(spec: TileSpec, steps: Steps) -> Beats:
         and bool((starts[1:] == ends[:-1] + 1).all())
         and ends[-1] == len(steps) - 1
     )
-    plain = type(spec).step is TileSpec.step and type(spec).accumulate is TileSpec.accumulate
-    additive = plain and spec.overflow != "saturate"
+    additive = spec.sums_add_up and spec.overflow != "saturate"
     chunked = whole and additive
     sums, rows = _chunks(spec, steps, starts) if chunked else _one_by_one(spec, steps)
     if not spec.lanes:

@@ -575,6 +575,11 @@ class TileSpec:
         return np.int64 if int(self.acc_bits(self.p)) <= _INT64_SUMS else object
 
     @property
+    def sums_add_up(self) -> bool:
+        """Whether a sum is that of its terms in any order, but for overflow."""
+        return type(self).step is TileSpec.step and type(self).accumulate is TileSpec.accumulate
+
+    @property
     def sum_meaning(self) -> str:
         """What a raw sum at the output is."""
         return "group sums"

@@ -192,8 +192,7 @@ def corner_steps(spec: TileSpec, seed: int, mode: int = 0, peaks: int = 1) -> St
     acts = np.broadcast_to(a[:, None, None], (len(a), spec.m, columns[0])).astype(np.uint32)
     weights = np.broadcast_to(w[:, None, None], (len(w), spec.n, columns[1])).astype(np.uint32)
     # A peak of sums that do not simply add up is not searched for.
-    adds_up = type(spec).accumulate is TileSpec.accumulate and type(spec).step is TileSpec.step
-    near = [_peak(spec, rng, *pair, mode) for pair in extreme for _ in range(peaks if adds_up else 0)]
+    near = [_peak(spec, rng, *pair, mode) for pair in extreme for _ in range(peaks if spec.sums_add_up else 0)]
     lengths += [len(peak[0]) for peak in near]
     acts = np.concatenate([acts, *(peak[0] for peak in near)])
     weights = np.concatenate([weights, *(peak[1] for peak in near)])
