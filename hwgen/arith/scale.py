@@ -26,6 +26,7 @@ Scale = Format | FloatLayout
 
 _FRACTION = 23
 _SIGNIFICAND = _FRACTION + 1
+_LARGEST = 0x7F7FFFFF
 
 
 class ScaledLayout(data.StructLayout):
@@ -144,8 +145,13 @@ def scale_multiply(
     return view
 
 
-def round_to_fp32(m: Module, product: data.View[ScaledLayout], lsb_exp: int, name: str = "round") -> Value:
-    """FP32 code of ``product`` * 2**lsb_exp, rounded once to nearest even.
+def round_to_fp32(
+    m: Module, product: data.View[ScaledLayout], lsb_exp: int, name: str = "round", *, odd: bool = False
+) -> Value:
+    """FP32 code of ``product`` * 2**lsb_exp, rounded once: to nearest even, or with ``odd`` to odd.
+
+    Rounding to odd cuts off and sets the last bit of what was not exact, so that a second rounding to at most 22 bits
+    gives what one rounding would; it never gives infinity or, from another number, zero.
 
     Overflow gives infinity, subnormal results are kept, exact zero gives +0 (a negative result that rounds to zero
     gives -0), NaN gives 0x7FC00000. Logic for subnormals, for overflow and for rounding exists only where the product's
@@ -186,15 +192,20 @@ def round_to_fp32(m: Module, product: data.View[ScaledLayout], lsb_exp: int, nam
     magnitude = Cat(frame[1:_SIGNIFICAND], exponent)
     hidden = Cat(Const(0, _FRACTION), frame[_SIGNIFICAND], Const(0, 7))
     inexact = subnormals or width > _SIGNIFICAND
-    up = round_nearest_even(frame[1], frame[0], rest) if inexact else None
+    up = round_nearest_even(frame[1], frame[0], rest) if inexact and not odd else None
     # The carry of rounding runs into the exponent, and from the largest number into infinity.
     packed = wire(m, add_with_carry(magnitude, hidden, up, 31).as_unsigned(), f"{name}_packed")
+    if odd and inexact:
+        packed = Cat(packed[0] | frame[0] | rest, packed[1:])
 
     infinite: Value = product.infinite
     if overflows:
         # A field of 254 or more is an exponent of 255 or more.
-        beyond = ~field[-1] & (field[8 : bits - 1].any() | field[1:8].all())
-        infinite = infinite | (beyond & ~zero)
+        beyond = wire(m, ~field[-1] & (field[8 : bits - 1].any() | field[1:8].all()) & ~zero, f"{name}_beyond")
+        if odd:
+            packed = Mux(beyond, Const(_LARGEST, 31), packed)
+        else:
+            infinite = infinite | beyond
     infinite = wire(m, infinite, f"{name}_infinite")
     nan = product.nan
     special = wire(m, infinite | nan, f"{name}_special")
@@ -226,7 +237,7 @@ def _decode_scale(code: int, fmt: Scale | None) -> tuple[int, int, int, str]:
     return sign, mantissa + (hidden << layout.mantissa_bits), effective - layout.bias - layout.mantissa_bits, kind
 
 
-def _round_scalar(sign: int, significand: int, exponent: int) -> int:
+def _round_scalar(sign: int, significand: int, exponent: int, odd: bool) -> int:
     """FP32 code of (-1)**sign * significand * 2**exponent, significand > 0, in integer arithmetic."""
     # Exponent of the result's last place: 24 bits of significand, but not below that of subnormals.
     place = max(exponent + significand.bit_length() - _SIGNIFICAND, 2 - FP32_BIAS - _SIGNIFICAND)
@@ -236,10 +247,13 @@ def _round_scalar(sign: int, significand: int, exponent: int) -> int:
     else:
         rounded, rest = divmod(significand, 1 << drop)
         half = 1 << (drop - 1)
-        rounded += rest > half or (rest == half and rounded % 2 == 1)
+        if odd:
+            rounded |= rest > 0
+        else:
+            rounded += rest > half or (rest == half and rounded % 2 == 1)
     # The hidden bit is in `rounded` and adds 1 to the exponent field.
     magnitude = rounded + ((place + FP32_BIAS + _FRACTION - 1) << _FRACTION)
-    return (sign << 31) | min(magnitude, 0x7F800000)
+    return (sign << 31) | min(magnitude, _LARGEST if odd else 0x7F800000)
 
 
 def scale_round_scalar(
@@ -249,6 +263,8 @@ def scale_round_scalar(
     col_code: int,
     col_format: Scale | None,
     lsb_exp: int,
+    *,
+    odd: bool = False,
 ) -> int:
     """The definition: FP32 code of total * row scale * column scale * 2**lsb_exp, in integer arithmetic."""
     row_sign, row, row_exponent, row_kind = _decode_scale(row_code, row_format)
@@ -262,7 +278,7 @@ def scale_round_scalar(
         return (sign << 31) | 0x7F800000
     if not significand:
         return 0
-    return _round_scalar(sign, significand, row_exponent + col_exponent + lsb_exp)
+    return _round_scalar(sign, significand, row_exponent + col_exponent + lsb_exp, odd)
 
 
 def _decode_scales(codes: np.ndarray, fmt: Scale | None) -> tuple[np.ndarray, np.ndarray]:
@@ -292,6 +308,8 @@ def scale_round_reference(
     col_codes: np.ndarray | int,
     col_format: Scale | None,
     lsb_exp: int,
+    *,
+    odd: bool = False,
 ) -> np.ndarray:
     """`scale_round_scalar` over arrays that broadcast.
 
@@ -318,10 +336,22 @@ def scale_round_reference(
         # Far below 2**-1022 only after float32 has long underflowed: the extreme exponents are those of FP32 scales.
         exact = np.ldexp(product, row_exponent + col_exponent + lsb_exp)
         # Adding zero turns an exact -0 into +0 and leaves every other value alone.
-        result = np.where(product == 0, 0.0, exact).astype(np.float32)
+        exact = np.where(product == 0, 0.0, exact)
+        result = exact.astype(np.float32)
+        if odd:
+            result = _to_odd(exact, result)
     codes = np.where(np.isnan(result), np.uint32(FP32_NAN), result.view(np.uint32))
     for index in zip(*np.nonzero(~fits), strict=True):
         codes[index] = scale_round_scalar(
-            int(values[index]), int(rows[index]), row_format, int(cols[index]), col_format, lsb_exp
+            int(values[index]), int(rows[index]), row_format, int(cols[index]), col_format, lsb_exp, odd=odd
         )
     return codes
+
+
+def _to_odd(exact: np.ndarray, nearest: np.ndarray) -> np.ndarray:
+    """float64 ``exact`` rounded to odd into float32, from the ``nearest`` float32."""
+    over = np.isfinite(exact) & (np.abs(nearest.astype(np.float64)) > np.abs(exact))
+    cut = np.where(over, np.nextafter(nearest, np.float32(0)), nearest)
+    codes = cut.view(np.uint32)
+    odd: np.ndarray = np.where(cut.astype(np.float64) != exact, codes | np.uint32(1), codes).view(np.float32)
+    return np.where(np.isfinite(exact), odd, nearest)
