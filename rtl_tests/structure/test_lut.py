@@ -1,0 +1,153 @@
+"""What an elaborated LUT tile is made of: no multiplier but one, one tree of multiplexers a look-up."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hwgen.pe import family
+from hwgen.pe.lut import Lut
+
+pytestmark = pytest.mark.rtl
+
+ROOT = Path(__file__).parents[2]
+SMALL = {"m": 2, "n": 2, "k": 4, "depth": 128}
+UNPU = {"scheme": "symmetric", "planes": "twos_complement", "symmetry": "none"}
+BYTES = {"entries": "int8"}
+FACTORS = {"entries": "int8", "entry_rule": "max127", "precompute": "external"}
+TILES: dict[str, dict[str, Any]] = {
+    # The steps of the paper's ablation.
+    "unpu": {**SMALL, **UNPU},
+    "reinterpreted": {**SMALL, "scheme": "symmetric", "negation": "runtime"},
+    "offline": {**SMALL, "scheme": "symmetric"},
+    "outside": {**SMALL, "scheme": "symmetric", "precompute": "external"},
+    "conventional": {**SMALL, "scheme": "symmetric", "symmetry": "none"},
+    "one bit": {**SMALL, "bits": 1},
+    "two planes": {**SMALL, "bits": 4, "planes_per_cycle": 2},
+    "bytes": {**SMALL, **BYTES, "acts": "int16"},
+    "factors": {**SMALL, **FACTORS, "acts": "fp16"},
+    "in steps": {**SMALL, "acts": "fp16", "align_scope": "step"},
+    "bytes in steps": {**SMALL, **BYTES, "acts": "fp8_e5m2", "align_scope": "step"},
+}
+# name: (bits of a table row's register, of a column's, of a cell's). With 2-bit weights a cell that adds up 128
+# products of int8 has 128·3·128 = 49152, hence 17 bits (plain signed bits 16: −2·−128·128 = 2^15).
+FLIP_FLOPS = {
+    # 16 sums of up to four int8: 10 bits each.
+    "unpu": (16 * 10, 4, 17),
+    "reinterpreted": (8 * 10, 4, 17),
+    "offline": (8 * 10, 4, 17),
+    "outside": (8 * 10, 4, 17),
+    # The mirrored half has +4·128: 11 bits.
+    "conventional": (16 * 11, 4, 17),
+    # 128 · 128 = 2^14 of either sign.
+    "one bit": (8 * 10, 4, 16),
+    # 128 · 15 · 128 = 245760.
+    "two planes": (8 * 10, 2 * 4, 19),
+    # Bytes, a shift of at most 11 (4 bits) and an 18-bit Σ A; 128 · 3 · 2^15 = 3 · 2^22.
+    "bytes": (8 * 8 + 4 + 18, 4, 25),
+    # Bytes, a factor of at most 4 · 2^14 / 127 = 517 (10 bits) and a 17-bit Σ A. A product is at most
+    # ceil(65536 + 258) / 4 times 3: 128 · 3 · 16449 = 6316416.
+    "factors": (8 * 8 + 10 + 17, 4, 24),
+    # 17-bit sums and the step's exponent; 128 · 3 · 2047 · 2^3 · 2^29.
+    "in steps": (8 * 17 + 5, 4, 53),
+}
+MULTIPLIERS = {"factors": 8 * 11}
+"""Partial products of a cell's multiplier: a byte by a signed factor. All other tiles have none."""
+# Multiplexers of a cell: a tree over the entries for each look-up, and the shift by the plane's number.
+LOOK_UP = {
+    "unpu": 15 * 10,
+    "reinterpreted": 7 * 10,
+    "offline": 7 * 10,
+    "outside": 7 * 10,
+    "conventional": 15 * 11,
+    "one bit": 7 * 10,
+    "two planes": 2 * 7 * 10,
+    "bytes": 7 * 8,
+    "factors": 7 * 8,
+    "in steps": 7 * 17,
+    "bytes in steps": 7 * 8,
+}
+PLANE_SHIFT = {
+    "unpu": 11,
+    "reinterpreted": 11,
+    "offline": 11,
+    "outside": 11,
+    "conventional": 12,
+    "one bit": 0,
+    # A sum of two planes, 12 bits, shifted by 0 or 2.
+    "two planes": 14,
+    "bytes": 9,
+    "factors": 8 + 10 + 1,
+    "in steps": 18,
+    "bytes in steps": 9,
+}
+ROW_SHIFT = {
+    # Up to 11: levels 1, 3, 7 and 11 bits wider.
+    "bytes": 4 * 9 + 1 + 3 + 7 + 11,
+    # Up to 29.
+    "in steps": 5 * 18 + 1 + 3 + 7 + 15 + 29,
+    # 29 and up to 1 for 4 · 7 · 2^3 = 224: 30.
+    "bytes in steps": 5 * 9 + 1 + 3 + 7 + 15 + 30,
+}
+
+
+def tile(name: str) -> Lut:
+    return family("lut").from_values(TILES[name])  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, dict[str, int]]]:
+    """Primitives of each module of each tile, counted by Yosys in a child process."""
+    answer = tmp_path_factory.mktemp("netlist") / "counts.json"
+    run = subprocess.run(
+        [sys.executable, str(ROOT / "tests/estimate/netlist.py"), str(answer)],
+        input=json.dumps([("lut", values) for values in TILES.values()]),
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return dict(zip(TILES, json.loads(answer.read_text()), strict=True))
+
+
+@pytest.mark.parametrize("name", TILES)
+def test_no_multiplier_but_for_factors(name: str, counted: dict[str, dict[str, dict[str, int]]]) -> None:
+    found = {module: primitives["mul"] for module, primitives in counted[name].items() if primitives["mul"]}
+    assert found == ({"tile_cell": MULTIPLIERS[name]} if name in MULTIPLIERS else {})
+
+
+@pytest.mark.parametrize("name", FLIP_FLOPS)
+def test_flip_flops_are_as_derived(name: str, counted: dict[str, dict[str, dict[str, int]]]) -> None:
+    got = tuple(counted[name][module]["ff"] for module in ("tile_row", "tile_col", "tile_cell"))
+    assert got == FLIP_FLOPS[name]
+
+
+@pytest.mark.parametrize("name", TILES)
+def test_multiplexers_of_a_cell_are_as_derived(name: str, counted: dict[str, dict[str, dict[str, int]]]) -> None:
+    spec = tile(name)
+    assert int(spec.lookup_mux2(spec.p)) == LOOK_UP[name]
+    derived = LOOK_UP[name] + PLANE_SHIFT[name] + ROW_SHIFT.get(name, 0)
+    assert int(spec.cell_primitives(spec.p)["mux2"]) == derived
+    # A multiplexer one of whose inputs is a constant becomes an AND.
+    assert counted[name]["tile_cell"]["mux2"] <= derived
+    assert counted[name]["tile_cell"]["mux2"] >= LOOK_UP[name]
+
+
+def test_each_step_of_the_ablation_takes_something_away(counted: dict[str, dict[str, dict[str, int]]]) -> None:
+    """Table 2 of LUT Tensor Core: half the table, no complement of keys, no table build."""
+
+    def total(name: str, module: str, primitive: str) -> int:
+        return counted[name][module][primitive]
+
+    assert total("reinterpreted", "tile_row", "ff") * 2 == total("unpu", "tile_row", "ff")
+    assert total("reinterpreted", "tile_cell", "mux2") < total("unpu", "tile_cell", "mux2")
+    columns = {name: tile(name).col_primitives(tile(name).p) for name in ("reinterpreted", "offline")}
+    assert [columns[name]["xor"] for name in columns] == [3, 0]
+    assert total("offline", "tile_row", "add") > 0 == total("outside", "tile_row", "add")
+    assert total("outside", "pre_row", "add") == total("offline", "tile_row", "add")
