@@ -24,13 +24,8 @@ The steps of the paper's ablation (Table 2: W2, int8 activations) as flags, each
 
 and a conventional bit-serial table is --planes bipolar --symmetry none.
 
-Floating-point activations run on integer cells. ``align_scope`` group and row: the ``_pre`` block sees the whole
-scope, takes its largest exponent E and makes integers of 2 + mantissa_bits + guard_bits bits in units of
-2^(E − bias − mantissa_bits − guard_bits) (E biased, subnormals as E = 1; ``align_rounding`` to nearest even or towards
-zero, on the magnitude); E goes beside the codes as an E8M0 scale. ``step``: the row aligns the K activations of a step
-and cells shift the table entry by E − 1 into an accumulator that spans the format, so that nothing is lost but in the
-alignment; bf16, which would take 250 bits, is refused. Infinity and NaN count as the largest finite magnitude with
-their sign.
+Floating-point activations become integers as `hwgen.pe._aligned` says; with ``align_scope step`` cells shift the table
+entry by the step's exponent.
 
 ``entries int8`` rounds the entries of a table to bytes, to nearest even, by a scale of their largest magnitude
 A = Σ |a| over the table's K activations; a cell multiplies what it looks up by the scale, and sums stay exact from
@@ -51,25 +46,20 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Signal, Value, signed
 
-from hwgen.arith import float_layout
-from hwgen.arith.align import align_reference
 from hwgen.arith.bits import wire
 from hwgen.arith.carry import add_with_carry
 from hwgen.arith.select import select
 from hwgen.formats import Format, QTensor, get
 from hwgen.pe import _bytes
+from hwgen.pe._aligned import FLOATS, AlignedSpec, shift_left_by, shift_mux2
 from hwgen.pe._numbers import Num, bits_for, ceil_div, unsigned_bits, where
 from hwgen.pe._param import Range, again, param
-from hwgen.pe._pre import PreSpec, align_row
-from hwgen.pe._scaled import ScaledSpec
+from hwgen.pe._pre import PreSpec
 from hwgen.pe._spec import Addend, Counts, P, PreCounts, Quantization
 
 __all__ = ["Lut"]
-
-FLOATS = ("fp8_e4m3", "fp8_e5m2", "fp16", "bf16")
-"""Floating-point activation formats."""
 
 
 def _half_sums(count: int) -> int:
@@ -84,15 +74,13 @@ def _subset_sums(count: int) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lut(ScaledSpec):
+class Lut(AlignedSpec):
     """LUT tensor-core tile."""
 
-    n: int = again(ScaledSpec, "n", default=64)
+    n: int = again(AlignedSpec, "n", default=64)
     k: int = param(4, "activations per table (tile K)", legal=Range(2, 8), sweep=(2, 4, 8))
     bits: int = param(2, "weight width: bit planes", legal=Range(1, 8), sweep=(1, 2, 3, 4, 8), unit="bit")
-    acts: str = param(
-        "int8", "activation format", legal=("int4", "int8", "int16", *FLOATS), sweep=("int8", "int16", *FLOATS)
-    )
+    acts: str = again(AlignedSpec, "acts", sweep=("int8", "int16", *FLOATS))
     scheme: str = param(
         "asymmetric",
         "weights: unsigned with an integer zero point or a float minimum, signed, or odd integers without zero",
@@ -135,19 +123,6 @@ class Lut(ScaledSpec):
         legal=("pow2", "max127"),
         sweep=("pow2", "max127"),
     )
-    align_scope: str = param(
-        "group",
-        "scope that shares an exponent when fp activations become integers",
-        legal=("step", "group", "row"),
-        sweep=("step", "group", "row"),
-    )
-    align_rounding: str = param(
-        "rne", "rounding in the alignment", legal=("rne", "truncate"), sweep=("rne", "truncate")
-    )
-    guard_bits: int = param(
-        3, "bits kept below the last place of the largest activation", legal=Range(0, 8), sweep=(0, 3), unit="bit"
-    )
-
     col_per_phase: ClassVar[bool] = True
 
     # ------------------------------------------------------------------ formats
@@ -178,11 +153,6 @@ class Lut(ScaledSpec):
             "a table port carries no exponent",
         )
         yield (
-            not (cls._steps_align_of(p) and p["acts"] == "bf16"),
-            "align_scope must be group or row with acts bf16, not {align_scope}; "
-            "sums in the unit of the smallest number would be 250 bits longer",
-        )
-        yield (
             p["entries"] == "native" or not plain,
             "planes must be bipolar with entries int8, not {planes}; a table of ±1 sums has one largest entry",
         )
@@ -194,38 +164,6 @@ class Lut(ScaledSpec):
             p["entry_rule"] == "pow2" or p["precompute"] == "external",
             "precompute must be external with entry_rule max127, not {precompute}; rows have no dividers",
         )
-
-    @staticmethod
-    def _floating(p: P) -> bool:
-        return p["acts"] in FLOATS
-
-    @classmethod
-    def _steps_align_of(cls, p: P) -> bool:
-        return cls._floating(p) and p["align_scope"] == "step"
-
-    @classmethod
-    def _aligned_bits(cls, p: P) -> Num:
-        """Bits of an activation as an integer: sign, significand and the guard bits."""
-        if cls._floating(p):
-            return 2 + float_layout(get(p["acts"])).mantissa_bits + p["guard_bits"]
-        return get(p["acts"]).code_bits + 0 * p["guard_bits"]
-
-    @classmethod
-    def _top_shift(cls, p: P) -> int:
-        """Largest shift by a step's exponent, E − 1; 0 where alignment is not per step."""
-        return float_layout(get(p["acts"])).exponents()[-1] - 1 if cls._steps_align_of(p) else 0
-
-    @classmethod
-    def _int_range(cls, p: P) -> tuple[Num, Num]:
-        """Range of one activation integer in a table.
-
-        Integers that come in by the port may have any code, those that a row aligns not the lowest.
-        """
-        if cls._steps_align_of(p):
-            top = (2 ** (float_layout(get(p["acts"])).mantissa_bits + 1) - 1) * 2 ** p["guard_bits"]
-            return -top, top
-        top = 2 ** (cls._aligned_bits(p) - 1)
-        return -top, top - 1
 
     @classmethod
     def _entry_range(cls, p: P) -> tuple[Num, Num]:
@@ -314,16 +252,6 @@ class Lut(ScaledSpec):
         return 2 ** (p["k"] - (1 if p["symmetry"] == "half" else 0))
 
     @property
-    def _steps_align(self) -> bool:
-        return self._steps_align_of(self.p)
-
-    @property
-    def act_format(self) -> Format:
-        if self._floating(self.p) and not self._steps_align:
-            return get(f"int{int(self._aligned_bits(self.p))}")
-        return get(self.acts)
-
-    @property
     def weight_format(self) -> Format:
         kind = {"symmetric": "int", "bipolar": "bipolar"}.get(self.scheme, "uint")
         return get(f"{kind}{self.bits}")
@@ -339,36 +267,18 @@ class Lut(ScaledSpec):
 
     @property
     def lsb_exp(self) -> int:
-        halved = self._halved
-        if not self._floating(self.p):
-            return -halved
-        # Group and row: E8M0 scale 2^(E − bias) times integers of 2^−(mantissa bits + guard); step: fixed point from
-        # the last place of a subnormal number less the guard bits up.
-        layout = float_layout(get(self.acts))
-        least = 1 - layout.bias if self._steps_align else 0
-        return least - layout.mantissa_bits - self.guard_bits - halved
+        return self._act_lsb_exp - self._halved
 
     def quantization(self) -> Quantization:
-        floating = self._floating(self.p)
         return Quantization(
-            acts=self.acts,
+            **self._act_quantization(),
             weights=self.weight_format.name,
             scheme=self.scheme,
             group=self.group,
-            act_scale="e8m0" if floating else self.act_scale,
             weight_scale=self.weight_scale,
-            align=self.align_scope if floating else None,
-            align_guard=self.guard_bits,
-            align_rounding=self.align_rounding,
-            step=self.k,
             arithmetic="int8_table" if self._bytes(self.p) else "exact",
             options=(("rule", self.entry_rule),) if self._bytes(self.p) else (),
         )
-
-    def quantize_acts(self, acts: np.ndarray) -> QTensor:
-        quantised = super().quantize_acts(acts)
-        pre = self.pre()
-        return quantised if pre is None else pre.reference(quantised)
 
     @property
     def zero_values(self) -> range:
@@ -401,9 +311,7 @@ class Lut(ScaledSpec):
         if p["precompute"] == "external":
             bits = cls._stored_bits(p)
             return cls._entries(p) + ceil_div(cls._port_extra(p), bits), bits
-        if cls._steps_align_of(p):
-            return p["k"], get(p["acts"]).code_bits
-        return p["k"], cls._aligned_bits(p)
+        return cls._code_port(p)
 
     @classmethod
     def weight_port(cls, p: P) -> tuple[Num, Num]:
@@ -473,18 +381,7 @@ class Lut(ScaledSpec):
     @classmethod
     def row_sum_primitives(cls, p: P) -> Counts:
         # The sum of a step's activations is a table entry.
-        return {"mux2": cls._shift_mux2(cls._entry_bits(p), cls._top_shift(p))}
-
-    @staticmethod
-    def _shift_mux2(width: Num, largest: Num) -> Num:
-        """Multiplexers of a shift to the left by ``largest`` at most: levels 1, 3, 7, 15 … bits wider than what is
-        shifted.
-        """
-        muxes: Num = 0 * width
-        for level in range(6):
-            grown = where(2 ** (level + 1) - 1 < largest, 2 ** (level + 1) - 1, largest)
-            muxes = muxes + where(level < unsigned_bits(largest), width + grown, 0)
-        return muxes
+        return {"mux2": shift_mux2(cls._entry_bits(p), cls._top_shift(p))}
 
     @classmethod
     def _table_primitives(cls, p: P) -> Counts:
@@ -495,12 +392,6 @@ class Lut(ScaledSpec):
             # Each entry of the mirrored half is a negation.
             counts["add"] = counts["add"] + 2 ** (p["k"] - 1) * cls._stored_bits(p)
         return cls._joined(counts, cls._byte_primitives(p))
-
-    @staticmethod
-    def _joined(*parts: Counts) -> Counts:
-        """Sum of counts."""
-        names = dict.fromkeys(name for part in parts for name in part)
-        return {name: sum(part.get(name, 0) for part in parts) for name in names}
 
     @classmethod
     def _byte_primitives(cls, p: P) -> Counts:
@@ -519,35 +410,14 @@ class Lut(ScaledSpec):
         return cls._joined(common, scale, {name: 2 ** (p["k"] - 1) * count for name, count in each.items()})
 
     @classmethod
-    def _align_primitives(cls, p: P) -> Counts:
-        """Largest exponent of K activations (K − 1 compare and select), then a shifter, rounding and negation for
-        each.
-        """
-        width = cls._aligned_bits(p)
-        exponent = float_layout(get(p["acts"])).exponent_bits
-        return {
-            "mux2": p["k"] * 4 * width + (p["k"] - 1) * exponent,
-            "add": p["k"] * (width + exponent) + (p["k"] - 1) * exponent,
-            "xor": p["k"] * width,
-            # Bits shifted out are collected for rounding.
-            "and": p["k"] * 2 * width,
-        }
-
-    @classmethod
     def row_primitives(cls, p: P) -> Counts:
         if p["precompute"] == "external":
             return {}
-        counts = cls._table_primitives(p)
-        return cls._joined(counts, cls._align_primitives(p)) if cls._steps_align_of(p) else counts
+        return cls._joined(cls._table_primitives(p), cls._row_align_primitives(p))
 
     @classmethod
     def pre_counts(cls, p: P) -> PreCounts | None:
-        align = cls._floating(p) and not cls._steps_align_of(p)
-        external = p["precompute"] == "external"
-        if not align and not external:
-            return None
-        row: Counts = cls._table_primitives(p) if external else {}
-        return PreCounts(p["acts"], align, cls._joined(cls._align_primitives(p), row) if align else row)
+        return cls._pre_counts(p, cls._table_primitives(p) if p["precompute"] == "external" else None)
 
     @classmethod
     def col_primitives(cls, p: P) -> Counts:
@@ -561,7 +431,7 @@ class Lut(ScaledSpec):
     def cell_primitives(cls, p: P) -> Counts:
         per_cycle, entry = p["planes_per_cycle"], cls._stored_bits(p)
         by_plane = cls.addend_bits(p) - cls._cell_shift(p)
-        shifts = unsigned_bits(cls.cycles_per_step(p) - 1) * by_plane + cls._shift_mux2(by_plane, cls._cell_shift(p))
+        shifts = unsigned_bits(cls.cycles_per_step(p) - 1) * by_plane + shift_mux2(by_plane, cls._cell_shift(p))
         counts: Counts = {
             "mux2": cls.lookup_mux2(p) + shifts,
             "xor": per_cycle * entry * (1 if cls._negates(p) else 0),
@@ -582,25 +452,7 @@ class Lut(ScaledSpec):
     # ------------------------------------------------------------------ reference
 
     def pre(self) -> PreSpec | None:
-        floating = self._floating(self.p) and not self._steps_align
-        external = self.precompute == "external"
-        if not floating and not external:
-            return None
-        return PreSpec(
-            family=self.family,
-            m=self.m,
-            k=self.k,
-            source=self.acts,
-            target=self.act_format.name,
-            align=self.align_scope if floating else None,
-            group=self.group,
-            guard_bits=self.guard_bits,
-            rounding=self.align_rounding,
-            elements=int(self.act_port(self.p)[0]),
-            element_bits=int(self.act_port(self.p)[1]),
-            build=self._build_port if external else None,
-            pack=self.pack_acts,
-        )
+        return self._pre_spec(self._build_port if self.precompute == "external" else None)
 
     @property
     def act_port_meaning(self) -> str:
@@ -609,29 +461,13 @@ class Lut(ScaledSpec):
             extra = {name: int(bits) for name, bits in self._row_fields(self.p).items() if bits and name != "table"}
             beside = ", ".join(f"{name} ({bits} bit)" for name, bits in extra.items())
             return f"{text}; then from bit 0 of the next element up {beside}" if beside else text
-        if self._floating(self.p) and not self._steps_align:
-            return f"{self.acts} aligned over a {self.align_scope}, as {self.act_format.name}"
-        return f"{self.act_format.name} codes"
+        return super().act_port_meaning
 
     @property
     def weight_port_meaning(self) -> str:
         if self.symmetry == "half" and self.negation == "offline":
             return f"bit planes, plane 0 first; a key of {self.k} bits is {{sign, index of {self.k - 1}}}"
         return "bit planes, plane 0 first; bit k of a key belongs to activation k"
-
-    def _integers(self, codes: np.ndarray) -> np.ndarray:
-        """Activation codes [..., K] as the integers of a table (before any shift by a step's exponent)."""
-        if self._steps_align:
-            ints, _ = align_reference(codes, get(self.acts), guard=self.guard_bits, rounding=self.align_rounding)
-            return ints
-        return self.act_format.fixed(codes)
-
-    def _shift(self, codes: np.ndarray) -> np.ndarray:
-        """Shift of a step's sums by its shared exponent, int64 [...]; 0 where alignment is not per step."""
-        if self._steps_align:
-            _, exponent = align_reference(codes, get(self.acts), guard=self.guard_bits, rounding=self.align_rounding)
-            return exponent[..., 0] - 1
-        return np.zeros(codes.shape[:-1], np.int64)
 
     def table(self, ints: np.ndarray) -> np.ndarray:
         """Tables [..., entries] of integers [..., K], by definition: one signed or plain subset sum per index."""
@@ -830,12 +666,7 @@ class Lut(ScaledSpec):
         if self.precompute == "external":
             # Without the bits that fill up the last element.
             return acts.as_value()[: int(self.row_bus_bits(self.p))]
-        ints: list[Value] = [acts[index].as_signed() for index in range(self.k)]
-        exponent: Value = Const(0, 0)
-        if self._steps_align:
-            codes = [acts[index] for index in range(self.k)]
-            ints, shared = align_row(m, codes, get(self.acts), "act", None, self.guard_bits, self.align_rounding)
-            exponent = wire(m, (shared - 1)[: self._top_shift(self.p).bit_length()], "exponent")
+        ints, exponent = self._build_integers(m, acts)
         table = self._build_table(m, ints)
         if not self._bytes(self.p):
             return Cat(*table, exponent)
@@ -925,18 +756,7 @@ class Lut(ScaledSpec):
                         m.d.comb += by_plane.eq(Cat(fill.replicate(index * per_cycle), value).as_signed())
             value = by_plane
         shift = self._field(row, "shift")
-        return Addend(self._shift_left(m, value, shift, int(self._cell_shift(self.p)), fill, "by_row"), carry)
-
-    @staticmethod
-    def _shift_left(m: Module, value: Value, amount: Value, largest: int, fill: Value, name: str) -> Value:
-        """``value`` shifted by ``amount``, ``largest`` at most, filling with copies of ``fill``."""
-        for level in range(len(amount)):
-            step = min(1 << level, largest - ((1 << level) - 1))
-            moved = Signal(signed(len(value) + step), name=f"{name}{level}")
-            shifted = Cat(fill.replicate(1 << level), value).as_signed()
-            m.d.comb += moved.eq(Mux(amount[level], shifted, value))
-            value = moved
-        return value
+        return Addend(shift_left_by(m, value, shift, int(self._cell_shift(self.p)), fill, "by_row"), carry)
 
     def build_row_sum(self, m: Module, row: Value) -> Value:
         if self._row_fields(self.p)["sum"]:
@@ -946,4 +766,4 @@ class Lut(ScaledSpec):
             table = self._field(row, "table")
             every = wire(m, table[-int(self._entry_bits(self.p)) :].as_signed(), "all_positive")
             exponent = self._field(row, "shift")
-        return self._shift_left(m, every, exponent, self._top_shift(self.p), Const(0, 1), "by_exponent")
+        return shift_left_by(m, every, exponent, self._top_shift(self.p), Const(0, 1), "by_exponent")
