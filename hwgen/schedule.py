@@ -109,7 +109,7 @@ def layer_constraints(spec: type[TileSpec], p: P, k: Num) -> Iterator[tuple[Any,
     longest = where(summed < k, summed, k)
     # `overflow` is a name: a scalar.
     yield (
-        (longest <= p["depth"]) | (p["overflow"] != "refuse"),
+        (longest <= spec.sum_depth(p)) | (p["overflow"] != "refuse"),
         "a group of the layer must fit depth, or overflow be allowed",
     )
 
@@ -132,7 +132,7 @@ class Schedule:
                     f"which tile k ({self.step_k}) must divide; choose --k {self._divisor(length)}"
                 )
         longest = max(self.sum_lengths)
-        if spec.overflow == "refuse" and longest > spec.depth:
+        if spec.overflow == "refuse" and longest > int(spec.sum_depth(spec.p)):
             raise HwgenError(
                 f"layer {layer.name}: a group of {longest} products must fit depth ({spec.depth}) "
                 f"of the {spec.family} tile; "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 
 from hwgen.arith.carry import add_with_carry
 
@@ -20,10 +20,12 @@ __all__ = [
     "extend",
     "leading_one",
     "leading_zeros",
+    "multiply",
     "named",
     "normalize_left",
     "round_nearest_even",
     "shift_left",
+    "shift_left_into",
     "shift_right",
     "shift_right_sticky",
     "wire",
@@ -56,7 +58,7 @@ def extend(value: Value, width: int) -> Value:
 
 def _signed_width(low: int, high: int) -> int:
     """Two's-complement bits that hold ``low`` … ``high``."""
-    return int(Shape.cast(range(min(low, -1), high + 1)).width)
+    return 1 + max(max(high, 0).bit_length(), (-1 - min(low, -1)).bit_length())
 
 
 def conditional_negate(m: Module, value: Value, negate: Value, name: str, width: int | None = None) -> Value:
@@ -174,6 +176,21 @@ def shift_left(m: Module, value: Value, amount: Value, name: str) -> Value:
     return bits
 
 
+def shift_left_into(m: Module, value: Value, amount: Value, width: int, name: str) -> Value:
+    """Low ``width`` bits of unsigned ``value << amount``, for a ``width`` of at least ``len(value)``.
+
+    A logarithmic shifter whose stages are no wider than what can have reached them.
+    """
+    amount = named(m, amount, f"{name}_amount")
+    bits: Value = named(m, value, f"{name}_of")
+    for stage in range(len(amount)):
+        distance = min(1 << stage, width)
+        reached = min(len(bits) + distance, width)
+        shifted = Cat(Const(0, distance), bits)[:reached]
+        bits = wire(m, Mux(amount[stage], shifted, extend(bits, reached)), f"{name}_by{1 << stage}")
+    return wire(m, extend(bits, width), name)
+
+
 def normalize_left(m: Module, value: Value, name: str) -> tuple[Value, Value]:
     """(shifted, distance): ``value`` with its leading one brought to the top.
 
@@ -229,6 +246,15 @@ def shift_right(m: Module, value: Value, amount: Value, name: str) -> Value:
         kept = wire(m, ~amount[stages:].any(), f"{name}_kept")
         bits = wire(m, bits & kept.replicate(width), name)
     return bits
+
+
+def multiply(m: Module, a: Value, b: Value, name: str) -> Value:
+    """Product of two unsigned factors; a one-bit factor is a mask."""
+    if len(a) == 1:
+        return b & named(m, a, f"{name}_mask").replicate(len(b))
+    if len(b) == 1:
+        return a & named(m, b, f"{name}_mask").replicate(len(a))
+    return wire(m, a * b, name)
 
 
 def round_nearest_even(lsb: Value, half: Value, rest: Value) -> Value:

@@ -13,7 +13,15 @@ import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data
 
-from hwgen.arith.bits import absolute, extend, named, normalize_left, round_nearest_even, shift_right_sticky, wire
+from hwgen.arith.bits import (
+    absolute,
+    extend,
+    multiply,
+    normalize_left,
+    round_nearest_even,
+    shift_right_sticky,
+    wire,
+)
 from hwgen.arith.carry import add_with_carry
 from hwgen.arith.fp32 import FP32_BIAS, FP32_NAN
 from hwgen.arith.minifloat import Fields, FloatLayout, effective_exponent, float_layout, split
@@ -62,15 +70,6 @@ class ScaledLayout(data.StructLayout):
         )
 
 
-def _multiply(m: Module, name: str, a: Value, b: Value) -> Value:
-    """Product of two unsigned factors; a one-bit factor is a mask."""
-    if len(a) == 1:
-        return b & named(m, a, f"{name}_mask").replicate(len(b))
-    if len(b) == 1:
-        return a & named(m, b, f"{name}_mask").replicate(len(a))
-    return wire(m, a * b, name)
-
-
 class _Factor(NamedTuple):
     """A scale in hardware; ``significand`` is None for a power of two that has no zero."""
 
@@ -112,8 +111,12 @@ def scale_multiply(
     significands = [factor.significand for factor in factors if factor.significand is not None]
     product = magnitude
     if significands:
-        scale = significands[0] if len(significands) == 1 else _multiply(m, f"{name}_scale_product", *significands)
-        product = _multiply(m, f"{name}_product", magnitude, scale)
+        scale = (
+            significands[0]
+            if len(significands) == 1
+            else multiply(m, significands[0], significands[1], f"{name}_scale_product")
+        )
+        product = multiply(m, magnitude, scale, f"{name}_product")
     sign: Value = total_sign
     exponent: Value | None = None
     nan: Value = Const(0, 1)

@@ -42,9 +42,12 @@ def bits_for(low: Num, high: Num) -> Num:
 
 
 def _product_bits(a: Num, b: Num) -> Num:
-    """Bits of ``a * b`` for ``0 <= a < 2**62`` and ``0 <= b < 2**31``, also where the product exceeds 64 bits."""
+    """Bits of ``a * b`` for ``a >= 0`` (below 2**62 in an array) and ``0 <= b < 2**31``, also beyond 64 bits."""
     if not _is_array(a, b):
         return (int(a) * int(b)).bit_length()
+    if not _is_array(a) and a >> 62:
+        values, inverse = np.unique(b, return_inverse=True)
+        return np.array([(int(a) * int(value)).bit_length() for value in values])[inverse].reshape(b.shape)
     if int(np.max(a)) * int(np.max(b)) < 1 << 62:
         return unsigned_bits(a * b)
     a, b = np.asarray(a, np.int64), np.asarray(b, np.int64)

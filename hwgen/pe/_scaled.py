@@ -1,4 +1,4 @@
-"""Parameters that families with integer sums share: weight scheme, scale formats and post lanes."""
+"""Parameters that families share: scale formats and post lanes, and for integer sums the weight scheme."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from hwgen.pe._numbers import Num, where
 from hwgen.pe._param import Range, param
 from hwgen.pe._spec import Counts, P, Side, TileSpec
 
-__all__ = ["SCALES", "ScaledSpec"]
+__all__ = ["SCALES", "LanesSpec", "ScaledSpec"]
 
 SCALES = ("fp16", "bf16", "e8m0", "fp8_e4m3")
 """Formats that a scale may have."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScaledSpec(TileSpec):
-    """A tile whose sums are integers: raw at the output, or scaled and accumulated in FP32 by post lanes."""
+class LanesSpec(TileSpec):
+    """A tile with a scale for each row and each column and group, and with post lanes that multiply by them."""
 
-    scheme: str = param("symmetric", "integer weight scheme", legal=("symmetric", "asymmetric", "minimum"))
     post_lanes: int = param(
         0,
         "lanes that scale group sums and accumulate them in FP32; 0 gives raw sums",
@@ -30,6 +29,33 @@ class ScaledSpec(TileSpec):
     )
     act_scale: str = param("bf16", "format of the activation scale of a row", legal=SCALES)
     weight_scale: str = param("fp16", "format of the weight scale of a group", legal=SCALES)
+
+    @classmethod
+    def side_bits(cls, p: P) -> tuple[Counts, Counts]:
+        act_scale, weight_scale = (get(name).code_bits for name in cls.scale_formats(p))
+        return (
+            {"scale": where(p["post_lanes"] > 0, act_scale, 0)},
+            {"scale": where(p["post_lanes"] > 0, weight_scale, 0)},
+        )
+
+    def row_side(self) -> dict[str, Side]:
+        if not self.lanes:
+            return {}
+        bits, _ = self.side_bits(self.p)
+        return {"scale": Side(int(bits["scale"]), f"scale of the row's activations, {self.scale_formats(self.p)[0]}")}
+
+    def col_side(self) -> dict[str, Side]:
+        if not self.lanes:
+            return {}
+        _, bits = self.side_bits(self.p)
+        return {"scale": Side(int(bits["scale"]), f"scale of the column's group, {self.scale_formats(self.p)[1]}")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaledSpec(LanesSpec):
+    """A tile whose sums are integers: raw at the output, or scaled and accumulated in FP32 by post lanes."""
+
+    scheme: str = param("symmetric", "integer weight scheme", legal=("symmetric", "asymmetric", "minimum"))
 
     @classmethod
     def constraints(cls, p: P) -> Iterable[tuple[Any, str]]:
@@ -57,26 +83,15 @@ class ScaledSpec(TileSpec):
 
     @classmethod
     def side_bits(cls, p: P) -> tuple[Counts, Counts]:
-        lanes = p["post_lanes"]
-        act_scale, weight_scale = cls.scale_formats(p)
-        col = {"scale": where(lanes > 0, get(weight_scale).code_bits, 0)}
+        row, col = super().side_bits(p)
         if cls.row_sum_range(p) is not None:
-            col["zero"] = where(lanes > 0, cls.zero_width(p), 0)
-        return {"scale": where(lanes > 0, get(act_scale).code_bits, 0)}, col
-
-    def row_side(self) -> dict[str, Side]:
-        if not self.lanes:
-            return {}
-        bits, _ = self.side_bits(self.p)
-        return {"scale": Side(int(bits["scale"]), f"scale of the row's activations, {self.scale_formats(self.p)[0]}")}
+            col["zero"] = where(p["post_lanes"] > 0, cls.zero_width(p), 0)
+        return row, col
 
     def col_side(self) -> dict[str, Side]:
-        if not self.lanes:
-            return {}
-        _, bits = self.side_bits(self.p)
-        fields = {"scale": Side(int(bits["scale"]), f"scale of the column's group, {self.scale_formats(self.p)[1]}")}
-        if self.has_zero:
-            fields["zero"] = Side(
-                int(bits["zero"]), "zero point that multiplies the activation sum", signed=True, values=self.zero_values
-            )
+        fields = super().col_side()
+        if fields and self.has_zero:
+            bits = int(self.side_bits(self.p)[1]["zero"])
+            doc = "zero point that multiplies the activation sum"
+            fields["zero"] = Side(bits, doc, signed=True, values=self.zero_values)
         return fields

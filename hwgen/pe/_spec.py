@@ -176,8 +176,6 @@ class TileSpec:
     family: ClassVar[str] = ""
     sums_per_cell: ClassVar[int] = 1
     """P, sums per cell, where it is a constant; `sums_of_cell` is the formula."""
-    sum_signed: ClassVar[bool] = True
-    """Whether raw sums are two's-complement integers; False: code words, read as unsigned."""
     row_per_phase: ClassVar[bool] = False
     """Whether the row bus changes within a step (its register is then clocked in every phase)."""
     col_per_phase: ClassVar[bool] = True
@@ -340,6 +338,11 @@ class TileSpec:
         Side information follows ``group`` and comes with every step, so that it may change within an accumulation.
         """
         return p["group"]
+
+    @classmethod
+    def sum_depth(cls, p: P) -> Num:
+        """Most products that a sum holds without overflow."""
+        return p["depth"]
 
     @classmethod
     def layer_k(cls, p: P) -> Num:
@@ -578,6 +581,16 @@ class TileSpec:
     def sums_add_up(self) -> bool:
         """Whether a sum is that of its terms in any order, but for overflow."""
         return type(self).step is TileSpec.step and type(self).accumulate is TileSpec.accumulate
+
+    @property
+    def sum_signed(self) -> bool:
+        """Whether raw sums are two's-complement integers; False: code words, read as unsigned."""
+        return True
+
+    @property
+    def sticky_specials(self) -> bool:
+        """Whether a sum that an infinity or NaN has entered shows nothing of what is added to it afterwards."""
+        return False
 
     @property
     def sum_meaning(self) -> str:

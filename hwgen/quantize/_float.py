@@ -40,15 +40,15 @@ def minifloat(
     )
 
 
-def cast(x: npt.ArrayLike, format: Format | str, scale_format: Format | str = "fp16") -> QTensor:
-    """Round a float matrix [N, K] to ``format`` as it is; the scale of every row is 1. Raises `HwgenError`."""
+def cast(x: npt.ArrayLike, format: Format | str, scale_format: Format | str = "fp16", group_size: int = 0) -> QTensor:
+    """Round a float matrix [N, K] to ``format`` as it is; the scale of every row or group is 1. Raises `HwgenError`."""
     form, scales = as_format(format), scale_format_of("cast", scale_format)
-    groups = Groups.cut("cast", x, 0)
+    groups = Groups.cut("cast", x, group_size)
     return QTensor(
         codes=form.encode(groups.x),
         format=form,
         group_size=groups.size,
-        granularity="channel",
-        scale_codes=scales.encode(np.ones((groups.x.shape[0], 1))),
+        granularity=groups.by,
+        scale_codes=scales.encode(np.ones_like(groups.amax)),
         scale_format=scales,
     )

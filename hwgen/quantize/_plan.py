@@ -70,7 +70,7 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
         case "mx":
             return mx(weights, form, group, formats.block_rule)
         case "element":
-            return minifloat(weights, form, group, scale)
+            return cast(weights, form, scale, group) if _wide(form) else minifloat(weights, form, group, scale)
         case "posit":
             return posit(weights, form, group, scale)
         case "bitmod":
@@ -79,6 +79,11 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
         "weights: scheme must be symmetric, asymmetric, bipolar, minimum, mx, element, posit or bitmod, "
         f"not {formats.scheme!r}"
     )
+
+
+def _wide(form: Format) -> bool:
+    """Whether values are rounded to the format as they are, with a scale of 1."""
+    return isinstance(form, MinifloatFormat) and form.code_bits >= 16
 
 
 def acts_for(formats: LayerFormats, acts: npt.ArrayLike) -> QTensor:
@@ -91,8 +96,7 @@ def acts_for(formats: LayerFormats, acts: npt.ArrayLike) -> QTensor:
     form = get(formats.acts)
     if formats.scheme == "mx":
         return mx(acts, form, formats.group, formats.block_rule)
-    wide = isinstance(form, MinifloatFormat) and form.code_bits >= 16
-    if wide or formats.align is not None:
+    if _wide(form) or formats.align is not None:
         return cast(acts, form, formats.act_scale)
     if formats.scheme == "bitmod":
         return per_token(acts, form, formats.act_scale)

@@ -19,6 +19,7 @@ from hwgen.arith import (
     normalize_left,
     round_nearest_even,
     shift_left,
+    shift_left_into,
     shift_right,
     shift_right_sticky,
 )
@@ -59,6 +60,7 @@ def shifts(m: Module, i: dict[str, Signal]) -> dict[str, Value]:
         "lost_too": lost_too,
         "plain": shift_right(m, i["x"], i["by"], "plain"),
         "left": shift_left(m, i["x"], i["by"], "left"),
+        "into": shift_left_into(m, i["x"], i["by"], len(i["x"]) + 9, "into"),
     }
 
 
@@ -139,6 +141,7 @@ def test_shifts(run: dict[str, Runner], width: int, bits: int) -> None:
     assert np.array_equal(got["lost_too"], lost | sticky)
     inside = np.minimum(by, width)
     assert np.array_equal(got["left"], (x << inside) & ((1 << width) - 1))
+    assert np.array_equal(got["into"], (x << np.minimum(by, width + 9)) & ((1 << width + 9) - 1))
 
 
 def test_negations(run: dict[str, Runner]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from hwgen.errors import HwgenError, suggest
 from hwgen.formats import QTensor
 from sim.golden.align import Aligned, align
+from sim.golden.fp32 import Fp32Linear
 from sim.golden.lut_tables import ByteTableLinear
 from sim.golden.quant_linear import LayerQuantization, QuantLinear
 from sim.golden.rounding import check_denormals, power_of_two, round_scaled
@@ -19,6 +20,7 @@ __all__ = [
     "ARITHMETICS",
     "Aligned",
     "ByteTableLinear",
+    "Fp32Linear",
     "LayerQuantization",
     "QuantLinear",
     "align",
@@ -28,7 +30,11 @@ __all__ = [
     "round_scaled",
 ]
 
-ARITHMETICS: dict[str, type[QuantLinear]] = {"exact": QuantLinear, "int8_table": ByteTableLinear}
+ARITHMETICS: dict[str, type[QuantLinear]] = {
+    "exact": QuantLinear,
+    "fp32": Fp32Linear,
+    "int8_table": ByteTableLinear,
+}
 """Golden layers by the name that `Quantization.arithmetic` gives."""
 
 

@@ -32,6 +32,7 @@ WHOLE = {"post_side", "post_store", "post_lane"}
 SHAPE = {"m": 2, "n": 4}
 UNPU = {"scheme": "symmetric", "planes": "twos_complement", "symmetry": "none"}
 MAX127 = {"entries": "int8", "entry_rule": "max127", "precompute": "external"}
+FP32 = {"accumulator": "fp32"}
 SPECS: list[tuple[str, dict[str, Any]]] = [
     ("int", SHAPE),
     ("int", {**SHAPE, "scheme": "asymmetric", "stages": 3, "post_lanes": 2}),
@@ -53,6 +54,13 @@ SPECS: list[tuple[str, dict[str, Any]]] = [
     ("mx", SHAPE),
     ("mx", {**SHAPE, "acts": "mxint8", "weights": "mxint8", "stages": 2, "post_lanes": 1, "k": 2}),
     ("mx", {**SHAPE, "weights": "mxint8", "transport": "broadcast", "stages": 3}),
+    ("minifloat", SHAPE),
+    ("minifloat", {**SHAPE, "acts": "e3m0", "weights": "fp4_e2m1", "post_lanes": 2, "stages": 3}),
+    ("minifloat", {**SHAPE, "bits": 16, "transport": "systolic", "stages": 2, "k": 2}),
+    ("minifloat", {**SHAPE, **FP32, "bits": 16, "adder_stages": 3, "interleave": "ring", "stages": 2}),
+    ("minifloat", {**SHAPE, **FP32, "weights": "bf16", "acts": "bf16", "adder_stages": 2, "k": 3, "group": 0}),
+    ("minifloat", {**SHAPE, **FP32, "adder_stages": 2, "interleave": "ring", "transport": "systolic", "stages": 3}),
+    ("minifloat", {**SHAPE, **FP32, "bits": 4, "k": 1, "stages": 0}),
 ]
 BANDS = {"add": (0.93, 1.08), "mul": (0.99, 1.01), "mux2": (0.9, 1.2), "and": (0.75, 1.1)}
 """Inventory over Yosys, one copy of each block; ``and`` stands for ors too."""

@@ -10,10 +10,11 @@ import torch
 
 from hwgen.errors import HwgenError
 from hwgen.formats import get
+from hwgen.quantize import minifloat
 from sim.golden import QuantLinear
 from sim.golden.wide import LIMB_BITS, Wide, exact_matmul
 from tests.golden import oracle
-from tests.golden.operands import acts, build, codes, weights
+from tests.golden.operands import acts, codes, weights
 from tests.golden.oracle import Formats
 
 
@@ -142,8 +143,9 @@ def test_long_scale_is_refused() -> None:
 @pytest.mark.parametrize("group", [0, 16])
 def test_layers_of_wide_products(acts_name: str, weight_name: str, act_scale: str, group: int) -> None:
     q = Formats(acts=acts_name, weights=weight_name, scheme="element", act_scale=act_scale, group=group)
-    layer, x = build(q)
-    given = layer.quantize(x)
+    # With scales, so that weights reach the ends of their format.
+    layer = QuantLinear(minifloat(weights(1), weight_name, group), q)
+    given = layer.quantize(acts(2) * 2.0**11)
     assert codes(layer(given)).tolist() == oracle.layer(layer.weights, given, q).tolist()
     sums = layer.group_sums(given)
     assert isinstance(sums, np.ndarray)
