@@ -12,7 +12,7 @@ from hwgen.arith.bits import extend, named, normalize_left, wire
 from hwgen.arith.carry import add_with_carry
 from hwgen.errors import HwgenError
 from hwgen.formats.base import Format
-from hwgen.formats.minifloat import E8M0Format, MinifloatFormat
+from hwgen.formats.minifloat import MinifloatFormat, NormalFormat
 
 __all__ = ["FloatLayout", "Unpacked", "UnpackedArrays", "float_layout", "fp_unpack", "unpack_reference"]
 
@@ -22,7 +22,7 @@ class FloatLayout:
     """What the hardware needs to know of a floating-point format: from the top sign (if any), exponent, mantissa.
 
     ``specials`` is ``"ieee"`` (top exponent: infinity and NaN), ``"fn"`` (all ones below the sign: NaN) or ``"none"``.
-    ``subnormals`` says that exponent field 0 means zero and subnormals; without, it is one more power of two (E8M0).
+    ``subnormals`` says that exponent field 0 means zero and subnormals; without, it is one more exponent (E8M0).
 
     Raises
     ------
@@ -66,15 +66,22 @@ class FloatLayout:
     def exponents(self, normalise: bool = False) -> range:
         """Biased exponents that unpacking yields for finite codes; its shape is that of the unpacked exponent."""
         low = int(self.subnormals)
-        return range(low - self.zero_distance if normalise else low, self.max_finite[0] + 1)
+        return range(low - self.zero_distance if normalise and self.subnormals else low, self.max_finite[0] + 1)
 
 
 def float_layout(fmt: Format | FloatLayout) -> FloatLayout:
     """Layout of a format's codes. Raises `HwgenError` for a format that is not floating point."""
     if isinstance(fmt, FloatLayout):
         return fmt
-    if isinstance(fmt, E8M0Format):
-        return FloatLayout(exponent_bits=8, mantissa_bits=0, bias=127, specials="fn", signed=False, subnormals=False)
+    if isinstance(fmt, NormalFormat):
+        return FloatLayout(
+            exponent_bits=fmt.exponent_bits,
+            mantissa_bits=fmt.mantissa_bits,
+            bias=fmt.bias,
+            specials="fn",
+            signed=False,
+            subnormals=False,
+        )
     if isinstance(fmt, MinifloatFormat) and fmt.bias is not None:
         return FloatLayout(
             exponent_bits=fmt.exponent_bits,
@@ -175,7 +182,7 @@ def fp_unpack(m: Module, code: Value, fmt: Format | FloatLayout, name: str, *, n
     is_zero = wire(m, ~significand.any(), f"{name}_is_zero")
     sign = wire(m, fields.sign, f"{name}_sign")
     result = Signal(Shape.cast(layout.exponents(normalise)), name=f"{name}_exponent")
-    if not normalise or not layout.mantissa_bits:
+    if not normalise or not layout.subnormals or not layout.mantissa_bits:
         m.d.comb += result.eq(raised)
         return Unpacked(sign, result, significand, is_zero)
     shifted, distance = normalize_left(m, significand, f"{name}_significand")
@@ -200,7 +207,8 @@ def unpack_reference(codes: np.ndarray, fmt: Format | FloatLayout, *, normalise:
         exponent = np.where(special, top_exponent, exponent)
         mantissa = np.where(special, top_mantissa, mantissa)
     if not layout.subnormals:
-        return UnpackedArrays(sign, exponent, np.ones_like(words), np.zeros(words.shape, dtype=bool))
+        significand = mantissa + (1 << layout.mantissa_bits)
+        return UnpackedArrays(sign, exponent, significand, np.zeros(words.shape, dtype=bool))
     significand = mantissa + ((exponent > 0).astype(np.int64) << layout.mantissa_bits)
     exponent = np.maximum(exponent, 1)
     is_zero = significand == 0

@@ -83,7 +83,8 @@ def _factor(m: Module, code: Value | None, fmt: Scale | None, name: str) -> _Fac
         return None
     layout = float_layout(fmt)
     fields = split(m, code, layout, name)
-    significand = Cat(fields.mantissa, fields.nonzero_exponent) if layout.subnormals else None
+    power = not layout.subnormals and not layout.mantissa_bits
+    significand = None if power else Cat(fields.mantissa, fields.nonzero_exponent)
     return _Factor(fields, layout, significand)
 
 
@@ -131,7 +132,7 @@ def scale_multiply(
             nan = nan | fields.nan
         if fmt.specials == "ieee":
             infinite = infinite | fields.infinite
-        if significand is not None:
+        if significand is not None and fmt.subnormals:
             nonzero = nonzero & significand.any()
     if any(factor.layout.specials == "ieee" for factor in factors):
         # An infinite code has a nonzero exponent field, so that `nonzero` speaks of the other factors.

@@ -7,8 +7,9 @@ from hwgen.formats.bitmod import BitmodFormat
 from hwgen.formats.bits import pack_bits, packed_size, unpack_bits
 from hwgen.formats.blocks import BlockFormat, block_format, block_names
 from hwgen.formats.catalogue import get, names
+from hwgen.formats.hif4 import Hif4Format, Hif4ScaleFormat
 from hwgen.formats.integers import BipolarFormat, IntFormat, TernaryFormat
-from hwgen.formats.minifloat import E8M0Format, MinifloatFormat
+from hwgen.formats.minifloat import E8M0Format, MinifloatFormat, NormalFormat
 from hwgen.formats.posit import PositFormat
 from hwgen.formats.qtensor import QTensor
 
@@ -18,8 +19,11 @@ __all__ = [
     "BlockFormat",
     "E8M0Format",
     "Format",
+    "Hif4Format",
+    "Hif4ScaleFormat",
     "IntFormat",
     "MinifloatFormat",
+    "NormalFormat",
     "PositFormat",
     "QTensor",
     "Scalar",

@@ -8,6 +8,7 @@ import re
 from hwgen.errors import HwgenError, suggest
 from hwgen.formats.base import Format
 from hwgen.formats.bitmod import BitmodFormat
+from hwgen.formats.hif4 import Hif4Format, Hif4ScaleFormat
 from hwgen.formats.integers import BipolarFormat, IntFormat, TernaryFormat
 from hwgen.formats.minifloat import E8M0Format, MinifloatFormat
 from hwgen.formats.posit import PositFormat
@@ -34,6 +35,8 @@ _NAMED: dict[str, Format] = {
             PositFormat(code_bits=bits, es=es)
             for bits, es in ((4, 0), (4, 1), (8, 0), (8, 1), (8, 2), (16, 1), (16, 2))
         ),
+        Hif4Format(),
+        Hif4ScaleFormat(),
     )
 }
 
@@ -57,6 +60,8 @@ _ALIASES = {
     "mxfp6_e3m2": "fp6_e3m2",
     "mxfp8_e4m3": "fp8_e4m3",
     "mxfp8_e5m2": "fp8_e5m2",
+    "nvfp4": "fp4_e2m1",
+    "nvint4": "int4",
 }
 
 _POSIT = re.compile(r"posit([1-9]\d?)_(\d)")
@@ -86,16 +91,18 @@ def get(name: str) -> Format:
     """Format by name; the same object for the same format.
 
     intN and uintN (N 1 to 32), bipolarN (1 to 8), ternary, fp4_e2m1, fp6_e2m3, fp6_e3m2, fp8_e4m3, fp8_e5m2, fp16,
-    bf16, fp32, e8m0, mxint8 and its MX siblings (the elements of the block formats), bitmod_fp3 and bitmod_fp4 (with
-    another table of special values: ``bitmod_fp4(-5,5,-10,0)``), positN_ES (N 2 to 16, ES 0 to 3), and minifloats
-    ``[u]eXmY[ieee|fn][bBIAS]``: ``u`` drops the sign bit, no suffix means no inf and no NaN unless a standard
-    defines the plain name (e4m3 is fp8_e4m3).
+    bf16, fp32, e8m0, hif4_scale, the names of block formats for their elements (mxint8, mxfp4, nvfp4, hif4 and so on),
+    bitmod_fp3 and bitmod_fp4 (with another table of special values: ``bitmod_fp4(-5,5,-10,0)``), positN_ES (N 2 to 16,
+    ES 0 to 3), and minifloats ``[u]eXmY[ieee|fn][bBIAS]``: ``u`` drops the sign bit, no suffix means no inf and no NaN
+    unless a standard defines the plain name (e4m3 is fp8_e4m3).
 
     Raises `HwgenError` for a name that is none of these.
     """
     canonical = _ALIASES.get(name, name)
     if canonical in _NAMED:
         return _NAMED[canonical]
+    if canonical != name:
+        return get(canonical)
     table = _BITMOD.fullmatch(name)
     if table is not None:
         special = BitmodFormat(code_bits=int(table[1]), specials=_numbers(table[2]))

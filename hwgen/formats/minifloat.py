@@ -1,4 +1,4 @@
-"""Floating-point formats: any ExMy with or without special values, and the OCP scale format E8M0."""
+"""Floating-point formats: any ExMy with or without special values, and scales without zero such as E8M0."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from hwgen.errors import HwgenError
 from hwgen.formats.base import Floats, Format, Scalar, Words, check_range, floor_log2
 
-__all__ = ["E8M0Format", "MinifloatFormat"]
+__all__ = ["E8M0Format", "MinifloatFormat", "NormalFormat"]
 
 SPECIALS = ("ieee", "fn", "none")
 
@@ -217,65 +217,98 @@ class MinifloatFormat(Format):
 
 
 @dataclass(frozen=True, kw_only=True)
-class E8M0Format(Format):
-    """Powers of two 2**(code - 127) from 2**-127 (code 0) to 2**127 (code 254); code 255 is NaN. No zero, no sign.
+class NormalFormat(Format):
+    """Scales 2**(e - bias) · 1.m of exponent e and mantissa m: no sign, no zero, no subnormals; all ones is NaN.
 
-    Encoding goes to the nearest value; a tie (1.5 * 2**k) to the even code. Everything below 2**-127, zero and negative
-    values included, becomes 2**-127; above 2**127, infinity included, 2**127. Block quantisers do not round scales
-    this way: they compute exponents as integers (`hwgen.quantize.mx`).
-    Source: OCP Microscaling v1.0, section 5.4.1.
+    Encoding goes to the nearest value, a tie to the even code. Everything below the smallest value, zero and negative
+    values included, becomes it; everything above the largest one, infinity included, becomes that.
     """
 
-    name: str = field(default="e8m0", init=False)
-    code_bits: int = field(default=8, init=False)
+    code_bits: int = field(init=False)
+    exponent_bits: int
+    mantissa_bits: int
+    bias: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "code_bits", self.exponent_bits + self.mantissa_bits)
+
+    @property
+    def nan_code(self) -> int:
+        return (1 << self.code_bits) - 1
+
+    @property
+    def _hidden(self) -> int:
+        return 1 << self.mantissa_bits
 
     def decode_scalar(self, code: int) -> Scalar:
-        return math.nan if self._code(code) == 255 else Fraction(2) ** (code - 127)
+        if self._code(code) == self.nan_code:
+            return math.nan
+        exponent, mantissa = divmod(code, self._hidden)
+        return (self._hidden + mantissa) * Fraction(2) ** (exponent - self.bias - self.mantissa_bits)
 
     def encode_scalar(self, value: Scalar) -> int:
         if isinstance(value, float) and math.isnan(value):
-            return 255
+            return self.nan_code
         exact = self._clamped(value)
         exponent = floor_log2(exact)
-        code = exponent + 127
-        rest = exact / Fraction(2) ** exponent
-        return code + (rest > Fraction(3, 2) or (rest == Fraction(3, 2) and code % 2 == 1))
+        quotient = exact / Fraction(2) ** (exponent - self.mantissa_bits)
+        code = (exponent + self.bias - 1) * self._hidden + math.floor(quotient)
+        rest = quotient - math.floor(quotient)
+        return code + (rest > Fraction(1, 2) or (rest == Fraction(1, 2) and code % 2 == 1))
 
     def _decode(self, words: Words, side: npt.NDArray[Any] | None) -> Floats:
-        return np.where(words == 255, np.nan, np.ldexp(1.0, words.astype(np.int64) - 127))
+        exponent, mantissa = np.divmod(words.astype(np.int64), self._hidden)
+        values = np.ldexp((self._hidden + mantissa).astype(np.float64), exponent - self.bias - self.mantissa_bits)
+        return np.where(words == self.nan_code, np.nan, values)
 
     def _encode(self, values: Floats, side: npt.NDArray[Any] | None) -> Words:
         special = np.isnan(values)
         inside = np.clip(np.where(special, 1.0, values), self.min_value, self.max_value)
+        # frexp gives [0.5, 1) * 2**e, so floor(log2) is e - 1.
         fraction, exponent = np.frexp(inside)
-        codes = exponent.astype(np.int64) + 126
-        codes += (fraction > 0.75) | ((fraction == 0.75) & (codes % 2 == 1))
-        return np.where(special, 255, codes).astype(np.uint32)
+        quotient = np.ldexp(fraction, self.mantissa_bits + 1)
+        whole = np.floor(quotient)
+        rest = quotient - whole
+        codes = (exponent.astype(np.int64) + self.bias - 2) * self._hidden + whole.astype(np.int64)
+        codes += (rest > 0.5) | ((rest == 0.5) & (codes % 2 == 1))
+        return np.where(special, self.nan_code, codes).astype(np.uint32)
 
     @property
     def lsb_exp(self) -> int:
-        return -127
+        return -self.bias - self.mantissa_bits
 
     @property
     def max_value(self) -> float:
-        return 2.0**127
+        return float(self.decode_scalar(self.nan_code - 1))
 
     @property
     def min_value(self) -> float:
-        return 2.0**-127
+        return float(self.decode_scalar(0))
 
     @property
     def smallest(self) -> float:
-        return 2.0**-127
+        return self.min_value
 
     @property
     def padding(self) -> int | None:
         return None
 
     @property
-    def nan_code(self) -> int | None:
-        return 255
-
-    @property
     def corners(self) -> tuple[int, ...]:
-        return (0, 1, 126, 127, 128, 253, 254, 255)
+        one, top = self.bias * self._hidden, self.nan_code
+        return tuple(sorted({0, 1, self._hidden - 1, self._hidden, one - 1, one, one + 1, top - 2, top - 1, top}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class E8M0Format(NormalFormat):
+    """Powers of two 2**(code - 127) from 2**-127 (code 0) to 2**127 (code 254); code 255 is NaN. No zero, no sign.
+
+    Block quantisers do not round scales as `encode` does (a tie is 1.5 * 2**k): they compute exponents as integers
+    (`hwgen.quantize.mx`).
+    Source: OCP Microscaling v1.0, section 5.4.1.
+    """
+
+    name: str = field(default="e8m0", init=False)
+    exponent_bits: int = field(default=8, init=False)
+    mantissa_bits: int = field(default=0, init=False)
+    bias: int = field(default=127, init=False)

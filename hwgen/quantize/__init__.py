@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hwgen.quantize._bitmod import bitmod, per_token
-from hwgen.quantize._block import mx
+from hwgen.quantize._block import hif4, mx, nv
 from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._integer import float_minimum, integer
 from hwgen.quantize._plan import LayerFormats, acts_for, per_row, weights_for
@@ -16,9 +16,11 @@ __all__ = [
     "cast",
     "default_anchor",
     "float_minimum",
+    "hif4",
     "integer",
     "minifloat",
     "mx",
+    "nv",
     "per_row",
     "per_token",
     "posit",

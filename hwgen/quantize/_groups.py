@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
-from hwgen.formats import E8M0Format, Format, MinifloatFormat, get
+from hwgen.formats import Format, MinifloatFormat, NormalFormat, get
 from hwgen.formats.base import Floats, Integers, Words
 
 __all__ = ["Groups", "as_format", "check_element", "divide", "scale_codes", "scale_format_of", "to_words"]
@@ -23,7 +23,7 @@ def as_format(form: Format | str) -> Format:
 def scale_format_of(quantiser: str, form: Format | str, *, negative: bool = False) -> Format:
     """Format of scales (or of minima, with ``negative``). Raises `HwgenError` unless it is floating point."""
     found = as_format(form)
-    if not isinstance(found, MinifloatFormat | E8M0Format) or (negative and not found.signed):
+    if not isinstance(found, MinifloatFormat | NormalFormat) or (negative and not found.signed):
         kind = "signed floating point such as fp16" if negative else "floating point such as fp16 or e8m0"
         raise HwgenError(f"{quantiser}: scale_format must be {kind}, not {found.name}")
     return found

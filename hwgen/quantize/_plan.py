@@ -9,7 +9,7 @@ import numpy.typing as npt
 from hwgen.errors import HwgenError
 from hwgen.formats import Format, IntFormat, MinifloatFormat, PositFormat, QTensor, get
 from hwgen.quantize._bitmod import bitmod, per_token
-from hwgen.quantize._block import mx
+from hwgen.quantize._block import hif4, mx, nv
 from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._groups import as_format
 from hwgen.quantize._integer import float_minimum, integer
@@ -57,8 +57,9 @@ def per_row(x: npt.ArrayLike, format: Format | str, scale_format: Format | str =
 def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
     """Quantise weights [N, K] for a layer.
 
-    ``scheme`` symmetric, asymmetric or bipolar: `integer` of the weight format's width; minimum: `float_minimum`;
-    mx: `mx` with ``block_rule``; element, posit and bitmod: `minifloat`, `posit` and `bitmod` in the weight format.
+    ``scheme`` symmetric, asymmetric or bipolar: `integer` of the weight format's width; minimum: `float_minimum`; mx,
+    nv and hif4: the block quantisers, `mx` with ``block_rule``; element, posit and bitmod: `minifloat`, `posit` and
+    `bitmod` in the weight format.
     Raises `HwgenError` for another scheme.
     """
     form, group, scale = get(formats.weights), formats.group, formats.weight_scale
@@ -69,6 +70,10 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
             return float_minimum(weights, form.code_bits, group, scale)
         case "mx":
             return mx(weights, form, group, formats.block_rule)
+        case "nv":
+            return nv(weights, form, group)
+        case "hif4":
+            return hif4(weights, group)
         case "element":
             return cast(weights, form, scale, group) if _wide(form) else minifloat(weights, form, group, scale)
         case "posit":
@@ -76,8 +81,8 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
         case "bitmod":
             return bitmod(weights, form, group, scale)
     raise HwgenError(
-        "weights: scheme must be symmetric, asymmetric, bipolar, minimum, mx, element, posit or bitmod, "
-        f"not {formats.scheme!r}"
+        "weights: scheme must be symmetric, asymmetric, bipolar, minimum, mx, nv, hif4, element, posit "
+        f"or bitmod, not {formats.scheme!r}"
     )
 
 
@@ -89,13 +94,17 @@ def _wide(form: Format) -> bool:
 def acts_for(formats: LayerFormats, acts: npt.ArrayLike) -> QTensor:
     """Quantise activations [tokens, K] for a layer, as they enter the tile or the block before it.
 
-    With ``scheme`` mx both sides have blocks. Floating-point activations that are aligned later, or have 16 bits or
-    more, are rounded as they are with a scale of 1; all others get one scale per token, which with ``scheme`` bitmod is
-    the second-level one. Raises `HwgenError`.
+    With ``scheme`` mx, nv and hif4 both sides have blocks. Floating-point activations that are aligned later, or have
+    16 bits or more, are rounded as they are with a scale of 1; all others get one scale per token, which with
+    ``scheme`` bitmod is the second-level one. Raises `HwgenError`.
     """
     form = get(formats.acts)
     if formats.scheme == "mx":
         return mx(acts, form, formats.group, formats.block_rule)
+    if formats.scheme == "nv":
+        return nv(acts, form, formats.group)
+    if formats.scheme == "hif4":
+        return hif4(acts, formats.group)
     if _wide(form) or formats.align is not None:
         return cast(acts, form, formats.act_scale)
     if formats.scheme == "bitmod":

@@ -38,7 +38,7 @@ DTYPES = {
     "e3m4": ml_dtypes.float8_e3m4,
 }
 # Without a dtype elsewhere: decoded by hwgen's own formats, which have oracles of their own.
-OWN = ("ue4m3fn", "e1m2", "e4m0fn")
+OWN = ("ue4m3fn", "e1m2", "e4m0fn", "hif4_scale")
 LAYOUTS = {name: float_layout(get(name)) for name in (*DTYPES, *OWN) if name != "e3m4"}
 LAYOUTS["e3m4"] = FloatLayout(exponent_bits=3, mantissa_bits=4, bias=3, specials="ieee")
 SCOPE = 4

@@ -63,6 +63,8 @@ CASES = [
     Case(16, "e8m0", "e8m0", -12),
     Case(33, "e8m0", "e8m0", 0),
     Case(12, None, "e8m0", 0),
+    Case(17, "hif4_scale", "hif4_scale", -4),
+    Case(20, "hif4_scale", "e8m0", 0),
     Case(18, "fp32", "fp8_e4m3", -3),
     Case(40, "fp16", "fp16", 0),
     Case(30, "fp16", "fp16", 80),
@@ -118,7 +120,10 @@ def expected(case: Case, total: int, row: int, col: int) -> int:
     """By the definition: ml_dtypes decodes, Fractions multiply, one search finds the nearest FP32."""
     scales = []
     for name, code in ((case.row, row), (case.col, col)):
-        if name is not None:
+        if name == "hif4_scale":
+            # E6M2 without subnormals; no package has it.
+            scales.append(math.nan if code == 255 else (1 + code % 4 / 4) * 2.0 ** (code // 4 - 48))
+        elif name is not None:
             dtype = np.dtype(DTYPES[name])
             scales.append(float(np.array([code], f"uint{8 * dtype.itemsize}").view(dtype)[0]))
     factors = [float(total), *scales]
@@ -191,6 +196,10 @@ ONE_FP16, INF_FP16, NAN_FP16 = 0x3C00, 0x7C00, 0x7E00
         pytest.param("16 e8m0 e8m0 -12", 1, 254, 254, 0x7F800000, id="overflow is inf"),
         pytest.param("16 e8m0 e8m0 -12", -1, 0, 0, 0x80000000, id="underflow keeps its sign"),
         pytest.param("16 e8m0 e8m0 -12", 0, 254, 254, 0x00000000, id="zero does not overflow"),
+        pytest.param("17 hif4_scale hif4_scale -4", 16, 0xC3, 0xC1, 0x400C0000, id="1.75 times 1.25"),
+        pytest.param("17 hif4_scale hif4_scale -4", 16, 0, 0, 0x0F800000, id="E6M2 code 0 is 2**-48 and not zero"),
+        pytest.param("17 hif4_scale hif4_scale -4", 0, 0xFF, 0xC0, FP32_NAN, id="E6M2 0xff is NaN"),
+        pytest.param("17 hif4_scale hif4_scale -4", -16, 0xFE, 0xFE, 0xCF100000, id="the largest E6M2 squared"),
         pytest.param("25 None None 0", (1 << 24) - 1, 0, 0, 0x4B7FFFFF, id="24 bits are exact"),
         pytest.param("25 None None 0", -(1 << 24), 0, 0, 0xCB800000, id="the lowest sum"),
         pytest.param("26 None None 110", (1 << 25) - 1, 0, 0, 0x7F800000, id="below 2**135"),

@@ -8,7 +8,7 @@ import itertools
 import math
 from fractions import Fraction
 
-from hwgen.formats import BipolarFormat, E8M0Format, Format, IntFormat, MinifloatFormat, TernaryFormat, get
+from hwgen.formats import BipolarFormat, Format, IntFormat, MinifloatFormat, NormalFormat, TernaryFormat, get
 
 SMALL: tuple[str, ...] = (
     *(f"{kind}{bits}" for kind in ("int", "uint") for bits in range(1, 9)),
@@ -16,6 +16,7 @@ SMALL: tuple[str, ...] = (
     "ternary",
     "mxint8",
     "e8m0",
+    "hif4_scale",
     "fp4_e2m1",
     "fp6_e2m3",
     "fp6_e3m2",
@@ -58,8 +59,13 @@ def value(form: Format, code: int) -> Fraction | str:
             return Fraction(sum((1 if bit else -1) * 2**place for place, bit in enumerate(reversed(bits))))
         case TernaryFormat():
             return {0: Fraction(0), 1: Fraction(1), 3: Fraction(-1)}.get(code, "nan")
-        case E8M0Format():
-            return "nan" if all(bits) else Fraction(2) ** (code - 127)
+        case NormalFormat():
+            if all(bits):
+                return "nan"
+            exponent, mantissa = bits[: form.exponent_bits], bits[form.exponent_bits :]
+            field = int("".join(map(str, exponent)), 2)
+            fraction = sum(Fraction(bit, 2**place) for place, bit in enumerate(mantissa, 1))
+            return (1 + fraction) * Fraction(2) ** (field - form.bias)
         case MinifloatFormat():
             return _minifloat(form, bits)
     raise AssertionError(form)

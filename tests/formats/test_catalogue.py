@@ -24,7 +24,7 @@ from hwgen.formats import (
 
 
 def test_every_name_brings_its_format_back() -> None:
-    assert len(names()) == len(set(names())) == 32 + 32 + 8 + 20
+    assert len(names()) == len(set(names())) == 32 + 32 + 8 + 22
     for name in names():
         assert get(name).name == name == str(get(name))
         assert get(name) is get(name)
@@ -64,6 +64,8 @@ def test_names(name: str, kind: type, bits: int) -> None:
         ("e8m23", "fp32"),
         ("mxfp4", "fp4_e2m1"),
         ("mxfp8_e5m2", "fp8_e5m2"),
+        ("nvfp4", "fp4_e2m1"),
+        ("nvint4", "int4"),
         ("e4m2b7", "e4m2"),
         ("e4m3fnb7", "fp8_e4m3"),
         ("e3m02", "fp6_e3m2"),
@@ -95,7 +97,7 @@ def test_unknown_names(name: str, hint: str) -> None:
     head = "format: name must be intN, uintN, bipolarN, an ExMy minifloat such as e3m2, or one of "
     known = "ternary, fp4_e2m1, fp6_e2m3, fp6_e3m2, fp8_e4m3, fp8_e5m2, fp16, bf16, fp32, e8m0, mxint8"
     known += ", bitmod_fp3, bitmod_fp4"
-    posits = "posit4_0, posit4_1, posit8_0, posit8_1, posit8_2, posit16_1, posit16_2"
+    posits = "posit4_0, posit4_1, posit8_0, posit8_1, posit8_2, posit16_1, posit16_2, hif4, hif4_scale"
     assert str(caught.value) == f"{head}{known}, {posits}, not {name!r}{hint}"
 
 
@@ -137,21 +139,37 @@ def test_formats_are_frozen_values() -> None:
 
 
 def test_block_formats() -> None:
-    # OCP Microscaling v1.0, table 1.
-    found = {name: (block_format(name).element.name, block_format(name).bits_per_element) for name in block_names()}
+    # OCP Microscaling v1.0, table 1; NVFP4 and HiF4: 4.5 bit per element by their authors.
+    found = {}
+    for name in block_names():
+        form = block_format(name)
+        found[name] = (form.element.name, form.scale.name, form.block, form.scheme, form.outer, form.bits_per_element)
+        assert form.name == name
+        assert get(name) is form.element
     assert found == {
-        "mxint8": ("mxint8", 8.25),
-        "mxfp8_e4m3": ("fp8_e4m3", 8.25),
-        "mxfp8_e5m2": ("fp8_e5m2", 8.25),
-        "mxfp6_e2m3": ("fp6_e2m3", 6.25),
-        "mxfp6_e3m2": ("fp6_e3m2", 6.25),
-        "mxfp4": ("fp4_e2m1", 4.25),
+        "mxint8": ("mxint8", "e8m0", 32, "mx", False, 8.25),
+        "mxfp8_e4m3": ("fp8_e4m3", "e8m0", 32, "mx", False, 8.25),
+        "mxfp8_e5m2": ("fp8_e5m2", "e8m0", 32, "mx", False, 8.25),
+        "mxfp6_e2m3": ("fp6_e2m3", "e8m0", 32, "mx", False, 6.25),
+        "mxfp6_e3m2": ("fp6_e3m2", "e8m0", 32, "mx", False, 6.25),
+        "mxfp4": ("fp4_e2m1", "e8m0", 32, "mx", False, 4.25),
+        "nvfp4": ("fp4_e2m1", "fp8_e4m3", 16, "nv", True, 4.5),
+        "nvint4": ("int4", "fp8_e4m3", 16, "nv", True, 4.5),
+        "hif4": ("hif4", "hif4_scale", 64, "hif4", False, 4.5),
     }
-    assert all((block_format(name).block, block_format(name).scale.name) == (32, "e8m0") for name in block_names())
-    assert all(get(name) is block_format(name).element for name in block_names())
+
+
+def test_block_formats_pair_within_their_family() -> None:
+    family = {name: block_format(name).scheme for name in block_names()}
+    for a in family:
+        for b in family:
+            assert block_format(a).pairs_with(block_format(b)) == (family[a] == family[b]), (a, b)
+
+
+def test_unknown_block_format() -> None:
     with pytest.raises(HwgenError) as caught:
         block_format("mxfp5")
-    known = "mxint8, mxfp8_e4m3, mxfp8_e5m2, mxfp6_e2m3, mxfp6_e3m2, mxfp4"
+    known = "mxint8, mxfp8_e4m3, mxfp8_e5m2, mxfp6_e2m3, mxfp6_e3m2, mxfp4, nvfp4, nvint4, hif4"
     assert str(caught.value) == f"block format: name must be one of {known}, not 'mxfp5'; did you mean 'mxfp4'?"
 
 

@@ -166,6 +166,15 @@ def test_e8m0_ties_go_to_the_even_code_and_nothing_is_out_of_domain() -> None:
 # ---------------------------------------------------------------------- special values, one by one
 
 
+def test_hif4_scales_tie_to_the_even_code_and_nothing_is_out_of_domain() -> None:
+    form = get("hif4_scale")
+    # 1.125, 1.375, 1.625 and 1.875 are ties; the last one carries into the exponent.
+    assert form.encode([1.125, 1.375, 1.625, 1.875]).tolist() == [0xC0, 0xC2, 0xC2, 0xC4]
+    outside = [0.0, -1.0, 1e-45, -math.inf, 49153.0, 57344.0, math.inf, NAN]
+    assert form.encode(outside).tolist() == [0, 0, 0, 0, 254, 254, 254, 255]
+    assert [form.encode_scalar(x) for x in outside] == [0, 0, 0, 0, 254, 254, 254, 255]
+
+
 @pytest.mark.parametrize(
     ("name", "x", "code"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from typing import NamedTuple
@@ -111,6 +112,60 @@ def mx(x: list[Fraction], name: str, rule: str) -> Group:
         code = search.encode(element)
         codes.append(search.encode(-0.0) if code == 0 and v < 0 else code)
     return Group(codes, exponent + 127)
+
+
+def nv(x: list[list[Fraction]], name: str, block: int) -> tuple[Fraction, list[list[Group]]]:
+    """Second-level scale of a matrix, and its blocks row by row."""
+    top = Fraction(7) if name == "int4" else oracle.search(name).values[-1]
+    ideal = max(abs(v) for row in x for v in row) / (top * 448)
+    outer = nearest_float(ideal, 24)
+    rows = []
+    for row in x:
+        groups = []
+        for start in range(0, len(row), block or len(row)):
+            part = row[start : start + (block or len(row))]
+            code, s = scale(ratio(max(abs(v) for v in part) / top, outer), "fp8_e4m3")
+            if name == "int4":
+                codes = [clip(-7, round(ratio(v, s * outer)), 7) % 16 for v in part]
+            else:
+                search = oracle.search(name)
+                codes = [search.encode(ratio(v, s * outer)) for v in part]
+                codes = [search.encode(-0.0) if c == 0 and v < 0 else c for c, v in zip(codes, part, strict=True)]
+            groups.append(Group(codes, code))
+        rows.append(groups)
+    return outer, rows
+
+
+def nearest_float(x: Fraction, digits: int) -> Fraction:
+    """x >= 0 to ``digits`` binary digits, ties to even; exponents have no limit."""
+    if not x:
+        return x
+    unit = Fraction(2) ** (x.numerator.bit_length() - x.denominator.bit_length() - digits)
+    while x / unit >= 2**digits:
+        unit *= 2
+    return round(x / unit) * unit
+
+
+E6M2 = [Fraction(4 + m, 4) * Fraction(2) ** (e - 48) for e in range(64) for m in range(4)][:-1]
+"""Scales of HiF4 in code order."""
+
+
+def hif4(x: list[Fraction]) -> Group:
+    """A block, its length a multiple of 4; the codes are words."""
+    ideal = nearest_float(max(abs(v) for v in x) / 7, 8)
+    code = min(range(len(E6M2)), key=lambda c: (abs(E6M2[c] - ideal), c % 2))
+    r = nearest_float(1 / E6M2[code], 8)
+    words = []
+    for eight in (x[start : start + 8] for start in range(0, len(x), 8)):
+        level_2 = max(abs(v) for v in eight) * r >= 4
+        for four in (eight[start : start + 4] for start in range(0, len(eight), 4)):
+            level_3 = max(abs(v) for v in four) * r / 2**level_2 >= 2
+            word = level_2 << 17 | level_3 << 16
+            for place, v in enumerate(four):
+                quarters = math.floor(abs(v) * r / 2**level_2 / 2**level_3 * 4 + Fraction(1, 2))
+                word |= (min(quarters, 7) | (v < 0) << 3) << 4 * place
+            words.append(word)
+    return Group(words, code)
 
 
 def check(given: QTensor, x: np.ndarray, definition: Callable[[list[Fraction]], Group]) -> None:

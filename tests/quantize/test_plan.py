@@ -12,9 +12,11 @@ from hwgen.quantize import (
     bitmod,
     cast,
     float_minimum,
+    hif4,
     integer,
     minifloat,
     mx,
+    nv,
     per_row,
     per_token,
     posit,
@@ -44,6 +46,9 @@ class Plan:
         (Plan(weights="bipolar2", scheme="bipolar", group=0), lambda: integer(X, 2, 0, "bipolar")),
         (Plan(weights="uint4", scheme="minimum", weight_scale="bf16"), lambda: float_minimum(X, 4, 16, "bf16")),
         (Plan(weights="mxfp4", scheme="mx", block_rule="ceil"), lambda: mx(X, "mxfp4", 16, "ceil")),
+        (Plan(weights="nvfp4", scheme="nv"), lambda: nv(X, "fp4_e2m1", 16)),
+        (Plan(weights="nvint4", scheme="nv", group=0), lambda: nv(X, "int4", 0)),
+        (Plan(weights="hif4", scheme="hif4"), lambda: hif4(X, 16)),
         (Plan(weights="ternary", scheme="element"), lambda: minifloat(X, "ternary", 16)),
         (Plan(weights="posit8_0", scheme="posit", weight_scale="e8m0"), lambda: posit(X, "posit8_0", 16, "e8m0")),
         (Plan(weights="bitmod_fp3", scheme="bitmod", weight_scale="int8"), lambda: bitmod(X, "bitmod_fp3", 16)),
@@ -69,6 +74,8 @@ def test_weights(plan: Plan, expected: Any) -> None:
         (Plan(acts="int8", scheme="bitmod"), lambda: per_token(X, "int8", "bf16")),
         (Plan(acts="fp16", scheme="bitmod"), lambda: cast(X, "fp16", "bf16")),
         (Plan(acts="mxint8", scheme="mx", block_rule="ceil"), lambda: mx(X, "mxint8", 16, "ceil")),
+        (Plan(acts="nvfp4", scheme="nv"), lambda: nv(X, "fp4_e2m1", 16)),
+        (Plan(acts="hif4", scheme="hif4", group=8), lambda: hif4(X, 8)),
     ],
 )
 def test_activations(plan: Plan, expected: Any) -> None:
@@ -78,9 +85,9 @@ def test_activations(plan: Plan, expected: Any) -> None:
 def test_unknown_scheme() -> None:
     with pytest.raises(HwgenError) as caught:
         weights_for(Plan(scheme="log"), X)
-    assert (
-        str(caught.value)
-        == "weights: scheme must be symmetric, asymmetric, bipolar, minimum, mx, element, posit or bitmod, not 'log'"
+    assert str(caught.value) == (
+        "weights: scheme must be symmetric, asymmetric, bipolar, minimum, mx, nv, hif4, element, posit or bitmod, "
+        "not 'log'"
     )
 
 
