@@ -241,6 +241,8 @@ def test_scale_must_be_floating_point() -> None:
         pytest.param("12 None e8m0 0", 0, True, id="one power of two"),
         pytest.param("1 fp16 e8m0 0", 0, True, id="a one-bit sum is a mask"),
         pytest.param("30 fp16 None -120", 1, True, id="one scale"),
+        pytest.param("17 hif4_scale hif4_scale -4", 2, False, id="E6M2 scales cannot reach subnormals"),
+        pytest.param("20 hif4_scale e8m0 0", 1, True, id="a power of two beside E6M2"),
         pytest.param("20 fp16 fp16 -24", 2, False, id="fp16 scales cannot reach subnormals"),
         pytest.param("28 bf16 bf16 -24", 2, True, id="bf16 scales can"),
     ],
