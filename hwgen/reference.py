@@ -113,7 +113,9 @@ def _chunks(spec: TileSpec, steps: Steps, starts: np.ndarray) -> tuple[np.ndarra
 
 def _lanes(spec: TileSpec, steps: Steps, sums: np.ndarray, rows: np.ndarray, ends: np.ndarray) -> np.ndarray:
     zero = steps.col["zero"][ends] if "zero" in steps.col else None
-    scaled = spec.scale_sums(sums[..., 0], rows, steps.row["scale"][ends], steps.col["scale"][ends], zero)
+    # Families whose activations have no scale of their own have none here.
+    row_scale = steps.row["scale"][ends] if "scale" in steps.row else np.zeros(rows.shape, np.int64)
+    scaled = spec.scale_sums(sums[..., 0], rows, row_scale, steps.col["scale"][ends], zero)
     total = np.zeros(scaled.shape[1:], np.uint32)
     beats = []
     fresh = True

@@ -240,20 +240,7 @@ class Schedule:
     def _side(
         self, name: str, tensor: QTensor, blocks: int, size: int, block: np.ndarray, group: np.ndarray
     ) -> np.ndarray:
-        values: np.ndarray
-        if name == "scale":
-            values = tensor.scale_codes
-        elif name == "zero":
-            zeros = self.spec.zero_points(tensor)
-            assert zeros is not None
-            values = zeros
-        else:
-            selector = tensor.selector
-            if selector is None:
-                raise HwgenError(
-                    f"{self.spec.family}: side information {name!r} needs a tensor with a selector per group"
-                )
-            values = selector
+        values = self.spec.side_values(name, tensor)
         groups = len(self.group_lengths)
         values = np.broadcast_to(values, (len(tensor.codes), values.shape[1]))
         if values.shape[1] == 1:

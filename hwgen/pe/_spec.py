@@ -687,6 +687,21 @@ class TileSpec:
             return np.zeros((len(weights.codes), 1), np.int64)
         return np.asarray(weights.zero, dtype=np.int64)
 
+    def side_values(self, name: str, tensor: QTensor) -> np.ndarray:
+        """Side information ``name`` of a quantised operand, [rows or 1, G or 1].
+
+        Raises `HwgenError` for a field that the tensor does not have.
+        """
+        if name == "scale":
+            return tensor.scale_codes
+        if name == "zero":
+            zeros = self.zero_points(tensor)
+            assert zeros is not None
+            return zeros
+        if tensor.selector is None:
+            raise HwgenError(f"{self.family}: side information {name!r} needs a tensor with a selector per group")
+        return tensor.selector
+
     def terms(
         self,
         acts: np.ndarray,

@@ -257,9 +257,11 @@ def _tight(spec: TileSpec, seed: int, mode: int) -> str:
     object.__setattr__(
         faster, "__class__", type(kind.__name__, (kind,), {"__module__": kind.__module__, slowest: less})
     )
-    steps = random_steps(spec, seed, groups=4, mode=mode)
-    if compare(spec, steps, run_steps(spec, steps), simulate(faster, steps)):
-        return ""
+    # A few short runs: what the last cycle of a step adds may be nothing, or be lost in a rounding.
+    for attempt in range(4):
+        steps = random_steps(spec, seed + attempt, groups=4, mode=mode)
+        if compare(spec, steps, run_steps(spec, steps), simulate(faster, steps)):
+            return ""
     count = int(getattr(kind, slowest)(spec.p))
     return f"results stay right with {slowest} {count - 1}: the declared {count} is too many"
 

@@ -11,6 +11,7 @@ from typing import Any
 from hwgen.errors import HwgenError, suggest
 from hwgen.formats import QTensor
 from sim.golden.align import Aligned, align
+from sim.golden.bitmod import BitmodLinear
 from sim.golden.fp32 import Fp32Linear
 from sim.golden.lut_tables import ByteTableLinear
 from sim.golden.quant_linear import LayerQuantization, QuantLinear
@@ -19,6 +20,7 @@ from sim.golden.rounding import check_denormals, power_of_two, round_scaled
 __all__ = [
     "ARITHMETICS",
     "Aligned",
+    "BitmodLinear",
     "ByteTableLinear",
     "Fp32Linear",
     "LayerQuantization",
@@ -32,6 +34,7 @@ __all__ = [
 
 ARITHMETICS: dict[str, type[QuantLinear]] = {
     "exact": QuantLinear,
+    "bitmod": BitmodLinear,
     "fp32": Fp32Linear,
     "int8_table": ByteTableLinear,
 }
