@@ -15,7 +15,7 @@ from typing import Any
 
 from hwgen.emit._manifest import manifest
 from hwgen.emit._ports import tile_ports
-from hwgen.emit._rtlil import design_rtlil
+from hwgen.emit._rtlil import component_rtlil, design_rtlil
 from hwgen.errors import HwgenError
 from hwgen.pe._spec import TileSpec
 
@@ -172,7 +172,8 @@ def _header(spec: TileSpec, top: str) -> str:
 class Emission:
     """A tile as Verilog with its manifest.
 
-    ``verilog`` holds module ``top`` and its blocks (and ``top``_pre where the family has a block before the buffer).
+    ``verilog`` holds module ``top`` and its blocks (and ``top``_pre where the family has a block before the buffer,
+    and its companions).
     """
 
     spec: TileSpec
@@ -209,4 +210,6 @@ def emit(spec: TileSpec, top: str | None = None, *, shared: bool = True) -> Emis
     pre = spec.pre()
     if pre is not None:
         text += "\n" + pre.rtlil(f"{name}_pre")
+    for suffix, companion in spec.companions().items():
+        text += "\n" + component_rtlil(companion.build(), f"{name}_{suffix}")
     return Emission(spec, name, _header(spec, name) + to_verilog(text))

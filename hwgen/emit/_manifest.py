@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from hwgen.emit._ports import PortInfo, tile_ports
+from hwgen.emit._ports import PortInfo, component_ports, tile_ports
 from hwgen.errors import HwgenError
 from hwgen.pe._spec import TileSpec
 
@@ -85,6 +85,16 @@ def manifest(spec: TileSpec, top: str, verilog: str) -> dict[str, Any]:
             "ports": [_port_entry(port) for port in [*clock, *pre.ports()]],
             "timing": {"cycles_per_beat": 1, "latency": pre.latency, "passes": pre.passes},
         }
+    companions = {
+        name: {
+            "top": f"{top}_{name}",
+            "summary": companion.summary,
+            "ports": [_port_entry(port) for port in [*clock, *component_ports(companion)]],
+        }
+        for name, companion in spec.companions().items()
+    }
+    if companions:
+        document["companions"] = companions
     return document
 
 

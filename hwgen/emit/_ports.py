@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from hwgen.pe._spec import TileSpec
+from amaranth.hdl import Shape
+from amaranth.lib.wiring import In
 
-__all__ = ["PortInfo", "element_port", "tile_ports"]
+from hwgen.pe._spec import Companion, TileSpec
+
+__all__ = ["PortInfo", "component_ports", "element_port", "tile_ports"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,19 @@ def element_port(
     for size in shape:
         width *= size
     return PortInfo(name, direction, width, meaning, shape, bits, role=role, **more)  # type: ignore[arg-type]
+
+
+def component_ports(companion: Companion) -> list[PortInfo]:
+    """Ports of a companion, in the order of its meanings, without ``clk`` and ``rst``."""
+    component: Any = companion.build()
+    # Only asked for its ports: tell Amaranth that it need not be elaborated.
+    component._MustUse__used = True
+    members = component.signature.members
+    ways = {name: "input" if member.flow == In else "output" for name, member in members.items()}
+    return [
+        PortInfo(name, ways[name], Shape.cast(members[name].shape).width, meaning)
+        for name, meaning in companion.ports.items()
+    ]
 
 
 def tile_ports(spec: TileSpec) -> list[PortInfo]:

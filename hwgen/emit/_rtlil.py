@@ -15,7 +15,7 @@ from amaranth.lib.wiring import In
 from hwgen.emit._ports import PortInfo
 from hwgen.emit._widen import widen
 
-__all__ = ["design_rtlil"]
+__all__ = ["component_rtlil", "design_rtlil"]
 
 
 _INPUT = {name: re.compile(rf"^ *wire width 1 input \d+ +\\{name}\n", re.M) for name in ("clk", "rst")}
@@ -114,6 +114,14 @@ def design_rtlil(
         ports={name: (signal, directions[wrapper.directions[name]]) for name, signal in wrapper.signals.items()},
         emit_src=False,
     )
-    # No initial values: what needs one has a reset, and the first step of a group clears the rest.
-    text = re.sub(r"^  attribute \\init .*\n", "", "\n".join([*blocks.texts.values(), text]), flags=re.M)
-    return widen(text)
+    return _plain("\n".join([*blocks.texts.values(), text]))
+
+
+def component_rtlil(component: wiring.Component, top: str) -> str:
+    """RTLIL of one component as module ``top``, its members as ports."""
+    return _plain(rtlil.convert(component, name=top, emit_src=False))
+
+
+def _plain(text: str) -> str:
+    """Without initial values: what needs one has a reset, and the first step of a group clears the rest."""
+    return widen(re.sub(r"^  attribute \\init .*\n", "", text, flags=re.M))

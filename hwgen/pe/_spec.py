@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from hwgen.pe._pre import PreSpec
 
-__all__ = ["Addend", "Block", "Mode", "PreCounts", "Quantization", "Side", "State", "TileSpec"]
+__all__ = ["Addend", "Block", "Companion", "Mode", "PreCounts", "Quantization", "Side", "State", "TileSpec"]
 
 P = Mapping[str, Any]
 """Parameters by name; values are scalars or integer arrays that broadcast."""
@@ -76,6 +76,18 @@ class Block:
 
     count: Num
     primitives: Counts
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A block that is emitted beside the tile, such as a register file that feeds one of its side ports.
+
+    ``build`` makes the component, ``ports`` says what each of its ports is.
+    """
+
+    summary: str
+    build: Callable[[], wiring.Component]
+    ports: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -668,6 +680,10 @@ class TileSpec:
     def pre(self) -> PreSpec | None:
         """The block before the activation buffer, or None."""
         return None
+
+    def companions(self) -> dict[str, Companion]:
+        """Blocks that are emitted beside the tile, as modules ``<top>_<name>``."""
+        return {}
 
     # ------------------------------------------------------------------ reference
 

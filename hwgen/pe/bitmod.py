@@ -76,7 +76,7 @@ from hwgen.pe._inventory import FP32_ADD, waiting_sides
 from hwgen.pe._numbers import Num, bits_for, ceil_div, clog2, maximum, unsigned_bits, where
 from hwgen.pe._param import Range, again, param
 from hwgen.pe._post import PostBlock
-from hwgen.pe._spec import Addend, Block, Counts, Mode, P, Quantization, Side, TileSpec
+from hwgen.pe._spec import Addend, Block, Companion, Counts, Mode, P, Quantization, Side, TileSpec
 
 __all__ = ["Bitmod", "BitmodPost", "SpecialTable"]
 
@@ -241,6 +241,10 @@ class Bitmod(TileSpec):
         return not self._normalised(self.p)
 
     @property
+    def sums_add_up(self) -> bool:
+        return not self._normalised(self.p)
+
+    @property
     def sum_meaning(self) -> str:
         if not self._normalised(self.p):
             return "group sums, integers"
@@ -340,6 +344,23 @@ class Bitmod(TileSpec):
         if self.lanes:
             fields["scale"] = Side(_SCALE_BITS, "scale of the column's group, int8")
         return fields
+
+    def companions(self) -> dict[str, Companion]:
+        entry = "sign above a magnitude in halves"
+        return {
+            "specials": Companion(
+                summary="Register file of four special values, chosen by a selector of each column.",
+                build=lambda: SpecialTable(self.n),
+                ports={
+                    "write": "store value in the entry at address, at the next rising edge",
+                    "address": "entry 0 to 3",
+                    "value": f"special value: {entry}; reset makes all entries 0",
+                    "selectors": "entry of each column's group [N], two bits each",
+                    "specials": f"what the tile's i_col_special takes [N]: {entry}",
+                    "error": "an entry is not the sum of two powers of two",
+                },
+            )
+        }
 
     def side_values(self, name: str, tensor: QTensor) -> np.ndarray:
         if name != "special":

@@ -118,7 +118,7 @@ class BitmodLinear(QuantLinear):
 
     def _frame(self, acts: QTensor) -> int:
         """F."""
-        largest = self.quantization.step * (2 ** (_float(acts).mantissa_bits + 1) - 1)
+        largest = self.quantization.step * ((2 << _float(acts).mantissa_bits) - 1)
         return max(self._width, (largest << int(self._setting("guard_bits"))).bit_length() + 8)
 
     def _values(self, acts: QTensor) -> Tensor:
