@@ -236,7 +236,7 @@ class Bitmod(TileSpec):
         return cls._floating(p) and bool(p["accumulator"] == "normalised")
 
     @property
-    def sum_signed(self) -> bool:  # type: ignore[override]  # a constant of the class elsewhere; here a parameter says
+    def sum_signed(self) -> bool:
         """Whether raw sums are integers; normalised accumulators give code words."""
         return not self._normalised(self.p)
 
