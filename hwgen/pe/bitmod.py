@@ -655,7 +655,7 @@ class Bitmod(TileSpec):
                 found.append(total.astype(self.sum_dtype) << top.astype(self.sum_dtype))
         return np.stack(found)[..., None]
 
-    def _fields(self, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def fields(self, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(M, E) of code words."""
         half = 1 << (self.acc_mantissa - 1)
         mantissa = (words & (2 * half - 1) ^ half) - half
@@ -666,7 +666,7 @@ class Bitmod(TileSpec):
             return super().accumulate(sums, term)
         match, width, frame = self._match_bits(self.p), self.acc_mantissa, int(self._frame_bits(self.p))
         exponent, total = term & ((1 << match) - 1), term >> match
-        mantissa, held = self._fields(sums)
+        mantissa, held = self.fields(sums)
         # Exponents of the top place of the frame.
         level = exponent + frame - 1
         highest = np.maximum(level, held)
@@ -693,7 +693,7 @@ class Bitmod(TileSpec):
             # The product has 8 bits more than the sum.
             wide = sums if int(self.acc_bits(self.p)) + _SCALE_BITS < 63 else sums.astype(object)
             return scale_round_reference(wide * scale, 0, None, 0, None, self.lsb_exp)
-        mantissa, exponent = self._fields(sums)
+        mantissa, exponent = self.fields(sums)
         return scale_round_reference(mantissa * scale, exponent, self._exponent_layout(), 0, None, self.lsb_exp)
 
     def _exponent_layout(self) -> FloatLayout:

@@ -257,7 +257,7 @@ def test_special_activations_and_subnormals() -> None:
         steps = Steps(np.array([[[code, 0, 0, 0]]], np.uint32), one.astype(np.uint32), {},
                       {"special": np.zeros((1, 1), int)}, *[np.ones(1, bool)] * 3, 3)  # fmt: skip
         word = run_steps(spec, steps).sums[0, 0, 0, 0]
-        mantissa, exponent = spec._fields(np.asarray(word))
+        mantissa, exponent = spec.fields(np.asarray(word))
         return float(mantissa) * 2.0 ** (int(exponent) + spec.lsb_exp)
 
     assert value(0x7C00) == value(0x7E00) == value(0x7FFF) == 65504.0
