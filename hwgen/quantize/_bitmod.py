@@ -9,7 +9,7 @@ from hwgen.errors import HwgenError
 from hwgen.formats import Format, IntFormat, QTensor, get
 from hwgen.formats.base import Floats, Words
 from hwgen.formats.bitmod import BitmodFormat
-from hwgen.quantize._groups import Groups, as_format, divide, scale_codes, scale_format_of, to_words
+from hwgen.quantize._groups import Groups, as_format, divide, float32_scales, scale_codes, scale_format_of, to_words
 
 __all__ = ["bitmod", "per_token"]
 
@@ -72,7 +72,7 @@ def per_token(x: npt.ArrayLike, format: Format | str, scale_format: Format | str
     if not isinstance(form, IntFormat) or not form.twos_complement or form.fraction_bits:
         raise HwgenError(f"per_token: format must be intN, not {form.name}")
     groups = Groups.cut("per_token", x, 0)
-    outer = _float32(get("fp32"), groups.amax / form.max_value)
+    outer = float32_scales(get("fp32"), groups.amax / form.max_value)
     return QTensor(
         codes=_nearest(form, divide(groups.x, outer.astype(np.float64)), None),
         format=form,
@@ -116,11 +116,6 @@ def _two_levels(
             f"bitmod: scale_format must be int2 to int8, or floating point such as fp16, not {scales.name}"
         )
     top = scales.max_value
-    outer = _float32(scale_format_of("bitmod", outer_format), ideal.max(axis=1, keepdims=True) / top)
+    outer = float32_scales(scale_format_of("bitmod", outer_format), ideal.max(axis=1, keepdims=True) / top)
     levels = np.clip(np.rint(divide(ideal, outer.astype(np.float64))), 1, top)
     return scales, np.where(ideal > 0, levels, 0).astype(np.uint32), outer
-
-
-def _float32(form: Format, ideal: Floats) -> npt.NDArray[np.float32]:
-    """Scales rounded to a format that float32 holds, finite and, unless 0, positive."""
-    return form.decode(scale_codes(form, ideal)).astype(np.float32)

@@ -12,7 +12,16 @@ from hwgen.errors import HwgenError
 from hwgen.formats import Format, MinifloatFormat, NormalFormat, get
 from hwgen.formats.base import Floats, Integers, Words
 
-__all__ = ["Groups", "as_format", "check_element", "divide", "scale_codes", "scale_format_of", "to_words"]
+__all__ = [
+    "Groups",
+    "as_format",
+    "check_element",
+    "divide",
+    "float32_scales",
+    "scale_codes",
+    "scale_format_of",
+    "to_words",
+]
 
 
 def as_format(form: Format | str) -> Format:
@@ -91,6 +100,11 @@ def scale_codes(form: Format, ideal: Floats) -> Words:
     """
     inside = np.clip(ideal, form.smallest, form.max_value)
     return form.encode(np.where(ideal > 0, inside, 0.0))
+
+
+def float32_scales(form: Format, ideal: Floats) -> npt.NDArray[np.float32]:
+    """Second-level scales: ``ideal`` rounded to a format that float32 holds, finite and, unless 0, positive."""
+    return form.decode(scale_codes(form, ideal)).astype(np.float32)
 
 
 def divide(x: Floats, scale: Floats) -> Floats:

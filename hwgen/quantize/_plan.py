@@ -14,6 +14,7 @@ from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._groups import as_format
 from hwgen.quantize._integer import float_minimum, integer
 from hwgen.quantize._posit import posit
+from hwgen.quantize._two_level import two_level
 
 __all__ = ["LayerFormats", "acts_for", "per_row", "weights_for"]
 
@@ -59,7 +60,8 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
 
     ``scheme`` symmetric, asymmetric or bipolar: `integer` of the weight format's width; minimum: `float_minimum`; mx,
     nv and hif4: the block quantisers, `mx` with ``block_rule``; element, posit and bitmod: `minifloat`, `posit` and
-    `bitmod` in the weight format.
+    `bitmod` in the weight format; two_level_asymmetric and two_level_symmetric: `two_level` of its width, with
+    ``weight_scale`` for channels.
     Raises `HwgenError` for another scheme.
     """
     form, group, scale = get(formats.weights), formats.group, formats.weight_scale
@@ -80,9 +82,11 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
             return posit(weights, form, group, scale)
         case "bitmod":
             return bitmod(weights, form, group, scale)
+        case "two_level_asymmetric" | "two_level_symmetric":
+            return two_level(weights, form.code_bits, group, formats.scheme.removeprefix("two_level_"), scale)
     raise HwgenError(
-        "weights: scheme must be symmetric, asymmetric, bipolar, minimum, mx, nv, hif4, element, posit "
-        f"or bitmod, not {formats.scheme!r}"
+        "weights: scheme must be symmetric, asymmetric, bipolar, minimum, mx, nv, hif4, element, posit, "
+        f"bitmod, two_level_asymmetric or two_level_symmetric, not {formats.scheme!r}"
     )
 
 

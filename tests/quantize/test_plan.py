@@ -20,6 +20,7 @@ from hwgen.quantize import (
     per_row,
     per_token,
     posit,
+    two_level,
     weights_for,
 )
 
@@ -53,6 +54,11 @@ class Plan:
         (Plan(weights="posit8_0", scheme="posit", weight_scale="e8m0"), lambda: posit(X, "posit8_0", 16, "e8m0")),
         (Plan(weights="bitmod_fp3", scheme="bitmod", weight_scale="int8"), lambda: bitmod(X, "bitmod_fp3", 16)),
         (Plan(weights="int6", scheme="bitmod", weight_scale="fp16"), lambda: bitmod(X, "int6", 16, "fp16")),
+        (Plan(weights="uint4", scheme="two_level_asymmetric"), lambda: two_level(X, 4, 16)),
+        (
+            Plan(weights="int3", scheme="two_level_symmetric", weight_scale="bf16"),
+            lambda: two_level(X, 3, 16, "symmetric", "bf16"),
+        ),
         (Plan(weights="fp8_e4m3", scheme="element", weight_scale="e8m0"), lambda: minifloat(X, "e4m3", 16, "e8m0")),
     ],
 )
@@ -86,8 +92,8 @@ def test_unknown_scheme() -> None:
     with pytest.raises(HwgenError) as caught:
         weights_for(Plan(scheme="log"), X)
     assert str(caught.value) == (
-        "weights: scheme must be symmetric, asymmetric, bipolar, minimum, mx, nv, hif4, element, posit or bitmod, "
-        "not 'log'"
+        "weights: scheme must be symmetric, asymmetric, bipolar, minimum, mx, nv, hif4, element, posit, bitmod, "
+        "two_level_asymmetric or two_level_symmetric, not 'log'"
     )
 
 
