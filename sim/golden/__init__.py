@@ -16,6 +16,7 @@ from sim.golden.fp32 import Fp32Linear
 from sim.golden.lut_tables import ByteTableLinear
 from sim.golden.quant_linear import LayerQuantization, QuantLinear
 from sim.golden.rounding import check_denormals, power_of_two, round_scaled
+from sim.golden.two_level import TwoLevelLinear
 
 __all__ = [
     "ARITHMETICS",
@@ -25,6 +26,7 @@ __all__ = [
     "Fp32Linear",
     "LayerQuantization",
     "QuantLinear",
+    "TwoLevelLinear",
     "align",
     "check_denormals",
     "golden_layer",
@@ -37,6 +39,7 @@ ARITHMETICS: dict[str, type[QuantLinear]] = {
     "bitmod": BitmodLinear,
     "fp32": Fp32Linear,
     "int8_table": ByteTableLinear,
+    "two_level": TwoLevelLinear,
 }
 """Golden layers by the name that `Quantization.arithmetic` gives."""
 

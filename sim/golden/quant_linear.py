@@ -84,6 +84,8 @@ class QuantLinear(nn.Module):
         # Plain attributes, no buffers: Module.half() and .to() must not touch them.
         self._unit = form.lsb_exp
         self._group_of_k = torch.from_numpy(weights.group_of_k)
+        # What is summed along K before it is scaled.
+        self._parts = weights.group_slices
         self._scale = torch.from_numpy(weights.scales.copy())
         zeros = None if weights.zeros is None else torch.from_numpy(weights.zeros.copy())
         self._ints = _integers(weights, "weights")
@@ -232,7 +234,7 @@ class QuantLinear(nn.Module):
 
     def _sums(self, acts: QTensor) -> Sums:
         ints, unit = self._operands(acts)
-        parts = self.weights.group_slices
+        parts = self._parts
         operands = [(ints[:, part], self._ints[:, part]) for part in parts]
         row_unit = torch.stack([unit[:, part.start] for part in parts])
         scale = torch.from_numpy(acts.scales.copy()).T.expand(len(parts), -1)
