@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from amaranth.hdl import Module, Signal
+from amaranth.sim import Simulator, SimulatorContext
 
 from hwgen.arith import FP32_NAN, fp32_add, fp32_add_reference
+from hwgen.arith.fp32 import FP32_CUTS
 from rtl_tests.arith.comb import Block, Runner, compile_blocks, simulate
 from rtl_tests.arith.oracle import fp32_nearest, fp32_value
 
@@ -116,3 +119,50 @@ def test_named_cases(add: Runner, a: int, b: int, want: int) -> None:
 def test_amaranth_simulator_agrees() -> None:
     a, b = (np.concatenate(parts) for parts in zip(*(pairs(kind, 40) for kind in KINDS[1:]), strict=True))
     assert np.array_equal(simulate(BLOCK, a=a, b=b)["y"], fp32_add_reference(a, b))
+
+
+@pytest.mark.parametrize("cuts", [1, 2])
+def test_pipeline_moves_only_by_its_enables(cuts: int) -> None:
+    """Operands enter when the first register is enabled; every register holds what it has until its own enable."""
+    rng = np.random.default_rng(cuts)
+    a, b = (np.concatenate(parts) for parts in zip(*(pairs(kind, 60) for kind in KINDS[1:]), strict=True))
+    want = fp32_add_reference(a, b)
+    m = Module()
+    left, right = Signal(32), Signal(32)
+    enables = [Signal(name=f"enable{cut}") for cut in range(cuts)]
+    out = Signal(32)
+    m.d.comb += out.eq(fp32_add(m, left, right, enables=enables))
+    # Number of the sum in each register, -1 where it is undefined.
+    held = [-1] * cuts
+    seen: list[int] = []
+
+    async def bench(context: SimulatorContext) -> None:
+        nonlocal held
+        for _ in range(3 * len(a)):
+            number = int(rng.integers(len(a)))
+            flags = rng.integers(0, 2, cuts).tolist()
+            context.set(left, int(a[number]))
+            context.set(right, int(b[number]))
+            for signal, flag in zip(enables, flags, strict=True):
+                context.set(signal, flag)
+            await context.tick()
+            held = [new if flag else old for new, old, flag in zip([number, *held[:-1]], held, flags, strict=True)]
+            if held[-1] >= 0:
+                assert context.get(out) == want[held[-1]]
+                seen.append(held[-1])
+
+    simulator = Simulator(m)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert len(set(seen)) > len(a) // 4
+
+
+def test_registers_and_their_number() -> None:
+    # Significands 24 + 27, add or subtract, exponent, four flags; total of 28 bits, exponent, four flags.
+    assert FP32_CUTS == (28 + 8 + 4, 24 + 27 + 1 + 8 + 4)
+    m = Module()
+    with pytest.raises(ValueError, match=r"^fp32_add: an FP32 adder has at most 2 registers, not 3$"):
+        fp32_add(m, Signal(32), Signal(32), enables=[Signal(), Signal(), Signal()])
+    # A module that is never used draws a warning.
+    Simulator(m)

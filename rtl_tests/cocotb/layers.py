@@ -29,7 +29,7 @@ class Slice:
 def layer_slice(spec: TileSpec, at_least: int = 1000) -> Slice:
     """Enough tokens and outputs of a layer of the default model for ``at_least`` steps.
 
-    ``beats`` has ``y`` uint32 [B, lanes], or ``sums`` int64 [B, M, N, 1] and ``row_sums`` [B, M].
+    ``beats`` has ``y`` uint32 [B, lanes], or ``sums`` int64 or object [B, M, N, 1] and ``row_sums`` [B, M].
     """
     weights, acts = layer_operands(None, LAYER, TOKENS)
     tokens = TOKENS - TOKENS % spec.m
@@ -53,7 +53,11 @@ def layer_slice(spec: TileSpec, at_least: int = 1000) -> Slice:
     words = golden.group_words(q_acts)
     if words is not None:
         return Slice(steps, {"sums": _blocks(words, spec)[..., None]})
-    wanted = _in_units_of_the_tile(golden.group_values(q_acts).numpy(), tile_acts, spec)
+    if spec.sum_dtype is object:
+        finer = spec.row_lsb_exp + spec.weight_format.lsb_exp - spec.lsb_exp
+        wanted = np.asarray(golden.group_sums(q_acts)) << finer
+    else:
+        wanted = _in_units_of_the_tile(golden.group_values(q_acts).numpy(), tile_acts, spec)
     if not spec.has_row_sums:
         return Slice(steps, {"sums": _blocks(wanted, spec)[..., None]})
     zero = spec.zero_points(q_weights)
