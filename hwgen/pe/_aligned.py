@@ -85,8 +85,9 @@ class AlignedSpec(ScaledSpec):
 
     # ------------------------------------------------------------------ formulas
 
-    @staticmethod
-    def _floating(p: P) -> bool:
+    @classmethod
+    def _floating(cls, p: P) -> bool:
+        """Whether activations are floating point, which cells of integers take aligned."""
         return isinstance(get(p["acts"]), MinifloatFormat)
 
     @classmethod

@@ -142,7 +142,7 @@ def _sequencer(spec: type[TileSpec], p: P) -> Counts:
     return {"ff": ff, "add": control.phase + wait + control.fold}
 
 
-FP32_ADD: Counts = {"add": 31 + 2 * 8 + 28 + 8 + 31, "mux2": 2 * 32 + 5 * 26 + 5 * 28 + 27, "xor": 31 + 27, "and": 200}
+FP32_ADD: Counts = {"add": 31 + 2 * 8 + 28 + 8 + 31, "mux2": 2 * 32 + 5 * 26 + 5 * 28 + 27, "xor": 31 + 27, "and": 142}
 """One FP32 adder: compare, swap, two distances, align, add, count zeros, normalise, round."""
 
 
@@ -190,7 +190,7 @@ def post_lanes(spec: type[TileSpec], p: P) -> dict[str, Block]:
     lane: Counts = _merge(
         {"mul": zero * row_sum + multiply, "add": where(zero > 0, total, 0) + total + 74, "xor": total + 32},
         # Normalise the significand, denormalise the result.
-        {"mux2": significand * clog2(significand) + 25 * 6, "and": 2 * 32},
+        {"mux2": significand * clog2(significand) + 25 * 6, "and": 2 * 32 + 58},
         FP32_ADD,
         {"ff": total + col_bits + scaled + 32 + 32 * beats},
     )

@@ -34,26 +34,42 @@ most, a shift in the cell. ``max127``: max(1, ceil(A / 127)), one multiplier a c
 dividers in the ``_pre`` block. Tables with A ≤ 127 stay as they are. From outside, a table's scale and Σ A follow its
 entries in the port, as further elements.
 
-Timing: W / planes_per_cycle cycles per step, latency 1 + stages.
+``cell fp_add`` looks up FP32 numbers instead and adds them in FP32 (`hwgen.pe._fp32_sum`: ``adder_stages``,
+``interleave``). A row makes FP32 codes of its K activations, exactly, and builds the table of FP32 additions: an entry
+is the sum of the upper half of the activations plus that of the lower half (floor(K/2) of them), each by the same rule.
+A cell adds the plane's number to the exponent and flips the sign. Entries of zero stay zero, those below 2^-126 (only
+bf16 has any) count as zero, and what exceeds FP32 becomes infinite; infinities and NaN follow IEEE 754. Planes of one
+cycle are added in a balanced tree first. Entries are FP32 and not of the activations' format: they round at 24 bits,
+those of fp8 and fp16 overflow in no plane, and FP32 is what the accumulators take in any case. Raw sums only, of
+weights that need no Σ A (scheme bipolar, or plain bits of signed weights).
+
+Timing: W / planes_per_cycle cycles per step, latency 1 + stages; with FP32 cells times ``adder_stages``, unless partial
+sums go round (``interleave ring``). A row's FP32 table takes ceil(log2 K) additions in its one cycle; ``precompute
+external`` moves them out of the tile.
 Source: LUT Tensor Core (ISCA'25, arXiv 2408.06003) equations 1-8 and Table 2, its int8 tables scaled per table; the
 bit order of keys is ours. T-MAC (EuroSys'25, arXiv 2407.00088) has one scale for several tables instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from amaranth.hdl import Cat, Const, Module, Signal, Value, signed
 
+from hwgen.arith import float_layout, fp32_add, fp32_add_reference
 from hwgen.arith.bits import wire
 from hwgen.arith.carry import add_with_carry
 from hwgen.arith.select import select
+from hwgen.arith.widen import fp32_times_power, fp32_times_power_reference, fp32_widen
 from hwgen.formats import Format, QTensor, get
 from hwgen.pe import _bytes
 from hwgen.pe._aligned import FLOATS, AlignedSpec, shift_left_by, shift_mux2
+from hwgen.pe._fp32_sum import FP32_BITS, Fp32SumSpec, fp32_tree_reference
+from hwgen.pe._inventory import FP32_ADD
 from hwgen.pe._numbers import Num, bits_for, ceil_div, unsigned_bits, where
 from hwgen.pe._param import Range, again, param
 from hwgen.pe._pre import PreSpec
@@ -73,8 +89,13 @@ def _subset_sums(count: int) -> int:
     return 0 if count == 1 else (2**low - 1) * (2 ** (count - low) - 1) + _subset_sums(low) + _subset_sums(count - low)
 
 
+def _negated(code: Value) -> Value:
+    """FP32 code of the negative."""
+    return Cat(code[:-1], ~code[-1])
+
+
 @dataclass(frozen=True, kw_only=True)
-class Lut(AlignedSpec):
+class Lut(Fp32SumSpec, AlignedSpec):
     """LUT tensor-core tile."""
 
     n: int = again(AlignedSpec, "n", default=64)
@@ -110,6 +131,14 @@ class Lut(AlignedSpec):
         "rows build tables, or tables come in",
         legal=("internal", "external"),
         sweep=("internal", "external"),
+    )
+    # Floating-point cells have their own tests, on the smallest tiles: a row builds its tables of FP32 adders.
+    adder_stages: int = again(Fp32SumSpec, "adder_stages", sweep=())
+    interleave: str = again(Fp32SumSpec, "interleave", sweep=())
+    cell: str = param(
+        "aligned",
+        "cells that add integers (floating-point activations are aligned), or FP32 numbers",
+        legal=("aligned", "fp_add"),
     )
     entries: str = param(
         "native",
@@ -152,6 +181,7 @@ class Lut(AlignedSpec):
             "align_scope must be group or row with precompute external, not {align_scope}; "
             "a table port carries no exponent",
         )
+        yield from cls._cell_constraints(p)
         yield (
             p["entries"] == "native" or not plain,
             "planes must be bipolar with entries int8, not {planes}; a table of ±1 sums has one largest entry",
@@ -164,6 +194,41 @@ class Lut(AlignedSpec):
             p["entry_rule"] == "pow2" or p["precompute"] == "external",
             "precompute must be external with entry_rule max127, not {precompute}; rows have no dividers",
         )
+
+    @classmethod
+    def _cell_constraints(cls, p: P) -> Iterable[tuple[Any, str]]:
+        adds = cls.fp32_sums(p)
+        yield (
+            not adds or p["acts"] in FLOATS,
+            f"acts must be {', '.join(FLOATS[:-1])} or {FLOATS[-1]} with cell fp_add, not {{acts}}",
+        )
+        yield (
+            not adds or p["entries"] == "native",
+            "entries must be native with cell fp_add, which looks up FP32 numbers, not {entries}",
+        )
+        yield (
+            not adds or cls._sums_are_wanted(p),
+            "scheme must be bipolar, or symmetric with planes twos_complement, with cell fp_add, not {scheme}; "
+            "to subtract an activation sum that was rounded apart would lose the digits that both share",
+        )
+
+    @staticmethod
+    def _sums_are_wanted(p: P) -> bool:
+        """Whether a tile's sums need no correction by the activation sum."""
+        return bool(p["scheme"] == "bipolar" or (p["planes"] == "twos_complement" and p["scheme"] == "symmetric"))
+
+    @classmethod
+    def fp32_sums(cls, p: P) -> bool:
+        return bool(p["cell"] == "fp_add")
+
+    @classmethod
+    def fp32_terms(cls, p: P) -> Num:
+        return p["planes_per_cycle"]
+
+    @classmethod
+    def _floating(cls, p: P) -> bool:
+        """Whether activations are floating point and are aligned."""
+        return p["acts"] in FLOATS and not cls.fp32_sums(p)
 
     @classmethod
     def _entry_range(cls, p: P) -> tuple[Num, Num]:
@@ -195,6 +260,8 @@ class Lut(AlignedSpec):
     @classmethod
     def _stored_bits(cls, p: P) -> Num:
         """Bits of an entry in the table."""
+        if cls.fp32_sums(p):
+            return FP32_BITS + 0 * p["k"]
         return 8 + 0 * p["k"] if cls._bytes(p) else cls._entry_bits(p)
 
     @classmethod
@@ -276,9 +343,18 @@ class Lut(AlignedSpec):
             scheme=self.scheme,
             group=self.group,
             weight_scale=self.weight_scale,
-            arithmetic="int8_table" if self._bytes(self.p) else "exact",
-            options=(("rule", self.entry_rule),) if self._bytes(self.p) else (),
+            **self._arithmetic(),
         )
+
+    def _arithmetic(self) -> dict[str, Any]:
+        """Name and settings of the golden layer's arithmetic."""
+        if self.fp32_sums(self.p):
+            partials = self.adder_stages if self.folds else 1
+            options = {"interleave": partials, "planes": self.planes, "planes_per_cycle": self.planes_per_cycle}
+            return {"arithmetic": "fp32_table", "options": tuple(options.items())}
+        if self._bytes(self.p):
+            return {"arithmetic": "int8_table", "options": (("rule", self.entry_rule),)}
+        return {}
 
     @property
     def zero_values(self) -> range:
@@ -327,7 +403,9 @@ class Lut(AlignedSpec):
 
     @classmethod
     def cycles_per_step(cls, p: P, mode: int = 0) -> Num:
-        return p["bits"] // p["planes_per_cycle"]
+        look_ups = p["bits"] // p["planes_per_cycle"]
+        # A single one is a step's only update: there the interval between updates is what counts.
+        return where(look_ups > 1, look_ups * cls.update_cycles(p), 1)
 
     @classmethod
     def product_range(cls, p: P) -> tuple[Num, Num]:
@@ -346,17 +424,21 @@ class Lut(AlignedSpec):
 
     @classmethod
     def _sum_bits(cls, p: P) -> Num:
-        """Width of the sum of the entries that a cell looks up in one cycle, before the shift by plane and exponent."""
+        """Width of the sum of the entries that a cell looks up in one cycle, before any shift."""
         per_cycle = p["planes_per_cycle"]
         return cls._stored_bits(p) + where(per_cycle > 1, per_cycle, 0)
 
     @classmethod
     def addend_bits(cls, p: P) -> Num:
+        if cls.fp32_sums(p):
+            return p["planes_per_cycle"] * FP32_BITS
         shift = p["bits"] - p["planes_per_cycle"]
         return cls._sum_bits(p) + cls._factor_bits(p) + shift + cls._cell_shift(p)
 
     @classmethod
     def carry_bits(cls, p: P) -> Num:
+        if cls.fp32_sums(p):
+            return 0
         if cls._factors(p):
             # The sum of several planes is multiplied as a whole, its carry with it.
             return where(p["planes_per_cycle"] > 1, 0, 1 if cls._negates(p) else 0)
@@ -368,7 +450,7 @@ class Lut(AlignedSpec):
 
     @classmethod
     def row_sum_range(cls, p: P) -> tuple[Num, Num] | None:
-        if p["scheme"] == "bipolar" or (p["planes"] == "twos_complement" and p["scheme"] == "symmetric"):
+        if cls._sums_are_wanted(p):
             return None
         low, high = cls._int_range(p)
         scale = 2 ** cls._top_shift(p)
@@ -387,11 +469,29 @@ class Lut(AlignedSpec):
     def _table_primitives(cls, p: P) -> Counts:
         build = _subset_sums if p["planes"] == "twos_complement" else _half_sums
         adders = np.array([0] + [build(k) for k in range(1, 9)])[p["k"]]
+        if cls.fp32_sums(p):
+            each = {name: adders * count for name, count in FP32_ADD.items()}
+            return cls._joined(each, cls._widen_primitives(p))
         counts: Counts = {"add": adders * cls._entry_bits(p)}
         if p["planes"] == "bipolar" and p["symmetry"] == "none":
             # Each entry of the mirrored half is a negation.
             counts["add"] = counts["add"] + 2 ** (p["k"] - 1) * cls._stored_bits(p)
         return cls._joined(counts, cls._byte_primitives(p))
+
+    @classmethod
+    def _widen_primitives(cls, p: P) -> Counts:
+        """K activations as FP32 codes; bf16 has FP32's exponents and costs nothing."""
+        layout = float_layout(get(p["acts"]))
+        if layout.exponent_bits == 8:
+            return {}
+        significand = layout.mantissa_bits + 1
+        normalise = significand * unsigned_bits(significand - 1)
+        exponent = layout.exponent_bits + 1
+        return {
+            "mux2": p["k"] * normalise,
+            "add": p["k"] * (exponent + 8),
+            "and": p["k"] * (3 * layout.mantissa_bits + 16),
+        }
 
     @classmethod
     def _byte_primitives(cls, p: P) -> Counts:
@@ -421,7 +521,7 @@ class Lut(AlignedSpec):
 
     @classmethod
     def col_primitives(cls, p: P) -> Counts:
-        serial = (cls.cycles_per_step(p) - 1) * p["planes_per_cycle"] * p["k"]
+        serial = (p["bits"] // p["planes_per_cycle"] - 1) * p["planes_per_cycle"] * p["k"]
         complement = (
             p["planes_per_cycle"] * (p["k"] - 1) if p["symmetry"] == "half" and p["negation"] == "runtime" else 0
         )
@@ -430,6 +530,16 @@ class Lut(AlignedSpec):
     @classmethod
     def cell_primitives(cls, p: P) -> Counts:
         per_cycle, entry = p["planes_per_cycle"], cls._stored_bits(p)
+        if cls.fp32_sums(p):
+            # An exponent is raised by the plane's number, a sign flipped.
+            moves = where(p["bits"] > 1, 1, 0)
+            gates = 16 + (23 + 2 if p["acts"] == "bf16" else 0)
+            return {
+                "mux2": cls.lookup_mux2(p),
+                "add": per_cycle * moves * 9,
+                "xor": per_cycle if cls._negates(p) else 0,
+                "and": per_cycle * moves * gates,
+            }
         by_plane = cls.addend_bits(p) - cls._cell_shift(p)
         shifts = unsigned_bits(cls.cycles_per_step(p) - 1) * by_plane + shift_mux2(by_plane, cls._cell_shift(p))
         counts: Counts = {
@@ -492,6 +602,8 @@ class Lut(AlignedSpec):
     def pack_acts(self, codes: np.ndarray, mode: int = 0) -> np.ndarray:
         if self.precompute == "internal":
             return codes
+        if self.fp32_sums(self.p):
+            return self._fp32_table(codes)[..., -int(self._entries(self.p)) :]
         bits = int(self.act_port(self.p)[1])
         ints = self._integers(codes)
         table = self.table(ints)
@@ -532,6 +644,8 @@ class Lut(AlignedSpec):
         col: Mapping[str, np.ndarray],
         mode: int,
     ) -> np.ndarray:
+        if self.fp32_sums(self.p):
+            return self._fp32_terms(acts, weights)
         ints, shift = self._integers(acts), self._shift(acts)
         q = np.asarray(weights, dtype=np.int64)
         if self.scheme == "symmetric" and self.planes == "bipolar":
@@ -551,6 +665,41 @@ class Lut(AlignedSpec):
                 weight = -(1 << plane) if negative else 1 << plane
                 total = total + weight * np.einsum("...mk,...nk->...mn", ints, factor)
             terms.append(total << shift[..., :, None])
+        return np.stack(terms)[..., None]
+
+    def _fp32_table(self, codes: np.ndarray) -> np.ndarray:
+        """FP32 codes of all 2^K entries of activation codes [..., K], in the order of the adders; uint32."""
+        form = get(self.acts)
+        with np.errstate(over="ignore"):
+            values = np.ascontiguousarray(form.decode(codes).astype(np.float32)).view(np.uint32)
+        flip = np.uint32(1 << 31)
+
+        def table(first: int, count: int) -> np.ndarray:
+            if count == 1:
+                single = values[..., first]
+                other = np.zeros_like(single) if self.planes == "twos_complement" else single ^ flip
+                return np.stack([other, single], axis=-1)
+            cut = count // 2
+            low, high = table(first, cut), table(first + cut, count - cut)
+            sums = fp32_add_reference(high[..., :, None], low[..., None, :])
+            return np.asarray(sums.reshape(*sums.shape[:-2], -1))
+
+        return table(0, self.k)
+
+    def _fp32_terms(self, acts: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """FP32 codes of what each phase adds, int64 [phases, ..., M, N, 1]."""
+        q = np.asarray(weights, dtype=np.int64)
+        table, place = self._fp32_table(acts), np.int64(1) << np.arange(self.k)
+        signed_planes = self.planes == "twos_complement"
+        terms = []
+        for first in range(0, self.bits, self.planes_per_cycle):
+            lanes = []
+            for plane in range(first, first + self.planes_per_cycle):
+                key = (((q >> plane) & 1) * place).sum(axis=-1)[..., None, :]
+                entry = fp32_times_power_reference(np.take_along_axis(table, key, axis=-1), plane)
+                negative = signed_planes and plane == self.bits - 1
+                lanes.append(entry ^ np.uint32(1 << 31) if negative else entry)
+            terms.append(fp32_tree_reference(np.stack(lanes, axis=-1)).astype(np.int64))
         return np.stack(terms)[..., None]
 
     def _look_up(self, ints: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
@@ -579,6 +728,8 @@ class Lut(AlignedSpec):
 
     def _build_port(self, m: Module, acts: list[Value]) -> Value:
         """What comes in by the table port, of signed integers: entries from bit 0 upwards, then scale and Σ A."""
+        if self.fp32_sums(self.p):
+            return Cat(*self._build_fp32_table(m, acts))
         table = self._build_table(m, acts)
         if not self._bytes(self.p):
             return Cat(*table)
@@ -626,6 +777,38 @@ class Lut(AlignedSpec):
             mirrored.append(negative)
         return mirrored + entries
 
+    def _build_fp32_table(self, m: Module, codes: list[Value]) -> list[Value]:
+        """Entries of activation codes in FP32."""
+        form = get(self.acts)
+        values: list[Value] = [fp32_widen(m, code.as_unsigned(), form, f"act{i}") for i, code in enumerate(codes)]
+        if self.planes == "twos_complement":
+            return self._fp32_subsets(m, values, "subset")
+        half = self._fp32_half(m, values, "half")
+        return half if self.symmetry == "half" else [_negated(entry) for entry in reversed(half)] + half
+
+    def _fp32_half(self, m: Module, values: list[Value], name: str) -> list[Value]:
+        """`_half_table` of FP32 codes: rounding is symmetric, so that a mirrored entry is the negative of its twin."""
+        if len(values) == 1:
+            return values
+        cut = len(values) // 2
+        low, high = self._fp32_half(m, values[:cut], f"{name}_l"), self._fp32_half(m, values[cut:], f"{name}_h")
+        low = [_negated(entry) for entry in reversed(low)] + low
+        return [fp32_add(m, a, b, f"{name}{i}") for i, (a, b) in enumerate(itertools.product(high, low))]
+
+    def _fp32_subsets(self, m: Module, values: list[Value], name: str) -> list[Value]:
+        """`_subsets` of FP32 codes."""
+        if len(values) == 1:
+            return [Const(0, FP32_BITS), values[0]]
+        cut = len(values) // 2
+        low, high = self._fp32_subsets(m, values[:cut], f"{name}_l"), self._fp32_subsets(m, values[cut:], f"{name}_h")
+        entries: list[Value] = []
+        for index, (a, b) in enumerate(itertools.product(high, low)):
+            if not index // len(low) or not index % len(low):
+                entries.append(a if index // len(low) else b)
+                continue
+            entries.append(fp32_add(m, a, b, f"{name}{index}"))
+        return entries
+
     def _half_table(self, m: Module, acts: list[Value], name: str) -> list[Value]:
         """All sums ±a0 ±a1 … +a_top, from the half tables of the lower and the upper activations."""
         if len(acts) == 1:
@@ -666,6 +849,8 @@ class Lut(AlignedSpec):
         if self.precompute == "external":
             # Without the bits that fill up the last element.
             return acts.as_value()[: int(self.row_bus_bits(self.p))]
+        if self.fp32_sums(self.p):
+            return Cat(*self._build_fp32_table(m, [acts[index] for index in range(self.k)]))
         ints, exponent = self._build_integers(m, acts)
         table = self._build_table(m, ints)
         if not self._bytes(self.p):
@@ -675,16 +860,22 @@ class Lut(AlignedSpec):
         shift = wire(m, (exponent + scale)[: int(fields["shift"])], "shift") if self._steps_align else scale
         return Cat(*entries, shift, *((table[-1], exponent) if fields["sum"] else ()))
 
+    def _each_lookup(self, m: Module, phase: Value) -> Iterator[int]:
+        """A case of ``phase`` for each look-up of a step, which takes one cycle or those of an FP32 addition."""
+        count, cycles = self.bits // self.planes_per_cycle, int(self.update_cycles(self.p))
+        with m.Switch(phase):
+            for index in range(count):
+                phases = range(index * cycles, (index + 1) * cycles)
+                with m.Case(*phases) if index + 1 < count else m.Default():
+                    yield index
+
     def build_col(self, m: Module, weights: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
         per_cycle = self.planes_per_cycle
-        phases = self.bits // per_cycle
         keys = []
         for lane in range(per_cycle):
             key = Signal(self.k, name=f"key{lane}")
-            with m.Switch(phase):
-                for index in range(phases):
-                    with m.Case(index) if index + 1 < phases else m.Default():
-                        m.d.comb += key.eq(weights[index * per_cycle + lane])
+            for index in self._each_lookup(m, phase):
+                m.d.comb += key.eq(weights[index * per_cycle + lane])
             if self.symmetry == "half" and self.negation == "runtime":
                 mirrored = Signal(self.k, name=f"mirrored_key{lane}")
                 negative = ~key[-1]
@@ -694,6 +885,8 @@ class Lut(AlignedSpec):
         return Cat(*keys)
 
     def build_cell(self, m: Module, row: Value, col: Value, phase: Value, mode: Value) -> list[Addend]:
+        if self.fp32_sums(self.p):
+            return [Addend(Cat(*self._fp32_lanes(m, row, col, phase)))]
         entry_bits, entries = int(self._stored_bits(self.p)), int(self._entries(self.p))
         per_cycle, phases = self.planes_per_cycle, self.bits // self.planes_per_cycle
         factor = self._field(row, "factor")
@@ -740,6 +933,36 @@ class Lut(AlignedSpec):
             whole = wire(m, add_with_carry(total, Const(0, 1), carry, width), "planes")
             total, carry = wire(m, (whole * factor)[: width + len(factor)].as_signed(), "scaled"), None
         return [self._shifted(m, row, phase, total, carry)]
+
+    def _fp32_lanes(self, m: Module, row: Value, col: Value, phase: Value) -> list[Value]:
+        """The FP32 number that each lane looks up: times 2^plane, with its sign."""
+        entries, per_cycle = int(self._entries(self.p)), self.planes_per_cycle
+        serial = self.bits > per_cycle
+        table = [row[index * FP32_BITS : (index + 1) * FP32_BITS] for index in range(entries)]
+        lanes: list[Value] = []
+        for lane in range(per_cycle):
+            key = col[lane * self.k : (lane + 1) * self.k]
+            index = key[:-1] if self.symmetry == "half" else key
+            entry = wire(m, select(m, table, index, f"lookup{lane}"), f"entry{lane}")
+            plane: Value = Const(lane, (self.bits - 1).bit_length())
+            if serial:
+                plane = Signal((self.bits - 1).bit_length(), name=f"plane{lane}")
+                for number in self._each_lookup(m, phase):
+                    m.d.comb += plane.eq(number * per_cycle + lane)
+            if self.bits > 1 or self._overflows:
+                entry = fp32_times_power(m, entry, plane, f"scaled{lane}", overflows=self._overflows)
+            if self.symmetry == "half":
+                entry = Cat(entry[:-1], entry[-1] ^ key[-1])
+            elif self.planes == "twos_complement" and lane == per_cycle - 1:
+                top = plane == self.bits - 1 if serial else Const(1, 1)
+                entry = Cat(entry[:-1], entry[-1] ^ top)
+            lanes.append(wire(m, entry, f"term{lane}"))
+        return lanes
+
+    @property
+    def _overflows(self) -> bool:
+        """Whether entries have FP32's whole range of exponents."""
+        return float_layout(get(self.acts)).exponent_bits == 8
 
     def _shifted(self, m: Module, row: Value, phase: Value, total: Value, carry: Value | None) -> Addend:
         """Shift by the plane's number and the step's exponent; the carry is shifted by filling with copies of it."""

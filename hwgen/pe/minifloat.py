@@ -274,6 +274,7 @@ class Minifloat(Fp32SumSpec, LanesSpec):
             if low < 1:
                 counts["add"] = counts["add"] + k * (width + 1 + _FRACTION + 2)
                 counts["mux2"] = counts["mux2"] + k * (5 * (_FRACTION + 2) + 31)
+                counts["and"] = counts["and"] + k * 2 * (_FRACTION + 4)
             if high > _LARGEST:
                 counts["add"] = counts["add"] + k * width
             return counts

@@ -13,8 +13,7 @@ from amaranth import hdl
 from amaranth.hdl import Cat, Module, Mux, Value
 
 from hwgen.formats import QTensor, get
-from hwgen.pe import Addend, TileSpec, _blocks, _post, _tile, family
-from hwgen.pe import lut as lut_module
+from hwgen.pe import Addend, TileSpec, _aligned, _blocks, _post, _tile, family
 from hwgen.pe._post import PostBlock
 from hwgen.pe._spec import P
 from hwgen.reference import run_steps
@@ -204,14 +203,14 @@ def declared_skew(patch: Patch, spec: TileSpec) -> TileSpec:
 
 def alignment(change: Callable[[int, str], tuple[int, str]]) -> Callable[[Patch, TileSpec], TileSpec]:
     def fault(patch: Patch, spec: TileSpec) -> TileSpec:
-        align_row = lut_module.align_row
+        align_row = _aligned.align_row
 
         def wrong(m: Module, codes: Any, fmt: Any, name: str, shared: Any, guard: int, rounding: str) -> Any:
             kept, rule = change(guard, rounding)
             values, exponent = align_row(m, codes, fmt, name, shared, kept, rule)
             return [(value << (guard - kept)).as_signed() for value in values], exponent
 
-        patch.setattr(lut_module, "align_row", wrong)
+        patch.setattr(_aligned, "align_row", wrong)
         return spec
 
     return fault

@@ -13,7 +13,7 @@ from hwgen.formats import QTensor
 from sim.golden.align import Aligned, align
 from sim.golden.bitmod import BitmodLinear
 from sim.golden.fp32 import Fp32Linear
-from sim.golden.lut_tables import ByteTableLinear
+from sim.golden.lut_tables import ByteTableLinear, Fp32TableLinear
 from sim.golden.quant_linear import LayerQuantization, QuantLinear
 from sim.golden.rounding import check_denormals, power_of_two, round_scaled
 from sim.golden.two_level import TwoLevelLinear
@@ -24,6 +24,7 @@ __all__ = [
     "BitmodLinear",
     "ByteTableLinear",
     "Fp32Linear",
+    "Fp32TableLinear",
     "LayerQuantization",
     "QuantLinear",
     "TwoLevelLinear",
@@ -38,6 +39,7 @@ ARITHMETICS: dict[str, type[QuantLinear]] = {
     "exact": QuantLinear,
     "bitmod": BitmodLinear,
     "fp32": Fp32Linear,
+    "fp32_table": Fp32TableLinear,
     "int8_table": ByteTableLinear,
     "two_level": TwoLevelLinear,
 }

@@ -1,4 +1,4 @@
-"""Linear layers through tables of activation sums whose entries are bytes ("int8_table").
+"""Linear layers through tables of activation sums: entries that are bytes ("int8_table"), or FP32 ("fp32_table").
 
 Weights of W bits stand for levels u = 0 … 2**W - 1 and q' = 2u - (2**W - 1) = Σ_b 2**b · s_b with s_b = ±1. The
 activations of a step, integers a_k, give an entry e = Σ_k s_k · a_k for every choice of signs. With A = Σ |a_k|, the
@@ -13,10 +13,19 @@ and are rounded, e' = round(e / scale) · scale, to nearest, ties to even. A gro
     S  = (S' - z' · Σ a) / 2      with z' = 2z + 1 - 2**W,  or S' alone for bipolar weights
 
 where Σ a is taken before the entries are rounded. Scales and FP32 are those of `sim.golden.quant_linear`.
+
+With FP32 entries a_k is an activation's value, and an entry is the sum of the s_k · a_k in FP32 in this order: the sum
+of the upper half of the step's activations plus that of the lower half (the lower one has floor(count / 2)), each by
+the same rule. Entries below 2**-126 in magnitude count as zero. An update adds, in a balanced tree, the 2**b · entry of
+one plane or of ``planes_per_cycle`` planes, lowest first; it goes to the FP32 sum of the group as in
+`sim.golden.fp32`. With ``planes`` = twos_complement s_k is 0 or 1, a plain bit of the signed weight, and the highest
+plane's entry is subtracted. Infinities and NaN follow IEEE 754.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,9 +34,10 @@ from torch import Tensor
 
 from hwgen.errors import HwgenError, suggest
 from hwgen.formats import QTensor
+from sim.golden.fp32 import Fp32Linear, interleaved_sum, tree_sum
 from sim.golden.quant_linear import QuantLinear, Sums
 
-__all__ = ["RULES", "ByteTableLinear", "byte_entries", "levels"]
+__all__ = ["RULES", "ByteTableLinear", "Fp32TableLinear", "byte_entries", "fp32_entry", "levels"]
 
 RULES = ("pow2", "max127")
 
@@ -120,3 +130,51 @@ class ByteTableLinear(QuantLinear):
     def group_words(self, x: Tensor | QTensor) -> np.ndarray:
         """S', which a tile puts out, int64 [G, T, N]."""
         return np.asarray(self._raw(self.quantize(x))[0])
+
+
+def fp32_entry(terms: Tensor) -> Tensor:
+    """float32 sum over the last axis, upper half plus lower half; 0 where it is below the normal numbers."""
+
+    def total(first: int, count: int) -> Tensor:
+        if count == 1:
+            return terms[..., first]
+        cut = count // 2
+        return total(first + cut, count - cut) + total(first, cut)
+
+    entry = total(0, terms.shape[-1])
+    return torch.where(entry.abs() < 2.0**-126, 0.0, entry)
+
+
+class Fp32TableLinear(Fp32Linear):
+    """A layer that adds FP32 table entries; options ``interleave``, ``planes`` and ``planes_per_cycle``."""
+
+    def __init__(self, weights: QTensor, quantization: Any) -> None:
+        options = dict(quantization.options)
+        own = {"interleave": options["interleave"]}
+        super().__init__(weights, dataclasses.replace(quantization, options=tuple(own.items())))
+        self.quantization = quantization
+        self._plain = options["planes"] == "twos_complement"
+        self._lanes = int(options["planes_per_cycle"])
+
+    def _updates(self, acts: Tensor, u: Tensor) -> Iterator[Tensor]:
+        """What is added to a group's sums [T, N], for activations [T, K] and levels [N, K]."""
+        step, bits = self.quantization.step, self.weights.format.code_bits
+        for start in range(0, acts.shape[1], step):
+            a = acts[:, None, start : start + step].float()
+            rank = u[None, :, start : start + step]
+            for first in range(0, bits, self._lanes):
+                lanes = []
+                for plane in range(first, first + self._lanes):
+                    chosen = (rank >> plane & 1).bool()
+                    terms = torch.where(chosen, a, torch.zeros(()) if self._plain else -a)
+                    entry = fp32_entry(terms) * 2.0**plane
+                    lanes.append(-entry if self._plain and plane == bits - 1 else entry)
+                yield tree_sum(torch.stack(lanes, dim=-1))
+
+    def _group_sums(self, acts: QTensor) -> list[Tensor]:
+        a, u = self._values(acts), levels(self.weights)
+        if self._plain:
+            # Two's-complement codes instead of ranks: the highest bit is the other way round.
+            u = u ^ (1 << (self.weights.format.code_bits - 1))
+        parts = self.weights.group_slices
+        return [interleaved_sum(self._updates(a[:, part], u[:, part]), self._partials) for part in parts]

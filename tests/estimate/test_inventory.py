@@ -33,6 +33,7 @@ SHAPE = {"m": 2, "n": 4}
 UNPU = {"scheme": "symmetric", "planes": "twos_complement", "symmetry": "none"}
 MAX127 = {"entries": "int8", "entry_rule": "max127", "precompute": "external"}
 FP32 = {"accumulator": "fp32"}
+FP32_TABLES = {"cell": "fp_add", "scheme": "bipolar"}
 SPECS: list[tuple[str, dict[str, Any]]] = [
     ("int", SHAPE),
     ("int", {**SHAPE, "scheme": "asymmetric", "stages": 3, "post_lanes": 2}),
@@ -55,6 +56,9 @@ SPECS: list[tuple[str, dict[str, Any]]] = [
     ("bitmod", {**SHAPE, "acts": "bf16", "post_lanes": 2, "stages": 3, "guard_bits": 0, "acc_mantissa": 32}),
     ("bitmod", {**SHAPE, "acts": "int8", "post_lanes": 0, "stages": 2, "transport": "systolic"}),
     ("bitmod", {**SHAPE, "accumulator": "exact", "k": 2}),
+    ("lut", {**SHAPE, **FP32_TABLES, "acts": "fp16", "adder_stages": 2, "interleave": "ring", "stages": 2}),
+    ("lut", {**SHAPE, **FP32_TABLES, "acts": "bf16", "bits": 4, "planes_per_cycle": 2, "adder_stages": 3}),
+    ("lut", {**SHAPE, **FP32_TABLES, "acts": "fp8_e4m3", "precompute": "external", "symmetry": "none"}),
     ("mx", SHAPE),
     ("mx", {**SHAPE, "acts": "mxint8", "weights": "mxint8", "stages": 2, "post_lanes": 1, "k": 2}),
     ("mx", {**SHAPE, "weights": "mxint8", "transport": "broadcast", "stages": 3}),

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
+import struct
 from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
 
 from hwgen.formats import Format
+from rtl_tests.arith.oracle import fp32_nearest, fp32_value
+from tests.golden.oracle import add
 
-__all__ = ["aligned", "byte_table", "finite", "levels", "plane_bits", "step_sum"]
+__all__ = ["aligned", "byte_table", "code_of", "finite", "fp32_sum", "fp32_update", "levels", "plane_bits", "step_sum"]
 
 
 def finite(form: Format, code: int) -> Fraction:
@@ -77,3 +80,36 @@ def step_sum(ints: Sequence[int], weights: Sequence[int], scheme: str, bits: int
         entry = sum(s * a for s, a in zip(signs, ints, strict=True)) if table is None else table[signs]
         total += entry << plane
     return total
+
+
+def fp32_sum(codes: Sequence[int]) -> int:
+    """FP32 code of the sum: upper half plus lower half, each by the same rule."""
+    if len(codes) == 1:
+        return codes[0]
+    cut = len(codes) // 2
+    return add(fp32_sum(codes[cut:]), fp32_sum(codes[:cut]))
+
+
+def fp32_update(values: Sequence[float], weights: Sequence[int], planes: Sequence[int], bits: int, plain: bool) -> int:
+    """FP32 code of what the planes of a step add: entries times 2**plane in a balanced tree, lowest plane first."""
+    lanes = []
+    for plane in planes:
+        chosen = [weight >> plane & 1 for weight in weights]
+        signs = chosen if plain else [2 * bit - 1 for bit in chosen]
+        terms = [code_of(s * v) if s else 0 for s, v in zip(signs, values, strict=True)]
+        code = fp32_sum(terms)
+        if code & 0x7F800000 == 0:
+            code = 0
+        elif code & 0x7F800000 != 0x7F800000:
+            code = fp32_nearest(fp32_value(code) * 2**plane)
+        lanes.append(code ^ 0x80000000 if plain and plane == bits - 1 and code else code)
+    while len(lanes) > 1:
+        paired = len(lanes) // 2 * 2
+        lanes = [add(lanes[i], lanes[i + 1]) for i in range(0, paired, 2)] + lanes[paired:]
+    return lanes[0]
+
+
+def code_of(value: float) -> int:
+    """FP32 code of a number that FP32 has."""
+    code: int = struct.unpack("<I", struct.pack("<f", value))[0]
+    return code
