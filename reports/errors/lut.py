@@ -1,10 +1,11 @@
 """LUT tile against exact arithmetic on the same activation and weight codes.
 
 16 tokens by 512 inputs by 64 outputs; inputs are normally distributed, every 32nd channel is 20 times as large, as in
-language models; 2-bit weights with a zero point, groups of 128, tables of four activations. `rms` is the root mean
-square of the error relative to that of the exact results, `worst` the largest error relative to Σ |a·w| of its output;
-1 ppm is 1e-6. Errors come from alignment (integers of 3 guard bits that share an exponent), from entries rounded to
-bytes, and from FP32, of one rounding and one addition a group.
+language models; 2-bit weights (odd integers, scheme bipolar), groups of 128, tables of four activations. `rms` is the
+root mean square of the error relative to that of the exact results, `worst` the largest error relative to Σ |a·w| of
+its output; 1 ppm is 1e-6. Errors come from alignment (integers of 3 guard bits that share an exponent), from entries
+rounded to bytes, and from FP32: with integer cells one rounding and one addition a group, with FP32 cells (fp_add)
+every addition.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ CASES: tuple[dict[str, Any], ...] = (
         for scope in ("group", "step")
         if scope == "group" or (acts != "bf16" and entries is not _FACTORS)
     ),
+    *({"acts": acts, "cell": "fp_add"} for acts in ("fp16", "bf16", "fp8_e4m3")),
 )
 
 
@@ -52,11 +54,11 @@ def _ppm(ratio: float) -> str:
 
 
 def error_table() -> list[dict[str, Any]]:
-    """One row a case: activations, alignment, entries, scale, and both errors in ppm."""
+    """One row a case: activations, cell, alignment, entries, scale, and both errors in ppm."""
     acts, weights = _operands()
     rows = []
     for case in CASES:
-        spec = family("lut").from_values({"bits": 2, "group": 128, "k": 4, **case})
+        spec = family("lut").from_values({"bits": 2, "scheme": "bipolar", "group": 128, "k": 4, **case})
         layer = golden_layer(spec.quantize_weights(weights), spec.quantization())
         given = layer.quantize(torch.from_numpy(acts))
         got = layer(given).double().numpy()
@@ -67,6 +69,7 @@ def error_table() -> list[dict[str, Any]]:
         rows.append(
             {
                 "activations": case["acts"],
+                "cell": spec.cell,
                 "alignment": case.get("align_scope", "none"),
                 "entries": case.get("entries", "native"),
                 "scale": case.get("entry_rule", "pow2") if "entries" in case else "none",

@@ -52,7 +52,11 @@ def layer_slice(spec: TileSpec, at_least: int = 1000) -> Slice:
         return Slice(steps, {"y": _blocks(y[None], spec).reshape(-1, spec.lanes)})
     words = golden.group_words(q_acts)
     if words is not None:
-        return Slice(steps, {"sums": _blocks(words, spec)[..., None]})
+        beats = {"sums": _blocks(words, spec)[..., None]}
+        if spec.has_row_sums:
+            rows = _activation_sums(spec, q_weights, q_acts)
+            beats["row_sums"] = _blocks(np.broadcast_to(rows[:, :, None], words.shape), spec)[..., 0]
+        return Slice(steps, beats)
     if spec.sum_dtype is object:
         finer = spec.row_lsb_exp + spec.weight_format.lsb_exp - spec.lsb_exp
         wanted = np.asarray(golden.group_sums(q_acts)) << finer

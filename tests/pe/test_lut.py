@@ -16,6 +16,7 @@ from hwgen.pe import TileSpec, family
 from hwgen.pe.lut import FLOATS, Lut
 from hwgen.reference import run_steps
 from hwgen.schedule import Layer, Schedule, Steps
+from reports.errors.lut import error_table
 from sim.epilogue import epilogue
 from sim.golden import golden_layer
 from tests.golden.operands import acts, codes, weights
@@ -245,3 +246,17 @@ def test_refusals(values: dict[str, Any], sentence: str) -> None:
     with pytest.raises(HwgenError) as caught:
         tile(**values)
     assert str(caught.value) == sentence
+
+
+def test_measured_errors_are_in_order() -> None:
+    """Bytes cost more than alignment, alignment over a group more than in a step, and FP32 cells next to nothing."""
+    rows = {
+        (r["activations"], r["cell"], r["alignment"], r["entries"], r["scale"]): float(r["rms_ppm"])
+        for r in error_table()
+    }
+    exact = rows["int16", "aligned", "none", "native", "none"]
+    pow2, factor = (rows["int16", "aligned", "none", "int8", rule] for rule in ("pow2", "max127"))
+    assert 0 < exact < 1 < factor < pow2
+    group, step = (rows["fp16", "aligned", scope, "native", "none"] for scope in ("group", "step"))
+    assert rows["fp16", "fp_add", "none", "native", "none"] < 1 < step < group
+    assert group < rows["fp16", "aligned", "group", "int8", "max127"]
