@@ -7,6 +7,7 @@ from hwgen.formats.bitmod import BitmodFormat
 from hwgen.formats.bits import pack_bits, packed_size, unpack_bits
 from hwgen.formats.blocks import BlockFormat, block_format, block_names
 from hwgen.formats.catalogue import get, names
+from hwgen.formats.codebook import CodebookFormat
 from hwgen.formats.hif4 import Hif4Format, Hif4ScaleFormat
 from hwgen.formats.integers import BipolarFormat, IntFormat, TernaryFormat
 from hwgen.formats.minifloat import E8M0Format, MinifloatFormat, NormalFormat
@@ -17,6 +18,7 @@ __all__ = [
     "BipolarFormat",
     "BitmodFormat",
     "BlockFormat",
+    "CodebookFormat",
     "E8M0Format",
     "Format",
     "Hif4Format",

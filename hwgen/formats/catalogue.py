@@ -8,6 +8,7 @@ import re
 from hwgen.errors import HwgenError, suggest
 from hwgen.formats.base import Format
 from hwgen.formats.bitmod import BitmodFormat
+from hwgen.formats.codebook import CodebookFormat
 from hwgen.formats.hif4 import Hif4Format, Hif4ScaleFormat
 from hwgen.formats.integers import BipolarFormat, IntFormat, TernaryFormat
 from hwgen.formats.minifloat import E8M0Format, MinifloatFormat
@@ -37,6 +38,7 @@ _NAMED: dict[str, Format] = {
         ),
         Hif4Format(),
         Hif4ScaleFormat(),
+        CodebookFormat(),
     )
 }
 
@@ -71,6 +73,8 @@ _PATTERN = re.compile(r"(?:(u?int|bipolar)([1-9]\d?)|(u?)e([1-9])m(\d{1,2})(ieee
 _BITMOD = re.compile(r"bitmod_fp([34])\(([-\d.,]*)\)")
 """A BitMoD format with a table of special values of its own."""
 
+_CODEBOOK = re.compile(r"codebook\(([-+\d.,e]*)\)")
+
 
 def names() -> tuple[str, ...]:
     """Names of the formats in the catalogue; `get` also knows ExMy and positN_ES by pattern."""
@@ -78,12 +82,12 @@ def names() -> tuple[str, ...]:
     return (*integers, *(f"bipolar{bits}" for bits in range(1, 9)), *_NAMED)
 
 
-def _numbers(text: str) -> tuple[float, ...]:
-    """Numbers separated by commas. Raises `HwgenError` for other words."""
+def _numbers(text: str, what: str) -> tuple[float, ...]:
+    """Numbers separated by commas; ``what`` they are. Raises `HwgenError` for other words."""
     try:
         return tuple(float(word) for word in text.split(","))
     except ValueError as error:
-        raise HwgenError(f"format: special values must be numbers separated by commas, not {text!r}") from error
+        raise HwgenError(f"format: {what} must be numbers separated by commas, not {text!r}") from error
 
 
 @functools.cache
@@ -93,8 +97,8 @@ def get(name: str) -> Format:
     intN and uintN (N 1 to 32), bipolarN (1 to 8), ternary, fp4_e2m1, fp6_e2m3, fp6_e3m2, fp8_e4m3, fp8_e5m2, fp16,
     bf16, fp32, e8m0, hif4_scale, the names of block formats for their elements (mxint8, mxfp4, nvfp4, hif4 and so on),
     bitmod_fp3 and bitmod_fp4 (with another table of special values: ``bitmod_fp4(-5,5,-10,0)``), positN_ES (N 2 to 16,
-    ES 0 to 3), and minifloats ``[u]eXmY[ieee|fn][bBIAS]``: ``u`` drops the sign bit, no suffix means no inf and no NaN
-    unless a standard defines the plain name (e4m3 is fp8_e4m3).
+    ES 0 to 3), nf4 and other codebooks (``codebook(-1,0,0.5,1)``), and minifloats ``[u]eXmY[ieee|fn][bBIAS]``: ``u``
+    drops the sign bit, no suffix means no inf and no NaN unless a standard defines the plain name (e4m3 is fp8_e4m3).
 
     Raises `HwgenError` for a name that is none of these.
     """
@@ -105,8 +109,12 @@ def get(name: str) -> Format:
         return get(canonical)
     table = _BITMOD.fullmatch(name)
     if table is not None:
-        special = BitmodFormat(code_bits=int(table[1]), specials=_numbers(table[2]))
+        special = BitmodFormat(code_bits=int(table[1]), specials=_numbers(table[2], "special values"))
         return special if special.name == name else get(special.name)
+    levels = _CODEBOOK.fullmatch(name)
+    if levels is not None:
+        codebook = CodebookFormat(levels=_numbers(levels[1], "levels of a codebook"))
+        return codebook if codebook.name == name else get(codebook.name)
     posit = _POSIT.fullmatch(name)
     if posit is not None:
         return PositFormat(code_bits=int(posit[1]), es=int(posit[2]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hwgen.quantize._bitmod import bitmod, per_token
 from hwgen.quantize._block import hif4, mx, nv
+from hwgen.quantize._codebook import codebook
 from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._integer import float_minimum, integer
 from hwgen.quantize._plan import LayerFormats, acts_for, per_row, weights_for
@@ -15,6 +16,7 @@ __all__ = [
     "acts_for",
     "bitmod",
     "cast",
+    "codebook",
     "default_anchor",
     "float_minimum",
     "hif4",

@@ -10,6 +10,7 @@ from hwgen.errors import HwgenError
 from hwgen.formats import Format, IntFormat, MinifloatFormat, PositFormat, QTensor, get
 from hwgen.quantize._bitmod import bitmod, per_token
 from hwgen.quantize._block import hif4, mx, nv
+from hwgen.quantize._codebook import codebook
 from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._groups import as_format
 from hwgen.quantize._integer import float_minimum, integer
@@ -59,9 +60,9 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
     """Quantise weights [N, K] for a layer.
 
     ``scheme`` symmetric, asymmetric or bipolar: `integer` of the weight format's width; minimum: `float_minimum`; mx,
-    nv and hif4: the block quantisers, `mx` with ``block_rule``; element, posit and bitmod: `minifloat`, `posit` and
-    `bitmod` in the weight format; two_level_asymmetric and two_level_symmetric: `two_level` of its width, with
-    ``weight_scale`` for channels.
+    nv and hif4: the block quantisers, `mx` with ``block_rule``; element, posit, bitmod and codebook: `minifloat`,
+    `posit`, `bitmod` and `codebook` in the weight format; two_level_asymmetric and two_level_symmetric: `two_level` of
+    its width, with ``weight_scale`` for channels.
     Raises `HwgenError` for another scheme.
     """
     form, group, scale = get(formats.weights), formats.group, formats.weight_scale
@@ -82,11 +83,13 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
             return posit(weights, form, group, scale)
         case "bitmod":
             return bitmod(weights, form, group, scale)
+        case "codebook":
+            return codebook(weights, form, group, scale)
         case "two_level_asymmetric" | "two_level_symmetric":
             return two_level(weights, form.code_bits, group, formats.scheme.removeprefix("two_level_"), scale)
     raise HwgenError(
         "weights: scheme must be symmetric, asymmetric, bipolar, minimum, mx, nv, hif4, element, posit, "
-        f"bitmod, two_level_asymmetric or two_level_symmetric, not {formats.scheme!r}"
+        f"bitmod, codebook, two_level_asymmetric or two_level_symmetric, not {formats.scheme!r}"
     )
 
 

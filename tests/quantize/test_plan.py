@@ -11,6 +11,7 @@ from hwgen.quantize import (
     acts_for,
     bitmod,
     cast,
+    codebook,
     float_minimum,
     hif4,
     integer,
@@ -54,6 +55,7 @@ class Plan:
         (Plan(weights="posit8_0", scheme="posit", weight_scale="e8m0"), lambda: posit(X, "posit8_0", 16, "e8m0")),
         (Plan(weights="bitmod_fp3", scheme="bitmod", weight_scale="int8"), lambda: bitmod(X, "bitmod_fp3", 16)),
         (Plan(weights="int6", scheme="bitmod", weight_scale="fp16"), lambda: bitmod(X, "int6", 16, "fp16")),
+        (Plan(weights="nf4", scheme="codebook", weight_scale="bf16"), lambda: codebook(X, "nf4", 16, "bf16")),
         (Plan(weights="uint4", scheme="two_level_asymmetric"), lambda: two_level(X, 4, 16)),
         (
             Plan(weights="int3", scheme="two_level_symmetric", weight_scale="bf16"),
@@ -93,7 +95,7 @@ def test_unknown_scheme() -> None:
         weights_for(Plan(scheme="log"), X)
     assert str(caught.value) == (
         "weights: scheme must be symmetric, asymmetric, bipolar, minimum, mx, nv, hif4, element, posit, bitmod, "
-        "two_level_asymmetric or two_level_symmetric, not 'log'"
+        "codebook, two_level_asymmetric or two_level_symmetric, not 'log'"
     )
 
 
