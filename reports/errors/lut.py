@@ -69,7 +69,7 @@ def error_table() -> list[dict[str, Any]]:
         rows.append(
             {
                 "activations": case["acts"],
-                "cell": spec.cell,
+                "cell": spec.p["cell"],
                 "alignment": case.get("align_scope", "none"),
                 "entries": case.get("entries", "native"),
                 "scale": case.get("entry_rule", "pow2") if "entries" in case else "none",
