@@ -123,5 +123,5 @@ def _lanes(spec: TileSpec, steps: Steps, sums: np.ndarray, rows: np.ndarray, end
         total = fp32_add_reference(np.zeros_like(total) if fresh else total, value)
         fresh = bool(done)
         if done:
-            beats.append(total.reshape(-1, spec.lanes))
+            beats.append(spec.result_codes(total).reshape(-1, spec.lanes))
     return np.concatenate(beats) if beats else np.zeros((0, spec.lanes), np.uint32)

@@ -83,7 +83,7 @@ def closed_cycles(spec: type[TileSpec], p: P, m: Num, n: Num, k: Num) -> Num:
     full, ragged = k // group, k % group
     full_cycles = maximum(ceil_div(group, per_step) * step + fold, busy)
     ragged_cycles = where(ragged > 0, maximum(ceil_div(ragged, per_step) * step + fold, busy), 0)
-    tiles = ceil_div(m, p["m"]) * ceil_div(n, p["n"])
+    tiles = ceil_div(m, p["m"]) * ceil_div(n, p["n"] * spec.layer_outputs(p))
     # Nothing is ahead of the very first group: it waits for no lanes and no folding.
     first = ceil_div(where(full > 0, group, ragged), per_step) * step
     unwaited = maximum(first + fold, busy) - first
@@ -170,8 +170,13 @@ class Schedule:
 
     @property
     def col_blocks(self) -> int:
-        """Blocks of N outputs."""
-        return int(ceil_div(self.layer.n, self.spec.n))
+        """Blocks of N columns' outputs."""
+        return int(ceil_div(self.layer.n, self.spec.n * self.outputs))
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of a column."""
+        return int(self.spec.layer_outputs(self.spec.p))
 
     @property
     def steps(self) -> int:
@@ -222,9 +227,11 @@ class Schedule:
         a = _pad_rows(acts.codes, self.row_blocks * spec.m, acts.format.padding).reshape(
             self.row_blocks, spec.m, -1, columns[0]
         )
-        w = _pad_rows(weights.codes, self.col_blocks * spec.n, weights.format.padding or 0).reshape(
-            self.col_blocks, spec.n, -1, columns[1]
+        w = _pad_rows(weights.codes, self.col_blocks * spec.n * self.outputs, weights.format.padding or 0).reshape(
+            self.col_blocks, spec.n, self.outputs, -1, columns[1] // self.outputs
         )
+        # Weights of one element of K for all outputs of a column lie together.
+        w = w.transpose(0, 1, 3, 4, 2).reshape(self.col_blocks, spec.n, -1, columns[1])
         chunk = start // self.step_k
         step_acts = a[row_block, :, chunk]
         step_weights = w[col_block, :, chunk]
@@ -251,7 +258,8 @@ class Schedule:
     def collect(self, beats: np.ndarray) -> np.ndarray:
         """Arrange output beats into layer order.
 
-        Raw sums [blocks·groups, M, N, P] → [groups, tokens, outputs, P]; post beats [.., lanes] → [tokens, outputs].
+        Raw sums [blocks·groups, M, N, P] → [groups, tokens, outputs, P], or [.., 1] where a column has several outputs;
+        post beats [.., lanes] → [tokens, outputs].
         """
         spec, layer = self.spec, self.layer
         if spec.lanes:
@@ -260,7 +268,9 @@ class Schedule:
             return full.reshape(self.row_blocks * spec.m, -1)[: layer.m, : layer.n]
         groups, per_cell = len(self.sum_lengths), int(spec.sums_of_cell(spec.p))
         sums = beats.reshape(self.row_blocks, self.col_blocks, groups, spec.m, spec.n, per_cell)
-        full = sums.transpose(2, 0, 3, 1, 4, 5).reshape(groups, self.row_blocks * spec.m, -1, per_cell)
+        sums = spec.layer_sums(sums)
+        per_output = sums.shape[-1] // self.outputs
+        full = sums.transpose(2, 0, 3, 1, 4, 5).reshape(groups, self.row_blocks * spec.m, -1, per_output)
         return full[:, : layer.m, : layer.n]
 
     def collect_rows(self, beats: np.ndarray) -> np.ndarray:

@@ -224,7 +224,7 @@ def layer_costs(
     cycles = closed_cycles(spec, p, m, n, k)
     pre_cycles = closed_pre_cycles(spec, p, m, k)
     pre = spec.pre_counts(p)
-    tiles = ceil_div(m, p["m"]) * ceil_div(n, p["n"])
+    tiles = ceil_div(m, p["m"]) * ceil_div(n, p["n"] * spec.layer_outputs(p))
     scopes, groups = (tiles * ceil_div(k, where(g > 0, g, k)) for g in (p["group"], spec.sum_group(p)))
     steps = tiles * (k // spec.layer_k(p))
     pre_beats = 0 if pre is None else pre_cycles - pre.latency
@@ -239,7 +239,7 @@ def layer_costs(
     bit_pj = _tech(tech).energy_pj("sram_bit")
     for name, bits in _moved_bits(spec, p, tiles, groups, scopes, steps, pre_beats).items():
         energy[name] = bits * bit_pj
-    slots = cycles * (p["m"] * p["n"] * spec.layer_k(p)) / spec.layer_cycles(p)
+    slots = cycles * (p["m"] * p["n"] * spec.layer_outputs(p) * spec.layer_k(p)) / spec.layer_cycles(p)
     return Costs(cycles, pre_cycles, slots, energy)
 
 

@@ -132,7 +132,7 @@ def run_layer(
     inputs = torch.from_numpy(np.ascontiguousarray(acts, dtype=np.float32))
     want = golden(inputs).detach().numpy()
     if spec.lanes:
-        codes = schedule.collect(observed.y).astype(np.uint32)
+        codes = spec.result_values(schedule.collect(observed.y).astype(np.uint32))
         y = apply_outer(np.ascontiguousarray(codes), tile_acts, q_weights).view(np.float32)
     else:
         sums = schedule.collect(observed.sums)[..., 0]

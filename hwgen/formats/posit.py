@@ -161,5 +161,5 @@ class PositFormat(Format):
     @property
     def corners(self) -> tuple[int, ...]:
         one, top = self.encode_scalar(1.0), self._max_code
-        positive = {code for code in (1, 2, one - 1, one, one + 1, top - 1, top) if 1 <= code <= top}
+        positive = {code for code in (1, one, one + 1, top) if 1 <= code <= top}
         return tuple(sorted({0, self.nan_code} | positive | {(1 << self.code_bits) - code for code in positive}))

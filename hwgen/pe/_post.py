@@ -17,7 +17,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hwgen.arith import fp32_add, round_to_fp32, scale_multiply
+from hwgen.arith import ScaledLayout, fp32_add, round_to_fp32, scale_multiply
 from hwgen.formats import get
 from hwgen.pe._spec import TileSpec
 
@@ -150,23 +150,36 @@ class PostBlock(wiring.Component):
             with m.If(active):
                 m.d.sync += corrected.eq(total)
                 m.d.sync += col_scale.eq(cols["scale"][lane * scale_bits : (lane + 1) * scale_bits])
-            product = scale_multiply(
-                m, corrected, row_scale_late, row_format, col_scale, col_format, f"lane{lane}_scale"
-            )
+            product = self.scale(m, corrected, row_scale_late, row_format, col_scale, col_format, f"lane{lane}_scale")
             scaled = Signal(product.shape(), name=f"lane{lane}_scaled", reset_less=True)
             with m.If(controls[0]["valid"]):
                 m.d.sync += scaled.as_value().eq(product.as_value())
             rounded = Signal(32, name=f"lane{lane}_rounded", reset_less=True)
             # Outside the `if`: logic that is built inside one is masked, wire by wire, with its condition.
             view = data.View(product.shape(), scaled.as_value())
-            fp32 = round_to_fp32(m, view, spec.lsb_exp, f"lane{lane}_round")
+            fp32 = self.round(m, view, f"lane{lane}_round")
             with m.If(controls[1]["valid"]):
                 m.d.sync += rounded.eq(fp32)
             results.append(self._add(m, lane, rounded, controls[2], beats))
         valid = Signal(name="result_valid")
         m.d.sync += valid.eq(controls[2]["valid"] & controls[2]["done"])
-        m.d.comb += [self.o_valid.eq(valid), self.y.eq(Cat(*results))]
+        o_valid, y = self.finish(m, valid, results)
+        m.d.comb += [self.o_valid.eq(o_valid), self.y.eq(Cat(*y))]
         return m
+
+    # ------------------------------------------------------------------ what a family may do in another way
+
+    def scale(self, m: Module, total: Value, *scales: Any) -> data.View[ScaledLayout]:
+        """Exact product of a sum and its scales; ``scales`` are the arguments of `scale_multiply`."""
+        return scale_multiply(m, total, *scales)
+
+    def round(self, m: Module, product: data.View[ScaledLayout], name: str) -> Value:
+        """FP32 code of a scaled sum."""
+        return round_to_fp32(m, product, self.spec.lsb_exp, name)
+
+    def finish(self, m: Module, valid: Value, results: list[Value]) -> tuple[Value, list[Value]]:
+        """What leaves the lanes for FP32 results; registers here lengthen `TileSpec.post_latency`."""
+        return valid, results
 
     @staticmethod
     def _add(m: Module, lane: int, addend: Value, control: dict[str, Signal], beats: int) -> Value:

@@ -362,6 +362,14 @@ class TileSpec:
         return p["k"]
 
     @classmethod
+    def layer_outputs(cls, p: P) -> Num:
+        """Outputs of a layer that a column computes, in the mode in which layers run.
+
+        With more than one, `code_columns` has as many weights for each activation, those of one element together.
+        """
+        return 1
+
+    @classmethod
     def layer_cycles(cls, p: P) -> Num:
         """Cycles from one step of a layer to the next, in the mode in which layers run."""
         return cls.step_cycles(p)
@@ -808,6 +816,18 @@ class TileSpec:
             get(formats.weight_scale),
             self.lsb_exp,
         )
+
+    def result_codes(self, y: np.ndarray) -> np.ndarray:
+        """Codes that leave the post lanes for FP32 results ``y``, uint32 both."""
+        return y
+
+    def result_values(self, codes: np.ndarray) -> np.ndarray:
+        """FP32 codes of results from the codes that leave the post lanes, uint32 both."""
+        return codes
+
+    def layer_sums(self, words: np.ndarray) -> np.ndarray:
+        """Raw words [..., P] of the mode in which layers run → sums of a column's outputs, [..., `layer_outputs`]."""
+        return words
 
     # ------------------------------------------------------------------ logic
 

@@ -10,6 +10,7 @@ import numpy as np
 from hwgen.errors import HwgenError
 from hwgen.formats import Format, get
 from hwgen.formats.minifloat import MinifloatFormat
+from hwgen.formats.posit import PositFormat
 from hwgen.pe._spec import Side, TileSpec
 from hwgen.schedule import Steps
 
@@ -176,8 +177,20 @@ def random_steps(spec: TileSpec, seed: int, groups: int = 12, mode: int = 0) -> 
     rng = np.random.default_rng(seed)
     longest = _longest(spec, mode)
     lengths = [1, 1, min(2, longest)] + [int(rng.integers(1, min(longest, 9) + 1)) for _ in range(groups)] + [longest]
-    acts, weights = _operands(spec, rng, sum(lengths), mode)
+    acts, weights = (
+        _few_nar(rng, codes, lengths, form)
+        for codes, form in zip(_operands(spec, rng, sum(lengths), mode), spec.mode_formats(mode), strict=True)
+    )
     return _steps(spec, rng, lengths, acts, weights, mode)
+
+
+def _few_nar(rng: np.random.Generator, codes: np.ndarray, lengths: list[int], form: Format) -> np.ndarray:
+    """Codes [S, ...] in which NaR, which would make nearly every sum NaR, is left in a few groups only."""
+    if not isinstance(form, PositFormat):
+        return codes
+    kept = np.repeat(rng.random(len(lengths)) < 0.2, lengths).reshape(-1, *[1] * (codes.ndim - 1))
+    found: np.ndarray = np.where((codes == form.nan_code) & ~kept, np.uint32(form.nan_code - 1), codes)
+    return found
 
 
 def _operands(spec: TileSpec, rng: np.random.Generator, count: int, mode: int) -> tuple[np.ndarray, np.ndarray]:

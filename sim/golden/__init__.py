@@ -14,6 +14,7 @@ from sim.golden.align import Aligned, align
 from sim.golden.bitmod import BitmodLinear
 from sim.golden.fp32 import Fp32Linear
 from sim.golden.lut_tables import ByteTableLinear, Fp32TableLinear
+from sim.golden.posit import PositLinear
 from sim.golden.quant_linear import LayerQuantization, QuantLinear
 from sim.golden.rounding import check_denormals, power_of_two, round_scaled
 from sim.golden.two_level import TwoLevelLinear
@@ -26,6 +27,7 @@ __all__ = [
     "Fp32Linear",
     "Fp32TableLinear",
     "LayerQuantization",
+    "PositLinear",
     "QuantLinear",
     "TwoLevelLinear",
     "align",
@@ -42,6 +44,7 @@ ARITHMETICS: dict[str, type[QuantLinear]] = {
     "fp32_table": Fp32TableLinear,
     "int8_table": ByteTableLinear,
     "two_level": TwoLevelLinear,
+    "posit": PositLinear,
 }
 """Golden layers by the name that `Quantization.arithmetic` gives."""
 
