@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -17,6 +19,7 @@ from hwgen.formats import get
 from hwgen.pe import family
 from hwgen.pe.minifloat import Minifloat
 from hwgen.reference import run_steps
+from hwgen.schedule import Layer, Schedule, layer_constraints
 from hwgen.verify import check_contract
 from hwgen.verify._stimuli import random_steps
 from rtl_tests.arith.comb import Block, Runner, compile_blocks
@@ -277,6 +280,49 @@ def test_timing_as_derived(stages: int, fold: int, k: int) -> None:
         # The idle cycles of a step run beside the adder.
         last = 1 if interleave == "ring" else stages - (interval - 1)
         assert int(spec.latency(spec.p)) == 2 + levels * stages + last + folding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Twice(Minifloat):
+    """A cell that adds its products in each of two updates a step."""
+
+    @classmethod
+    def cycles_per_step(cls, p: Mapping[str, Any], mode: int = 0) -> Any:
+        return 2 * cls.update_cycles(p)
+
+    def terms(self, *operands: Any) -> np.ndarray:
+        once = super().terms(*operands)
+        return np.concatenate([once, once])
+
+
+@pytest.mark.parametrize("interleave", ["none", "ring"])
+@pytest.mark.parametrize("stages", [1, 2, 3])
+def test_several_updates_a_step(stages: int, interleave: str) -> None:
+    spec = Twice(
+        m=1, n=1, k=1, group=0, depth=12, accumulator="fp32", adder_stages=stages, interleave=interleave, stages=2
+    )
+    assert int(spec.step_cycles(spec.p)) == (2 * stages if interleave == "none" else 2)
+    failed = [finding for finding in check_contract(spec) if not finding.ok]
+    assert not failed, "\n".join(f"{finding.check}: {finding.detail}" for finding in failed)
+
+
+@pytest.mark.parametrize("interleave", ["none", "ring"])
+@pytest.mark.parametrize("stages", [1, 2, 3])
+@pytest.mark.parametrize("k", [1, 4])
+def test_cycles_of_layers(k: int, stages: int, interleave: str) -> None:
+    """Recurrence and closed form; FP32 sums may be longer than ``depth``."""
+    for group in (0, 256):
+        spec = tile(m=2, n=4, k=k, group=group, accumulator="fp32", adder_stages=stages, interleave=interleave)
+        schedule = Schedule(spec, Layer("layer", 5, 9, 640))
+        assert max(schedule.sum_lengths) > spec.depth
+        # Three by three blocks of groups of 640, or of 256, 256 and 128 elements; the last sums come after a latency.
+        steps, groups = 9 * 640 // k, 9 * (3 if group else 1)
+        folding = spec.folds * (groups - 1)
+        want = steps * (1 if interleave == "ring" else stages) + folding + int(spec.latency(spec.p))
+        assert schedule.exact() == schedule.closed() == want
+        assert all(bool(np.all(holds)) for holds, _ in layer_constraints(Minifloat, spec.p, 640))
+    with pytest.raises(HwgenError, match=r"^layer layer: a group of 640 products must fit depth \(128\)"):
+        Schedule(tile(m=2, n=4, k=k), Layer("layer", 5, 9, 640))
 
 
 def test_bits_name_formats() -> None:

@@ -47,6 +47,8 @@ def test_cast_rounds_and_scales_nothing() -> None:
         assert given.dequantize().tolist() == x.astype(kind).astype(float).tolist()
         assert (given.scales.tolist(), given.granularity) == ([[1.0]] * 3, "channel")
     assert cast([[1e6, -1e6]], "fp16").values().tolist() == [[65504.0, -65504.0]]
+    grouped = cast([[1.0, 2.0, 3.0, 4.0, 5.0]], "fp16", "e8m0", 2)
+    assert (grouped.granularity, grouped.group_size, grouped.scale_codes.tolist()) == ("group", 2, [[127] * 3])
 
 
 # ---------------------------------------------------------------------- blocks

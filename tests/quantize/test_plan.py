@@ -62,6 +62,8 @@ class Plan:
             lambda: two_level(X, 3, 16, "symmetric", "bf16"),
         ),
         (Plan(weights="fp8_e4m3", scheme="element", weight_scale="e8m0"), lambda: minifloat(X, "e4m3", 16, "e8m0")),
+        # Sixteen bits need no scale.
+        (Plan(weights="bf16", scheme="element"), lambda: cast(X, "bf16", "fp16", 16)),
     ],
 )
 def test_weights(plan: Plan, expected: Any) -> None:
