@@ -125,6 +125,8 @@ TILES = [
     pytest.param("lut", {"bits": 8}, id="lut-w8", marks=SLOW),
     pytest.param("lut", {"bits": 2, "acts": "fp16", "align_scope": "group"}, id="lut-fp16-group"),
     pytest.param("lut", {"bits": 2, "acts": "fp16", "align_scope": "step"}, id="lut-fp16-step"),
+    pytest.param("bitmod", {"bits": 8, "post_lanes": 0}, id="bitmod-int8"),
+    pytest.param("bitmod", {"bits": 3, "acts": "bf16"}, id="bitmod-fp3", marks=SLOW),
     pytest.param("mx", {"acts": "mxint8", "weights": "mxfp4"}, id="mx-mixed"),
     pytest.param("mx", {"acts": "mxint8", "weights": "mxint8"}, id="mx-int8", marks=SLOW),
 ]

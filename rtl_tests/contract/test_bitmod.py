@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hwgen.pe import family
+from hwgen.reference import run_steps
+from hwgen.schedule import Steps
 from hwgen.verify import check_contract
+from hwgen.verify._pysim import simulate
 
 pytestmark = pytest.mark.rtl
 
@@ -26,3 +30,40 @@ def test_contract(values: dict[str, Any]) -> None:
     spec = family("bitmod").from_values(SMALL | values)
     failed = [finding for finding in check_contract(spec) if not finding.ok]
     assert not failed, "\n".join(f"{finding.check}: {finding.detail}" for finding in failed)
+
+
+FP4_ONE = 2
+ONE, LARGE, TINY = 0x3C00, 0x7BFF, 0x0001
+MINUS = 0x8000
+
+
+@pytest.mark.parametrize(
+    ("acts", "mantissa", "exponent"),
+    [
+        # A step that cancels has a large exponent; below its places lies all that was there before.
+        pytest.param([(TINY, 0), (LARGE, LARGE | MINUS)], 0, 0, id="what is lost leaves zero"),
+        # Rounded down to −1 in the cancelled step's last place: −2.
+        pytest.param([(TINY | MINUS, 0), (LARGE, LARGE | MINUS)], -(1 << 14), 30, id="a lost negative leaves −1"),
+        pytest.param([(ONE, 0), (ONE | MINUS, 0), (TINY, 0)], 1 << 13, 6, id="from zero on"),
+        pytest.param([(ONE, 0), (0, 0), (ONE | MINUS, 0)], 0, 0, id="x − x"),
+        pytest.param([(ONE, ONE), (ONE, 0)], 3 << 12, 31, id="three ones"),
+    ],
+)
+def test_named_sums(acts: list[tuple[int, int]], mantissa: int, exponent: int) -> None:
+    """Sums are mantissa · 2**(exponent − 14 − 29): 15 bits, and units of 2**-29 (10 places, 3 guard bits, halves)."""
+    spec = family("bitmod").from_values({"m": 1, "n": 1, "k": 2, "group": 8, "depth": 8, "post_lanes": 0})
+    count = len(acts)
+    first = np.arange(count) == 0
+    steps = Steps(
+        np.array(acts, np.uint32)[:, None, :],
+        np.full((count, 1, 2), FP4_ONE, np.uint32),
+        {},
+        {"special": np.zeros((count, 1), np.int64)},
+        first,
+        first[::-1].copy(),
+        first[::-1].copy(),
+        3,
+    )
+    word = int(run_steps(spec, steps).sums[0, 0, 0, 0])
+    assert (word >> 15, (word & 0x7FFF) - ((word & 0x4000) << 1)) == (exponent, mantissa)
+    assert int(simulate(spec, steps).sums[0, 0, 0, 0]) == word
