@@ -73,7 +73,7 @@ _BLOCKS = {
             "mxfp4": "fp4_e2m1",
         },
     ),
-    **_family("nv", 16, "fp8_e4m3", {"nvfp4": "fp4_e2m1", "nvint4": "int4"}, outer=True),
+    **_family("nv", 16, "fp8_e4m3", {"nvfp4": "fp4_e2m1", "nvint4": "nvint4"}, outer=True),
     # A level-2 bit is in both words of 4 elements that it belongs to: 64 / 8 bits of a block are repeated.
     **_family("hif4", 64, "hif4_scale", {"hif4": "hif4"}, repeated_bits=8),
 }

@@ -30,6 +30,7 @@ _NAMED: dict[str, Format] = {
         MinifloatFormat(name="fp32", exponent_bits=8, mantissa_bits=23, specials="ieee"),
         E8M0Format(),
         IntFormat(name="mxint8", code_bits=8, fraction_bits=6),
+        IntFormat(name="nvint4", code_bits=4, symmetric=True),
         BitmodFormat(code_bits=3),
         BitmodFormat(code_bits=4),
         *(
@@ -63,7 +64,6 @@ _ALIASES = {
     "mxfp8_e4m3": "fp8_e4m3",
     "mxfp8_e5m2": "fp8_e5m2",
     "nvfp4": "fp4_e2m1",
-    "nvint4": "int4",
 }
 
 _POSIT = re.compile(r"posit([1-9]\d?)_(\d)")

@@ -19,13 +19,16 @@ class IntFormat(Format):
     """``code_bits``-bit integers times 2**-fraction_bits, 1 to 32 bits.
 
     Two's complement (``twos_complement``) or unsigned. The whole range is used: int8 has -128; clipping to a symmetric
-    range is a quantiser's choice. NaN is refused.
-    Source: OCP Microscaling v1.0, section 5.3.4, for MXINT8, whose elements have 6 fraction bits.
+    range is a quantiser's choice. Only with ``symmetric`` the lowest code is not a value of its own: it decodes like
+    the one above it and no value is encoded as it. NaN is refused.
+    Sources: OCP Microscaling v1.0, section 5.3.4, for MXINT8, whose elements have 6 fraction bits; arXiv 2510.25602 for
+    NVINT4, which is symmetric.
     """
 
     name: str = ""
     twos_complement: bool = True
     fraction_bits: int = 0
+    symmetric: bool = False
 
     def __post_init__(self) -> None:
         label = self.name or ("int" if self.twos_complement else "uint")
@@ -37,6 +40,8 @@ class IntFormat(Format):
 
     @property
     def _low(self) -> int:
+        if self.symmetric:
+            return -self._high
         return -(1 << (self.code_bits - 1)) if self.twos_complement else 0
 
     @property
@@ -45,7 +50,8 @@ class IntFormat(Format):
 
     def decode_scalar(self, code: int) -> Scalar:
         self._code(code)
-        return Fraction(code - (1 << self.code_bits) if code > self._high else code, 1 << self.fraction_bits)
+        integer = max(code - (1 << self.code_bits), self._low) if code > self._high else code
+        return Fraction(integer, 1 << self.fraction_bits)
 
     def encode_scalar(self, value: Scalar) -> int:
         # round() of a fraction rounds half to even; an even integer has an even code.
@@ -53,7 +59,8 @@ class IntFormat(Format):
 
     def _decode(self, words: Words, side: npt.NDArray[Any] | None) -> Floats:
         integers = words.astype(np.int64)
-        integers = np.where(integers > self._high, integers - (1 << self.code_bits), integers)
+        negative = np.maximum(integers - (1 << self.code_bits), self._low)
+        integers = np.where(integers > self._high, negative, integers)
         return np.ldexp(integers.astype(np.float64), -self.fraction_bits)
 
     def _encode(self, values: Floats, side: npt.NDArray[Any] | None) -> Words:
@@ -80,9 +87,10 @@ class IntFormat(Format):
 
     @property
     def corners(self) -> tuple[int, ...]:
-        integers = {self._low, self._low + 1, -1, 0, 1, self._high - 1, self._high}
+        lowest = self._low - self.symmetric
+        integers = {lowest, lowest + 1, -1, 0, 1, self._high - 1, self._high}
         mask = (1 << self.code_bits) - 1
-        return tuple(sorted(value & mask for value in integers if self._low <= value <= self._high))
+        return tuple(sorted(value & mask for value in integers if lowest <= value <= self._high))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from hwgen.arith.fp32 import FP32_BIAS
 from hwgen.arith.minifloat import float_layout
 from hwgen.arith.scale import ScaledLayout
 from hwgen.formats import get
@@ -185,12 +186,15 @@ def post_lanes(spec: type[TileSpec], p: P) -> dict[str, Block]:
     layout = ScaledLayout(1, row_scale, col_scale)
     scaled = layout.size + total - 1
     significand = scaled - 3 - layout["exponent"].width
-    factors = [fmt.mantissa_bits + 1 for fmt in (row_scale, col_scale) if fmt.subnormals]
+    factors = [fmt.mantissa_bits + 1 for fmt in (row_scale, col_scale) if fmt.subnormals or fmt.mantissa_bits]
     multiply = total * sum(factors) + (factors[0] * factors[1] if len(factors) == 2 else 0)
+    # Scales whose products stay within FP32's normal numbers bring no logic for subnormal results.
+    small = layout.exponents.start + layout.offset + spec.unchecked(p).lsb_exp < 1 - FP32_BIAS
     lane: Counts = _merge(
-        {"mul": zero * row_sum + multiply, "add": where(zero > 0, total, 0) + total + 74, "xor": total + 32},
+        {"mul": zero * row_sum + multiply, "add": where(zero > 0, total, 0) + total + (74 if small else 66)},
         # Normalise the significand, denormalise the result.
-        {"mux2": significand * clog2(significand) + 25 * 6, "and": 2 * 32 + 58},
+        {"mux2": significand * clog2(significand) + (25 * 6 if small else 0), "and": 58 + (64 if small else 24)},
+        {"xor": total + 32},
         FP32_ADD,
         {"ff": total + col_bits + scaled + 32 + 32 * beats},
     )

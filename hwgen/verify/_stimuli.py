@@ -20,6 +20,12 @@ _CALM = 2.0**60
 """Largest value whose products do not overflow FP32."""
 
 
+def _finite(form: Format, words: np.ndarray) -> np.ndarray:
+    """Whether all values of each word are finite."""
+    finite: np.ndarray = np.isfinite(form.decode(words))
+    return finite.all(axis=-1) if form.elements > 1 else finite
+
+
 @functools.cache
 def _allowed(spec: TileSpec, role: str, mode: int) -> np.ndarray:
     """Corner codes of one side that the reference takes: finite ones, and infinities and NaN where it has a rule."""
@@ -27,7 +33,7 @@ def _allowed(spec: TileSpec, role: str, mode: int) -> np.ndarray:
     codes = np.array(form.corners, dtype=np.uint32)
     if form.side_bits:
         return codes
-    finite = np.isfinite(form.decode(codes))
+    finite = _finite(form, codes)
     if finite.all():
         return codes
     columns = spec.code_columns(mode)
@@ -95,14 +101,14 @@ def _codes(spec: TileSpec, rng: np.random.Generator, role: str, shape: tuple[int
     words = np.where(rng.random(shape) < 0.2, rng.choice(corners, size=shape), words)
     if form.side_bits:
         return words
-    finite = np.isfinite(form.decode(corners))
+    finite = _finite(form, corners)
     if not finite.all():
         # Neighbours of infinity: NaN of every single mantissa bit, and the largest finite codes.
         bit = np.uint32(1) << rng.integers(0, form.code_bits, size=shape, dtype=np.uint32)
         words = np.where(rng.random(shape) < 0.04, rng.choice(corners[~finite], size=shape) ^ bit, words)
         return _calmed(rng, form, words.astype(np.uint32)) if spec.sticky_specials else words.astype(np.uint32)
     fallback = form.padding if form.padding is not None else int(corners[0])
-    return np.where(np.isfinite(form.decode(words)), words, fallback).astype(np.uint32)
+    return np.where(_finite(form, words), words, fallback).astype(np.uint32)
 
 
 def _calmed(rng: np.random.Generator, form: Format, words: np.ndarray) -> np.ndarray:
@@ -389,12 +395,12 @@ def reset_runs(spec: TileSpec, seed: int, mode: int = 0) -> list[tuple[Steps, in
 
 
 def _extremes(acts: Format, weights: Format, left: np.ndarray, right: np.ndarray) -> list[tuple[int, int]]:
-    """The code pairs with the largest and the smallest product."""
+    """The pairs of code words with the largest and the smallest product, summed over the values of a word."""
     if acts.side_bits or weights.side_bits:
         return [(int(left[0]), int(right[0]))]
-    a, w = acts.decode(left), weights.decode(right)
+    a, w = acts.decode(left).reshape(len(left), -1), weights.decode(right).reshape(len(right), -1)
     with np.errstate(invalid="ignore"):
-        products = np.multiply.outer(a, w)
+        products = a @ w.T
     finite = np.isfinite(products)
     chosen = [np.where(finite, products, -np.inf).argmax(), np.where(finite, products, np.inf).argmin()]
     places = [np.unravel_index(index, products.shape) for index in chosen]

@@ -79,7 +79,9 @@ def count(family: str, values: dict[str, Any]) -> dict[str, dict[str, int]]:
     raw = _modules(text, ["proc -noopt -norom"])
     folded = _modules(
         text,
-        ["proc -norom", "opt_expr", "opt_clean", "opt_dff", "opt_expr -mux_undef", "opt_clean", "wreduce", "opt_clean"],
+        # How far one `wreduce` narrows a chain of multiplexers depends on the order in which it meets them.
+        ["proc -norom", "opt_expr", "opt_clean", "opt_dff", "opt_expr -mux_undef", "opt_clean"]
+        + 8 * ["wreduce", "opt_clean"],
     )
     return {name: {**folded[name], "ff": raw[name]["ff"]} for name in raw}
 
