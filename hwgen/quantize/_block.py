@@ -54,13 +54,13 @@ def mx(x: npt.ArrayLike, element_format: Format | str, block: int = 32, rule: st
 
 
 def nv(x: npt.ArrayLike, element_format: Format | str = "fp4_e2m1", block: int = 16) -> QTensor:
-    """Quantise a float matrix [N, K] to blocks along K with an E4M3 scale below one FP32 scale: NVFP4, NVINT4 (int4).
+    """Quantise a float matrix [N, K] to blocks along K with an E4M3 scale below one FP32 scale: NVFP4 and NVINT4.
 
-    With the largest element value max (6 for E2M1, 7 for int4):
+    With the largest element value max (6 for E2M1, 7 for NVINT4):
 
     1. The tensor's scale outer = max|x| / (max · 448), rounded to FP32.
     2. A block's scale s = amax / max / outer, rounded to E4M3 (sign 0), at least 2**-9 unless the block is all zero.
-    3. Elements x / (s · outer) with the scales as rounded, to nearest even and saturated; int4 within ±7.
+    3. Elements x / (s · outer) with the scales as rounded, to nearest even and saturated; integers within ±max.
 
     The quotients are float64: for x that are float32 their rounding is that of the exact quotients. A ``block`` of 0 is
     the whole row. Raises `HwgenError`, for inf and NaN too.

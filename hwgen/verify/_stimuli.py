@@ -22,8 +22,7 @@ _CALM = 2.0**60
 
 def _finite(form: Format, words: np.ndarray) -> np.ndarray:
     """Whether all values of each word are finite."""
-    finite: np.ndarray = np.isfinite(form.decode(words))
-    return finite.all(axis=-1) if form.elements > 1 else finite
+    return np.asarray(np.isfinite(form.decode(words)).reshape(*words.shape, -1).all(axis=-1))
 
 
 @functools.cache
@@ -46,7 +45,8 @@ def _allowed(spec: TileSpec, role: str, mode: int) -> np.ndarray:
     try:
         spec.terms(acts, weights, row, col, mode)
     except HwgenError:
-        return codes[finite]
+        found: np.ndarray = codes[finite]
+        return found
     return codes
 
 

@@ -39,7 +39,7 @@ def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
             ["emit", "--pe", "lut", "--planes", "twos_complement"],
             "lut: symmetry must be none with planes twos_complement, not half; plain bits have no mirrored half",
         ),
-        (["emit", "--pe", "mx", "--bits", "5"], "mx: bits must be 4 or 8, not 5"),
+        (["emit", "--pe", "mx", "--bits", "5"], "mx: bits must be 4, 6 or 8, not 5"),
         (
             ["emit", "--pe", "int", "--k", "3"],
             "int: group must be a multiple of k (3), not 128; choose a k that divides the group",

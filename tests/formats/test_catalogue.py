@@ -25,7 +25,7 @@ from hwgen.formats import (
 
 
 def test_every_name_brings_its_format_back() -> None:
-    assert len(names()) == len(set(names())) == 32 + 32 + 8 + 23
+    assert len(names()) == len(set(names())) == 32 + 32 + 8 + 24
     for name in names():
         assert get(name).name == name == str(get(name))
         assert get(name) is get(name)
@@ -68,7 +68,6 @@ def test_names(name: str, kind: type, bits: int) -> None:
         ("mxfp4", "fp4_e2m1"),
         ("mxfp8_e5m2", "fp8_e5m2"),
         ("nvfp4", "fp4_e2m1"),
-        ("nvint4", "int4"),
         ("e4m2b7", "e4m2"),
         ("e4m3fnb7", "fp8_e4m3"),
         ("e3m02", "fp6_e3m2"),
@@ -98,7 +97,7 @@ def test_unknown_names(name: str, hint: str) -> None:
     with pytest.raises(HwgenError) as caught:
         get(name)
     head = "format: name must be intN, uintN, bipolarN, an ExMy minifloat such as e3m2, or one of "
-    known = "ternary, fp4_e2m1, fp6_e2m3, fp6_e3m2, fp8_e4m3, fp8_e5m2, fp16, bf16, fp32, e8m0, mxint8"
+    known = "ternary, fp4_e2m1, fp6_e2m3, fp6_e3m2, fp8_e4m3, fp8_e5m2, fp16, bf16, fp32, e8m0, mxint8, nvint4"
     known += ", bitmod_fp3, bitmod_fp4"
     posits = "posit4_0, posit4_1, posit8_0, posit8_1, posit8_2, posit16_1, posit16_2, hif4, hif4_scale, nf4"
     assert str(caught.value) == f"{head}{known}, {posits}, not {name!r}{hint}"
@@ -157,7 +156,7 @@ def test_block_formats() -> None:
         "mxfp6_e3m2": ("fp6_e3m2", "e8m0", 32, "mx", False, 6.25),
         "mxfp4": ("fp4_e2m1", "e8m0", 32, "mx", False, 4.25),
         "nvfp4": ("fp4_e2m1", "fp8_e4m3", 16, "nv", True, 4.5),
-        "nvint4": ("int4", "fp8_e4m3", 16, "nv", True, 4.5),
+        "nvint4": ("nvint4", "fp8_e4m3", 16, "nv", True, 4.5),
         "hif4": ("hif4", "hif4_scale", 64, "hif4", False, 4.5),
     }
 

@@ -120,6 +120,8 @@ def test_decodes_fp32_as_numpy() -> None:
         ("fp6_e3m2", 0x1F, "28.0"),
         ("mxint8", 0x7F, "1.984375"),
         ("mxint8", 0x80, "-2.0"),
+        ("nvint4", 0x9, "-7.0"),
+        ("nvint4", 0x8, "-7.0"),
         ("e8m0", 0x00, str(2.0**-127)),
         ("e8m0", 0xFE, str(2.0**127)),
         ("e8m0", 0xFF, "nan"),

@@ -215,6 +215,8 @@ def test_hif4_scales_tie_to_the_even_code_and_nothing_is_out_of_domain() -> None
         ("int32", 2.0**31, 0x7FFFFFFF),
         ("mxint8", 1.99, 0x7F),
         ("mxint8", -2.0, 0x80),
+        ("nvint4", -7.5, 0x9),
+        ("nvint4", -8.0, 0x9),
         ("ternary", 0.5, 0),
         ("ternary", -0.5, 0),
         ("ternary", -0.51, 3),
@@ -232,7 +234,7 @@ def test_named_values(name: str, x: float, code: int) -> None:
     assert get(name).encode_scalar(x) == code
 
 
-@pytest.mark.parametrize("name", ["int8", "uint4", "bipolar3", "ternary", "mxint8"])
+@pytest.mark.parametrize("name", ["int8", "uint4", "bipolar3", "ternary", "mxint8", "nvint4"])
 def test_integers_refuse_nan(name: str) -> None:
     message = f"{name}: values must be numbers, not NaN, which the format cannot express"
     for attempt in (lambda: get(name).encode([NAN]), lambda: get(name).encode_scalar(NAN)):
@@ -259,3 +261,16 @@ def test_encode_keeps_shape_and_type() -> None:
     codes = get("fp8_e4m3").encode(np.zeros((2, 3, 4)))
     assert (codes.shape, codes.dtype) == ((2, 3, 4), np.dtype(np.uint32))
     assert get("int4").encode(np.zeros((0, 3))).shape == (0, 3)
+
+
+def test_all_of_a_symmetric_integer() -> None:
+    form = get("nvint4")
+    values = [*range(8), -7, *range(-7, 0)]
+    assert [form.decode_scalar(code) for code in range(16)] == values == form.decode(form.codes()).tolist()
+    # The code 8 repeats -7 and is never made.
+    again = [9 if code == 8 else code for code in range(16)]
+    assert [form.encode_scalar(Fraction(value)) for value in values] == again == form.encode(values).tolist()
+    ties = np.arange(-20, 21) / 2
+    nearest = [max(-7, min(7, round(Fraction(tie)))) % 16 for tie in ties.tolist()]
+    assert form.encode(ties).tolist() == nearest == [form.encode_scalar(Fraction(tie)) for tie in ties.tolist()]
+    assert (form.min_value, form.max_value, form.fixed_bits, form.corners) == (-7, 7, 4, (0, 1, 6, 7, 8, 9, 15))

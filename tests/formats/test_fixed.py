@@ -20,6 +20,7 @@ WIDTHS = {
     "fp8_e4m3": (19, 37, (41, 42, 43, 44, 45, 46, 47, 49), -18),
     "fp8_e5m2": (33, 65, (69, 70, 71, 72, 73, 74, 75, 77), -32),
     "mxint8": (8, 16, (20, 21, 22, 23, 24, 25, 26, 28), -12),
+    "nvint4": (4, 7, (11, 12, 13, 14, 15, 16, 17, 19), 0),
     "int8": (8, 16, (20, 21, 22, 23, 24, 25, 26, 28), 0),
 }
 
@@ -63,7 +64,7 @@ def finite_codes(name: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "name", ["int7", "uint5", "bipolar4", "mxint8", "fp4_e2m1", "fp8_e5m2", "fp8_e4m3", "fp16", "e1m3"]
+    "name", ["int7", "uint5", "bipolar4", "mxint8", "nvint4", "fp4_e2m1", "fp8_e5m2", "fp8_e4m3", "fp16", "e1m3"]
 )
 def test_fixed_is_exact(name: str) -> None:
     form, codes = get(name), finite_codes(name)

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from hwgen.formats import QTensor
+from hwgen.formats import Format, QTensor
 from hwgen.formats.base import Scalar
 from rtl_tests.arith.oracle import INFINITY, fp32_nearest, fp32_value
 
@@ -77,12 +77,28 @@ def aligned(codes: list[int], guard: int, rounding: str) -> list[Fraction]:
     return values
 
 
+def elements(form: Format, words: list[int]) -> list[Fraction]:
+    """Values of code words, from the fields of the words where they hold several elements."""
+    if form.name != "hif4":
+        return [Fraction(form.decode_scalar(word)) for word in words]
+    values = []
+    for word in words:
+        for place in range(0, 16, 4):
+            magnitude = Fraction(word >> place & 7, 4) * 2 ** (word >> 16 & 3).bit_count()
+            values.append(-magnitude if word >> place & 8 else magnitude)
+    return values
+
+
+def outer_scale(tensor: QTensor, row: int) -> np.float32:
+    return np.float32(1) if tensor.outer is None else np.float32(tensor.outer[row % len(tensor.outer), 0])
+
+
 def activations(acts: QTensor, q: Formats) -> list[list[Fraction]]:
     """Activations [T][K] without their scales, aligned where the layer aligns."""
     rows = []
     for codes in acts.codes.tolist():
         if q.align is None:
-            rows.append([Fraction(acts.format.decode_scalar(code)) for code in codes])
+            rows.append(elements(acts.format, codes))
             continue
         k = len(codes)
         group = q.group or k
@@ -99,12 +115,13 @@ def activations(acts: QTensor, q: Formats) -> list[list[Fraction]]:
 def layer(weights: QTensor, acts: QTensor, q: Formats) -> np.ndarray:
     """FP32 codes of the layer's outputs, uint32 [T, N]."""
     values = activations(acts, q)
+    filters = [elements(weights.format, codes) for codes in weights.codes.tolist()]
     result = np.zeros((acts.shape[0], weights.shape[0]), np.uint32)
     for t, n in np.ndindex(*result.shape):
         code = 0
         for g, part in enumerate(weights.group_slices):
             a = values[t][part]
-            w = [Fraction(weights.format.decode_scalar(word)) for word in weights.codes[n, part].tolist()]
+            w = filters[n][part]
             side = None if weights.zero is None else weights.zero[n, g]
             offset = int(side) if side is not None and weights.zero_kind == "integer" else 0
             total = sum((x * (y - offset) for x, y in zip(a, w, strict=True)), Fraction(0))
@@ -113,5 +130,9 @@ def layer(weights: QTensor, acts: QTensor, q: Formats) -> np.ndarray:
             code = add(code, product(total, row, column))
             if side is not None and weights.zero_kind == "minimum":
                 code = add(code, product(sum(a, Fraction(0)), row, float(side)))
+        if acts.outer is not None or weights.outer is not None:
+            # Two products of float32 numbers, each rounded once by the processor.
+            scaled = np.uint32(code).view(np.float32) * (outer_scale(acts, t) * outer_scale(weights, n))
+            code = int(scaled.view(np.uint32))
         result[t, n] = code
     return result

@@ -59,12 +59,32 @@ def test_aligned_activations(scheme: str, bits: int, guard: int, group: int, sco
 
 
 @pytest.mark.parametrize("rule", ["floor", "ceil"])
-@pytest.mark.parametrize("element", ["mxint8", "mxfp4"])
-@pytest.mark.parametrize("other", ["mxint8", "mxfp4"])
+@pytest.mark.parametrize("other", ["mxint8", "mxfp4", "mxfp6_e2m3", "mxfp8_e5m2"])
+@pytest.mark.parametrize("element", ["mxint8", "mxfp4", "mxfp6_e3m2", "mxfp8_e4m3", "mxfp8_e5m2"])
 def test_blocks(element: str, other: str, rule: str) -> None:
     q = Formats(acts=element, weights=other, scheme="mx", act_scale="e8m0", weight_scale="e8m0", block_rule=rule)
     layer, x = build(q)
     check(layer, layer.quantize(x), q)
+
+
+@pytest.mark.parametrize("other", ["nvfp4", "nvint4"])
+@pytest.mark.parametrize("element", ["nvfp4", "nvint4"])
+def test_blocks_below_a_scale_of_the_tensor(element: str, other: str) -> None:
+    q = Formats(acts=element, weights=other, scheme="nv", act_scale="fp8_e4m3", weight_scale="fp8_e4m3")
+    layer, x = build(q)
+    given = layer.quantize(x)
+    assert given.outer is not None
+    assert layer.weights.outer is not None
+    check(layer, given, q)
+
+
+def test_blocks_of_three_levels() -> None:
+    q = Formats(acts="hif4", weights="hif4", scheme="hif4", act_scale="hif4_scale", weight_scale="hif4_scale")
+    layer, x = build(q)
+    given = layer.quantize(x)
+    words = [*given.codes.ravel().tolist(), *layer.weights.codes.ravel().tolist()]
+    assert {word >> 16 for word in words} == {0, 1, 2, 3}
+    check(layer, given, q)
 
 
 def test_unaligned_floating_point_is_exact() -> None:

@@ -14,7 +14,7 @@ from hwgen.pe import TileSpec, family
 from hwgen.quantize import acts_for
 from hwgen.reference import run_steps
 from hwgen.schedule import Layer, Schedule
-from sim.epilogue import epilogue
+from sim.epilogue import apply_outer, epilogue
 from sim.golden import QuantLinear
 from tests.golden.operands import K, acts, codes, weights
 
@@ -31,7 +31,7 @@ def run(spec: TileSpec, w: QTensor, x: QTensor) -> tuple[np.ndarray, np.ndarray 
     schedule = Schedule(spec, Layer("layer", x.shape[0], *w.shape))
     beats = run_steps(spec, schedule.lower(x, w))
     if beats.y is not None:
-        return schedule.collect(beats.y), None
+        return apply_outer(schedule.collect(beats.y), x, w), None
     sums, rows = schedule.collect(beats.sums)[..., 0], schedule.collect_rows(beats.rows)
     zeros = spec.zero_points(w)
     if zeros is not None:
@@ -90,10 +90,20 @@ def test_lut_lanes_with_aligned_activations(scope: str) -> None:
 
 
 @pytest.mark.parametrize("rule", ["floor", "ceil"])
-@pytest.mark.parametrize("element", ["mxint8", "mxfp4"])
-@pytest.mark.parametrize("other", ["mxint8", "mxfp4"])
+@pytest.mark.parametrize("other", ["mxint8", "mxfp4", "mxfp6_e2m3", "mxfp8_e5m2"])
+@pytest.mark.parametrize("element", ["mxint8", "mxfp4", "mxfp6_e3m2", "mxfp8_e4m3", "mxfp8_e5m2"])
 def test_mx(element: str, other: str, rule: str) -> None:
     compare(tile("mx", acts=element, weights=other, block_rule=rule, post_lanes=2))
+
+
+@pytest.mark.parametrize("other", ["nvfp4", "nvint4"])
+@pytest.mark.parametrize("element", ["nvfp4", "nvint4"])
+def test_mx_with_a_scale_of_the_tensor(element: str, other: str) -> None:
+    compare(tile("mx", acts=element, weights=other, post_lanes=2))
+
+
+def test_mx_with_scales_of_three_levels() -> None:
+    compare(tile("mx", acts="hif4", weights="hif4", group=64, post_lanes=2))
 
 
 def test_ends_of_fp32() -> None:

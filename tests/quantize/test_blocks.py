@@ -33,7 +33,7 @@ def check_nv(given: QTensor, x: np.ndarray, name: str, block: int) -> None:
 # ---------------------------------------------------------------------- NVFP4 and NVINT4
 
 
-@pytest.mark.parametrize("name", ["fp4_e2m1", "int4", "fp6_e2m3", "fp8_e4m3"])
+@pytest.mark.parametrize("name", ["fp4_e2m1", "nvint4", "fp6_e2m3", "fp8_e4m3"])
 @pytest.mark.parametrize("block", [16, 0, 7])
 def test_nv_is_its_definition(name: str, block: int) -> None:
     x = slow.samples(90)
@@ -61,11 +61,11 @@ def test_nv_ties_and_scales_are_rounded_first() -> None:
 
 def test_nvint4_is_symmetric() -> None:
     x = np.random.default_rng(91).normal(size=(8, 64))
-    assert set(nv(x, "int4").values().ravel().tolist()) == set(range(-7, 8))
+    assert set(nv(x, "nvint4").values().ravel().tolist()) == set(range(-7, 8))
     # The scale rounds down from 1.0625, so that -7.4375 saturates at -7 where the code -8 exists.
     x = np.zeros((1, 32))
     x[0, 0], x[0, 16] = -7 * 1.0625, 7 * 448.0
-    assert nv(x, "int4").values()[0, 0] == -7
+    assert nv(x, "nvint4").values()[0, 0] == -7
 
 
 def test_nv_scales_are_positive_unless_the_block_is_zero() -> None:
@@ -198,7 +198,7 @@ def test_ragged_blocks() -> None:
 
 def test_bytes_bring_everything_back() -> None:
     x = slow.samples(97, k=72)
-    for given in (nv(x), nv(x, "int4"), hif4(x)):
+    for given in (nv(x), nv(x, "nvint4"), hif4(x)):
         assert QTensor.from_bytes(given.to_bytes()) == given
 
 
