@@ -41,7 +41,7 @@ def epilogue(
     if acts.groups not in (1, count):
         raise HwgenError(f"epilogue: acts must have 1 or {count} scales a token, not {acts.groups}")
     row_scale = _by_group(acts, acts.scale_codes, count)
-    col_scale = _by_group(weights, weights.scale_codes, count)
+    col_scale = _by_group(weights, spec.sum_scales(weights), count)
     zeros = spec.zero_points(weights)
     zero = None if zeros is None else _by_group(weights, zeros, count)
     terms = [spec.scale_sums(sums, rows, row_scale, col_scale, zero)]

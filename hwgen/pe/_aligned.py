@@ -32,6 +32,9 @@ __all__ = ["FLOATS", "AlignedSpec", "shift_left_by", "shift_mux2"]
 FLOATS = ("fp8_e4m3", "fp8_e5m2", "fp16", "bf16")
 """Floating-point activation formats."""
 
+_ROW_SUM_BITS = 62
+"""Widest activation sums: the reference keeps them in int64."""
+
 
 def shift_left_by(m: Module, value: Value, amount: Value, largest: int, fill: Value, name: str) -> Value:
     """Signed ``value`` shifted to the left by ``amount``, ``largest`` at most, filling with copies of ``fill``.
@@ -81,6 +84,11 @@ class AlignedSpec(ScaledSpec):
             not (cls._steps_align_of(p) and p["acts"] == "bf16"),
             "align_scope must be group or row with acts bf16, not {align_scope}; "
             "sums in the unit of the smallest number would be 250 bits longer",
+        )
+        yield (
+            cls.row_sum_bits(p) <= _ROW_SUM_BITS,
+            "depth must leave activation sums within 62 bits, not {depth} with align_scope {align_scope} and "
+            "guard_bits {guard_bits}; use --align-scope group",
         )
 
     # ------------------------------------------------------------------ formulas

@@ -726,6 +726,12 @@ class TileSpec:
             raise HwgenError(f"{self.family}: side information {name!r} needs a tensor with a selector per group")
         return tensor.selector
 
+    def sum_scales(self, weights: QTensor) -> np.ndarray:
+        """Codes of the scales, of format `Quantization.weight_scale`, that a layer's sums are multiplied by,
+        [N or 1, G or 1] for its G sums.
+        """
+        return weights.scale_codes
+
     def terms(
         self,
         acts: np.ndarray,

@@ -158,8 +158,12 @@ def _steps(
     spec: TileSpec, rng: np.random.Generator, lengths: list[int], acts: np.ndarray, weights: np.ndarray, mode: int
 ) -> Steps:
     first, last, group = flags(lengths)
-    row = {name: values[group] for name, values in _sides(spec.row_side(), rng, len(lengths), spec.m).items()}
-    col = {name: values[group] for name, values in _sides(spec.col_side(), rng, len(lengths), spec.n).items()}
+    if spec.sum_group(spec.p) != spec.group:
+        # Groups end within an accumulation.
+        group = np.cumsum(first | (rng.random(len(first)) < 0.5)) - 1
+    count = int(group[-1]) + 1
+    row = {name: values[group] for name, values in _sides(spec.row_side(), rng, count, spec.m).items()}
+    col = {name: values[group] for name, values in _sides(spec.col_side(), rng, count, spec.n).items()}
     done = last & (rng.random(len(first)) < 0.5)
     done[-1] = True
     return Steps(acts, weights, row, col, first, last, done, mode)

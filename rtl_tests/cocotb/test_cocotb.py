@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -141,9 +142,12 @@ def sweep_tiles(name: str) -> list[TileSpec]:
     """Few tiles that visit all sweep values, with groups that fit every accumulator depth."""
     parameters = families()[name].parameters()
     group = min([parameters["group"].default, *parameters["depth"].sweep])
-    specs, impossible = covering_specs(families()[name], group=group)
+    # A family that sweeps its groups has some that fit.
+    fixed = {} if parameters["group"].sweep else {"group": group}
+    specs, impossible = covering_specs(families()[name], **fixed)
     assert not impossible
-    return specs
+    # Sums over a whole row need an accumulator that is made for them.
+    return [spec if int(spec.sum_group(spec.p)) else dataclasses.replace(spec, depth=1024) for spec in specs]
 
 
 SWEEP = [
