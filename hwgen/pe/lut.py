@@ -567,7 +567,8 @@ class Lut(Fp32SumSpec, AlignedSpec):
     @property
     def act_port_meaning(self) -> str:
         if self.precompute == "external":
-            text = f"table entries of {self.k} {self.act_format.name} activations, two's complement"
+            code = "FP32 codes" if self.fp32_sums(self.p) else "two's complement"
+            text = f"table entries of {self.k} {self.act_format.name} activations, {code}"
             extra = {name: int(bits) for name, bits in self._row_fields(self.p).items() if bits and name != "table"}
             beside = ", ".join(f"{name} ({bits} bit)" for name, bits in extra.items())
             return f"{text}; then from bit 0 of the next element up {beside}" if beside else text

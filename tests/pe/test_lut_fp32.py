@@ -132,6 +132,17 @@ def test_one_bit_weights_and_one_step() -> None:
     assert tile(acts="fp16", bits=4, adder_stages=3, interleave="ring").step_cycles_max == 4
 
 
+def test_ports_say_what_they_carry() -> None:
+    spec = tile(acts="fp16", precompute="external")
+    assert spec.act_port_meaning == "table entries of 2 fp16 activations, FP32 codes"
+    assert spec.sum_meaning == "group sums, FP32 codes"
+    byte = family("lut").from_values({"entries": "int8", "acts": "int16", "precompute": "external"})
+    assert byte.act_port_meaning == (
+        "table entries of 4 int16 activations, two's complement; "
+        "then from bit 0 of the next element up shift (4 bit), sum (18 bit)"
+    )
+
+
 # ---------------------------------------------------------------------- golden layer
 
 LAYER = {"m": 2, "n": 2, "k": 4}
