@@ -19,7 +19,7 @@ def tiles() -> list[TileSpec]:
     """The tiles that the layer goes through: every weight width of the LUT tensor core on int8 and fp16, and
     baselines.
     """
-    lut, integer, mx = family("lut"), family("int"), family("mx")
+    lut, integer, mx, mixpe = family("lut"), family("int"), family("mx"), family("mixpe")
     specs: list[TileSpec] = [
         lut.from_values({"bits": bits, "acts": acts}) for acts in ("int8", "fp16") for bits in (1, 2, 3, 4, 8)
     ]
@@ -32,6 +32,10 @@ def tiles() -> list[TileSpec]:
         mx.from_values({"weights": "mxfp4", "acts": "mxfp4"}),
         mx.from_values({"weights": "mxfp4", "acts": "mxint8"}),
         mx.from_values({"weights": "mxint8", "acts": "mxint8"}),
+        mixpe.from_values({"bits": 4}),
+        mixpe.from_values({"bits": 4, "acts": "fp16", "post_lanes": 2}),
+        mixpe.from_values({"bits": 4, "dequant": "channel", "group": 0, "depth": 576}),
+        mixpe.from_values({"bits": 4, "dequant": "before", "depth": 576}),
     ]
     return specs
 

@@ -338,10 +338,12 @@ class Mixpe(AlignedSpec):
     # ------------------------------------------------------------------ logic
 
     def build_row(self, m: Module, acts: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
+        """Passes integers on; aligns the floating-point activations of a step where rows do that."""
         ints, exponent = self._build_integers(m, acts)
         return Cat(*ints, exponent)
 
     def build_col(self, m: Module, weights: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
+        """Passes codes on; makes 8-bit weights of them, by shift and add, where they are dequantised before cells."""
         if not self._before(self.p):
             return super().build_col(m, weights, side, phase, mode)
         scale = side["group_scale"]
@@ -377,7 +379,7 @@ class Mixpe(AlignedSpec):
         return shift_left_by(m, total, exponent, self._top_shift(self.p), Const(0, 1), "by_exponent")
 
     def build_cell(self, m: Module, row: Value, col: Value, phase: Value, mode: Value) -> list[Addend]:
-        """All K·W partial products in one tree."""
+        """Adds up all K·W partial products in one tree of carry-save adders."""
         acts, exponent = self._acts_of(row)
         bits = int(self._cell_bits(self.p))
         rows: list[Term] = []
