@@ -139,8 +139,8 @@ class Posit(ScaledSpec):
     """Posit tile."""
 
     m: int = again(TileSpec, "m", sweep=(1, 2))
-    n: int = again(TileSpec, "n", sweep=(2, 4))
-    k: int = param(2, "16-bit lanes of a simd tile, or products per step", legal=Range(1, 64), sweep=(1, 2, 4))
+    n: int = again(TileSpec, "n", sweep=(1, 2))
+    k: int = param(2, "16-bit lanes of a simd tile, or products per step", legal=Range(1, 64), sweep=(1, 2))
     depth: int = again(TileSpec, "depth", sweep=(32, 127))
     overflow: str = param("refuse", "a quire does not overflow: longer groups are refused", legal=("refuse",))
     format: str = param(
