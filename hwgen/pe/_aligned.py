@@ -80,13 +80,15 @@ class AlignedSpec(ScaledSpec):
     @classmethod
     def constraints(cls, p: P) -> Iterable[tuple[Any, str]]:
         yield from super().constraints(p)
+        too_long = cls._steps_align_of(p) and bool(p["acts"] == "bf16")
         yield (
-            not (cls._steps_align_of(p) and p["acts"] == "bf16"),
+            not too_long,
             "align_scope must be group or row with acts bf16, not {align_scope}; "
             "sums in the unit of the smallest number would be 250 bits longer",
         )
+        # Ranges of what is refused already would not fit the integers of arrays.
         yield (
-            cls.row_sum_bits(p) <= _ROW_SUM_BITS,
+            too_long or cls.row_sum_bits(p) <= _ROW_SUM_BITS,
             "depth must leave activation sums within 62 bits, not {depth} with align_scope {align_scope} and "
             "guard_bits {guard_bits}; use --align-scope group",
         )

@@ -96,16 +96,17 @@ class Mixpe(AlignedSpec):
 
     @classmethod
     def constraints(cls, p: P) -> Iterable[tuple[Any, str]]:
-        channel, before = p["dequant"] == "channel", p["dequant"] == "before"
+        dequant = p["dequant"]
+        channel, before = dequant == "channel", dequant == "before"
         yield (
             (p["group"] == 0) if channel else (p["group"] > 0),
             "group must be 0 with dequant channel, not {group}; a row has one scale"
             if channel
-            else "group must be positive with dequant {dequant}, not {group}; one scale a row is --dequant channel",
+            else f"group must be positive with dequant {dequant}, not {{group}}; one scale a row is --dequant channel",
         )
         yield (
             (p["post_lanes"] == 0) | (not channel and not before),
-            "post_lanes must be 0 with dequant {dequant}, not {post_lanes}; "
+            f"post_lanes must be 0 with dequant {dequant}, not {{post_lanes}}; "
             "the sum of a whole row is scaled once, after the tile",
         )
         yield (

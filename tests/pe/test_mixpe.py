@@ -235,6 +235,18 @@ def test_formulas_take_arrays() -> None:
                 assert found[index] == single[block].primitives.get(primitive, 0), (block, primitive)
 
 
+@pytest.mark.parametrize("acts", ACTS)
+@pytest.mark.parametrize("scope", ["step", "group", "row"])
+@pytest.mark.parametrize("dequant", [{}, CHANNEL, BEFORE], ids=["group", "channel", "before"])
+def test_rules_take_arrays_even_of_what_is_refused(dequant: dict[str, Any], scope: str, acts: str) -> None:
+    p = tile(**dequant, align_scope="row").p | {"acts": acts, "align_scope": scope}
+    arrays = {"group": np.array([0, 16, 128]), "guard_bits": np.array([0, 3, 8]), "depth": np.array([16, 128, 1 << 20])}
+    for index in range(3):
+        one = p | {name: int(values[index]) for name, values in arrays.items()}
+        many = [np.broadcast_to(ok, 3)[index] for ok, _ in Mixpe.constraints(p | arrays)]
+        assert many == [ok for ok, _ in Mixpe.constraints(one)]
+
+
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
