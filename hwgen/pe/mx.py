@@ -122,7 +122,8 @@ class Mx(TileSpec):
     def aliases(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """``bits`` names the MX weight format by its width.
 
-        A format of another kind of block brings the other operand's format, the block size and the depth with it.
+        A format of another kind of block brings the other operand's format, the block size, the depth and, where the
+        block is shorter, more lanes with it.
         """
         given = dict(values)
         if "bits" in given:
@@ -139,8 +140,11 @@ class Mx(TileSpec):
         if named and block_format(named[0]).scheme != "mx":
             for side in ("weights", "acts"):
                 given.setdefault(side, named[0])
+            block, known = block_format(named[0]).block, cls.parameters()
             for size in ("group", "depth"):
-                given.setdefault(size, block_format(named[0]).block)
+                given.setdefault(size, block)
+            # A shorter block leaves the lanes less time.
+            given.setdefault("post_lanes", known["post_lanes"].default * max(known["group"].default // block, 1))
         return given
 
     @classmethod
