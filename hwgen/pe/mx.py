@@ -144,7 +144,9 @@ class Mx(TileSpec):
             for size in ("group", "depth"):
                 given.setdefault(size, block)
             # A shorter block leaves the lanes less time.
-            given.setdefault("post_lanes", known["post_lanes"].default * max(known["group"].default // block, 1))
+            lanes = known["post_lanes"].default * max(known["group"].default // block, 1)
+            columns = given.get("n", known["n"].default)
+            given.setdefault("post_lanes", min(lanes, columns) if isinstance(columns, int) else lanes)
         return given
 
     @classmethod

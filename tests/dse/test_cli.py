@@ -100,7 +100,7 @@ def test_sweep_writes_all_that_it_promises(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s.md", "s.parquet", "s.png", "s.svg"]
     # int: 3 n x 2 bits, lut: x 2 planes, mx: 4 bits only, and 16 columns are too many for its lanes.
     assert "points looked at" in run.stdout
-    assert "skipped 3: mx: bits must be 4 or 8, not 2" in run.stdout
+    assert "skipped 3: mx: bits must be 4, 6 or 8, not 2" in run.stdout
     table = pq.read_table(tmp_path / "s.parquet").to_pandas()
     assert table["pe"].value_counts().to_dict() == {"int": 6, "lut": 12, "mx": 2}
     assert set(table["weight_bits"]) == {2, 4}

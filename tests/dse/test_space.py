@@ -8,6 +8,7 @@ import pytest
 
 from dse.space import Space, axis_target, parse_axis, parse_values, reason_of
 from hwgen.errors import HwgenError
+from hwgen.formats import block_names
 from hwgen.pe import family
 
 
@@ -62,7 +63,7 @@ def test_unknown_and_illegal_are_refused() -> None:
     )
     with pytest.raises(HwgenError) as caught:
         Space.of("mx", {"bits": ("2",)})
-    assert str(caught.value) == "mx: bits must be 4 or 8, not 2"
+    assert str(caught.value) == "mx: bits must be 4, 6 or 8, not 2"
 
 
 def test_parameters_without_an_axis_keep_their_default() -> None:
@@ -84,15 +85,17 @@ def test_bits_stands_for_the_weight_format() -> None:
     assert axis_target(family("int"), "bits") == "bits"
     assert axis_target(family("mx"), "planes") is None
     assert Space.of("mx", {"bits": ("8", "4")}).axes["weights"] == ("mxint8", "mxfp4")
-    assert Space.of("mx", {"bits": None}).axes["weights"] == ("mxint8", "mxfp4")
+    assert Space.of("mx", {"bits": ("6",)}).axes["weights"] == ("mxfp6_e2m3",)
+    assert Space.of("mx", {"bits": None}).axes["weights"] == block_names()
 
 
 def test_values_of_another_family_are_counted() -> None:
     space = Space.of("mx", {"bits": ("2", "3", "4"), "n": (4, 8, 16)}, strict=False)
     assert space.size == 3
-    assert space.dropped == {"mx: bits must be 4 or 8, not 2": 3, "mx: bits must be 4 or 8, not 3": 3}
+    assert space.dropped == {"mx: bits must be 4, 6 or 8, not 2": 3, "mx: bits must be 4, 6 or 8, not 3": 3}
     nothing = Space.of("mx", {"bits": ("2",), "n": (4, 8, 16)}, strict=False)
-    assert (nothing.size, list(nothing.chunks(10)), nothing.dropped) == (0, [], {"mx: bits must be 4 or 8, not 2": 3})
+    assert (nothing.size, list(nothing.chunks(10))) == (0, [])
+    assert nothing.dropped == {"mx: bits must be 4, 6 or 8, not 2": 3}
 
 
 def points_of(p: dict[str, Any]) -> list[tuple[Any, ...]]:

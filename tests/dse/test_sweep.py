@@ -93,7 +93,7 @@ def test_skipped_points_have_reasons() -> None:
 def test_dropped_values_are_counted() -> None:
     space = Space.of("mx", {"bits": (3, 4)}, strict=False)
     result = run_sweep([space], LAYERS)
-    assert result.skipped == {"mx: bits must be 4 or 8, not 3": 1}
+    assert result.skipped == {"mx: bits must be 4, 6 or 8, not 3": 1}
     assert (result.looked_at, len(result.points)) == (2, 1)
 
 
