@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hwgen.pe import TileSpec, family
 from reports.provenance import provenance, write_result
@@ -15,29 +17,46 @@ LAYER, TOKENS = "blk.0.ffn_up", 8
 RESULT = Path("reports/results/whole_layer.md")
 
 
+TILES: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    *(("lut", {"bits": bits, "acts": acts}) for acts in ("int8", "fp16") for bits in (1, 2, 3, 4, 8)),
+    ("lut", {"bits": 2, "acts": "fp16", "align_scope": "step", "n": 16}),
+    ("lut", {"bits": 4, "acts": "bf16", "n": 16}),
+    ("lut", {"bits": 4, "acts": "fp8_e4m3", "n": 16}),
+    ("lut", {"bits": 4, "entries": "int8", "n": 16}),
+    ("lut", {"bits": 4, "entries": "int8", "entry_rule": "max127", "precompute": "external", "n": 16}),
+    ("lut", {"bits": 2, "acts": "fp16", "cell": "fp_add", "adder_stages": 2, "interleave": "ring", "n": 8} | {"scheme": "bipolar"}),
+    ("lut", {"bits": 4, "post_lanes": 4, "n": 16}),
+    ("lut", {"bits": 4, "transport": "systolic", "n": 16, "stages": 3}),
+    ("int", {"bits": 8}),
+    ("int", {"bits": 4, "scheme": "asymmetric", "post_lanes": 2}),
+    *(("bitmod", {"bits": bits}) for bits in (3, 4, 5, 6, 8)),
+    ("bitmod", {"bits": 4, "acts": "bf16", "post_lanes": 0}),
+    ("bitmod", {"bits": 4, "acts": "int8", "post_lanes": 0, "n": 8}),
+    *(("mixpe", {"bits": bits}) for bits in (2, 3, 4, 8)),
+    ("mixpe", {"bits": 4, "acts": "fp16", "post_lanes": 2}),
+    ("mixpe", {"bits": 4, "dequant": "channel", "group": 0, "depth": 576}),
+    ("mixpe", {"bits": 4, "dequant": "before", "depth": 576}),
+    *(("posit", {"operands": name}) for name in ("p16", "p8", "p4", "fp4")),
+    ("posit", {"operands": "p8", "post_lanes": 2, "output": "posit"}),
+    ("posit", {"operands": "p8", "quire": "xr_npe", "depth": 127, "group": 0, "k": 4}),
+    ("posit", {"format": "posit", "posit_bits": 8, "es": 2, "k": 4}),
+    *(("mx", {"acts": a, "weights": w}) for a, w in (("mxfp4", "mxfp4"), ("mxint8", "mxfp4"), ("mxint8", "mxint8"))),
+    *(("mx", {"acts": name, "weights": name}) for name in ("mxfp8_e4m3", "mxfp8_e5m2", "mxfp6_e2m3", "mxfp6_e3m2")),
+    *(("mx", {"acts": name, "weights": name}) for name in ("nvfp4", "nvint4", "hif4")),
+    *(("minifloat", {"acts": name, "weights": name}) for name in ("fp8_e4m3", "fp8_e5m2", "fp6_e2m3", "fp4_e2m1")),
+    ("minifloat", {"acts": "fp16", "weights": "fp16", "m": 1, "n": 4}),
+    ("minifloat", {"acts": "fp16", "weights": "fp16", "accumulator": "fp32", "n": 4}),
+    (
+        "minifloat",
+        {"acts": "bf16", "weights": "bf16", "accumulator": "fp32", "adder_stages": 3, "interleave": "ring", "n": 4},
+    ),
+)
+"""The tiles that the layer goes through, family and parameters: every family in its main formats."""
+
+
 def tiles() -> list[TileSpec]:
-    """The tiles that the layer goes through: every weight width of the LUT tensor core on int8 and fp16, and
-    baselines.
-    """
-    lut, integer, mx, mixpe = family("lut"), family("int"), family("mx"), family("mixpe")
-    specs: list[TileSpec] = [
-        lut.from_values({"bits": bits, "acts": acts}) for acts in ("int8", "fp16") for bits in (1, 2, 3, 4, 8)
-    ]
-    specs += [
-        lut.from_values({"bits": 2, "acts": "fp16", "align_scope": "step", "n": 16}),
-        lut.from_values({"bits": 4, "post_lanes": 4, "n": 16}),
-        lut.from_values({"bits": 4, "transport": "systolic", "n": 16, "stages": 3}),
-        integer.from_values({"bits": 8}),
-        integer.from_values({"bits": 4, "scheme": "asymmetric", "post_lanes": 2}),
-        mx.from_values({"weights": "mxfp4", "acts": "mxfp4"}),
-        mx.from_values({"weights": "mxfp4", "acts": "mxint8"}),
-        mx.from_values({"weights": "mxint8", "acts": "mxint8"}),
-        mixpe.from_values({"bits": 4}),
-        mixpe.from_values({"bits": 4, "acts": "fp16", "post_lanes": 2}),
-        mixpe.from_values({"bits": 4, "dequant": "channel", "group": 0, "depth": 576}),
-        mixpe.from_values({"bits": 4, "dequant": "before", "depth": 576}),
-    ]
-    return specs
+    """`TILES` as specs."""
+    return [family(name).from_values(values) for name, values in TILES]
 
 
 def settings(spec: TileSpec) -> str:
@@ -70,7 +89,7 @@ def main() -> None:
     runs = []
     for spec in tiles():
         run = run_layer(spec, weights, acts, name=LAYER)
-        print(f"{spec.family:5s} {settings(spec):60s} {'equal' if run.ok else 'DIFFERENT ' + run.detail}", flush=True)
+        print(f"{spec.family:9s} {settings(spec):60s} {'equal' if run.ok else 'DIFFERENT ' + run.detail}", flush=True)
         runs.append((spec, run))
     n, k = weights.shape
     body = (

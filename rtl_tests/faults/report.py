@@ -27,29 +27,31 @@ __all__ = ["RESULTS", "TILES", "Score", "main", "measure"]
 
 RESULTS = Path(__file__).parents[2] / "reports" / "results"
 
-TILES: Mapping[str, tuple[str, dict[str, Any]]] = {
+_TINY: Mapping[str, Any] = {"m": 1, "n": 2, "k": 2, "group": 8, "depth": 8}
+
+TILES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "int": (
         "int",
-        {
-            "m": 2,
-            "n": 2,
-            "k": 4,
-            "bits": 4,
-            "acts": "int4",
-            "scheme": "asymmetric",
-            "group": 16,
-            "depth": 16,
-            "stages": 2,
-        },
+        {"m": 2, "n": 2, "k": 4, "bits": 4, "acts": "int4", "scheme": "asymmetric", "group": 16, "depth": 16}
+        | {"stages": 2},
     ),
     "lut-int8": ("lut", {"m": 2, "n": 2, "k": 4, "bits": 2, "acts": "int8", "group": 16, "depth": 16, "stages": 1}),
-    "lut-fp16": (
-        "lut",
-        {"m": 1, "n": 2, "k": 2, "bits": 2, "acts": "fp16", "align_scope": "step", "group": 8, "depth": 8, "stages": 2},
-    ),
+    "lut-fp16": ("lut", _TINY | {"bits": 2, "acts": "fp16", "align_scope": "step", "stages": 2}),
+    "lut-bytes": ("lut", _TINY | {"n": 1, "bits": 2, "acts": "int8", "entries": "int8", "post_lanes": 0}),
     "mx": ("mx", {"m": 2, "n": 2, "k": 4, "group": 8, "depth": 8, "post_lanes": 2}),
+    "bitmod": ("bitmod", _TINY | {"bits": 4, "post_lanes": 0}),
+    "bitmod-post": ("bitmod", _TINY | {"n": 1, "bits": 8, "acts": "int8", "post_lanes": 1}),
+    "mixpe": ("mixpe", _TINY | {"bits": 4, "acts": "int8", "scheme": "asymmetric", "stages": 2}),
+    "minifloat": ("minifloat", _TINY | {"acts": "fp8_e4m3", "weights": "fp8_e4m3"}),
+    "minifloat-fp32": (
+        "minifloat",
+        _TINY
+        | {"n": 1, "acts": "fp8_e5m2", "weights": "fp8_e5m2", "accumulator": "fp32"}
+        | {"adder_stages": 2, "interleave": "ring"},
+    ),
+    "posit": ("posit", _TINY | {"n": 1, "k": 1}),
 }
-"""Small tiles that have every kind of block: row sums, plane serial steps, unpacking and alignment, post lanes."""
+"""Small tiles with every kind of block: row sums, serial planes, unpacking and alignment, folding, post lanes."""
 
 COUNT = 240
 SEED = 1
