@@ -38,7 +38,14 @@ SHAPES: Mapping[str, list[int]] = {"m": [1, 2, 4, 8, 16], "n": list(range(4, 132
 FORMATS: Mapping[str, list[dict[str, Any]]] = {
     "int": [{"bits": bits, "scheme": "asymmetric", "acts": "int8"} for bits in (2, 3, 4, 8)],
     "lut": [{"bits": bits, "acts": acts} for acts in ("int8", "fp16") for bits in (2, 3, 4, 8)],
-    "mx": [{"weights": w, "acts": a} for w in ("mxfp4", "mxint8") for a in ("mxfp4", "mxint8")],
+    "mx": [
+        *({"weights": w, "acts": a} for w in ("mxfp4", "mxint8") for a in ("mxfp4", "mxint8")),
+        {"weights": "nvfp4", "acts": "nvfp4"},
+    ],
+    "bitmod": [{"bits": bits, "acts": "fp16"} for bits in (3, 4, 6)],
+    "mixpe": [{"bits": 4, "acts": acts} for acts in ("int8", "fp16")],
+    "posit": [{"operands": "p8"}],
+    "minifloat": [{"weights": name, "acts": name} for name in ("fp8_e4m3", "fp16")],
 }
 """Formats of the sweep, by family."""
 
@@ -46,6 +53,10 @@ FREE: Mapping[str, dict[str, list[Any]]] = {
     "int": {"k": [4, 8, 16, 32], "stages": [1, 2]},
     "lut": {"k": [2, 4, 8], "stages": [1, 2], "planes_per_cycle": [1, 2, 4]},
     "mx": {"k": [4, 8, 16, 32], "post_lanes": [1, 2, 4, 8, 16, 32], "stages": [1, 2]},
+    "bitmod": {"k": [2, 4, 8], "post_lanes": [1, 2, 4, 8, 16, 32, 64], "stages": [1, 2]},
+    "mixpe": {"k": [2, 4, 8, 16], "stages": [1, 2]},
+    "posit": {"k": [1, 2, 4, 8], "stages": [1, 2]},
+    "minifloat": {"k": [2, 4, 8, 16], "stages": [1, 2]},
 }
 """Other axes, by family."""
 
@@ -83,7 +94,9 @@ def errors_of_formats(weights: np.ndarray, acts: np.ndarray) -> list[Formats]:
 
             golden = golden_layer(spec.quantize_weights(weights), spec.quantization())
             got = golden(torch.from_numpy(acts)).double().numpy()
-            label = f"{spec.quantization().weights} × {spec.quantization().acts}"
+            formats = spec.quantization()
+            # By the family's own names where it has them: block formats share their elements.
+            label = f"{settings.get('weights', formats.weights)} × {settings.get('acts', formats.acts)}"
             found.append(Formats(name, settings, label, float(np.linalg.norm(got - want) / np.linalg.norm(want))))
     return found
 
@@ -147,7 +160,7 @@ def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
     errors = errors_of_formats(weights, acts)
     for form in errors:
         verdict = "kept" if form.error <= options.max_error else "too far off"
-        say(f"      {form.pe:4s} {form.label:24s} {100 * form.error:6.2f} %  {verdict}")
+        say(f"      {form.pe:9s} {form.label:24s} {100 * form.error:6.2f} %  {verdict}")
     kept = [form for form in errors if form.error <= options.max_error]
     if not kept:
         best = min(form.error for form in errors)

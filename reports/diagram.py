@@ -71,7 +71,10 @@ def _post_box(spec: TileSpec, blocks: Mapping[str, Block]) -> Box:
         if name.startswith("post_"):
             for primitive, count in block.primitives.items():
                 total[primitive] = total.get(primitive, 0) + int(count) * int(block.count)
-    kind = type(spec.post_block())
+    block: Any = spec.post_block()
+    # Only asked what it is: tell Amaranth that it need not be elaborated.
+    block._MustUse__used = True
+    kind = type(block)
     doc = inspect.getdoc(inspect.getmodule(kind)) if spec.scales_by_lanes else kind.__doc__
     return Box("post", f"{spec.lanes} lanes", _first_sentence(doc), _counts(total))
 
@@ -99,9 +102,9 @@ def _draw_box(axes: Axes, box: Box, x: float, y: float, width: float, height: fl
             axes.add_patch(_patch(x + shift, y - shift, width, height, _COLOURS["cell"]))
     axes.add_patch(_patch(x, y, width, height, _COLOURS[box.kind]))
     axes.text(x + 0.08, y + height - 0.1, f"{box.kind}  × {box.copies}", va="top", fontsize=10, weight="bold")
-    wrapped = textwrap.wrap(box.words, int(width * 16))[:6]
+    wrapped = textwrap.wrap(box.words, int(width * 14.5))[:6]
     axes.text(x + 0.08, y + height - 0.36, "\n".join(wrapped), va="top", fontsize=8.5, linespacing=1.25)
-    counts = textwrap.wrap(box.primitives, int(width * 17.5))[:3]
+    counts = textwrap.wrap(box.primitives, int(width * 16))[:3]
     axes.text(x + 0.08, y + 0.08, "\n".join(counts), va="bottom", fontsize=7.5, color="#444444", linespacing=1.2)
 
 
@@ -126,11 +129,12 @@ def diagram_svg(spec: TileSpec) -> str:
     acts, act_bits = (int(value) for value in spec.act_port(p))
     weights, weight_bits = (int(value) for value in spec.weight_port(p))
     with matplotlib.rc_context({"svg.hashsalt": "hwgen", "svg.fonttype": "none", "font.family": "DejaVu Sans"}):
-        figure = Figure(figsize=(13, 5.4))
+        bottom = 0.0 if "rowsum" in found else 1.2
+        figure = Figure(figsize=(13, 5.4 - bottom))
         FigureCanvasAgg(figure)
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_xlim(0, 13)
-        axes.set_ylim(0, 5.4)
+        axes.set_ylim(bottom, 5.4)
         axes.axis("off")
         width, height = 2.75, 1.75
         row_x, cell_x, post_x = 2.05 if "pre" not in found else 3.55, 6.35, 10.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,9 @@ ERRORS = Path("reports/results/errors.json")
 
 _FRAME = ("m", "n", "k", "group", "depth", "overflow", "stages", "transport", "post_lanes")
 """Parameters of every family, shown once."""
+
+_KEPT = ("m", "n", "k", "overflow", "stages", "transport")
+"""Parameters that a shown tile keeps at their defaults."""
 
 _INTRODUCTION = """\
 Every tile is built from five kinds of block. `row` (M of them) prepares K activation codes, `col` (N) K weight codes,
@@ -56,17 +60,17 @@ def shown_tile(family: type[TileSpec]) -> TileSpec:
 
 def _near(family: type[TileSpec], name: str, value: Any) -> TileSpec | None:
     """A legal tile with ``name`` at ``value`` that differs from the default in as little as possible else."""
-    try:
-        return family(**{name: value})
-    except HwgenError:
-        pass
-    for other, p in family.parameters().items():
-        if other == name or other in _FRAME:
-            continue
-        options = p.sweep or (p.legal if isinstance(p.legal, tuple) else ())
-        for option in options:
+    options = [
+        (other, option)
+        for other, p in family.parameters().items()
+        if other not in _KEPT and other != name
+        for option in (p.sweep or (p.legal if isinstance(p.legal, tuple) else ()))
+        if option != p.default
+    ]
+    for more in (0, 1, 2):
+        for extra in itertools.combinations(options, more):
             try:
-                return family(**{name: value, other: option})
+                return family(**{name: value, **dict(extra)})
             except HwgenError:
                 continue
     return None

@@ -24,7 +24,7 @@ TILES: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("lut", {"bits": 4, "acts": "fp8_e4m3", "n": 16}),
     ("lut", {"bits": 4, "entries": "int8", "n": 16}),
     ("lut", {"bits": 4, "entries": "int8", "entry_rule": "max127", "precompute": "external", "n": 16}),
-    ("lut", {"bits": 2, "acts": "fp16", "cell": "fp_add", "adder_stages": 2, "interleave": "ring", "n": 8} | {"scheme": "bipolar"}),
+    ("lut", {"acts": "fp16", "scheme": "bipolar", "cell": "fp_add", "adder_stages": 2, "interleave": "ring", "n": 8}),
     ("lut", {"bits": 4, "post_lanes": 4, "n": 16}),
     ("lut", {"bits": 4, "transport": "systolic", "n": 16, "stages": 3}),
     ("int", {"bits": 8}),

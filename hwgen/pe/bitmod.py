@@ -704,6 +704,7 @@ class Bitmod(TileSpec):
     # ------------------------------------------------------------------ logic
 
     def build_row(self, m: Module, acts: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
+        """Unpacks the activations once: sign, exponent and significand; integers pass."""
         if not self._floating(self.p):
             value: Value = acts.as_value()
             return value
@@ -714,6 +715,7 @@ class Bitmod(TileSpec):
         return Cat(*fields)
 
     def build_col(self, m: Module, weights: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
+        """Encodes one power-of-two term of each weight a cycle: a Booth digit, or a leading one."""
         is_fp = wire(m, mode >= _FIRST_FP, "is_fp")
         fields: list[Value] = []
         for index in range(self.k):
@@ -748,6 +750,7 @@ class Bitmod(TileSpec):
         return [(part[0], part[1], part[2:]) for part in parts], col[self.k * size :]
 
     def build_cell(self, m: Module, row: Value, col: Value, phase: Value, mode: Value) -> list[Addend]:
+        """Matches exponents over K, aligns and adds the signed significands, and shifts by the term's significance."""
         terms, bsig = self._terms_of(col)
         if not self._floating(self.p):
             return [self._integer_dot(m, row, terms, bsig)]

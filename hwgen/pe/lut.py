@@ -847,6 +847,7 @@ class Lut(Fp32SumSpec, AlignedSpec):
         return entries
 
     def build_row(self, m: Module, acts: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
+        """Builds the table of activation sums, or takes it from the port."""
         if self.precompute == "external":
             # Without the bits that fill up the last element.
             return acts.as_value()[: int(self.row_bus_bits(self.p))]
@@ -871,6 +872,7 @@ class Lut(Fp32SumSpec, AlignedSpec):
                     yield index
 
     def build_col(self, m: Module, weights: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
+        """Serialises the bit planes: a key and a sign for each plane."""
         per_cycle = self.planes_per_cycle
         keys = []
         for lane in range(per_cycle):
@@ -886,6 +888,7 @@ class Lut(Fp32SumSpec, AlignedSpec):
         return Cat(*keys)
 
     def build_cell(self, m: Module, row: Value, col: Value, phase: Value, mode: Value) -> list[Addend]:
+        """Looks an entry up, negates it by a carry, and shifts it by its plane."""
         if self.fp32_sums(self.p):
             return [Addend(Cat(*self._fp32_lanes(m, row, col, phase)))]
         entry_bits, entries = int(self._stored_bits(self.p)), int(self._entries(self.p))
@@ -983,6 +986,7 @@ class Lut(Fp32SumSpec, AlignedSpec):
         return Addend(shift_left_by(m, value, shift, int(self._cell_shift(self.p)), fill, "by_row"), carry)
 
     def build_row_sum(self, m: Module, row: Value) -> Value:
+        """Takes the table entry in which every activation is positive."""
         if self._row_fields(self.p)["sum"]:
             every: Value = wire(m, self._field(row, "sum").as_signed(), "activation_sum")
             exponent = self._field(row, "exponent")

@@ -326,9 +326,11 @@ class Minifloat(Fp32SumSpec, LanesSpec):
     # ------------------------------------------------------------------ logic
 
     def build_row(self, m: Module, acts: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
+        """Decodes the row's activations once: sign, significand, exponent."""
         return self._decode(m, acts, self.act_format, "act")
 
     def build_col(self, m: Module, weights: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
+        """Decodes the column's weights once: sign, significand, exponent."""
         return self._decode(m, weights, self.weight_format, "weight")
 
     def _decode(self, m: Module, codes: Any, form: Format, name: str) -> Value:
@@ -355,6 +357,7 @@ class Minifloat(Fp32SumSpec, LanesSpec):
         return Cat(fields.sign, significand, wire(m, exponent, f"{name}_exponent"), *marks)
 
     def build_cell(self, m: Module, row: Value, col: Value, phase: Value, mode: Value) -> list[Addend]:
+        """Multiplies significands; products go into fixed point and one tree, or through a tree of FP32 adders."""
         a, w = self._layouts(self.p)
         fp32 = self.fp32_sums(self.p)
         a_bits, w_bits = self._bus_bits(a, fp32), self._bus_bits(w, fp32)

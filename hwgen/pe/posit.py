@@ -28,7 +28,7 @@ posits saturate and never become zero, NaN becomes NaR.
 
 Timing: one cycle per step, latency 1 + stages to the sums, 5 cycles more to the first result and 6 with ``output``
 other than fp32.
-Sources: XR-NPE, arXiv 2508.13049 (formats and modes; its RTL is not published, so that widths and rounding are those
+Source: XR-NPE, arXiv 2508.13049 (formats and modes; its RTL is not published, so that widths and rounding are those
 above); posit standard 2022; legacy quires of n²/2 bits: posit standard 3.2.
 """
 
@@ -734,9 +734,11 @@ class Posit(ScaledSpec):
         return Cat(*fields, wire(m, Cat(*nars).any(), "nar")) if nars else Cat(*fields)
 
     def build_row(self, m: Module, acts: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
+        """Decodes the activations once: two's complement, regime, significand, NaR."""
         return self._front(m, acts, mode, weights=False)
 
     def build_col(self, m: Module, weights: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
+        """Decodes the weights once: two's complement, regime, significand, NaR."""
         return self._front(m, weights, mode, weights=True)
 
     def _simd_front(self, m: Module, codes: Any, mode: Value, *, weights: bool) -> Value:
@@ -783,6 +785,7 @@ class Posit(ScaledSpec):
     # ------------------------------------------------------------------ cell
 
     def build_cell(self, m: Module, row: Value, col: Value, phase: Value, mode: Value) -> list[Addend]:
+        """Multiplies in one splitting multiplier and shifts the products into the quire."""
         return self._simd_cell(m, row, col, mode) if self._simd else self._single_cell(m, row, col)
 
     def _single_cell(self, m: Module, row: Value, col: Value) -> list[Addend]:
