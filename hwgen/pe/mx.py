@@ -100,9 +100,11 @@ class Mx(TileSpec):
     not told.
     """
 
-    k: int = again(TileSpec, "k", default=8, sweep=(4, 8, 16))
+    m: int = again(TileSpec, "m", sweep=(1, 2))
+    n: int = again(TileSpec, "n", sweep=(2, 4))
+    k: int = again(TileSpec, "k", default=8, sweep=(4, 8))
     group: int = again(TileSpec, "group", default=32, sweep=(16, 32, 64))
-    depth: int = again(TileSpec, "depth", default=32, sweep=(32, 64))
+    depth: int = again(TileSpec, "depth", default=32, sweep=(64, 128))
     transport: str = again(TileSpec, "transport", sweep=("broadcast",))
     weights: str = param("mxfp4", "weight block format", legal=FORMATS, sweep=FORMATS)
     acts: str = param("mxfp4", "activation block format", legal=FORMATS, sweep=FORMATS)
@@ -113,7 +115,7 @@ class Mx(TileSpec):
         sweep=("floor", "ceil"),
     )
     post_lanes: int = param(
-        4, "lanes that scale block sums and accumulate them in FP32", legal=Range(1, 1024), sweep=(2, 4, 8)
+        4, "lanes that scale block sums and accumulate them in FP32", legal=Range(1, 1024), sweep=(1, 2, 4)
     )
 
     cell_uses_phase: ClassVar[bool] = False

@@ -130,6 +130,9 @@ TILES = [
     pytest.param("bitmod", {"bits": 3, "acts": "bf16"}, id="bitmod-fp3", marks=SLOW),
     pytest.param("mx", {"acts": "mxint8", "weights": "mxfp4"}, id="mx-mixed"),
     pytest.param("mx", {"acts": "mxint8", "weights": "mxint8"}, id="mx-int8", marks=SLOW),
+    pytest.param("mx", {"acts": "hif4", "weights": "hif4"}, id="mx-hif4"),
+    pytest.param("mx", {"acts": "nvint4", "weights": "nvfp4"}, id="mx-nv", marks=SLOW),
+    pytest.param("mx", {"acts": "mxfp8_e5m2", "weights": "mxfp8_e5m2"}, id="mx-e5m2", marks=SLOW),
 ]
 
 
