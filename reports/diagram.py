@@ -71,10 +71,10 @@ def _post_box(spec: TileSpec, blocks: Mapping[str, Block]) -> Box:
         if name.startswith("post_"):
             for primitive, count in block.primitives.items():
                 total[primitive] = total.get(primitive, 0) + int(count) * int(block.count)
-    block: Any = spec.post_block()
+    lanes: Any = spec.post_block()
     # Only asked what it is: tell Amaranth that it need not be elaborated.
-    block._MustUse__used = True
-    kind = type(block)
+    lanes._MustUse__used = True
+    kind = type(lanes)
     doc = inspect.getdoc(inspect.getmodule(kind)) if spec.scales_by_lanes else kind.__doc__
     return Box("post", f"{spec.lanes} lanes", _first_sentence(doc), _counts(total))
 
