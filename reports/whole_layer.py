@@ -37,7 +37,7 @@ TILES: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("mixpe", {"bits": 4, "dequant": "channel", "group": 0, "depth": 576}),
     ("mixpe", {"bits": 4, "dequant": "before", "depth": 576}),
     *(("posit", {"operands": name}) for name in ("p16", "p8", "p4", "fp4")),
-    ("posit", {"operands": "p8", "post_lanes": 2, "output": "posit"}),
+    ("posit", {"operands": "p8", "post_lanes": 2, "readout": "posit"}),
     ("posit", {"operands": "p8", "quire": "xr_npe", "depth": 127, "group": 0, "k": 4}),
     ("posit", {"format": "posit", "posit_bits": 8, "es": 2, "k": 4}),
     *(("mx", {"acts": a, "weights": w}) for a, w in (("mxfp4", "mxfp4"), ("mxint8", "mxfp4"), ("mxint8", "mxint8"))),

@@ -17,8 +17,8 @@ mode p8 uses words 0 and 2).
 NaR is sticky: any NaR operand makes the sum NaR until the next clear. At the output NaR is the word 100..0, which no
 legal sum is; after scaling it is NaN.
 
-Post lanes multiply a group's sum by its scales (E8M0: no multiplier) and round once. ``output fp32``: to nearest even
-into FP32, groups are added in FP32 in K order. ``output fp16`` and ``posit`` (the tile's own, posit16_1 for simd): to
+Post lanes multiply a group's sum by its scales (E8M0: no multiplier) and round once. ``readout fp32``: to nearest even
+into FP32, groups are added in FP32 in K order. ``readout fp16`` and ``posit`` (the tile's own, posit16_1 for simd): to
 odd into FP32, added in FP32, and the result to nearest even into the output format, on the bit string for posits, so
 that a result of one group is rounded exactly once; its code is in the low bits of y. FP16 overflows to infinity,
 posits saturate and never become zero, NaN becomes NaR.
@@ -26,7 +26,7 @@ posits saturate and never become zero, NaN becomes NaR.
 ``quire xr_npe`` is the preset of 128 bits, or four times 32 bits, for up to 127 products (legacy quire of posit8_0:
 26 + 6 bits); ``exact`` is as narrow as ``depth`` allows.
 
-Timing: one cycle per step, latency 1 + stages to the sums, 5 cycles more to the first result and 6 with ``output``
+Timing: one cycle per step, latency 1 + stages to the sums, 5 cycles more to the first result and 6 with ``readout``
 other than fp32.
 Source: XR-NPE, arXiv 2508.13049 (formats and modes; its RTL is not published, so that widths and rounding are those
 above); posit standard 2022; legacy quires of n²/2 bits: posit standard 3.2.
@@ -169,7 +169,7 @@ class Posit(ScaledSpec):
         legal=("exact", "xr_npe"),
         sweep=("exact", "xr_npe"),
     )
-    output: str = param(
+    readout: str = param(
         "fp32", "results of post lanes", legal=("fp32", "fp16", "posit"), sweep=("fp32", "fp16", "posit")
     )
     scheme: str = param("posit", "scaled posits, the largest near 1; FP4 scaled to its largest value", legal=("posit",))
@@ -220,12 +220,12 @@ class Posit(ScaledSpec):
             "post_lanes must be 0 with simd_along n, not {post_lanes}; scale its sums in software",
         )
         yield (
-            (lanes > 0) | (p["output"] == "fp32"),
-            "output must be fp32 without post lanes, not {output}; use --post-lanes",
+            (lanes > 0) | (p["readout"] == "fp32"),
+            "readout must be fp32 without post lanes, not {readout}; use --post-lanes",
         )
         yield (
-            p["format"] != "fp4" or p["output"] != "posit",
-            "output must be fp32 or fp16 with format fp4, not posit",
+            p["format"] != "fp4" or p["readout"] != "posit",
+            "readout must be fp32 or fp16 with format fp4, not posit",
         )
         yield (
             p["depth"] >= p["k"] * cls._most_parts(p),
@@ -310,7 +310,7 @@ class Posit(ScaledSpec):
     @property
     def _output_format(self) -> Format:
         """Format of the results of post lanes."""
-        return get(self.output) if self.output != "posit" else (WIDE if self._simd else self._form)
+        return get(self.readout) if self.readout != "posit" else (WIDE if self._simd else self._form)
 
     def quantization(self) -> Quantization:
         return Quantization(
@@ -443,7 +443,7 @@ class Posit(ScaledSpec):
 
     @classmethod
     def post_latency(cls, p: P) -> Num:
-        return 5 if p["output"] == "fp32" else 6
+        return 5 if p["readout"] == "fp32" else 6
 
     @property
     def scales_by_lanes(self) -> bool:
@@ -547,7 +547,7 @@ class Posit(ScaledSpec):
     @classmethod
     def post_blocks(cls, p: P) -> dict[str, Block]:
         found = super().post_blocks(p)
-        if p["output"] == "fp32":
+        if p["readout"] == "fp32":
             return found
         lane, store = found["post_lane"], found["post_store"]
         bits = cls._output_bits(p)
@@ -560,7 +560,7 @@ class Posit(ScaledSpec):
     @classmethod
     def _output_bits(cls, p: P) -> Num:
         """Bits of a result that is not FP32."""
-        return p["posit_bits"] if p["output"] == "posit" and not _is_simd(p) else 16
+        return p["posit_bits"] if p["readout"] == "posit" and not _is_simd(p) else 16
 
     # ------------------------------------------------------------------ reference
 
@@ -701,18 +701,18 @@ class Posit(ScaledSpec):
             col_scale[..., None, :],
             get(self.weight_scale),
             self.lsb_exp if self.simd_along == "k" else self._unit(self.layer_mode),
-            odd=self.output != "fp32",
+            odd=self.readout != "fp32",
         )
         return np.where(nar, np.uint32(FP32_NAN), scaled)
 
     def result_codes(self, y: np.ndarray) -> np.ndarray:
         form = self._output_format
-        if self.output == "fp32":
+        if self.readout == "fp32":
             return y
         return fp32_to_posit_reference(y, form) if isinstance(form, PositFormat) else fp32_to_fp16_reference(y)
 
     def result_values(self, codes: np.ndarray) -> np.ndarray:
-        if self.output == "fp32":
+        if self.readout == "fp32":
             return codes
         values = self._output_format.decode(codes).astype(np.float32)
         return np.where(np.isnan(values), np.uint32(FP32_NAN), values.view(np.uint32))
@@ -983,11 +983,11 @@ class _PositPost(PostBlock):
         return view
 
     def round(self, m: Module, product: data.View[ScaledLayout], name: str) -> Value:
-        return round_to_fp32(m, product, self.spec.lsb_exp, name, odd=self.spec.output != "fp32")
+        return round_to_fp32(m, product, self.spec.lsb_exp, name, odd=self.spec.readout != "fp32")
 
     def finish(self, m: Module, valid: Value, results: list[Value]) -> tuple[Value, list[Value]]:
         spec = self.spec
-        if spec.output == "fp32":
+        if spec.readout == "fp32":
             return valid, results
         form = spec._output_format
         late = Signal(name="output_valid")

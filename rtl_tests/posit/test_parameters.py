@@ -53,10 +53,10 @@ def test_the_preset_brings_its_depth() -> None:
             {"simd_along": "n", "post_lanes": 2},
             "posit: post_lanes must be 0 with simd_along n, not 2; scale its sums in software",
         ),
-        ({"output": "posit"}, "posit: output must be fp32 without post lanes, not posit; use --post-lanes"),
+        ({"readout": "posit"}, "posit: readout must be fp32 without post lanes, not posit; use --post-lanes"),
         (
-            {"format": "fp4", "output": "posit", "post_lanes": 2},
-            "posit: output must be fp32 or fp16 with format fp4, not posit",
+            {"format": "fp4", "readout": "posit", "post_lanes": 2},
+            "posit: readout must be fp32 or fp16 with format fp4, not posit",
         ),
         ({"depth": 4, "k": 2}, "posit: depth (4) must hold the products of one step: use --depth 8"),
     ],

@@ -181,7 +181,7 @@ def test_sums_as_the_quires_of_softposit(bits: int, quire: Any, make: Any) -> No
     # Small magnitudes and their negatives, so that sums are not all near maxpos; no NaR.
     acts = np.where(rng.random(acts.shape) < 0.5, acts % (1 << (bits - 2)), acts)
     acts, weights = (np.where(codes == 1 << (bits - 1), 0, codes) for codes in (acts, weights))
-    spec = tile(format="posit", posit_bits=bits, es=int(bits == 16), post_lanes=1, output="posit", depth=64, k=4)
+    spec = tile(format="posit", posit_bits=bits, es=int(bits == 16), post_lanes=1, readout="posit", depth=64, k=4)
     steps = steps_of(spec, acts, weights, 0)
     wanted = []
     for left, right in zip(acts.tolist(), weights.tolist(), strict=True):

@@ -103,3 +103,26 @@ def test_python_api() -> None:
     assert set(hwgen.families()) >= {"int", "lut", "mx"}
     with pytest.raises(HwgenError, match=r"^lut: bits must be a whole number from 1 to 8, not 0$"):
         hwgen.tile("lut", bits=0)
+
+
+def test_no_parameter_of_a_family_hides_an_option_of_a_command() -> None:
+    import importlib
+    import pkgutil
+
+    from hwgen import cli
+    from hwgen.cli._family import FamilyCommand
+    from hwgen.pe import families
+
+    commands = {
+        name: importlib.import_module(f"hwgen.cli.{name}").command
+        for _, name, _ in pkgutil.iter_modules(cli.__path__)
+        if not name.startswith("_")
+    }
+    looked_at = 0
+    for name, command in commands.items():
+        if isinstance(command, FamilyCommand):
+            options = {option.name for option in command.params}
+            for family, spec in families().items():
+                looked_at += 1
+                assert not options & set(spec.parameters()), (name, family)
+    assert looked_at >= 4 * len(families())

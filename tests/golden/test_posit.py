@@ -62,16 +62,16 @@ CASES: list[dict[str, Any]] = [
     *({"operands": name} for name in ("p16", "p8", "p4", "fp4")),
     *({"operands": name, "simd_along": "n"} for name in ("p16", "p8", "p4", "fp4")),
     *({"operands": name, "post_lanes": 2} for name in ("p16", "p8", "p4", "fp4")),
-    *({"operands": name, "post_lanes": 2, "output": "posit"} for name in ("p16", "p8", "p4")),
-    *({"operands": name, "post_lanes": 2, "output": "fp16"} for name in ("p16", "fp4")),
+    *({"operands": name, "post_lanes": 2, "readout": "posit"} for name in ("p16", "p8", "p4")),
+    *({"operands": name, "post_lanes": 2, "readout": "fp16"} for name in ("p16", "fp4")),
     {"operands": "p8", "quire": "xr_npe", "depth": 127, "group": 24},
     *({"format": "posit", "posit_bits": n, "es": es} for n, es in ((2, 0), (3, 1), (4, 1), (8, 0), (8, 2), (16, 3))),
-    {"format": "posit", "posit_bits": 8, "es": 1, "post_lanes": 1, "output": "posit"},
-    {"format": "posit", "posit_bits": 6, "es": 2, "post_lanes": 1, "output": "fp16"},
+    {"format": "posit", "posit_bits": 8, "es": 1, "post_lanes": 1, "readout": "posit"},
+    {"format": "posit", "posit_bits": 6, "es": 2, "post_lanes": 1, "readout": "fp16"},
     {"format": "fp4"},
-    {"format": "fp4", "post_lanes": 2, "output": "fp16"},
+    {"format": "fp4", "post_lanes": 2, "readout": "fp16"},
     {"operands": "p16", "act_scale": "bf16", "weight_scale": "fp16"},
-    {"operands": "p8", "act_scale": "bf16", "weight_scale": "fp16", "post_lanes": 2, "output": "posit"},
+    {"operands": "p8", "act_scale": "bf16", "weight_scale": "fp16", "post_lanes": 2, "readout": "posit"},
 ]
 
 
@@ -82,7 +82,7 @@ def test_tile_and_golden_layer_agree(values: dict[str, Any]) -> None:
     assert np.unique(compare(spec, w, x)).size > 3
 
 
-@pytest.mark.parametrize("values", [{}, {"post_lanes": 2}, {"post_lanes": 2, "output": "posit"}])
+@pytest.mark.parametrize("values", [{}, {"post_lanes": 2}, {"post_lanes": 2, "readout": "posit"}])
 @pytest.mark.parametrize("depth", [16, 40, 64])
 def test_without_groups_the_quire_is_read_out_every_depth_products(values: dict[str, Any], depth: int) -> None:
     spec = tile(operands="p8", group=0, depth=depth, **values)
@@ -93,7 +93,7 @@ def test_without_groups_the_quire_is_read_out_every_depth_products(values: dict[
     }[depth]  # fmt: skip
 
 
-@pytest.mark.parametrize("values", [{}, {"post_lanes": 2}, {"post_lanes": 2, "output": "posit"}, {"simd_along": "n"}])
+@pytest.mark.parametrize("values", [{}, {"post_lanes": 2}, {"post_lanes": 2, "readout": "posit"}, {"simd_along": "n"}])
 @pytest.mark.parametrize("name", ["p16", "p8", "p4"])
 def test_nar_makes_its_results_nan_and_no_others(values: dict[str, Any], name: str) -> None:
     spec = tile(operands=name, **values)
@@ -112,7 +112,7 @@ def test_nar_makes_its_results_nan_and_no_others(values: dict[str, Any], name: s
 @pytest.mark.parametrize(("name", "bits", "es"), [("posit8_0", 8, 0), ("posit4_1", 4, 1)])
 def test_a_result_of_one_group_is_the_exact_product_rounded_once(name: str, bits: int, es: int) -> None:
     """Against fractions alone."""
-    spec = tile(format="posit", posit_bits=bits, es=es, post_lanes=2, output="posit", group=0, depth=64)
+    spec = tile(format="posit", posit_bits=bits, es=es, post_lanes=2, readout="posit", group=0, depth=64)
     w, x = operands(spec, 3)
     y, _ = run(spec, w, x)
     for t, n in np.ndindex(TOKENS, OUTPUTS):
@@ -125,7 +125,7 @@ def test_a_result_of_one_group_is_the_exact_product_rounded_once(name: str, bits
 
 
 def test_infinite_scales() -> None:
-    spec = tile(operands="p8", act_scale="bf16", weight_scale="fp16", post_lanes=2, output="posit")
+    spec = tile(operands="p8", act_scale="bf16", weight_scale="fp16", post_lanes=2, readout="posit")
     w, x = operands(spec)
     scales = np.resize([0x0001, 0x7BFF, 0x7C00, 0x7E00, 0x3C00, 0x8001, 0], w.scale_codes.shape)
     w = dataclasses.replace(w, scale_codes=scales)
