@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +14,10 @@ from hwgen.formats import get
 from hwgen.formats.bitmod import TWO_TERM_MAGNITUDES
 from hwgen.pe import family
 from hwgen.pe.bitmod import Bitmod, SpecialTable
+from rtl_tests.structure.counts import Counted, count
 
-pytestmark = pytest.mark.rtl
+# One process counts for all tests of this file.
+pytestmark = [pytest.mark.rtl, pytest.mark.xdist_group("structure of bitmod")]
 
 ROOT = Path(__file__).parents[2]
 TILES: dict[str, dict[str, Any]] = {
@@ -43,35 +42,25 @@ FLIP_FLOPS = {
 
 
 @pytest.fixture(scope="module")
-def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, dict[str, int]]]:
+def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Counted]:
     """Primitives of each module of each tile, counted by Yosys in a child process."""
-    answer = tmp_path_factory.mktemp("netlist") / "counts.json"
-    run = subprocess.run(
-        [sys.executable, str(ROOT / "tests/estimate/netlist.py"), str(answer)],
-        input=json.dumps([("bitmod", values) for values in TILES.values()]),
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    return dict(zip(TILES, json.loads(answer.read_text()), strict=True))
+    return dict(zip(TILES, count("bitmod", TILES.values(), tmp_path_factory.mktemp("netlist")), strict=True))
 
 
 @pytest.mark.parametrize("name", TILES)
-def test_no_multiplier_anywhere(name: str, counted: dict[str, dict[str, dict[str, int]]]) -> None:
+def test_no_multiplier_anywhere(name: str, counted: dict[str, Counted]) -> None:
     assert {module: primitives["mul"] for module, primitives in counted[name].items()} == dict.fromkeys(
         ("tile", "tile_row", "tile_col", "tile_cell", "tile_post"), 0
     )
 
 
 @pytest.mark.parametrize("name", TILES)
-def test_flip_flops_are_as_derived(name: str, counted: dict[str, dict[str, dict[str, int]]]) -> None:
+def test_flip_flops_are_as_derived(name: str, counted: dict[str, Counted]) -> None:
     modules = ("tile_row", "tile_col", "tile_cell", "tile_post")
     assert tuple(counted[name][module]["ff"] for module in modules) == FLIP_FLOPS[name]
 
 
-def test_a_cell_has_one_shifter_each_way_in_its_accumulator(counted: dict[str, dict[str, dict[str, int]]]) -> None:
+def test_a_cell_has_one_shifter_each_way_in_its_accumulator(counted: dict[str, Counted]) -> None:
     # 4 aligners of 14 bits in 4 levels; the maximum of four 6-bit exponents; bsig: 18 + 20 + 24.
     product = 4 * 4 * 14 + 3 * 6 + (18 + 20 + 24)
     # Frame of 24: swap (2), one place, 5 levels and what is beyond, 5 levels up, the count of places, the exponent.

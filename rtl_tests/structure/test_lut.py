@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +9,10 @@ import pytest
 
 from hwgen.pe import family
 from hwgen.pe.lut import Lut
+from rtl_tests.structure.counts import Counted, count
 
-pytestmark = pytest.mark.rtl
+# One process counts for all tests of this file.
+pytestmark = [pytest.mark.rtl, pytest.mark.xdist_group("structure of lut")]
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"m": 2, "n": 2, "k": 4, "depth": 128}
@@ -112,35 +111,25 @@ def tile(name: str) -> Lut:
 
 
 @pytest.fixture(scope="module")
-def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, dict[str, int]]]:
+def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Counted]:
     """Primitives of each module of each tile, counted by Yosys in a child process."""
-    answer = tmp_path_factory.mktemp("netlist") / "counts.json"
-    run = subprocess.run(
-        [sys.executable, str(ROOT / "tests/estimate/netlist.py"), str(answer)],
-        input=json.dumps([("lut", values) for values in TILES.values()]),
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    return dict(zip(TILES, json.loads(answer.read_text()), strict=True))
+    return dict(zip(TILES, count("lut", TILES.values(), tmp_path_factory.mktemp("netlist")), strict=True))
 
 
 @pytest.mark.parametrize("name", TILES)
-def test_no_multiplier_but_for_factors(name: str, counted: dict[str, dict[str, dict[str, int]]]) -> None:
+def test_no_multiplier_but_for_factors(name: str, counted: dict[str, Counted]) -> None:
     found = {module: primitives["mul"] for module, primitives in counted[name].items() if primitives["mul"]}
     assert found == ({"tile_cell": MULTIPLIERS[name]} if name in MULTIPLIERS else {})
 
 
 @pytest.mark.parametrize("name", FLIP_FLOPS)
-def test_flip_flops_are_as_derived(name: str, counted: dict[str, dict[str, dict[str, int]]]) -> None:
+def test_flip_flops_are_as_derived(name: str, counted: dict[str, Counted]) -> None:
     got = tuple(counted[name][module]["ff"] for module in ("tile_row", "tile_col", "tile_cell"))
     assert got == FLIP_FLOPS[name]
 
 
 @pytest.mark.parametrize("name", TILES)
-def test_multiplexers_of_a_cell_are_as_derived(name: str, counted: dict[str, dict[str, dict[str, int]]]) -> None:
+def test_multiplexers_of_a_cell_are_as_derived(name: str, counted: dict[str, Counted]) -> None:
     spec = tile(name)
     assert int(spec.lookup_mux2(spec.p)) == LOOK_UP[name]
     derived = LOOK_UP[name] + PLANE_SHIFT[name] + ROW_SHIFT.get(name, 0)
@@ -151,7 +140,7 @@ def test_multiplexers_of_a_cell_are_as_derived(name: str, counted: dict[str, dic
         assert counted[name]["tile_cell"]["mux2"] <= derived
 
 
-def test_each_step_of_the_ablation_takes_something_away(counted: dict[str, dict[str, dict[str, int]]]) -> None:
+def test_each_step_of_the_ablation_takes_something_away(counted: dict[str, Counted]) -> None:
     """Table 2 of LUT Tensor Core: half the table, no complement of keys, no table build."""
 
     def total(name: str, module: str, primitive: str) -> int:

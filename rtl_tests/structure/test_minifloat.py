@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hwgen.pe import family
+from rtl_tests.structure.counts import Counted, count
 
-pytestmark = pytest.mark.rtl
+# One process counts for all tests of this file.
+pytestmark = [pytest.mark.rtl, pytest.mark.xdist_group("structure of minifloat")]
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"m": 2, "n": 2, "k": 4, "depth": 128}
@@ -78,23 +77,13 @@ FLIP_FLOPS = {
 
 
 @pytest.fixture(scope="module")
-def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, dict[str, int]]]:
+def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Counted]:
     """Primitives of each module of each tile, counted by Yosys in a child process."""
-    answer = tmp_path_factory.mktemp("netlist") / "counts.json"
-    run = subprocess.run(
-        [sys.executable, str(ROOT / "tests/estimate/netlist.py"), str(answer)],
-        input=json.dumps([("minifloat", values) for values in TILES.values()]),
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    return dict(zip(TILES, json.loads(answer.read_text()), strict=True))
+    return dict(zip(TILES, count("minifloat", TILES.values(), tmp_path_factory.mktemp("netlist")), strict=True))
 
 
 @pytest.mark.parametrize("name", TILES)
-def test_multipliers_are_in_cells_one_a_product(name: str, counted: dict[str, dict[str, dict[str, int]]]) -> None:
+def test_multipliers_are_in_cells_one_a_product(name: str, counted: dict[str, Counted]) -> None:
     found = {module: primitives["mul"] for module, primitives in counted[name].items() if primitives["mul"]}
     number, partial_products = MULTIPLIERS[name]
     assert found == ({"tile_cell": partial_products} if number else {})
@@ -115,12 +104,12 @@ def test_multipliers_in_the_text(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TILES)
-def test_flip_flops_are_as_derived(name: str, counted: dict[str, dict[str, dict[str, int]]]) -> None:
+def test_flip_flops_are_as_derived(name: str, counted: dict[str, Counted]) -> None:
     got = tuple(counted[name][module]["ff"] for module in ("tile_row", "tile_col", "tile_cell"))
     assert got == FLIP_FLOPS[name]
 
 
-def test_codes_are_decoded_at_the_border(counted: dict[str, dict[str, dict[str, int]]]) -> None:
+def test_codes_are_decoded_at_the_border(counted: dict[str, Counted]) -> None:
     """Normalising takes a stage of multiplexers a bit of the distance, in rows and columns alone."""
     for name in ("fp16 fp32", "fp16 fp32 one product"):
         k = TILES[name]["k"]
@@ -128,6 +117,6 @@ def test_codes_are_decoded_at_the_border(counted: dict[str, dict[str, dict[str, 
         assert counted[name]["tile_row"]["mux2"] == counted[name]["tile_col"]["mux2"] == k * 4 * 11
 
 
-def test_shifters_are_no_wider_than_what_they_shift(counted: dict[str, dict[str, dict[str, int]]]) -> None:
+def test_shifters_are_no_wider_than_what_they_shift(counted: dict[str, Counted]) -> None:
     # Products of 8 bits shifted by up to 28 into 36: 9, 11, 15, 23 and 36 bits.
     assert counted["fp8"]["tile_cell"]["mux2"] == 4 * (9 + 11 + 15 + 23 + 36)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +9,10 @@ import pytest
 
 from hwgen.pe import family
 from hwgen.pe.mixpe import Mixpe
+from rtl_tests.structure.counts import Counted, count
 
-pytestmark = pytest.mark.rtl
+# One process counts for all tests of this file.
+pytestmark = [pytest.mark.rtl, pytest.mark.xdist_group("structure of mixpe")]
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"m": 2, "n": 2, "k": 4, "group": 32, "depth": 128}
@@ -73,36 +72,26 @@ def tile(name: str) -> Mixpe:
 
 
 @pytest.fixture(scope="module")
-def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, dict[str, int]]]:
+def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Counted]:
     """Primitives of each module of each tile, counted by Yosys in a child process."""
-    answer = tmp_path_factory.mktemp("netlist") / "counts.json"
-    run = subprocess.run(
-        [sys.executable, str(ROOT / "tests/estimate/netlist.py"), str(answer)],
-        input=json.dumps([("mixpe", values) for values in TILES.values()]),
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    return dict(zip(TILES, json.loads(answer.read_text()), strict=True))
+    return dict(zip(TILES, count("mixpe", TILES.values(), tmp_path_factory.mktemp("netlist")), strict=True))
 
 
 @pytest.mark.parametrize("name", TILES)
-def test_no_multiplier(name: str, counted: dict[str, dict[str, dict[str, int]]]) -> None:
+def test_no_multiplier(name: str, counted: dict[str, Counted]) -> None:
     assert {"tile_row", "tile_col", "tile_cell"} <= counted[name].keys()
     assert [module for module, primitives in counted[name].items() if primitives["mul"]] == []
 
 
 @pytest.mark.parametrize("name", TILES)
-def test_flip_flops_are_as_derived(name: str, counted: dict[str, dict[str, dict[str, int]]]) -> None:
+def test_flip_flops_are_as_derived(name: str, counted: dict[str, Counted]) -> None:
     modules = ("tile_row", "tile_col", "tile_cell", "tile_rowsum")
     assert tuple(counted[name].get(module, {"ff": 0})["ff"] for module in modules) == FLIP_FLOPS[name]
 
 
 @pytest.mark.parametrize("name", TILES)
 def test_a_cell_has_one_carry_chain_and_its_accumulator(
-    name: str, counted: dict[str, dict[str, dict[str, int]]]
+    name: str, counted: dict[str, Counted]
 ) -> None:
     """Full adders of the tree are gates; a chain for each partial product would be many times as many."""
     accumulator = FLIP_FLOPS[name][2]
@@ -112,7 +101,7 @@ def test_a_cell_has_one_carry_chain_and_its_accumulator(
 
 
 @pytest.mark.parametrize("name", TILES)
-def test_gates_of_a_cell_are_as_derived(name: str, counted: dict[str, dict[str, dict[str, int]]]) -> None:
+def test_gates_of_a_cell_are_as_derived(name: str, counted: dict[str, Counted]) -> None:
     """A gate for each bit of a partial product, and three for each full adder: about one for each of those bits.
 
     The multiplexers of a cell are those of the shift by a step's exponent.

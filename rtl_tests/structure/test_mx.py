@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hwgen.pe import family
+from rtl_tests.structure.counts import Counted, count
 
-pytestmark = pytest.mark.rtl
+# One process counts for all tests of this file.
+pytestmark = [pytest.mark.rtl, pytest.mark.xdist_group("structure of mx")]
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"m": 2, "n": 2, "k": 4, "post_lanes": 1}
@@ -73,19 +72,9 @@ SHIFTERS = {
 
 
 @pytest.fixture(scope="module")
-def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, dict[str, int]]]:
+def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Counted]:
     """Primitives of each module of each tile, counted by Yosys in a child process."""
-    answer = tmp_path_factory.mktemp("netlist") / "counts.json"
-    run = subprocess.run(
-        [sys.executable, str(ROOT / "tests/estimate/netlist.py"), str(answer)],
-        input=json.dumps([("mx", values) for values in TILES.values()]),
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    return dict(zip(TILES, json.loads(answer.read_text()), strict=True))
+    return dict(zip(TILES, count("mx", TILES.values(), tmp_path_factory.mktemp("netlist")), strict=True))
 
 
 @pytest.mark.parametrize("name", TILES)
@@ -104,26 +93,26 @@ def test_one_multiplication_a_product(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TILES)
-def test_factors_are_significands_or_integers(name: str, counted: dict[str, dict[str, dict[str, int]]]) -> None:
+def test_factors_are_significands_or_integers(name: str, counted: dict[str, Counted]) -> None:
     left, right = PRODUCTS[name]
     assert counted[name]["tile_cell"]["mul"] == 4 * left * right
 
 
 @pytest.mark.parametrize("name", TILES)
-def test_flip_flops_are_as_derived(name: str, counted: dict[str, dict[str, dict[str, int]]]) -> None:
+def test_flip_flops_are_as_derived(name: str, counted: dict[str, Counted]) -> None:
     got = tuple(counted[name][module]["ff"] for module in ("tile_row", "tile_col", "tile_cell"))
     assert got == FLIP_FLOPS[name]
 
 
 @pytest.mark.parametrize("name", TILES)
-def test_shifters_are_no_wider_than_what_they_shift(name: str, counted: dict[str, dict[str, dict[str, int]]]) -> None:
+def test_shifters_are_no_wider_than_what_they_shift(name: str, counted: dict[str, Counted]) -> None:
     spec = family("mx").from_values(TILES[name])
     derived = 4 * SHIFTERS.get(name, 0)
     assert int(spec.cell_primitives(spec.p).get("mux2", 0)) == derived
     assert counted[name]["tile_cell"]["mux2"] == derived
 
 
-def test_micro_exponents_are_applied_in_rows_and_columns(counted: dict[str, dict[str, dict[str, int]]]) -> None:
+def test_micro_exponents_are_applied_in_rows_and_columns(counted: dict[str, Counted]) -> None:
     # Three bits shifted by one place into four, and these into five.
     assert counted["hif4"]["tile_row"]["mux2"] == counted["hif4"]["tile_col"]["mux2"] == 4 * (4 + 5)
     assert counted["hif4"]["tile_cell"]["mux2"] == 0

@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +14,10 @@ from hwgen.emit._rtlil import design_rtlil
 from hwgen.pe import family
 from hwgen.pe._tile import Tile
 from hwgen.pe.posit import Posit
+from rtl_tests.structure.counts import count
 
-pytestmark = pytest.mark.rtl
+# One process counts for all tests of this file.
+pytestmark = [pytest.mark.rtl, pytest.mark.xdist_group("structure of posit")]
 
 ROOT = Path(__file__).parents[2]
 
@@ -103,15 +102,8 @@ FLIP_FLOPS: list[tuple[dict[str, Any], int]] = [
 
 def test_flip_flops_of_a_cell(tmp_path: Path) -> None:
     """Counted by Yosys in a child process, against sums of named registers."""
-    answer = tmp_path / "counts.json"
-    requests = [("posit", {"m": 1, "n": 1, "k": 2, "group": 32, **values}) for values, _ in FLIP_FLOPS]
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tests/estimate/netlist.py"), str(answer)],
-        input=json.dumps(requests), env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    cells = [counts["tile_cell"] for counts in json.loads(answer.read_text())]
+    tiles = [{"m": 1, "n": 1, "k": 2, "group": 32, **values} for values, _ in FLIP_FLOPS]
+    cells = [counts["tile_cell"] for counts in count("posit", tiles, tmp_path)]
     assert [counts["ff"] for counts in cells] == [bits for _, bits in FLIP_FLOPS]
     # The four parts of a lane's multiplier have the partial products of one array.
     simd = [counts for counts, (values, _) in zip(cells, FLIP_FLOPS, strict=True) if "format" not in values]

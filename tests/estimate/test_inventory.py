@@ -12,6 +12,9 @@ import pytest
 
 from hwgen.pe import families, family
 
+# One process counts for all tests of this file.
+pytestmark = pytest.mark.xdist_group("inventory")
+
 ROOT = Path(__file__).parents[2]
 MODULES = {
     "row": "tile_row",
