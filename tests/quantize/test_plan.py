@@ -49,7 +49,7 @@ class Plan:
         (Plan(weights="uint4", scheme="minimum", weight_scale="bf16"), lambda: float_minimum(X, 4, 16, "bf16")),
         (Plan(weights="mxfp4", scheme="mx", block_rule="ceil"), lambda: mx(X, "mxfp4", 16, "ceil")),
         (Plan(weights="nvfp4", scheme="nv"), lambda: nv(X, "fp4_e2m1", 16)),
-        (Plan(weights="nvint4", scheme="nv", group=0), lambda: nv(X, "int4", 0)),
+        (Plan(weights="nvint4", scheme="nv", group=0), lambda: nv(X, "nvint4", 0)),
         (Plan(weights="hif4", scheme="hif4"), lambda: hif4(X, 16)),
         (Plan(weights="ternary", scheme="element"), lambda: minifloat(X, "ternary", 16)),
         (Plan(weights="posit8_0", scheme="posit", weight_scale="e8m0"), lambda: posit(X, "posit8_0", 16, "e8m0")),
