@@ -1,0 +1,229 @@
+"""Synthesis of tiles with a Liberty library: area by block, cells, flip-flops, longest path; all of it pre-layout."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import Any
+
+from hwgen.errors import HwgenError, suggest
+from hwgen.pe import TileSpec
+from hwgen.synth._run import RECIPES, Job, Mapped, netlist, run_job, yosys_version
+from hwgen.synth.liberty import Library, generic_library, read_library
+
+__all__ = [
+    "RECIPES",
+    "BlockResult",
+    "Library",
+    "Mapped",
+    "TileResult",
+    "generic_library",
+    "read_library",
+    "synthesise",
+    "tile_netlist",
+]
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class BlockResult:
+    """One kind of block: how many the tile has, one copy mapped, and the shortest clock period that it allows."""
+
+    kind: str
+    count: int
+    mapped: Mapped
+    min_clk_period_ns: float
+
+    @property
+    def area(self) -> float:
+        """Area of all copies in the library's unit."""
+        return self.count * self.mapped.area
+
+
+@dataclass(frozen=True)
+class TileResult:
+    """A tile mapped to a library, block by block and, where asked for, as one flat netlist.
+
+    ``flip_flops`` counts flip-flop bits of all blocks. The clock period of a block is its longest path plus
+    clock-to-output and setup time of its most frequent flip-flop; that of the tile is the longest of its blocks (or of
+    the flat netlist).
+    """
+
+    spec: TileSpec
+    library: Library
+    target_clk_period_ns: float
+    blocks: tuple[BlockResult, ...]
+    flat: BlockResult | None
+    flip_flops: int
+    versions: str
+
+    @property
+    def area(self) -> float:
+        """Area of the tile in the library's unit: of the flat netlist where there is one, else the sum over blocks."""
+        return self.flat.area if self.flat else sum(block.area for block in self.blocks)
+
+    @property
+    def min_clk_period_ns(self) -> float:
+        """Shortest clock period, without wires and clock skew."""
+        parts = [self.flat] if self.flat else list(self.blocks)
+        return max(block.min_clk_period_ns for block in parts)
+
+    @property
+    def meets(self) -> bool:
+        """Whether the target clock period is met."""
+        return self.min_clk_period_ns <= self.target_clk_period_ns
+
+    def document(self) -> dict[str, Any]:
+        """JSON-serialisable form; units are in the names, ``area`` is in ``area_unit``."""
+
+        def entry(block: BlockResult) -> dict[str, Any]:
+            return {
+                "count": block.count,
+                "area": block.mapped.area,
+                "sequential_area": block.mapped.sequential_area,
+                "cells": block.mapped.cells,
+                "path_ns": block.mapped.path_ns,
+                "min_clk_period_ns": block.min_clk_period_ns,
+                "recipe": block.mapped.recipe,
+                "cell_types": block.mapped.cell_types,
+            }
+
+        return {
+            "family": self.spec.family,
+            "parameters": self.spec.p,
+            "library": self.library.name,
+            "library_sha256": self.library.sha256,
+            "voltage_v": self.library.voltage_v,
+            "temperature_c": self.library.temperature_c,
+            "area_unit": self.library.area_unit,
+            "basis": "pre-layout: no wires, no clock tree",
+            "timer": "ABC",
+            "target_clk_period_ns": self.target_clk_period_ns,
+            "min_clk_period_ns": self.min_clk_period_ns,
+            "meets_target": self.meets,
+            "area": self.area,
+            "flip_flop_bits": self.flip_flops,
+            "blocks": {block.kind: entry(block) for block in self.blocks},
+            "flat": entry(self.flat) if self.flat else None,
+            "versions": self.versions,
+        }
+
+
+def _modules(rtlil: str) -> list[str]:
+    return re.findall(r"^module \\(\S+)", rtlil, re.M)
+
+
+def _instances(rtlil: str, top: str, name: str) -> int:
+    body = rtlil[rtlil.index(f"module \\{top}\n") :]
+    return len(re.findall(rf"^ *cell \\{re.escape(name)} ", body, re.M))
+
+
+def _period(mapped: Mapped, library: Library) -> float:
+    used = {name: count for name, count in mapped.cell_types.items() if library.cells[name].flip_flop}
+    if not used:
+        return mapped.path_ns
+    most = library.cells[max(used, key=lambda name: (used[name], name))].flip_flop
+    assert most is not None
+    return mapped.path_ns + most.clk_to_q_ns + most.setup_ns
+
+
+def _best(tries: Sequence[Mapped], library: Library, target_ns: float) -> Mapped:
+    """The smallest that meets the target; where none does, the fastest."""
+    meeting = [mapped for mapped in tries if _period(mapped, library) <= target_ns]
+    if meeting:
+        return min(meeting, key=lambda mapped: (mapped.area, mapped.recipe))
+    return min(tries, key=lambda mapped: (_period(mapped, library), mapped.area, mapped.recipe))
+
+
+def synthesise(
+    spec: TileSpec,
+    library: Library | None = None,
+    *,
+    clk_period_ns: float = 1.0,
+    flat: bool = False,
+    recipes: Sequence[str] = tuple(RECIPES),
+    jobs: int = 1,
+    timeout_s: float = 600,
+    progress: Progress = lambda done, of: None,
+) -> TileResult:
+    """Map a tile; the best of several recipes for each block: the smallest that meets the target, else the fastest.
+
+    Parameters
+    ----------
+    library: None is the project's generic one. clk_period_ns: target. flat: also the whole tile as one netlist.
+    jobs: child processes at a time. timeout_s: of one child. progress: told (done, all) after each.
+
+    Raises `HwgenError` for an unknown recipe, a target that is not above 0, and as `run_job` does.
+    """
+    if not 0 < clk_period_ns < float("inf"):
+        raise HwgenError(f"synth: clk_period_ns must be above 0, not {clk_period_ns:g}")
+    for recipe in recipes:
+        if recipe not in RECIPES:
+            raise HwgenError(
+                f"synth: recipe must be one of {', '.join(RECIPES)}, not {recipe!r}{suggest(recipe, RECIPES)}"
+            )
+    from hwgen.emit._ports import tile_ports
+    from hwgen.emit._rtlil import design_rtlil
+    from hwgen.pe._tile import Tile
+
+    library = library or generic_library()
+    top = f"{spec.family}_tile"
+    rtlil = design_rtlil(lambda place: Tile(spec, place), top, tile_ports(spec))
+    blocks = [name for name in _modules(rtlil) if name != top]
+    counts = {name: _instances(rtlil, top, name) for name in blocks} | {top: 1}
+    wanted: dict[str, tuple[str, tuple[str, ...]]] = {
+        name.removeprefix(f"{top}_"): (name, tuple(other for other in blocks if other != name)) for name in blocks
+    }
+    wanted["control"] = (top, tuple(blocks))
+    if flat:
+        wanted["flat"] = (top, ())
+    todo = {
+        (kind, recipe): Job(rtlil, module, others, recipe, clk_period_ns, timeout_s)
+        for kind, (module, others) in wanted.items()
+        for recipe in recipes
+    }
+    done: dict[tuple[str, str], Mapped] = {}
+    pool = ThreadPoolExecutor(max_workers=max(jobs, 1))
+    try:
+        running = {pool.submit(run_job, job, library): key for key, job in todo.items()}
+        for future in as_completed(running):
+            done[running[future]] = future.result()
+            progress(len(done), len(todo))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    results = {}
+    for kind, (module, _) in wanted.items():
+        best = _best([done[kind, recipe] for recipe in recipes], library, clk_period_ns)
+        results[kind] = BlockResult(kind, counts[module], best, _period(best, library))
+    flattened = results.pop("flat", None)
+    bits = sum(
+        block.count * count
+        for block in results.values()
+        for name, count in block.mapped.cell_types.items()
+        if library.cells[name].flip_flop
+    )
+    versions = f"Yosys {yosys_version()} with its ABC"
+    return TileResult(spec, library, clk_period_ns, tuple(results.values()), flattened, bits, versions)
+
+
+def tile_netlist(result: TileResult) -> str:
+    """Mapped Verilog of a result: the flat netlist where there is one, else all its blocks."""
+    from hwgen.emit._ports import tile_ports
+    from hwgen.emit._rtlil import design_rtlil
+    from hwgen.pe._tile import Tile
+
+    top = f"{result.spec.family}_tile"
+    rtlil = design_rtlil(lambda place: Tile(result.spec, place), top, tile_ports(result.spec))
+    blocks = [name for name in _modules(rtlil) if name != top]
+    period = result.target_clk_period_ns
+    if result.flat:
+        return netlist(Job(rtlil, top, (), result.flat.mapped.recipe, period, 0.0), result.library)
+    texts = []
+    for block in result.blocks:
+        module = top if block.kind == "control" else f"{top}_{block.kind}"
+        others = tuple(other for other in blocks if other != module)
+        texts.append(netlist(Job(rtlil, module, others, block.mapped.recipe, period, 0.0), result.library))
+    return "\n".join(texts)

@@ -1,0 +1,136 @@
+"""Synthesis with the generic library: the netlist is the tile, its flip-flops are those of the inventory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwgen.emit import Emission, emit
+from hwgen.errors import HwgenError
+from hwgen.pe import family
+from hwgen.reference import run_steps
+from hwgen.synth import generic_library, synthesise, tile_netlist
+from hwgen.synth.liberty import GENERIC
+from hwgen.verify import CompiledTile, random_steps
+
+SMALL = {"m": 1, "n": 2, "k": 2, "bits": 2, "depth": 16, "group": 16}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HWGEN_CACHE_DIR", str(tmp_path / "cache"))
+
+
+def test_blocks_add_up_and_flip_flops_are_those_of_the_inventory() -> None:
+    spec = family("int")(**SMALL)
+    said: list[tuple[int, int]] = []
+    result = synthesise(spec, recipes=["plain", "booth"], progress=lambda done, of: said.append((done, of)))
+    assert {block.kind: block.count for block in result.blocks} == {"row": 1, "col": 2, "cell": 2, "control": 1}
+    assert said[-1] == (8, 8)
+    inventory = type(spec).blocks(spec.p)
+    assert result.flip_flops == sum(int(block.count * block.primitives.get("ff", 0)) for block in inventory.values())
+    assert result.area == pytest.approx(sum(block.count * block.mapped.area for block in result.blocks))
+    flip_flop = generic_library().cells["DFF_X1"].flip_flop
+    assert flip_flop is not None
+    cell = next(block for block in result.blocks if block.kind == "cell")
+    assert cell.min_clk_period_ns > cell.mapped.path_ns + flip_flop.setup_ns > 0
+    assert result.meets
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("flat", [False, True])
+def test_the_netlist_is_the_tile(flat: bool, tmp_path: Path) -> None:
+    spec = family("lut")(**{**SMALL, "n": 1})
+    result = synthesise(spec, flat=flat, recipes=["booth_noalumacc"])
+    netlist = tile_netlist(result)
+    assert "NAND2_X1" in netlist
+    cells = tmp_path / "cells.v"
+    script = tmp_path / "cells.ys"
+    script.write_text(f"read_liberty {GENERIC}\nproc\nwrite_verilog -noattr {cells}\n")
+    child = "import sys; from pyosys import libyosys as y; y.run_pass('script ' + sys.argv[1], y.Design())"
+    subprocess.run([sys.executable, "-c", child, str(script)], check=True, capture_output=True)
+    real = emit(spec)
+    mapped = Emission(real.spec, real.top, netlist + cells.read_text())
+    steps = random_steps(spec, 3, groups=60)
+    got = CompiledTile(spec, mapped).run(steps, int(steps.last.sum()))
+    assert np.array_equal(got.sums, run_steps(spec, steps).sums)
+
+
+def test_a_target_that_cannot_be_met_gives_the_best() -> None:
+    result = synthesise(family("int")(**SMALL), clk_period_ns=0.01, recipes=["plain"])
+    assert not result.meets
+    assert result.document()["meets_target"] is False
+    assert 0.01 < result.min_clk_period_ns < 5
+
+
+def test_a_second_time_comes_from_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = family("int")(**SMALL)
+    first = synthesise(spec, recipes=["plain"])
+
+    def never(*arguments: object, **more: object) -> None:
+        raise AssertionError("a child was started")
+
+    monkeypatch.setattr(subprocess, "run", never)
+    assert synthesise(spec, recipes=["plain"]).document() == first.document()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--clk-period-ns", "0"], "hwgen: synth: clk_period_ns must be above 0, not 0"),
+        (
+            ["--recipe", "both"],
+            "hwgen: synth: recipe must be one of plain, booth, noalumacc, booth_noalumacc, not 'both'; "
+            "did you mean 'booth'?",
+        ),
+        (["--timeout-s", "0.01", "--recipe", "plain"], "within 0.01 s, which it was not; raise --timeout-s"),
+        (["--liberty", "none.lib"], "must be a readable Liberty file, plain or gzip (No such file or directory)"),
+    ],
+)
+def test_errors_are_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "hwgen", "synth", "--pe", "int", "--n", "1", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1
+    assert message in lines[0]
+
+
+def test_the_command_prints_json(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "hwgen", "synth", "--pe", "int", "--n", "1", "--m", "1", "--recipe", "plain", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    document = json.loads(done.stdout)
+    assert document["area_unit"] == "GE"
+    assert document["basis"] == "pre-layout: no wires, no clock tree"
+    assert set(document["blocks"]) == {"row", "col", "cell", "control"}
+
+
+def test_a_library_without_a_needed_cell(tmp_path: Path) -> None:
+    text = GENERIC.read_text()
+    cut = tmp_path / "one.lib"
+    # A flip-flop and nothing that could make an adder.
+    head, rest = text[: text.index("  cell (")], text[text.index("  cell (DFF_X1)") :]
+    inverter = text[text.index("  cell (INV_X1)") : text.index("  cell (BUF_X1)")]
+    cut.write_text(head + inverter + rest)
+    from hwgen.synth import read_library
+
+    with pytest.raises(HwgenError, match=r"^synth: "):
+        synthesise(family("int")(**SMALL), read_library([cut]), recipes=["plain"])
