@@ -49,7 +49,7 @@ class Package:
 PACKAGES = (
     Package("numpy", "codes, formats and reference arithmetic", "every command", None),
     Package("amaranth", "describes and simulates the hardware", "every command", None),
-    Package("pyosys", "writes the Verilog", "hwgen emit, verify, run", None),
+    Package("pyosys", "writes the Verilog, maps it to cells", "hwgen emit, verify, run, synth", None),
     Package("torch", "golden layers", "hwgen run, demo", "sim"),
     Package("tokenizers", "tokenizer of the default model", "hwgen run, demo", "sim"),
     Package("pandas", "tables of design points", "hwgen sweep, demo", "dse"),
