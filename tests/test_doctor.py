@@ -81,7 +81,7 @@ def test_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
         "torch", "golden layers", "hwgen run, demo", None, "pip install 'hwgen[sim]'", False
     )
     assert found["pyosys"] == ToolStatus(
-        "pyosys", "writes the Verilog", "hwgen emit, verify, run", None, "pip install hwgen", True
+        "pyosys", "writes the Verilog, maps it to cells", "hwgen emit, verify, run, synth", None, "pip install hwgen", True
     )
 
 
