@@ -80,8 +80,9 @@ def test_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["torch"] == ToolStatus(
         "torch", "golden layers", "hwgen run, demo", None, "pip install 'hwgen[sim]'", False
     )
+    needed_by = "hwgen emit, verify, run, synth"
     assert found["pyosys"] == ToolStatus(
-        "pyosys", "writes the Verilog, maps it to cells", "hwgen emit, verify, run, synth", None, "pip install hwgen", True
+        "pyosys", "writes the Verilog, maps it to cells", needed_by, None, "pip install hwgen", True
     )
 
 
