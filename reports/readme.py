@@ -21,6 +21,8 @@ MARK = re.compile(r"<!-- demo -->\n.*?(?=\n!\[Pareto)", re.S)
 def main() -> None:
     """Run the demo and rewrite the README's block; raises `SystemExit` with status 1 when the demo fails."""
     said: list[str] = []
+    # Before any file of the tree is written, which would make it dirty.
+    facts = provenance()
 
     def say(line: str) -> None:
         print(line, flush=True)
@@ -35,7 +37,7 @@ def main() -> None:
         shutil.copy(out / "front.png", KEPT / "front.png")
         table = (out / "front.md").read_text()
         output = "\n".join(said).replace(str(out), "out/demo")
-    write_result(KEPT / "front.md", "Demo: Pareto front", "python -m reports.readme", table, provenance())
+    write_result(KEPT / "front.md", "Demo: Pareto front", "python -m reports.readme", table, facts)
     text = README.read_text(encoding="utf-8")
     block = f"<!-- demo -->\n```text\n{output}\n```\n"
     write_atomic(README, MARK.sub(lambda _: block, text), "readme")

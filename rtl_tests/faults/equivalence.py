@@ -34,7 +34,7 @@ __all__ = ["Proof", "Prover"]
 
 _FLIP_FLOP = re.compile(r"^  cell \$dff (?P<name>\S+)\n(?P<body>(?:    .*\n)*?)  end\n", re.M)
 # Most time of one proof step; the whole search for one mutation ends soon after five times that.
-_TIMEOUT_S = 20
+_TIMEOUT_S = 10
 _FRAMES = (0, 1, 3)
 
 

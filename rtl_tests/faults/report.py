@@ -42,15 +42,9 @@ TILES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "bitmod": ("bitmod", _TINY | {"bits": 4, "post_lanes": 0}),
     "mixpe": ("mixpe", _TINY | {"bits": 4, "acts": "int8", "scheme": "asymmetric", "stages": 2}),
     "minifloat": ("minifloat", _TINY | {"acts": "fp8_e4m3", "weights": "fp8_e4m3"}),
-    "minifloat-fp32": (
-        "minifloat",
-        _TINY
-        | {"n": 1, "acts": "fp8_e5m2", "weights": "fp8_e5m2", "accumulator": "fp32"}
-        | {"adder_stages": 2, "interleave": "ring"},
-    ),
     "posit": ("posit", _TINY | {"n": 1, "k": 1}),
 }
-"""Small tiles with every kind of block: row sums, serial planes, unpacking and alignment, folding, post lanes."""
+"""Small tiles with every kind of block: row sums, serial planes, unpacking and alignment, quires, post lanes."""
 
 COUNT = 240
 SEED = 1
