@@ -116,6 +116,24 @@ def _modules(rtlil: str) -> list[str]:
     return re.findall(r"^module \\(\S+)", rtlil, re.M)
 
 
+def _parts(spec: TileSpec, flat: bool) -> tuple[str, dict[str, tuple[str, tuple[str, ...]]]]:
+    """RTLIL of a tile, and by kind of block the module to map and the modules that stay boxes in it."""
+    from hwgen.emit._ports import tile_ports
+    from hwgen.emit._rtlil import design_rtlil
+    from hwgen.pe._tile import Tile
+
+    top = f"{spec.family}_tile"
+    rtlil = design_rtlil(lambda place: Tile(spec, place), top, tile_ports(spec))
+    blocks = [name for name in _modules(rtlil) if name != top]
+    parts = {
+        name.removeprefix(f"{top}_"): (name, tuple(other for other in blocks if other != name)) for name in blocks
+    }
+    parts["control"] = (top, tuple(blocks))
+    if flat:
+        parts["flat"] = (top, ())
+    return rtlil, parts
+
+
 def _instances(rtlil: str, top: str, name: str) -> int:
     body = rtlil[rtlil.index(f"module \\{top}\n") :]
     return len(re.findall(rf"^ *cell \\{re.escape(name)} ", body, re.M))
@@ -165,21 +183,10 @@ def synthesise(
             raise HwgenError(
                 f"synth: recipe must be one of {', '.join(RECIPES)}, not {recipe!r}{suggest(recipe, RECIPES)}"
             )
-    from hwgen.emit._ports import tile_ports
-    from hwgen.emit._rtlil import design_rtlil
-    from hwgen.pe._tile import Tile
-
     library = library or generic_library()
-    top = f"{spec.family}_tile"
-    rtlil = design_rtlil(lambda place: Tile(spec, place), top, tile_ports(spec))
-    blocks = [name for name in _modules(rtlil) if name != top]
+    rtlil, wanted = _parts(spec, flat)
+    top, blocks = wanted["control"]
     counts = {name: _instances(rtlil, top, name) for name in blocks} | {top: 1}
-    wanted: dict[str, tuple[str, tuple[str, ...]]] = {
-        name.removeprefix(f"{top}_"): (name, tuple(other for other in blocks if other != name)) for name in blocks
-    }
-    wanted["control"] = (top, tuple(blocks))
-    if flat:
-        wanted["flat"] = (top, ())
     todo = {
         (kind, recipe): Job(rtlil, module, others, recipe, clk_period_ns, timeout_s)
         for kind, (module, others) in wanted.items()
@@ -211,19 +218,7 @@ def synthesise(
 
 def tile_netlist(result: TileResult) -> str:
     """Mapped Verilog of a result: the flat netlist where there is one, else all its blocks."""
-    from hwgen.emit._ports import tile_ports
-    from hwgen.emit._rtlil import design_rtlil
-    from hwgen.pe._tile import Tile
-
-    top = f"{result.spec.family}_tile"
-    rtlil = design_rtlil(lambda place: Tile(result.spec, place), top, tile_ports(result.spec))
-    blocks = [name for name in _modules(rtlil) if name != top]
-    period = result.target_clk_period_ns
-    if result.flat:
-        return netlist(Job(rtlil, top, (), result.flat.mapped.recipe, period, 0.0), result.library)
-    texts = []
-    for block in result.blocks:
-        module = top if block.kind == "control" else f"{top}_{block.kind}"
-        others = tuple(other for other in blocks if other != module)
-        texts.append(netlist(Job(rtlil, module, others, block.mapped.recipe, period, 0.0), result.library))
-    return "\n".join(texts)
+    rtlil, parts = _parts(result.spec, result.flat is not None)
+    shown = [result.flat] if result.flat else result.blocks
+    jobs = [Job(rtlil, *parts[b.kind], b.mapped.recipe, result.target_clk_period_ns, 0.0) for b in shown]
+    return "\n".join(netlist(job, result.library) for job in jobs)

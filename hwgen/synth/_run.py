@@ -17,7 +17,7 @@ from typing import Any
 
 from hwgen.errors import HwgenError
 from hwgen.simulators.cache import cache_dir, digest
-from hwgen.synth.liberty import Library
+from hwgen.synth.liberty import Library, unpacked
 
 __all__ = ["RECIPES", "Job", "Mapped", "netlist", "run_job", "yosys_version"]
 
@@ -95,13 +95,10 @@ def _script(job: Job, library: Library, folder: Path) -> str:
 
 
 def _run(job: Job, library: Library) -> tuple[Mapped, str]:
-    import gzip
-
     with tempfile.TemporaryDirectory(prefix="hwgen-synth-") as name:
         folder = Path(name)
         for index, path in enumerate(library.files):
-            raw = path.read_bytes()
-            (folder / f"lib{index}.lib").write_bytes(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
+            (folder / f"lib{index}.lib").write_bytes(unpacked(path))
         (folder / "design.il").write_text(job.rtlil)
         driver = library.buffer
         (folder / "constr").write_text(f"set_driving_cell {driver.name}\nset_load {library.load_pf * 1000:.4f}\n")

@@ -18,7 +18,7 @@ import numpy as np
 
 from hwgen.errors import HwgenError
 
-__all__ = ["Cell", "FlipFlop", "Library", "generic_library", "read_library"]
+__all__ = ["Cell", "FlipFlop", "Library", "generic_library", "read_library", "unpacked"]
 
 GENERIC = Path(__file__).with_name("generic.lib")
 """The library that is used when none is named."""
@@ -112,10 +112,15 @@ def _plain(function: str) -> str:
     return f"!{text[:-1]}" if text.endswith("'") else text
 
 
+def unpacked(path: Path) -> bytes:
+    """Content of a file that is plain or gzip."""
+    raw = path.read_bytes()
+    return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+
+
 def _text(path: Path) -> str:
     try:
-        raw = path.read_bytes()
-        data = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+        data = unpacked(path)
     except (OSError, EOFError, gzip.BadGzipFile) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise HwgenError(f"liberty: {path} must be a readable Liberty file, plain or gzip ({reason})") from error
