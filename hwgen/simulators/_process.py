@@ -7,11 +7,16 @@ import os
 import re
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = ["Finished", "run", "run_all"]
+
+_LOOK_S = 0.1
+"""How often a child's wait looks whether it is to be stopped."""
 
 
 @dataclass(frozen=True)
@@ -61,18 +66,30 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     timeout_s: float | None = None,
+    stop: threading.Event | None = None,
 ) -> Finished:
-    """Run one child to its end and return what it wrote."""
+    """Run one child to its end and return what it wrote.
+
+    It is killed when its time is over, and soon after another thread sets ``stop``.
+    """
     child = _start(argv, cwd, env)
+    end = None if timeout_s is None else time.monotonic() + timeout_s
     try:
-        stdout, stderr = child.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        _kill(child)
-        return Finished(None, "", "")
+        while True:
+            left = None if end is None else max(end - time.monotonic(), 0.0)
+            if stop is not None:
+                left = _LOOK_S if left is None else min(left, _LOOK_S)
+            try:
+                stdout, stderr = child.communicate(timeout=left)
+            except subprocess.TimeoutExpired:
+                if stop is not None and not stop.is_set() and (end is None or time.monotonic() < end):
+                    continue
+                _kill(child)
+                return Finished(None, "", "")
+            return Finished(child.returncode, stdout, stderr)
     except BaseException:
         _kill(child)
         raise
-    return Finished(child.returncode, stdout, stderr)
 
 
 def run_all(

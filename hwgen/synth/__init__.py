@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any
 
 from hwgen.errors import HwgenError, suggest
 from hwgen.pe import TileSpec
-from hwgen.synth._run import RECIPES, Job, Mapped, netlist, run_job, yosys_version
+from hwgen.synth._parts import FLAT, parts
+from hwgen.synth._run import RECIPES, Job, Mapped, known_result, netlist, run_job, yosys_version
 from hwgen.synth.liberty import Library, generic_library, read_library
 
 __all__ = [
@@ -30,12 +31,16 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class BlockResult:
-    """One kind of block: how many the tile has, one copy mapped, and the shortest clock period that it allows."""
+    """One kind of block: how many the tile has, one copy mapped, and the shortest clock period that it allows.
+
+    ``of_tile`` is False for the block before the activation buffer, which is beside the tile.
+    """
 
     kind: str
     count: int
     mapped: Mapped
     min_clk_period_ns: float
+    of_tile: bool
 
     @property
     def area(self) -> float:
@@ -49,7 +54,7 @@ class TileResult:
 
     ``flip_flops`` counts flip-flop bits of all blocks. The clock period of a block is its longest path plus
     clock-to-output and setup time of its most frequent flip-flop; that of the tile is the longest of its blocks (or of
-    the flat netlist).
+    the flat netlist). Of ``mappings``, ``from_cache`` had been done before.
     """
 
     spec: TileSpec
@@ -59,17 +64,25 @@ class TileResult:
     flat: BlockResult | None
     flip_flops: int
     versions: str
+    mappings: int
+    from_cache: int
 
     @property
     def area(self) -> float:
-        """Area of the tile in the library's unit: of the flat netlist where there is one, else the sum over blocks."""
-        return self.flat.area if self.flat else sum(block.area for block in self.blocks)
+        """Area in the library's unit: sum over blocks, or over the flat netlist and what is beside the tile."""
+        return sum(block.area for block in self.whole)
+
+    @property
+    def whole(self) -> tuple[BlockResult, ...]:
+        """What makes up the result: the flat netlist instead of the tile's blocks where there is one."""
+        if self.flat is None:
+            return self.blocks
+        return (self.flat, *(block for block in self.blocks if not block.of_tile))
 
     @property
     def min_clk_period_ns(self) -> float:
         """Shortest clock period, without wires and clock skew."""
-        parts = [self.flat] if self.flat else list(self.blocks)
-        return max(block.min_clk_period_ns for block in parts)
+        return max(block.min_clk_period_ns for block in self.whole)
 
     @property
     def meets(self) -> bool:
@@ -110,33 +123,6 @@ class TileResult:
             "flat": entry(self.flat) if self.flat else None,
             "versions": self.versions,
         }
-
-
-def _modules(rtlil: str) -> list[str]:
-    return re.findall(r"^module \\(\S+)", rtlil, re.M)
-
-
-def _parts(spec: TileSpec, flat: bool) -> tuple[str, dict[str, tuple[str, tuple[str, ...]]]]:
-    """RTLIL of a tile, and by kind of block the module to map and the modules that stay boxes in it."""
-    from hwgen.emit._ports import tile_ports
-    from hwgen.emit._rtlil import design_rtlil
-    from hwgen.pe._tile import Tile
-
-    top = f"{spec.family}_tile"
-    rtlil = design_rtlil(lambda place: Tile(spec, place), top, tile_ports(spec))
-    blocks = [name for name in _modules(rtlil) if name != top]
-    parts = {
-        name.removeprefix(f"{top}_"): (name, tuple(other for other in blocks if other != name)) for name in blocks
-    }
-    parts["control"] = (top, tuple(blocks))
-    if flat:
-        parts["flat"] = (top, ())
-    return rtlil, parts
-
-
-def _instances(rtlil: str, top: str, name: str) -> int:
-    body = rtlil[rtlil.index(f"module \\{top}\n") :]
-    return len(re.findall(rf"^ *cell \\{re.escape(name)} ", body, re.M))
 
 
 def _period(mapped: Mapped, library: Library) -> float:
@@ -184,28 +170,18 @@ def synthesise(
                 f"synth: recipe must be one of {', '.join(RECIPES)}, not {recipe!r}{suggest(recipe, RECIPES)}"
             )
     library = library or generic_library()
-    rtlil, wanted = _parts(spec, flat)
-    top, blocks = wanted["control"]
-    counts = {name: _instances(rtlil, top, name) for name in blocks} | {top: 1}
+    wanted = parts(spec, flat=flat)
     todo = {
-        (kind, recipe): Job(rtlil, module, others, recipe, clk_period_ns, timeout_s)
-        for kind, (module, others) in wanted.items()
-        for recipe in recipes
+        (part.kind, recipe): Job(part, recipe, clk_period_ns, timeout_s)
+        for part in wanted
+        for recipe in part.distinct(recipes, RECIPES)
     }
-    done: dict[tuple[str, str], Mapped] = {}
-    pool = ThreadPoolExecutor(max_workers=max(jobs, 1))
-    try:
-        running = {pool.submit(run_job, job, library): key for key, job in todo.items()}
-        for future in as_completed(running):
-            done[running[future]] = future.result()
-            progress(len(done), len(todo))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    done, from_cache = _run_all(todo, library, jobs, progress)
     results = {}
-    for kind, (module, _) in wanted.items():
-        best = _best([done[kind, recipe] for recipe in recipes], library, clk_period_ns)
-        results[kind] = BlockResult(kind, counts[module], best, _period(best, library))
-    flattened = results.pop("flat", None)
+    for part in wanted:
+        best = _best([mapped for (kind, _), mapped in done.items() if kind == part.kind], library, clk_period_ns)
+        results[part.kind] = BlockResult(part.kind, part.count, best, _period(best, library), part.of_tile)
+    flattened = results.pop(FLAT, None)
     bits = sum(
         block.count * count
         for block in results.values()
@@ -213,12 +189,44 @@ def synthesise(
         if library.cells[name].flip_flop
     )
     versions = f"Yosys {yosys_version()} with its ABC"
-    return TileResult(spec, library, clk_period_ns, tuple(results.values()), flattened, bits, versions)
+    return TileResult(
+        spec=spec,
+        library=library,
+        target_clk_period_ns=clk_period_ns,
+        blocks=tuple(results.values()),
+        flat=flattened,
+        flip_flops=bits,
+        versions=versions,
+        mappings=len(todo),
+        from_cache=from_cache,
+    )
+
+
+def _run_all(
+    todo: Mapping[tuple[str, str], Job], library: Library, jobs: int, progress: Progress
+) -> tuple[dict[tuple[str, str], Mapped], int]:
+    """Results of all jobs, and how many of them the cache had."""
+    known = {key: known_result(job, library) for key, job in todo.items()}
+    done = {key: mapped for key, mapped in known.items() if mapped is not None}
+    from_cache = len(done)
+    progress(len(done), len(todo))
+    stop = threading.Event()
+    pool = ThreadPoolExecutor(max_workers=max(jobs, 1))
+    try:
+        running = {pool.submit(run_job, job, library, stop): key for key, job in todo.items() if key not in done}
+        for future in as_completed(running):
+            done[running[future]] = future.result()
+            progress(len(done), len(todo))
+    except BaseException:
+        stop.set()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return done, from_cache
 
 
 def tile_netlist(result: TileResult) -> str:
-    """Mapped Verilog of a result: the flat netlist where there is one, else all its blocks."""
-    rtlil, parts = _parts(result.spec, result.flat is not None)
-    shown = [result.flat] if result.flat else result.blocks
-    jobs = [Job(rtlil, *parts[b.kind], b.mapped.recipe, result.target_clk_period_ns, 0.0) for b in shown]
+    """Mapped Verilog of a result, all its modules."""
+    wanted = {part.kind: part for part in parts(result.spec, flat=result.flat is not None)}
+    jobs = [Job(wanted[b.kind], b.mapped.recipe, result.target_clk_period_ns, 0.0) for b in result.whole]
     return "\n".join(netlist(job, result.library) for job in jobs)

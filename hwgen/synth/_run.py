@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 import tempfile
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hwgen.errors import HwgenError
+from hwgen.simulators import _process
 from hwgen.simulators.cache import cache_dir, digest
-from hwgen.synth.liberty import Library, unpacked
+from hwgen.synth._parts import Part
+from hwgen.synth._slim import Slim, slimmed
+from hwgen.synth.liberty import Library
 
-__all__ = ["RECIPES", "Job", "Mapped", "netlist", "run_job", "yosys_version"]
+__all__ = ["RECIPES", "Job", "Mapped", "known_result", "netlist", "run_job", "yosys", "yosys_version"]
 
 RECIPES: dict[str, str] = {
     "plain": "",
@@ -31,25 +34,21 @@ RECIPES: dict[str, str] = {
 
 _CHILD = "import sys; from pyosys import libyosys as y; y.run_pass('script ' + sys.argv[1], y.Design())"
 _DELAY = re.compile(r"ABC: WireLoad = .*?Delay =\s*([\d.]+) ps")
-_LEFT_OUT = "*lpflow* *probe* *macro_sparecell*"
-"""Cells that no design should use by itself: power switches and isolation of sky130."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What one child does: synthesise ``top`` of ``rtlil`` with the modules in ``others`` left as boxes."""
+    """What one child does: synthesise a part by a recipe for a target."""
 
-    rtlil: str
-    top: str
-    others: tuple[str, ...]
+    part: Part
     recipe: str
     clk_period_ns: float
     timeout_s: float
 
     def key(self, library: Library, version: str) -> str:
         """Name of the result in the cache."""
-        parts = [self.rtlil, self.top, *self.others, self.recipe, repr(self.clk_period_ns), library.sha256, version]
-        return digest(["synth 1", *parts])
+        part = self.part
+        return digest(["synth 2", part.rtlil, part.top, self.recipe, repr(self.clk_period_ns), library.sha256, version])
 
 
 @dataclass(frozen=True)
@@ -74,60 +73,43 @@ def yosys_version() -> str:
     return version("pyosys")
 
 
-def _script(job: Job, library: Library, folder: Path) -> str:
-    liberty = " ".join(f"-liberty {folder / f'lib{index}.lib'}" for index in range(len(library.files)))
-    boxes = [f"blackbox {name}" for name in job.others]
+def _script(job: Job, cells: Slim, folder: Path) -> str:
+    top = job.part.top
     return "\n".join(
         [
             f"read_rtlil {folder / 'design.il'}",
-            *boxes,
-            f"hierarchy -top {job.top}",
-            f"synth -flatten -top {job.top} {RECIPES[job.recipe]}",
-            f"dfflibmap {liberty}",
-            f"abc {liberty} -D {job.clk_period_ns * 1000:.0f} -constr {folder / 'constr'} "
-            + " ".join(f"-dont_use {pattern}" for pattern in _LEFT_OUT.split()),
+            f"hierarchy -top {top}",
+            f"synth -flatten -top {top} {RECIPES[job.recipe]}",
+            f"dfflibmap -liberty {cells.shapes}",
+            f"libcache -scl -dir {cells.folder}",
+            f"abc -liberty {cells.cells} -D {job.clk_period_ns * 1000:.0f} -constr {folder / 'constr'}",
             "opt_clean -purge",
-            f"tee -o {folder / 'stat.json'} stat {liberty} -json -top {job.top}",
+            f"tee -o {folder / 'stat.json'} stat -liberty {cells.shapes} -json -top {top}",
             f"write_verilog -noattr -simple-lhs {folder / 'mapped.v'}",
             "",
         ]
     )
 
 
-def _run(job: Job, library: Library) -> tuple[Mapped, str]:
+def _run(job: Job, library: Library, stop: threading.Event | None) -> tuple[Mapped, str]:
+    top = job.part.top
+    cells = slimmed(library)
     with tempfile.TemporaryDirectory(prefix="hwgen-synth-") as name:
         folder = Path(name)
-        for index, path in enumerate(library.files):
-            (folder / f"lib{index}.lib").write_bytes(unpacked(path))
-        (folder / "design.il").write_text(job.rtlil)
+        (folder / "design.il").write_text(job.part.rtlil)
         driver = library.buffer
         (folder / "constr").write_text(f"set_driving_cell {driver.name}\nset_load {library.load_pf * 1000:.4f}\n")
-        (folder / "script.ys").write_text(_script(job, library, folder))
-        try:
-            done = subprocess.run(
-                [sys.executable, "-c", _CHILD, str(folder / "script.ys")],
-                capture_output=True,
-                text=True,
-                timeout=job.timeout_s,
-                check=False,
-                cwd=folder,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise HwgenError(
-                f"synth: {job.top} must be mapped within {job.timeout_s:g} s, which it was not; raise --timeout-s"
-            ) from error
-        if done.returncode:
-            lines = [line for line in (done.stdout + done.stderr).splitlines() if "ERROR" in line] or ["no message"]
-            raise HwgenError(f"synth: Yosys must map {job.top}, but stopped: {lines[0].strip()}")
-        stat = json.loads((folder / "stat.json").read_text())["modules"][f"\\{job.top}"]
-        boxed = sum(count for kind, count in stat["num_cells_by_type"].items() if kind in job.others)
+        (folder / "script.ys").write_text(_script(job, cells, folder))
+        done = yosys(folder / "script.ys", top, job.timeout_s, stop)
+        stat = json.loads((folder / "stat.json").read_text())["modules"][f"\\{top}"]
+        boxed = sum(count for kind, count in stat["num_cells_by_type"].items() if kind in job.part.boxes)
         types = {kind: int(count) for kind, count in stat["num_cells_by_type"].items() if kind in library.cells}
         if sum(types.values()) + boxed != stat["num_cells"] + stat.get("num_submodules", 0):
-            left = sorted(set(stat["num_cells_by_type"]) - set(library.cells) - set(job.others))
-            raise HwgenError(f"synth: {library.name} must have cells for {', '.join(left)} of {job.top}, but has none")
+            left = sorted(set(stat["num_cells_by_type"]) - set(library.cells) - set(job.part.boxes))
+            raise HwgenError(f"synth: {library.name} must have cells for {', '.join(left)} of {top}, but has none")
         delays = [float(text) for text in _DELAY.findall(done.stdout)]
         mapped = Mapped(
-            top=job.top,
+            top=top,
             recipe=job.recipe,
             area=float(stat.get("area", 0.0)),
             sequential_area=float(stat.get("sequential_area", 0.0)),
@@ -138,28 +120,53 @@ def _run(job: Job, library: Library) -> tuple[Mapped, str]:
         return mapped, (folder / "mapped.v").read_text()
 
 
-def run_job(job: Job, library: Library) -> Mapped:
+def yosys(script: Path, what: str, timeout_s: float, stop: threading.Event | None = None) -> _process.Finished:
+    """Run a Yosys script in a child process, in the script's folder.
+
+    Raises `HwgenError` with Yosys' own words when it stops, when time is over, and when ``stop`` is set meanwhile.
+    """
+    done = _process.run([sys.executable, "-c", _CHILD, script], cwd=script.parent, timeout_s=timeout_s, stop=stop)
+    if done.returncode is None:
+        raise HwgenError(f"synth: {what} must be mapped within {timeout_s:g} s, which it was not; raise --timeout-s")
+    if done.returncode:
+        lines = [line for line in done.text.splitlines() if "ERROR" in line]
+        reason = lines[0].strip() if lines else f"exit status {done.returncode}, no message"
+        raise HwgenError(f"synth: Yosys must map {what}, but stopped: {reason}")
+    return done
+
+
+def run_job(job: Job, library: Library, stop: threading.Event | None = None) -> Mapped:
     """Result of a job, from the cache where it was done before; its netlist lies beside it (`netlist`).
 
-    Raises `HwgenError` when Yosys stops, when the library lacks a cell, or when time is over.
+    ``stop`` ends the child early. Raises `HwgenError` when Yosys stops, when the library lacks a cell, or when time is
+    over.
     """
-    found = cache_dir() / "synth" / job.key(library, yosys_version())
-    if (found / "mapped.json").exists():
-        return _load(found / "mapped.json")
-    mapped, verilog = _run(job, library)
+    known = known_result(job, library)
+    if known is not None:
+        return known
+    mapped, verilog = _run(job, library, stop)
     from hwgen.emit import write_atomic
 
+    found = _entry(job, library)
     found.mkdir(parents=True, exist_ok=True)
     write_atomic(found / "mapped.v", verilog, "synth cache")
     write_atomic(found / "mapped.json", json.dumps(asdict(mapped)), "synth cache")
     return mapped
 
 
-def _load(path: Path) -> Mapped:
+def known_result(job: Job, library: Library) -> Mapped | None:
+    """Result of a job that was done before, or None."""
+    path = _entry(job, library) / "mapped.json"
+    if not path.exists():
+        return None
     document: dict[str, Any] = json.loads(path.read_text())
     return Mapped(**document)
 
 
 def netlist(job: Job, library: Library) -> str:
     """Mapped Verilog of a job that `run_job` has done."""
-    return (cache_dir() / "synth" / job.key(library, yosys_version()) / "mapped.v").read_text()
+    return (_entry(job, library) / "mapped.v").read_text()
+
+
+def _entry(job: Job, library: Library) -> Path:
+    return cache_dir() / "synth" / job.key(library, yosys_version())

@@ -18,7 +18,7 @@ import numpy as np
 
 from hwgen.errors import HwgenError
 
-__all__ = ["Cell", "FlipFlop", "Library", "generic_library", "read_library", "unpacked"]
+__all__ = ["Cell", "FlipFlop", "Library", "generic_library", "library_group", "read_library", "unpacked"]
 
 GENERIC = Path(__file__).with_name("generic.lib")
 """The library that is used when none is named."""
@@ -149,6 +149,11 @@ def _parse(text: str, path: Path) -> _Group:
     if len(found) != 1 or len(stack) != 1:
         raise HwgenError(f"liberty: {path} must be a Liberty file with one complete library group, which it is not")
     return found[0]
+
+
+def library_group(path: Path) -> _Group:
+    """The library group of a file with everything in it; raises `HwgenError` as `read_library`."""
+    return _parse(_text(path), path)
 
 
 def _numbers(text: str) -> np.ndarray:
