@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from hwgen.cli._family import FamilyCommand
+from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
-from hwgen.synth import RECIPES, TileResult
+from hwgen.synth import NOISE, RECIPES, TileResult
 
 __all__ = ["command"]
 
@@ -24,6 +25,11 @@ __all__ = ["command"]
     help="Liberty file, plain or gzip; may be repeated (default: the project's generic library, in gate equivalents)",
 )
 @click.option("--clk-period-ns", type=float, default=1.0, show_default=True, help="target clock period")
+@click.option(
+    "--block", "kinds", multiple=True, metavar="KIND", help="only this block (row, cell, ...); may be repeated"
+)
+@click.option("--fmax", is_flag=True, help="look for the highest clock frequency, from the target on")
+@click.option("--strict", is_flag=True, help="exit status 2 when the target is not met")
 @click.option("--flat", is_flag=True, help="also map the whole tile as one netlist (paths across blocks)")
 @click.option("--recipe", "recipes", multiple=True, metavar="NAME", help=f"only these of {', '.join(RECIPES)}")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="child processes at a time")
@@ -34,6 +40,9 @@ def command(
     spec: TileSpec,
     files: tuple[Path, ...],
     clk_period_ns: float,
+    kinds: tuple[str, ...],
+    fmax: bool,
+    strict: bool,
     flat: bool,
     recipes: tuple[str, ...],
     jobs: int,
@@ -43,7 +52,8 @@ def command(
 ) -> None:
     """Synthesise a tile: `hwgen synth --pe lut --bits 2 --liberty cells.lib.gz`.
 
-    Areas, flip-flops and the longest path of each block, the best of several recipes; pre-layout.
+    Areas, flip-flops and the longest path of each block, the best of several recipes; pre-layout. What is done is
+    kept: the same again is read from the cache, and a run that was interrupted goes on.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -52,12 +62,15 @@ def command(
     from hwgen.synth import generic_library, read_library, synthesise, tile_netlist
 
     library = read_library(files) if files else generic_library()
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"mapping {spec.family} to {library.name}", total=None)
         result = synthesise(
             spec,
             library,
             clk_period_ns=clk_period_ns,
+            kinds=kinds,
+            fastest=fmax,
             flat=flat,
             recipes=recipes or tuple(RECIPES),
             jobs=jobs,
@@ -68,23 +81,47 @@ def command(
         write_atomic(netlist, tile_netlist(result), "netlist")
     if as_json:
         click.echo(json.dumps(result.document(), indent=2))
-        return
-    _print(result)
+    else:
+        _print(result)
+    if strict and not result.meets:
+        raise HwgenError(
+            f"synth: {spec.family} must meet {clk_period_ns:g} ns, but its best clock period is "
+            f"{result.min_clk_period_ns:.3f} ns ({result.slowest.kind})"
+        )
 
 
 def _print(result: TileResult) -> None:
+    library = result.library
+    corner = f"{library.voltage_v:g} V, {library.temperature_c:g} °C"
+    click.echo(f"library: {library.name} ({corner}, {len(library.cells)} cells)")
+    unit = {"um2": "µm²", "GE": "GE"}[library.area_unit]
+    _table(result, unit)
+    what = "tile" if not result.kinds else ", ".join(result.kinds)
+    click.echo(f"{what}: {result.area:,.1f} {unit}, {result.flip_flops:,} flip-flop bits")
+    if result.from_cache:
+        click.echo(f"{result.from_cache} of {result.mappings} mappings from the cache")
+    click.echo(f"pre-layout, timed by ABC; mapping moves areas and periods by some {NOISE:.0%}; {result.versions}")
+    period = result.min_clk_period_ns
+    verdict = "met" if result.meets else f"not met, best is {period:.3f} ns ({result.slowest.kind})"
+    target = f"target {result.target_clk_period_ns:g} ns {verdict}"
+    if result.max_frequency_mhz is not None:
+        tried = len({(one.kind, one.aim_ns) for one in result.tries})
+        click.echo(f"highest frequency: {result.max_frequency_mhz:,.0f} MHz ({period:.3f} ns), {tried} targets tried")
+    frequency = f" ({1000 / period:,.0f} MHz)" if period else ""
+    click.echo(f"clock: {period:.3f} ns{frequency}; {target}")
+
+
+def _table(result: TileResult, unit: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    unit = {"um2": "µm²", "GE": "GE"}[result.library.area_unit]
     table = Table(box=None, pad_edge=False)
     table.add_column("block")
-    for heading in ("copies", f"one [{unit}]", f"all [{unit}]", "", "cells", "clock [ns]"):
+    for heading in ("copies", f"one [{unit}]", f"all [{unit}]", "", "cells", "FF bits", r"clock \[ns]"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("recipe", no_wrap=True)
     whole = sum(block.area for block in result.blocks) or 1.0
-    rows = [*result.blocks, *([result.flat] if result.flat else [])]
-    for block in rows:
+    for block in [*result.blocks, *([result.flat] if result.flat else [])]:
         table.add_row(
             block.kind,
             str(block.count),
@@ -92,16 +129,8 @@ def _print(result: TileResult) -> None:
             f"{block.area:,.1f}",
             f"{block.area / whole:.1%}",
             f"{block.mapped.cells:,}",
+            f"{block.flip_flops(result.library) // block.count:,}",
             f"{block.min_clk_period_ns:.3f}",
             block.mapped.recipe,
         )
-    library = result.library
-    corner = f"{library.voltage_v:g} V, {library.temperature_c:g} °C"
-    click.echo(f"library: {library.name} ({corner}, {len(library.cells)} cells)")
     Console().print(table)
-    click.echo(f"tile: {result.area:,.1f} {unit}, {result.flip_flops:,} flip-flop bits")
-    period = result.min_clk_period_ns
-    verdict = "met" if result.meets else f"not met, best is {period:.3f} ns"
-    target = f"target {result.target_clk_period_ns:g} ns {verdict}"
-    click.echo(f"clock: {period:.3f} ns ({1000 / period:,.0f} MHz); {target}")
-    click.echo(f"pre-layout, timed by ABC; {result.versions}")

@@ -38,6 +38,11 @@ class Part:
     boxes: tuple[str, ...]
     of_tile: bool
 
+    @property
+    def clocked(self) -> bool:
+        """Whether it has registers of its own."""
+        return "$dff" in _CELL.findall(self.rtlil)
+
     def distinct(self, recipes: Sequence[str], options: Mapping[str, str]) -> tuple[str, ...]:
         """Those of ``recipes`` that may give different netlists, by the names of the simplest ones with their effect.
 

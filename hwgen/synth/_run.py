@@ -1,28 +1,28 @@
-"""Synthesis of one module by Yosys and ABC in a child process: areas, cells, flip-flops and the longest path.
+"""Synthesis of one module by Yosys and ABC: areas, cells, flip-flops and the longest path.
 
-Yosys ends its process on an error, so every job has one of its own. Recipes are few and named; the result says which
-one it is of. All figures are pre-layout: no wires, no clock tree.
+Recipes are few and named; the result says which one it is of. All figures are pre-layout: no wires, no clock tree.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import sys
 import tempfile
 import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hwgen.errors import HwgenError
-from hwgen.simulators import _process
 from hwgen.simulators.cache import cache_dir, digest
 from hwgen.synth._parts import Part
 from hwgen.synth._slim import Slim, slimmed
+from hwgen.synth._yosys import yosys, yosys_version
 from hwgen.synth.liberty import Library
 
-__all__ = ["RECIPES", "Job", "Mapped", "known_result", "netlist", "run_job", "yosys", "yosys_version"]
+__all__ = ["RECIPES", "Job", "Mapped", "Runs", "known_result", "netlist", "run_job"]
 
 RECIPES: dict[str, str] = {
     "plain": "",
@@ -32,23 +32,22 @@ RECIPES: dict[str, str] = {
 }
 """Yosys ``synth`` options by recipe. The stock one merges products and sums into one ``$macc``; often larger."""
 
-_CHILD = "import sys; from pyosys import libyosys as y; y.run_pass('script ' + sys.argv[1], y.Design())"
 _DELAY = re.compile(r"ABC: WireLoad = .*?Delay =\s*([\d.]+) ps")
 
 
 @dataclass(frozen=True)
 class Job:
-    """What one child does: synthesise a part by a recipe for a target."""
+    """What one child does: synthesise a part by a recipe, with ``aim_ns`` as the longest path that ABC works for."""
 
     part: Part
     recipe: str
-    clk_period_ns: float
+    aim_ns: float
     timeout_s: float
 
     def key(self, library: Library, version: str) -> str:
         """Name of the result in the cache."""
         part = self.part
-        return digest(["synth 2", part.rtlil, part.top, self.recipe, repr(self.clk_period_ns), library.sha256, version])
+        return digest(["synth 2", part.rtlil, part.top, self.recipe, repr(self.aim_ns), library.sha256, version])
 
 
 @dataclass(frozen=True)
@@ -66,13 +65,6 @@ class Mapped:
     cell_types: dict[str, int]
 
 
-def yosys_version() -> str:
-    """Version of the Yosys that is used, as the package names it."""
-    from importlib.metadata import version
-
-    return version("pyosys")
-
-
 def _script(job: Job, cells: Slim, folder: Path) -> str:
     top = job.part.top
     return "\n".join(
@@ -82,7 +74,7 @@ def _script(job: Job, cells: Slim, folder: Path) -> str:
             f"synth -flatten -top {top} {RECIPES[job.recipe]}",
             f"dfflibmap -liberty {cells.shapes}",
             f"libcache -scl -dir {cells.folder}",
-            f"abc -liberty {cells.cells} -D {job.clk_period_ns * 1000:.0f} -constr {folder / 'constr'}",
+            f"abc -liberty {cells.cells} -D {max(job.aim_ns * 1000, 1):.0f} -constr {folder / 'constr'}",
             "opt_clean -purge",
             f"tee -o {folder / 'stat.json'} stat -liberty {cells.shapes} -json -top {top}",
             f"write_verilog -noattr -simple-lhs {folder / 'mapped.v'}",
@@ -120,21 +112,6 @@ def _run(job: Job, library: Library, stop: threading.Event | None) -> tuple[Mapp
         return mapped, (folder / "mapped.v").read_text()
 
 
-def yosys(script: Path, what: str, timeout_s: float, stop: threading.Event | None = None) -> _process.Finished:
-    """Run a Yosys script in a child process, in the script's folder.
-
-    Raises `HwgenError` with Yosys' own words when it stops, when time is over, and when ``stop`` is set meanwhile.
-    """
-    done = _process.run([sys.executable, "-c", _CHILD, script], cwd=script.parent, timeout_s=timeout_s, stop=stop)
-    if done.returncode is None:
-        raise HwgenError(f"synth: {what} must be mapped within {timeout_s:g} s, which it was not; raise --timeout-s")
-    if done.returncode:
-        lines = [line for line in done.text.splitlines() if "ERROR" in line]
-        reason = lines[0].strip() if lines else f"exit status {done.returncode}, no message"
-        raise HwgenError(f"synth: Yosys must map {what}, but stopped: {reason}")
-    return done
-
-
 def run_job(job: Job, library: Library, stop: threading.Event | None = None) -> Mapped:
     """Result of a job, from the cache where it was done before; its netlist lies beside it (`netlist`).
 
@@ -152,6 +129,43 @@ def run_job(job: Job, library: Library, stop: threading.Event | None = None) -> 
     write_atomic(found / "mapped.v", verilog, "synth cache")
     write_atomic(found / "mapped.json", json.dumps(asdict(mapped)), "synth cache")
     return mapped
+
+
+class Runs:
+    """Runs jobs, ``jobs`` at a time, and counts them: ``mappings`` in all, ``from_cache`` of them done before."""
+
+    def __init__(self, library: Library, jobs: int, progress: Callable[[int, int], None]) -> None:
+        self.library, self.jobs, self.progress = library, jobs, progress
+        self.mappings = self.from_cache = 0
+
+    def run(self, todo: Sequence[Job]) -> list[Mapped]:
+        """Results in the order of ``todo``; each is in the cache as soon as it is there.
+
+        An error or an interruption ends the children that run.
+        """
+        before = self.mappings
+        self.mappings += len(todo)
+        known = {index: known_result(job, self.library) for index, job in enumerate(todo)}
+        done = {index: mapped for index, mapped in known.items() if mapped is not None}
+        self.from_cache += len(done)
+        self.progress(before + len(done), self.mappings)
+        stop = threading.Event()
+        pool = ThreadPoolExecutor(max_workers=max(self.jobs, 1))
+        try:
+            running = {
+                pool.submit(run_job, job, self.library, stop): index
+                for index, job in enumerate(todo)
+                if index not in done
+            }
+            for future in as_completed(running):
+                done[running[future]] = future.result()
+                self.progress(before + len(done), self.mappings)
+        except BaseException:
+            stop.set()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+        return [done[index] for index in range(len(todo))]
 
 
 def known_result(job: Job, library: Library) -> Mapped | None:

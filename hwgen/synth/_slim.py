@@ -6,6 +6,7 @@ mapped block are those of the whole library.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,16 +15,38 @@ from pathlib import Path
 
 from hwgen.errors import HwgenError
 from hwgen.simulators.cache import cached, digest
+from hwgen.synth._yosys import yosys
 from hwgen.synth.liberty import Library, library_group
 from hwgen.synth.liberty import _Group as Group
 
 __all__ = ["Slim", "slimmed"]
 
-_VERSION = "liberty 1"
+_VERSION = "liberty 2"
 """Part of the name in the cache: to be raised with every change of what is kept."""
 
 _LEFT_OUT = "*lpflow* *probe* *macro_sparecell*"
 """Cells that no design should use by itself: power switches and isolation of sky130."""
+
+_FLIP_FLOPS = r"""
+module \ff
+  wire input 1 \c
+  wire input 2 \d
+  wire input 3 \e
+  wire output 4 \q
+  wire output 5 \r
+  cell $_DFF_P_ \plain
+    connect \C \c
+    connect \D \d
+    connect \Q \q
+  end
+  cell $_DFFE_PP_ \enabled
+    connect \C \c
+    connect \D \d
+    connect \E \e
+    connect \Q \r
+  end
+end
+"""
 
 _DELAYS = {"cell_rise", "cell_fall", "rise_transition", "fall_transition"}
 _GROUPS = {"pin", "timing", "ff", "latch", *_DELAYS}
@@ -73,6 +96,11 @@ class Slim:
         """The same cells: areas, pins, functions and states."""
         return self.folder / "shapes.lib"
 
+    @property
+    def flip_flops(self) -> tuple[str, ...]:
+        """Names of the flip-flops that Yosys takes of this library, with and without an enable."""
+        return tuple((self.folder / "flip_flops").read_text().split())
+
 
 def slimmed(library: Library) -> Slim:
     """The cells of a library that mapping may use as one file, made once and kept in the cache.
@@ -86,8 +114,20 @@ def slimmed(library: Library) -> Slim:
         made = Slim(folder)
         made.cells.write_text(_text(library, files, timed=True))
         made.shapes.write_text(_text(library, files, timed=False))
+        (folder / "flip_flops").write_text("\n".join(_flip_flops(library, made)))
 
     return Slim(cached(digest([_VERSION, library.sha256]), make))
+
+
+def _flip_flops(library: Library, made: Slim) -> list[str]:
+    """What `dfflibmap` makes of the two kinds of flip-flop that tiles have."""
+    (made.folder / "ff.il").write_text(_FLIP_FLOPS)
+    script, stat = made.folder / "ff.ys", made.folder / "ff.json"
+    lines = [f"read_rtlil {made.folder / 'ff.il'}", f"dfflibmap -liberty {made.shapes}", f"tee -o {stat} stat -json"]
+    script.write_text("\n".join([*lines, ""]))
+    yosys(script, f"a flip-flop to {library.name}", 60)
+    used = json.loads(stat.read_text())["modules"]["\\ff"]["num_cells_by_type"]
+    return sorted(name for name in used if name in library.cells and library.cells[name].flip_flop)
 
 
 def _text(library: Library, files: Sequence[Group], *, timed: bool) -> str:

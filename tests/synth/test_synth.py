@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,94 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_the_fastest_clock() -> None:
+    spec = family("int")(**{**SMALL, "k": 1})
+    asked = synthesise(spec, clk_period_ns=2.0, recipes=["booth"])
+    assert asked.max_frequency_mhz is None
+    result = synthesise(spec, clk_period_ns=2.0, recipes=["booth"], fastest=True)
+    period = result.min_clk_period_ns
+    assert period < 0.97 * asked.min_clk_period_ns
+    assert result.max_frequency_mhz == pytest.approx(1000 / period)
+    # Only what limited the clock was tried again, and each block is the smallest that allows the period.
+    for block in result.blocks:
+        mine = [one for one in result.tries if one.kind == block.kind]
+        fitting = [one for one in mine if one.min_clk_period_ns <= period]
+        assert block.mapped.area == min(one.mapped.area for one in fitting)
+        assert len(mine) <= 7
+    assert result.slowest.kind == "cell"
+    document = result.document()
+    assert document["max_frequency_mhz"] == result.max_frequency_mhz
+    assert len(document["search"]) == result.mappings == len(result.tries)
+    # The period that was found is met when it is asked for.
+    again = synthesise(spec, clk_period_ns=period, recipes=["booth"], fastest=True)
+    assert again.meets
+
+
+def test_a_flip_flop_takes_its_time_of_the_period() -> None:
+    spec = family("int")(**{**SMALL, "k": 1})
+    result = synthesise(spec, clk_period_ns=2.0, recipes=["plain"])
+    times = [cell.flip_flop for cell in generic_library().cells.values() if cell.flip_flop]
+    most = max(time.clk_to_q_ns + time.setup_ns for time in times if time)
+    assert {block.kind: block.aim_ns for block in result.blocks} == {
+        block.kind: pytest.approx(2.0 - most, abs=1e-3) for block in result.blocks
+    }
+
+
+def test_some_blocks_only() -> None:
+    spec = family("lut")(**SMALL, precompute="external")
+    result = synthesise(spec, kinds=["col", "pre_control"], recipes=["plain"])
+    assert {block.kind: block.count for block in result.blocks} == {"col": 2, "pre_control": 1}
+    inventory = type(spec).blocks(spec.p)
+    bits = sum(int(inventory[b.kind].count * inventory[b.kind].primitives.get("ff", 0)) for b in result.blocks)
+    assert result.flip_flops == bits
+    assert result.document()["only_blocks"] == ["col", "pre_control"]
+    netlist = tile_netlist(result)
+    assert [line.split("(")[0] for line in netlist.splitlines() if line.startswith("module")] == [
+        "module lut_tile_col",
+        "module lut_tile_pre",
+    ]
+
+
+def test_the_block_before_the_buffer_is_part_of_the_area() -> None:
+    spec = family("lut")(**{**SMALL, "n": 1}, precompute="external")
+    result = synthesise(spec, flat=True, recipes=["plain"])
+    inventory = type(spec).blocks(spec.p)
+    bits = sum(int(block.count * block.primitives.get("ff", 0)) for block in inventory.values())
+    # Sum and difference of two activations have one low bit, which Yosys keeps once.
+    assert result.flip_flops == bits - 1
+    before = [block for block in result.blocks if block.kind in ("pre_row", "pre_control")]
+    assert result.flat is not None
+    assert result.area == pytest.approx(result.flat.area + sum(block.area for block in before))
+
+
+def test_an_interrupted_run_goes_on() -> None:
+    spec = family("int")(**SMALL)
+
+    def interrupt(done: int, of: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        synthesise(spec, recipes=["plain"], progress=interrupt)
+    result = synthesise(spec, recipes=["plain"])
+    assert (result.mappings, result.from_cache) == (4, 2)
+
+
+def test_an_error_ends_the_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = family("int")(**SMALL)
+    with pytest.raises(HwgenError) as caught:
+        synthesise(spec, recipes=["plain"], kinds=["cell"], timeout_s=0.2)
+    assert str(caught.value) == (
+        "synth: int_tile_cell must be mapped within 0.2 s, which it was not; raise --timeout-s"
+    )
+
+
+def test_blocks_and_flat_exclude_each_other() -> None:
+    with pytest.raises(HwgenError) as caught:
+        synthesise(family("int")(**SMALL), flat=True, kinds=["cell", "row"])
+    assert str(caught.value) == "synth: flat must be of the whole tile, not of cell, row only"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -124,6 +213,22 @@ def test_the_command_prints_json() -> None:
     assert document["area_unit"] == "GE"
     assert document["basis"] == "pre-layout: no wires, no clock tree"
     assert set(document["blocks"]) == {"row", "col", "cell", "control"}
+
+
+def test_a_target_that_must_be_met() -> None:
+    arguments = ["int", "--n", "1", "--k", "1", "--recipe", "plain", "--block", "cell", "--clk-period-ns", "0.1"]
+    done = command(*arguments)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    found = re.fullmatch(r"clock: (\S+) ns \(.* MHz\); target 0.1 ns not met, best is (\S+) ns \(cell\)", lines[-1])
+    assert found is not None
+    assert found[1] == found[2]
+    assert "mapping moves areas and periods by some 10%" in lines[-2]
+    assert "clock [ns]" in lines[1]
+    strict = command(*arguments, "--strict")
+    assert strict.returncode == 2
+    assert "1 of 1 mappings from the cache" in strict.stdout.splitlines()
+    assert strict.stderr == f"hwgen: synth: int must meet 0.1 ns, but its best clock period is {found[1]} ns (cell)\n"
 
 
 def test_a_library_without_a_needed_cell(tmp_path: Path) -> None:
