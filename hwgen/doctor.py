@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-import re
-import shutil
-import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -72,6 +69,9 @@ _NEEDED_BY = {
     "perl": "make test (cocotb on Verilator)",
     "iverilog": "emit --testbench; make test (cocotb on Icarus)",
     "vvp": "emit --testbench; make test (cocotb on Icarus)",
+    "opensta": "hwgen synth (second timer)",
+    "nextpnr-ecp5": "hwgen synth --fpga ecp5",
+    "nextpnr-ice40": "hwgen synth --fpga ice40",
 }
 
 
@@ -100,20 +100,6 @@ def _programs() -> Iterator[ToolStatus]:
         yield ToolStatus(name, tool.purpose, _NEEDED_BY[name], found, tool.install, False)
 
 
-def _opensta() -> ToolStatus:
-    found = None
-    program = shutil.which("sta")
-    if program is not None:
-        try:
-            run = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=10, check=False)
-        except (OSError, subprocess.TimeoutExpired):
-            pass
-        else:
-            number = re.search(r"\d+(?:\.\d+)+", run.stdout)
-            found = number.group() if number else "unknown"
-    return ToolStatus("opensta", "timing of netlists", "no command yet", found, "sudo apt-get install opensta", False)
-
-
 def _model() -> ToolStatus:
     from hwgen.simulators.cache import cache_dir
 
@@ -133,7 +119,7 @@ def tools() -> list[ToolStatus]:
     python = ToolStatus(
         "python", "runs everything", "every command", platform.python_version(), "sudo apt-get install python3", True
     )
-    return [python, *_sorted([*_packages(), *_programs(), _opensta(), _model()])]
+    return [python, *_sorted([*_packages(), *_programs(), _model()])]
 
 
 def _sorted(found: Iterable[ToolStatus]) -> list[ToolStatus]:

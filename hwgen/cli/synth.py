@@ -11,6 +11,7 @@ from hwgen.cli._family import FamilyCommand
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
 from hwgen.synth import NOISE, RECIPES, TileResult
+from hwgen.synth._sta import TimedTile
 
 __all__ = ["command"]
 
@@ -34,7 +35,15 @@ __all__ = ["command"]
 @click.option("--recipe", "recipes", multiple=True, metavar="NAME", help=f"only these of {', '.join(RECIPES)}")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="child processes at a time")
 @click.option("--timeout-s", type=float, default=600.0, show_default=True, help="longest time of one child")
+@click.option("--sta/--no-sta", default=None, help="also time with OpenSTA (default: where it is installed)")
 @click.option("--netlist", type=click.Path(path_type=Path), metavar="FILE", help="write the mapped Verilog")
+@click.option("--sdc", "sdc_file", type=click.Path(path_type=Path), metavar="FILE", help="write timing constraints")
+@click.option(
+    "--orfs",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="write a design folder for OpenROAD-flow-scripts: config.mk, constraint.sdc, Verilog",
+)
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def command(
     spec: TileSpec,
@@ -47,7 +56,10 @@ def command(
     recipes: tuple[str, ...],
     jobs: int,
     timeout_s: float,
+    sta: bool | None,
     netlist: Path | None,
+    sdc_file: Path | None,
+    orfs: Path | None,
     as_json: bool,
 ) -> None:
     """Synthesise a tile: `hwgen synth --pe lut --bits 2 --liberty cells.lib.gz`.
@@ -58,8 +70,14 @@ def command(
     from rich.console import Console
     from rich.progress import Progress
 
-    from hwgen.emit import write_atomic
+    from hwgen.emit import make_folder, sdc, write_all
+    from hwgen.simulators import find, require
     from hwgen.synth import generic_library, read_library, synthesise, tile_netlist
+    from hwgen.synth._layout import layout_files
+    from hwgen.synth._sta import opensta
+
+    if sta:
+        require("opensta")
 
     library = read_library(files) if files else generic_library()
     console = Console(stderr=True)
@@ -77,12 +95,22 @@ def command(
             timeout_s=timeout_s,
             progress=lambda done, of: bar.update(task, completed=done, total=of),
         )
+    timed = opensta(result, timeout_s) if sta or (sta is None and find("opensta")) else None
+    # Constraints ask for the target, or for what the search found.
+    period_ns = result.min_clk_period_ns if fmax else clk_period_ns
+    written: dict[Path, str | bytes] = {}
     if netlist is not None:
-        write_atomic(netlist, tile_netlist(result), "netlist")
+        written[netlist] = tile_netlist(result)
+    if sdc_file is not None:
+        written[sdc_file] = sdc(spec, f"{spec.family}_tile", period_ns)
+    if orfs is not None:
+        folder = make_folder(orfs, "synth")
+        written |= {folder / name: text for name, text in layout_files(spec, library, period_ns).items()}
+    write_all(written, "synth")
     if as_json:
-        click.echo(json.dumps(result.document(), indent=2))
+        click.echo(json.dumps(result.document() | {"opensta": timed.document() if timed else None}, indent=2))
     else:
-        _print(result)
+        _print(result, timed)
     if strict and not result.meets:
         raise HwgenError(
             f"synth: {spec.family} must meet {clk_period_ns:g} ns, but its best clock period is "
@@ -90,25 +118,43 @@ def command(
         )
 
 
-def _print(result: TileResult) -> None:
+def _print(result: TileResult, timed: TimedTile | None) -> None:
     library = result.library
     corner = f"{library.voltage_v:g} V, {library.temperature_c:g} °C"
     click.echo(f"library: {library.name} ({corner}, {len(library.cells)} cells)")
     unit = {"um2": "µm²", "GE": "GE"}[library.area_unit]
     _table(result, unit)
+    if timed is not None and timed.parts:
+        _timed_table(timed)
     what = "tile" if not result.kinds else ", ".join(result.kinds)
     click.echo(f"{what}: {result.area:,.1f} {unit}, {result.flip_flops:,} flip-flop bits")
     if result.from_cache:
         click.echo(f"{result.from_cache} of {result.mappings} mappings from the cache")
     click.echo(f"pre-layout, timed by ABC; mapping moves areas and periods by some {NOISE:.0%}; {result.versions}")
     period = result.min_clk_period_ns
-    verdict = "met" if result.meets else f"not met, best is {period:.3f} ns ({result.slowest.kind})"
-    target = f"target {result.target_clk_period_ns:g} ns {verdict}"
     if result.max_frequency_mhz is not None:
         tried = len({(one.kind, one.aim_ns) for one in result.tries})
         click.echo(f"highest frequency: {result.max_frequency_mhz:,.0f} MHz ({period:.3f} ns), {tried} targets tried")
     frequency = f" ({1000 / period:,.0f} MHz)" if period else ""
-    click.echo(f"clock: {period:.3f} ns{frequency}; {target}")
+    verdict = "met" if result.meets else f"not met, best is {period:.3f} ns ({result.slowest.kind})"
+    click.echo(f"clock: {period:.3f} ns{frequency}; target {result.target_clk_period_ns:g} ns {verdict}")
+
+
+def _timed_table(timed: TimedTile) -> None:
+    """OpenSTA's figures, in a table of their own."""
+    from rich.console import Console
+    from rich.table import Table
+
+    click.echo(f"\nthe same netlists timed by OpenSTA {timed.version}, the tile with all its blocks; no wires")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("part", no_wrap=True)
+    table.add_column(r"clock \[ns]", justify="right", no_wrap=True)
+    table.add_column("from")
+    table.add_column("to")
+    for part in timed.parts:
+        table.add_row(part.kind, f"{part.min_clk_period_ns:.3f}", part.startpoint, part.endpoint)
+    Console().print(table)
+    click.echo("")
 
 
 def _table(result: TileResult, unit: str) -> None:
@@ -116,8 +162,8 @@ def _table(result: TileResult, unit: str) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    table.add_column("block")
-    for heading in ("copies", f"one [{unit}]", f"all [{unit}]", "", "cells", "FF bits", r"clock \[ns]"):
+    table.add_column("block", no_wrap=True)
+    for heading in ("copies", f"each [{unit}]", "all", "cells", "FF bits", r"clock \[ns]"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("recipe", no_wrap=True)
     whole = sum(block.area for block in result.blocks) or 1.0
@@ -126,7 +172,6 @@ def _table(result: TileResult, unit: str) -> None:
             block.kind,
             str(block.count),
             f"{block.mapped.area:,.1f}",
-            f"{block.area:,.1f}",
             f"{block.area / whole:.1%}",
             f"{block.mapped.cells:,}",
             f"{block.flip_flops(result.library) // block.count:,}",

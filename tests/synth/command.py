@@ -1,0 +1,21 @@
+"""``hwgen synth`` in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+__all__ = ["command"]
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run it to its end, whatever that is."""
+    return subprocess.run(
+        [sys.executable, "-m", "hwgen", "synth", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
