@@ -68,5 +68,3 @@ def fp32_times_power_reference(codes: np.ndarray, power: int) -> np.ndarray:
     exponent = (words >> _FRACTION) & 0xFF
     kept = np.where(exponent == 0xFF, words, scaled)
     return np.where(exponent == 0, words & np.uint32(1 << 31), kept).astype(np.uint32)
-
-

@@ -90,7 +90,7 @@ def command(
             kinds=kinds,
             fastest=fmax,
             flat=flat,
-            recipes=recipes or tuple(RECIPES),
+            recipes=recipes,
             jobs=jobs,
             timeout_s=timeout_s,
             progress=lambda done, of: bar.update(task, completed=done, total=of),

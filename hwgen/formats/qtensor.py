@@ -23,9 +23,7 @@ _GRANULARITIES = ("tensor", "channel", "group")
 _ZERO_KINDS = ("none", "integer", "minimum")
 _OUTERS = ("none", "channel", "tensor")
 _MAGIC = b"HWQT\x01"
-_HEADER = frozenset(
-    {"format", "granularity", "group_size", "outer", "scale_format", "selector", "shape", "zero_kind"}
-)
+_HEADER = frozenset({"format", "granularity", "group_size", "outer", "scale_format", "selector", "shape", "zero_kind"})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -21,7 +21,7 @@ from hwgen.pe._numbers import Num, ceil_div, clog2, maximum, unsigned_bits, wher
 if TYPE_CHECKING:
     from hwgen.pe._spec import Block, Counts, PreCounts, TileSpec
 
-__all__ = ["FP32_ADD", "PRIMITIVES", "accumulator", "blocks", "post_lanes", "waiting_sides"]
+__all__ = ["FP32_ADD", "ONCE", "PRIMITIVES", "accumulator", "blocks", "modules", "post_lanes", "waiting_sides"]
 
 P = Mapping[str, Any]
 
@@ -34,6 +34,28 @@ PRIMITIVES = {
     "mul": "array-multiplier cell: one partial-product bit (and gate + full adder)",
 }
 """What the cost model must know a price for; an unknown name is an error there."""
+
+
+_INSIDE = {"post_side": "control", "post_store": "post", "post_lane": "post"}
+"""Blocks that are part of a module of another name; the others are modules of their own."""
+ONCE = ("control", "post", "pre_control")
+"""Modules that hold all copies of their blocks: a tile has at most one of each."""
+
+
+def modules(parts: Mapping[str, Block]) -> dict[str, Block]:
+    """Blocks put together as the emitted design has them, by kind of module."""
+    from hwgen.pe._spec import Block
+
+    found: dict[str, Block] = {}
+    for name, block in parts.items():
+        kind = _INSIDE.get(name, name)
+        if kind not in ONCE:
+            found[kind] = block
+            continue
+        inside = {key: block.count * number for key, number in block.primitives.items()}
+        before = found.get(kind, Block(0, {}))
+        found[kind] = Block(maximum(before.count, where(block.count > 0, 1, 0)), _merge(before.primitives, inside))
+    return found
 
 
 def _merge(*parts: Counts) -> Counts:

@@ -560,6 +560,13 @@ class TileSpec:
         return blocks(cls, p)
 
     @classmethod
+    def modules(cls, p: P) -> dict[str, Block]:
+        """The blocks as the emitted design has them: row, col, cell, rowsum, control, post, pre_row, pre_control."""
+        from hwgen.pe._inventory import modules
+
+        return modules(cls.blocks(p))
+
+    @classmethod
     def post_blocks(cls, p: P) -> dict[str, Block]:
         """Inventory of the post lanes by block name ("post_…"); only asked for tiles that have lanes."""
         from hwgen.pe._inventory import post_lanes

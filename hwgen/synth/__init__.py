@@ -9,7 +9,7 @@ from typing import Any
 from hwgen.errors import HwgenError, suggest
 from hwgen.pe import TileSpec
 from hwgen.synth._parts import FLAT, Part, parts
-from hwgen.synth._run import RECIPES, Job, Mapped, Runs, netlist
+from hwgen.synth._run import FAST, RECIPES, SMALL, Job, Mapped, Runs, netlist
 from hwgen.synth._slim import slimmed
 from hwgen.synth._yosys import yosys_version
 from hwgen.synth.liberty import Library, generic_library, read_library
@@ -222,7 +222,7 @@ def synthesise(
     flat: bool = False,
     kinds: Sequence[str] = (),
     fastest: bool = False,
-    recipes: Sequence[str] = tuple(RECIPES),
+    recipes: Sequence[str] = (),
     jobs: int = 1,
     timeout_s: float = 600,
     progress: Progress = lambda done, of: None,
@@ -235,6 +235,7 @@ def synthesise(
     kinds: only these blocks; also the way to blocks beside the tile (``companions``).
     fastest: look for the shortest clock period by bisection over the target, starting at ``clk_period_ns``; every
         block is then the smallest of all its mappings that allows the period that was found.
+    recipes: those to try; without any all that map for area, and where none of them meets the target all others too.
     jobs: child processes at a time. timeout_s: of one child. progress: told (done, all so far) after each.
 
     What is done lies in the cache, so a run that was interrupted goes on where it stopped. Raises `HwgenError` for an
@@ -254,16 +255,20 @@ def synthesise(
     runs = Runs(library, jobs, progress)
     tries: list[Try] = []
 
-    def run(which: Sequence[tuple[Part, float]]) -> None:
+    def run(which: Sequence[tuple[Part, float]], names: Sequence[str] = recipes or tuple(RECIPES)) -> None:
         asked = [
             (part, Job(part, recipe, aim_ns, timeout_s))
             for part, aim_ns in which
-            for recipe in part.distinct(recipes, RECIPES)
+            for recipe in part.distinct(names, RECIPES)
         ]
         for (part, job), mapped in zip(asked, runs.run([job for _, job in asked]), strict=True):
             tries.append(Try(part.kind, job.aim_ns, mapped, mapped.path_ns + _overhead(mapped, library)))
 
-    run([(part, _aim(part, library, clk_period_ns)) for part in wanted])
+    aims = [(part, _aim(part, library, clk_period_ns)) for part in wanted]
+    run(aims, recipes or SMALL)
+    if not recipes:
+        met = {one.kind for one in tries if one.min_clk_period_ns <= clk_period_ns}
+        run([(part, aim_ns) for part, aim_ns in aims if part.kind not in met], tuple(FAST))
     reached = clk_period_ns
     if fastest:
         limiting = [part for part in wanted if not (flat and part.of_tile) or part.kind == FLAT]

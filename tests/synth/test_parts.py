@@ -44,10 +44,10 @@ def test_the_flat_part_has_everything() -> None:
 def test_recipes_that_cannot_differ_are_one() -> None:
     by_kind = {part.kind: part for part in parts(family("int")(**SMALL))}
     assert by_kind["cell"].distinct(tuple(RECIPES), RECIPES) == tuple(RECIPES)
-    assert by_kind["row"].distinct(tuple(RECIPES), RECIPES) == ("plain",)
+    assert by_kind["row"].distinct(tuple(RECIPES), RECIPES) == ("plain", "plain_fast")
     assert by_kind["row"].distinct(["booth_noalumacc"], RECIPES) == ("plain",)
     table = {part.kind: part for part in parts(family("lut")(**SMALL))}["cell"]
-    assert table.distinct(tuple(RECIPES), RECIPES) == ("plain", "noalumacc")
+    assert table.distinct(tuple(RECIPES), RECIPES) == ("plain", "noalumacc", "plain_fast", "noalumacc_fast")
 
 
 def test_the_block_before_the_buffer() -> None:
