@@ -179,7 +179,8 @@ def test_blocks_and_flat_exclude_each_other() -> None:
         (["--clk-period-ns", "0"], "hwgen: synth: clk_period_ns must be above 0, not 0"),
         (
             ["--recipe", "both"],
-            "hwgen: synth: recipe must be one of plain, booth, noalumacc, booth_noalumacc, plain_fast, booth_fast, noalumacc_fast, booth_noalumacc_fast, not 'both'; "
+            "hwgen: synth: recipe must be one of plain, booth, noalumacc, booth_noalumacc, plain_fast, "
+            "booth_fast, noalumacc_fast, booth_noalumacc_fast, not 'both'; "
             "did you mean 'booth'?",
         ),
         (["--timeout-s", "0.01", "--recipe", "plain"], "within 0.01 s, which it was not; raise --timeout-s"),
