@@ -18,7 +18,7 @@ from dse.pareto import front_mask
 from hwgen.emit import write_atomic
 from hwgen.errors import HwgenError
 
-__all__ = ["AXIS_LABELS", "pareto_figure", "point_label", "save"]
+__all__ = ["AXIS_LABELS", "COLOURS", "pareto_figure", "point_label", "save"]
 
 AXIS_LABELS = {
     "area_ge": "area of the tile [GE]",
@@ -32,8 +32,9 @@ AXIS_LABELS = {
 }
 """Axis titles by column."""
 
-# Okabe and Ito's palette: distinguishable with every common colour blindness; yellow left out, which vanishes on white.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+"""Okabe and Ito's palette, for every common colour blindness; yellow left out, which vanishes on white."""
+
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h", "p")
 _MOST_DOMINATED = 4000
 _MOST_LABELS = 7
@@ -95,7 +96,7 @@ def pareto_figure(
     position = None if chosen is None else best.index.get_indexer([front.index[chosen]])[0]
     families = sorted(points["pe"].astype(str).unique())
     widths = sorted(points["weight_bits"].unique())
-    colour = {name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(families)}
+    colour = {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(families)}
     marker = {width: _MARKERS[index % len(_MARKERS)] for index, width in enumerate(widths)}
 
     figure = Figure(figsize=(9.5, 6.0), layout="constrained")
