@@ -8,10 +8,12 @@ from pathlib import Path
 import click
 
 from hwgen.cli._family import FamilyCommand
+from hwgen.cli._fpga import run_fpga
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
 from hwgen.synth import NOISE, RECIPES, TileResult
 from hwgen.synth._sta import TimedTile
+from hwgen.synth.fpga import VENDORS
 
 __all__ = ["command"]
 
@@ -44,6 +46,11 @@ __all__ = ["command"]
     metavar="FOLDER",
     help="write a design folder for OpenROAD-flow-scripts: config.mk, constraint.sdc, Verilog",
 )
+@click.option("--fpga", metavar="NAME", help=f"estimate for an FPGA instead: {', '.join(VENDORS)}")
+@click.option("--no-dsp", is_flag=True, help="with --fpga: multipliers in LUTs, not in DSP blocks")
+@click.option(
+    "--pnr/--no-pnr", default=None, help="with --fpga: place and route with nextpnr (default: where installed)"
+)
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def command(
     spec: TileSpec,
@@ -60,12 +67,18 @@ def command(
     netlist: Path | None,
     sdc_file: Path | None,
     orfs: Path | None,
+    fpga: str | None,
+    no_dsp: bool,
+    pnr: bool | None,
     as_json: bool,
 ) -> None:
     """Synthesise a tile: `hwgen synth --pe lut --bits 2 --liberty cells.lib.gz`.
 
     Areas, flip-flops and the longest path of each block, the best of several recipes; pre-layout. What is done is
     kept: the same again is read from the cache, and a run that was interrupted goes on.
+
+    With --fpga ecp5, ice40 or xilinx: LUTs, carries, flip-flops, DSP blocks and memories of the whole tile (or of each
+    --block), and the clock frequency after place and route where nextpnr is installed.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -76,6 +89,25 @@ def command(
     from hwgen.synth._layout import layout_files
     from hwgen.synth._sta import opensta
 
+    given = {
+        "--liberty": files,
+        "--fmax": fmax,
+        "--strict": strict,
+        "--flat": flat,
+        "--recipe": recipes,
+        "--sta": sta,
+        "--netlist": netlist,
+        "--sdc": sdc_file,
+        "--orfs": orfs,
+    }
+    if fpga is not None:
+        refused = [name for name, value in given.items() if value]
+        if refused:
+            raise HwgenError(f"synth: --fpga maps to a vendor's own cells and takes no {', '.join(refused)}")
+        run_fpga(spec, fpga, kinds, not no_dsp, pnr, clk_period_ns, jobs, timeout_s, as_json)
+        return
+    if no_dsp or pnr is not None:
+        raise HwgenError(f"synth: {'--no-dsp' if no_dsp else '--pnr and --no-pnr'} must come with --fpga")
     if sta:
         require("opensta")
 

@@ -72,7 +72,7 @@ TOOLS: Mapping[str, Tool] = {
                 f"place and route on {title}",
                 f"pip install yowasp-nextpnr-{name}",
                 "--version",
-                r"Version ([^\s)]+)",
+                r"Version (?:nextpnr-)?([^\s)]+)",
                 (f"nextpnr-{name}", f"yowasp-nextpnr-{name}"),
             )
             for name, title in (("ecp5", "ECP5"), ("ice40", "iCE40"))

@@ -5,18 +5,19 @@ Recipes are few and named; the result says which one it is of. All figures are p
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hwgen.errors import HwgenError
 from hwgen.simulators.cache import cache_dir, digest
+from hwgen.synth._parallel import in_parallel
 from hwgen.synth._parts import Part
 from hwgen.synth._slim import Slim, slimmed
 from hwgen.synth._yosys import yosys, yosys_version
@@ -172,27 +173,23 @@ class Runs:
         """
         before = self.mappings
         self.mappings += len(todo)
-        known = {index: known_result(job, self.library) for index, job in enumerate(todo)}
-        done = {index: mapped for index, mapped in known.items() if mapped is not None}
-        self.from_cache += len(done)
-        self.progress(before + len(done), self.mappings)
-        stop = threading.Event()
-        pool = ThreadPoolExecutor(max_workers=max(self.jobs, 1))
-        try:
-            running = {
-                pool.submit(run_job, job, self.library, stop): index
-                for index, job in enumerate(todo)
-                if index not in done
-            }
-            for future in as_completed(running):
-                done[running[future]] = future.result()
-                self.progress(before + len(done), self.mappings)
-        except BaseException:
-            stop.set()
-            raise
-        finally:
-            pool.shutdown(cancel_futures=True)
-        return [done[index] for index in range(len(todo))]
+        known = [known_result(job, self.library) for job in todo]
+        self.from_cache += sum(mapped is not None for mapped in known)
+        count = before + sum(mapped is not None for mapped in known)
+        self.progress(count, self.mappings)
+
+        def one_more() -> None:
+            nonlocal count
+            count += 1
+            self.progress(count, self.mappings)
+
+        tasks = [
+            functools.partial(run_job, job, self.library)
+            for job, mapped in zip(todo, known, strict=True)
+            if mapped is None
+        ]
+        new = iter(in_parallel(tasks, self.jobs, one_more))
+        return [next(new) if mapped is None else mapped for mapped in known]
 
 
 def known_result(job: Job, library: Library) -> Mapped | None:
