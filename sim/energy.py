@@ -25,6 +25,7 @@ from hwgen.schedule import Layer, Schedule, Steps
 from hwgen.synth import Library, TileResult, generic_library, synthesise, tile_netlist
 from hwgen.synth._characterised import characterised
 from hwgen.synth.gates import Activity, GateNetlist, GateSim, pack_streams, read_netlist, unpack_streams
+from hwgen.synth.glitches import GlitchSim
 from hwgen.synth.power import BlockPower, Power, loading, power
 from hwgen.verify._compiled import skew_slices
 
@@ -32,11 +33,13 @@ __all__ = [
     "LAYERS",
     "BlockEnergy",
     "EnergyReport",
+    "GlitchReport",
     "Operands",
     "Run",
     "Workload",
     "mapped_netlist",
     "measure_energy",
+    "measure_glitches",
     "run_workload",
     "workload",
 ]
@@ -319,8 +322,8 @@ def _bits(elements: np.ndarray, bits: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Run:
-    """Counts of a run of a workload, and of idle cycles after it. ``busy`` cycles lie between the offer of the first
-    step and the acceptance of the last.
+    """Counts of a run of a workload, and of idle cycles after it (the same counts where there were none). ``busy``
+    cycles lie between the offer of the first step and the acceptance of the last.
     """
 
     activity: Activity
@@ -330,8 +333,8 @@ class Run:
     beats: int
 
 
-def run_workload(spec: TileSpec, sim: GateSim, work: Workload) -> Run:
-    """Drive all streams, count, and compare every output beat with the reference.
+def run_workload(spec: TileSpec, sim: GateSim, work: Workload, idle: int = _IDLE_CYCLES) -> Run:
+    """Drive all streams, count, and compare every output beat with the reference; then ``idle`` cycles, if any.
 
     Raises `HwgenError` when the netlist puts out anything else than the reference does, or at another time.
     """
@@ -387,9 +390,10 @@ def run_workload(spec: TileSpec, sim: GateSim, work: Workload) -> Run:
         cycle()
     activity, cycles = sim.activity(), sim.cycles
     beats = _compare(spec, work, infos, seen, np.flatnonzero(valid))
-    sim.reset_counts()
-    for _ in range(_IDLE_CYCLES):
-        cycle()
+    if idle:
+        sim.reset_counts()
+        for _ in range(idle):
+            cycle()
     return Run(activity, sim.activity(), cycles, busy, beats)
 
 
@@ -420,8 +424,7 @@ def _compare(
 def mapped_netlist(result: TileResult) -> GateNetlist:
     """The flat netlist of a mapped tile, each cell with its block."""
     verilog = tile_netlist(result)
-    parts = [result.flat] if result.flat else result.blocks
-    names = {name for part in parts for name in part.mapped.cell_types}
+    names = {name for part in result.whole for name in part.mapped.cell_types}
     return read_netlist(verilog, characterised(result.library, sorted(names)), f"{result.spec.family}_tile")
 
 
@@ -502,4 +505,81 @@ def _report(
         output_load_pj_per_step=busy.output_load_pj * per_step,
         input_port_pj_per_step=busy.input_port_pj * per_step,
         versions=result.versions,
+    )
+
+
+# ---------------------------------------------------------------------------------------------------- glitches
+
+
+@dataclass(frozen=True)
+class GlitchReport:
+    """Energy of switching a step with glitches, by the delays that were simulated; clock and leakage left out.
+
+    Entries are ``zero`` (no glitches), ``unit`` (every gate takes one step), ``timed`` (delays of the library, pulses
+    shorter than a gate's delay swallowed) and ``timed_raw`` (not by the gate itself). ``vectors`` are the sampled
+    cycles of all streams.
+    """
+
+    family: str
+    parameters: Mapping[str, Any]
+    library: str
+    cells: int
+    layers: tuple[str, ...]
+    vectors: int
+    toggles_per_cycle: Mapping[str, float]
+    combinational_pj_per_step: Mapping[str, float]
+    register_pj_per_step: Mapping[str, float]
+    clock_pj_per_step: float
+
+    def factor(self, delays: str) -> float:
+        """Combinational energy by these delays over that without glitches."""
+        return self.combinational_pj_per_step[delays] / self.combinational_pj_per_step["zero"]
+
+    def document(self) -> dict[str, Any]:
+        """JSON-serialisable form."""
+        fields = dict(vars(self))
+        fields["parameters"], fields["layers"] = dict(self.parameters), list(self.layers)
+        return fields | {"combinational_factor": {name: self.factor(name) for name in self.combinational_pj_per_step}}
+
+
+def measure_glitches(
+    spec: TileSpec,
+    library: Library | None = None,
+    result: TileResult | None = None,
+    *,
+    layers: Sequence[str] = LAYERS,
+    operands: Sequence[Operands] | None = None,
+    streams: int = 64,
+    cycles: int = 128,
+    every: int = 4,
+    clk_period_ns: float = 1.0,
+) -> GlitchReport:
+    """`measure_energy` with the changes within one of ``every`` cycles; some hundred times slower a vector."""
+    result = result or synthesise(spec, library or generic_library(), clk_period_ns=clk_period_ns)
+    netlist = mapped_netlist(result)
+    known = characterised(result.library, netlist.cells)
+    given = [_operands(name) for name in layers] if operands is None else list(operands)
+    work = workload(spec, given, streams=streams, cycles=cycles)
+    loaded = loading(netlist, known, result.library)
+    sim = GlitchSim(netlist, known, work.streams, loaded, every)
+    run = run_workload(spec, sim, work, idle=0)
+    found = sim.glitches()
+    rates = {name: getattr(found, name) / found.vectors for name in ("zero", "unit", "timed", "timed_raw")}
+    powers = {name: power(netlist, result.library, run.activity, loaded, rate) for name, rate in rates.items()}
+    per_step = run.cycles / work.steps
+
+    def each(what: str) -> dict[str, float]:
+        return {name: per_step * sum(getattr(block, what) for block in p.blocks) for name, p in powers.items()}
+
+    return GlitchReport(
+        family=spec.family,
+        parameters=spec.p,
+        library=result.library.name,
+        cells=netlist.size,
+        layers=tuple(one.name for one in given),
+        vectors=found.vectors,
+        toggles_per_cycle={name: float(rate.sum()) for name, rate in rates.items()},
+        combinational_pj_per_step=each("combinational_pj"),
+        register_pj_per_step=each("register_pj"),
+        clock_pj_per_step=run.busy / work.steps * sum(block.clock_pj for block in powers["zero"].blocks),
     )

@@ -9,7 +9,7 @@ glitches (`hwgen.synth.glitches` has those).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -292,12 +292,15 @@ def _check_drivers(netlist: GateNetlist, known: Mapping[str, CellPower]) -> None
 
 @dataclass(frozen=True)
 class Node:
-    """Gates of one function at one level: ``nets`` by input [gates], ``out`` [gates]."""
+    """Gates of one function at one level: ``nets`` by input [gates], ``out`` [gates], and what the caller wanted to be
+    kept with each input (`nodes_of`).
+    """
 
     function: Function
     nets: tuple[Nets, ...]
     out: Nets
     level: int
+    kept: tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True)
@@ -322,39 +325,51 @@ class Activity:
     both: Mapping[str, Mapping[tuple[str, str], npt.NDArray[np.int64]]]
 
 
-def nodes_of(netlist: GateNetlist, known: Mapping[str, CellPower]) -> list[Node]:
+def nodes_of(
+    netlist: GateNetlist,
+    known: Mapping[str, CellPower],
+    keep: Callable[[str, str, str], np.ndarray] | None = None,
+) -> list[Node]:
     """Gates by level and function, in an order in which they can be evaluated.
 
-    Raises `HwgenError` for a combinational loop.
+    ``keep`` gives values [cells] for a cell type, an output and an input pin of it. Raises `HwgenError` for a
+    combinational loop.
     """
-    functions: list[Function] = []
-    places: dict[str, int] = {}
-    ins: list[list[Nets]] = []
-    outs: list[list[Nets]] = []
+    functions: dict[str, Function] = {}
+    ins: dict[str, list[np.ndarray]] = {}
+    outs: dict[str, list[Nets]] = {}
+    kept: dict[str, list[np.ndarray]] = {}
     for name, cells in netlist.cells.items():
         cell = known[name]
         if cell.state is not None:
             continue
         for pin, what in cell.functions.items():
-            key = f"{len(what.inputs)} {what.source}"
-            if key not in places:
-                places[key] = len(functions)
-                functions.append(what)
-                ins.append([])
-                outs.append([])
             # Same function, same source: pins are taken by their place in it.
-            rows = [cells.nets[name] for name in what.inputs]
-            ins[places[key]].append(np.stack(rows) if rows else np.zeros((0, len(cells)), np.int64))
-            outs[places[key]].append(cells.nets[pin])
-    grids = [np.concatenate(parts, axis=1) for parts in ins]
-    targets = [np.concatenate(parts) for parts in outs]
-    level = _levels(netlist, list(zip(grids, targets, strict=True)))
+            key = f"{len(what.inputs)} {what.source}"
+            functions.setdefault(key, what)
+            shape = (len(what.inputs), len(cells))
+            ins.setdefault(key, []).append(np.array([cells.nets[i] for i in what.inputs], np.int64).reshape(shape))
+            outs.setdefault(key, []).append(cells.nets[pin])
+            values = np.zeros(shape) if keep is None else np.array([keep(name, pin, i) for i in what.inputs])
+            kept.setdefault(key, []).append(values.reshape(shape))
+    grids = {key: np.concatenate(parts, axis=1) for key, parts in ins.items()}
+    targets = {key: np.concatenate(parts) for key, parts in outs.items()}
+    level = _levels(netlist, [(grids[key], targets[key]) for key in grids])
     nodes = []
-    for what, grid, out in zip(functions, grids, targets, strict=True):
-        own = level[out]
+    for key, what in functions.items():
+        values = np.concatenate(kept[key], axis=1)
+        own = level[targets[key]]
         for value in np.unique(own):
             chosen = own == value
-            nodes.append(Node(what, tuple(row[chosen] for row in grid), out[chosen], int(value)))
+            nodes.append(
+                Node(
+                    what,
+                    tuple(row[chosen] for row in grids[key]),
+                    targets[key][chosen],
+                    int(value),
+                    tuple(row[chosen] for row in values),
+                )
+            )
     return sorted(nodes, key=lambda node: (node.level, node.function.source))
 
 

@@ -51,12 +51,14 @@ class BlockPower:
 @dataclass(frozen=True)
 class Power:
     """Blocks of a netlist; besides, per cycle in pJ: ``output_load_pj`` charges what output ports drive (no block's);
-    ``input_port_pj`` is the part of the blocks' energy that charges pins on input ports.
+    ``input_port_pj`` is the part of the blocks' energy that charges pins on input ports, ``clock_net_pj`` the part that
+    charges clock pins.
     """
 
     blocks: tuple[BlockPower, ...]
     output_load_pj: float
     input_port_pj: float
+    clock_net_pj: float
 
     @property
     def dynamic_pj(self) -> float:
@@ -74,6 +76,7 @@ class Power:
             "blocks": [asdict(block) for block in self.blocks],
             "output_load_pj": self.output_load_pj,
             "input_port_pj": self.input_port_pj,
+            "clock_net_pj": self.clock_net_pj,
         }
 
 
@@ -136,22 +139,32 @@ def _mean(values: Sequence[np.ndarray]) -> np.ndarray:
     return result
 
 
-def power(netlist: GateNetlist, library: Library, activity: Activity, loaded: Loading | None = None) -> Power:
-    """Energy per cycle of a netlist whose toggles were counted, and its leakage."""
+def power(
+    netlist: GateNetlist,
+    library: Library,
+    activity: Activity,
+    loaded: Loading | None = None,
+    rate: np.ndarray | None = None,
+) -> Power:
+    """Energy per cycle of a netlist whose toggles were counted, and its leakage.
+
+    ``rate`` are toggles of every net per cycle where they are not those of ``activity`` (glitches).
+    """
     known = characterised(library, netlist.cells)
     loaded = loaded or loading(netlist, known, library)
     kinds = list(dict.fromkeys(kind for kind, _ in netlist.blocks))
     kind_of = np.array([kinds.index(kind) for kind, _ in netlist.blocks])
     sums = {name: np.zeros(len(kinds)) for name in ("clock", "register", "combinational", "leakage", "cells", "ffs")}
-    rate = activity.toggles / activity.vectors
+    if rate is None:
+        rate = activity.toggles / activity.vectors
     half = library.voltage_v**2 / 2
     ports = np.zeros(netlist.nets, bool)
     for nets in netlist.inputs.values():
         ports[nets] = True
-    entering = 0.0
+    entering = clock_net = 0.0
 
     for name, cells in netlist.cells.items():
-        meter = _Meter(known[name], cells, activity, loaded)
+        meter = _Meter(known[name], cells, activity, loaded, rate)
 
         def add(what: str, values: np.ndarray | float, block: np.ndarray = cells.block) -> None:
             kind = kind_of[block]
@@ -163,6 +176,7 @@ def power(netlist: GateNetlist, library: Library, activity: Activity, loaded: Lo
             nets = cells.nets[pin]
             if pin == known[name].clock:
                 add("clock", 2 * half * farad + meter.clock())
+                clock_net += len(cells) * 2 * half * farad
                 continue
             add(what, rate[nets] * (half * farad + meter.hidden(pin)))
             entering += float(np.sum(rate[nets] * half * farad, where=ports[nets]))
@@ -187,14 +201,14 @@ def power(netlist: GateNetlist, library: Library, activity: Activity, loaded: Lo
         )
         for index, kind in enumerate(kinds)
     )
-    return Power(blocks, outputs, entering)
+    return Power(blocks, outputs, entering, clock_net)
 
 
 class _Meter:
     """Internal energies of all cells of one type, pJ [cells]."""
 
-    def __init__(self, cell: CellPower, cells: Cells, activity: Activity, loaded: Loading) -> None:
-        self.cell, self.cells, self.activity, self.loaded = cell, cells, activity, loaded
+    def __init__(self, cell: CellPower, cells: Cells, activity: Activity, loaded: Loading, rate: np.ndarray) -> None:
+        self.cell, self.cells, self.activity, self.loaded, self.rate = cell, cells, activity, loaded, rate
         self.ones = {pin: activity.ones[nets] / activity.vectors for pin, nets in cells.nets.items()}
         if cell.clock is not None:
             # High in half of each cycle.
@@ -233,7 +247,7 @@ class _Meter:
         return result
 
     def _toggles(self, arc: Arc) -> np.ndarray:
-        toggles: np.ndarray = self.activity.toggles[self.cells.nets[arc.source]].astype(float)
+        toggles: np.ndarray = self.rate[self.cells.nets[arc.source]]
         return toggles if arc.source != self.cell.clock else np.ones(len(self.cells))
 
     def _sum(self, energies: Sequence[Energy], slew: np.ndarray, load: np.ndarray, *, normal: bool) -> np.ndarray:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import sim.energy
+from hwgen.cli import main
 from hwgen.errors import HwgenError
 from hwgen.pe import family
 from hwgen.synth import TileResult, synthesise
-from sim.energy import Operands, measure_energy
+from sim.energy import Operands, measure_energy, measure_glitches
 
 LUT = {"m": 1, "n": 2, "k": 2, "bits": 2, "depth": 16, "group": 16}
 INT = {"m": 2, "n": 2, "k": 2, "bits": 4, "depth": 16, "group": 16, "scheme": "asymmetric"}
@@ -118,3 +119,35 @@ def test_a_tile_that_takes_no_step(lut: TileResult, monkeypatch: pytest.MonkeyPa
     with pytest.raises(HwgenError) as caught:
         measure_energy(lut.spec, result=lut, operands=operands(), streams=96, cycles=40)
     assert str(caught.value) == "energy: the mapped lut tile must take 16 steps in 96 cycles, which it does not"
+
+
+def test_glitches_cost_what_the_runs_count(lut: TileResult) -> None:
+    given = operands()
+    report = measure_energy(lut.spec, result=lut, operands=given, streams=24, cycles=20)
+    found = measure_glitches(lut.spec, result=lut, operands=given, streams=24, cycles=20, every=1)
+    assert found.combinational_pj_per_step["zero"] == pytest.approx(report.combinational_pj_per_step)
+    assert found.register_pj_per_step["zero"] == pytest.approx(report.register_pj_per_step)
+    assert found.clock_pj_per_step == pytest.approx(report.clock_pj_per_step)
+    assert found.vectors == report.vectors
+    assert 1 == found.factor("zero") < found.factor("timed") < found.factor("timed_raw")
+    assert found.factor("unit") > 1
+    assert json.loads(json.dumps(found.document()))["combinational_factor"]["unit"] == found.factor("unit")
+
+
+def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sim.energy, "_operands", {one.name: one for one in operands()}.__getitem__)
+    flags = [f"--{name}={value}" for name, value in LUT.items()]
+    arguments = ["energy", "--pe", "lut", *flags, "--layer", "one", "--layer", "two", "--recipe", "booth_noalumacc"]
+    small = ["--streams", "16", "--cycles", "16"]
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, *small])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert "operands: one, two; 16 streams of 8 steps" in text
+    assert "outputs equal the reference in every beat" in text
+    assert "pJ/MAC" in text
+    with pytest.raises(SystemExit):
+        main([*arguments, *small, "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert document["glitches"] is None
+    assert f"{document['pj_per_step']:.4g} pJ, " in text

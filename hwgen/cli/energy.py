@@ -1,0 +1,139 @@
+"""``hwgen energy``: energy of a tile from the switching of its mapped netlist on layers of a real model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hwgen.cli._family import FamilyCommand
+from hwgen.cli._layer import needs
+from hwgen.pe import TileSpec
+from hwgen.synth import RECIPES
+
+if TYPE_CHECKING:
+    from sim.energy import EnergyReport, GlitchReport
+
+__all__ = ["command"]
+
+
+@click.command(cls=FamilyCommand)
+@click.option(
+    "--liberty",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Liberty file, plain or gzip; may be repeated (default: the project's generic library)",
+)
+@click.option("--clk-period-ns", type=float, default=1.0, show_default=True, help="clock period: target, and leakage")
+@click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="NAME",
+    help="layer of the default model whose operands are used; may be repeated (default: three, early, middle and late)",
+)
+@click.option("--streams", type=click.IntRange(1), default=256, show_default=True, help="tile positions at a time")
+@click.option("--cycles", type=click.IntRange(1), default=128, show_default=True, help="length of a stream, about")
+@click.option("--glitches", is_flag=True, help="also runs with unit delays and with the library's (half a minute)")
+@click.option("--recipe", "recipes", multiple=True, metavar="NAME", help=f"map by these only: {', '.join(RECIPES)}")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="child processes at a time")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+def command(
+    spec: TileSpec,
+    files: tuple[Path, ...],
+    clk_period_ns: float,
+    layers: tuple[str, ...],
+    streams: int,
+    cycles: int,
+    glitches: bool,
+    recipes: tuple[str, ...],
+    jobs: int,
+    as_json: bool,
+) -> None:
+    """Energy of a tile from switching: `hwgen energy --pe lut --bits 2 --liberty cells.lib.gz`.
+
+    The tile is mapped as `hwgen synth` maps it, its netlist runs layers of a real model and is compared with the
+    reference in every beat, and every toggle is counted. Pre-layout: no wires, no clock tree.
+    """
+    needs("energy", "sim", "torch")
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from hwgen.synth import generic_library, read_library, synthesise
+    from sim.energy import LAYERS, measure_energy, measure_glitches
+
+    library = read_library(files) if files else generic_library()
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(f"mapping {spec.family} to {library.name}", total=None)
+        result = synthesise(
+            spec,
+            library,
+            clk_period_ns=clk_period_ns,
+            recipes=recipes or tuple(RECIPES),
+            jobs=jobs,
+            progress=lambda done, of: bar.update(task, completed=done, total=of),
+        )
+        bar.update(task, description="counting toggles")
+        report = measure_energy(spec, result=result, layers=layers or LAYERS, streams=streams, cycles=cycles)
+        found = None
+        if glitches:
+            bar.update(task, description="counting glitches")
+            found = measure_glitches(spec, result=result, layers=layers or LAYERS, cycles=cycles)
+    if as_json:
+        click.echo(json.dumps(report.document() | {"glitches": found.document() if found else None}, indent=2))
+        return
+    _print(report, found)
+
+
+def _print(report: EnergyReport, glitches: GlitchReport | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    cycles, period = report.cycles_per_step, report.clk_period_ns
+    table = Table(box=None, pad_edge=False)
+    table.add_column("block")
+    for heading in ("copies", "clock", "registers", "gates", "leakage", "pJ/step", ""):
+        table.add_column(heading, justify="right", no_wrap=True)
+    rows = [
+        (
+            block.kind,
+            str(block.count),
+            block.clock_pj_per_cycle * cycles,
+            block.register_pj_per_step,
+            block.combinational_pj_per_step,
+            block.leakage_nw * period * 1e-6 * cycles,
+            block.step_pj(cycles, period),
+        )
+        for block in report.blocks
+    ]
+    for name, count, *parts in rows:
+        share = f"{parts[-1] / report.pj_per_step:.1%}"
+        table.add_row(name, count, *(f"{part:.3g}" for part in parts), share)
+    totals = (
+        report.clock_pj_per_step,
+        report.register_pj_per_step,
+        report.combinational_pj_per_step,
+        report.leakage_pj_per_step,
+        report.pj_per_step,
+    )
+    table.add_row("total", "", *(f"{part:.3g}" for part in totals), "", style="bold")
+    click.echo(f"library: {report.library} ({report.voltage_v:g} V), clock period {period:g} ns")
+    click.echo(
+        f"operands: {', '.join(report.layers)}; {report.streams} streams of {report.steps} steps, "
+        f"{report.vectors:,} vectors; outputs equal the reference in every beat"
+    )
+    Console().print(table)
+    click.echo(
+        f"a step of {cycles:g} cycle{'s' if cycles != 1 else ''}, {report.macs_per_step} MACs: "
+        f"{report.pj_per_step:.4g} pJ, {report.pj_per_mac:.4g} pJ/MAC; an idle cycle: {report.idle_pj_per_cycle:.3g} pJ"
+    )
+    if glitches is not None:
+        words = (("unit", "unit delays"), ("timed", "the library's delays"), ("timed_raw", "no pulse swallowed"))
+        said = ", ".join(f"{glitches.factor(name):.2f} ({what})" for name, what in words)
+        click.echo(f"gates with glitches, times as much: {said}")
+    click.echo(f"pre-layout: no wires, no clock tree; zero delay: no glitches; {report.versions}")
