@@ -47,6 +47,19 @@ class FamilyCommand(click.Command):
         found: type[TileSpec] | None = ctx.meta.get("hwgen.family")
         return found
 
+    def _spread(self, args: list[str]) -> list[str]:
+        """``--liberty a b`` as ``--liberty a --liberty b``: an option that may be repeated takes several values."""
+        repeatable = {flag for p in self.params if isinstance(p, click.Option) and p.multiple for flag in p.opts}
+        spread: list[str] = []
+        flag = None
+        for word in args:
+            if word.startswith("-"):
+                flag = word if word in repeatable else None
+            elif flag is not None and spread[-1] != flag:
+                spread.append(flag)
+            spread.append(word)
+        return spread
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         args = list(args)
         if args and not args[0].startswith("-"):
@@ -57,7 +70,7 @@ class FamilyCommand(click.Command):
             elif word.startswith("--pe="):
                 ctx.meta["hwgen.family"] = family(word.removeprefix("--pe="))
         try:
-            return super().parse_args(ctx, args)
+            return super().parse_args(ctx, self._spread(args))
         except click.NoSuchOption as error:
             spec = self._family(ctx)
             if spec is None:

@@ -30,9 +30,23 @@ def run_fpga(
     as_json: bool,
 ) -> None:
     """Estimate, place (``pnr`` None: where nextpnr is installed) and print; only the whole tile is placed."""
+    from rich.console import Console
+    from rich.progress import Progress
+
     if pnr and kinds:
         raise HwgenError("synth: --pnr places the whole tile and takes no --block")
-    result = estimate(spec, vendor, kinds=kinds, dsp=dsp, jobs=jobs, timeout_s=timeout_s)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(f"mapping {spec.family} to {vendor}", total=None)
+        result = estimate(
+            spec,
+            vendor,
+            kinds=kinds,
+            dsp=dsp,
+            jobs=jobs,
+            timeout_s=timeout_s,
+            progress=lambda done, of: bar.update(task, completed=done, total=of),
+        )
     tool = f"nextpnr-{vendor}"
     wanted = pnr if pnr is not None else not kinds and tool in TOOLS and find(tool) is not None
     placed = place(result, clk_period_ns, timeout_s) if wanted else None

@@ -24,17 +24,15 @@ __all__ = ["command"]
     "files",
     multiple=True,
     type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Liberty file, plain or gzip; may be repeated (default: the project's generic library, in gate equivalents)",
+    metavar="FILE...",
+    help="Liberty files of one library, plain or gzip (default: the project's generic one, in gate equivalents)",
 )
 @click.option("--clk-period-ns", type=float, default=1.0, show_default=True, help="target clock period")
-@click.option(
-    "--block", "kinds", multiple=True, metavar="KIND", help="only this block (row, cell, ...); may be repeated"
-)
+@click.option("--block", "kinds", multiple=True, metavar="KIND...", help="only these blocks (row, cell, ...)")
 @click.option("--fmax", is_flag=True, help="look for the highest clock frequency, from the target on")
 @click.option("--strict", is_flag=True, help="exit status 2 when the target is not met")
 @click.option("--flat", is_flag=True, help="also map the whole tile as one netlist (paths across blocks)")
-@click.option("--recipe", "recipes", multiple=True, metavar="NAME", help=f"only these of {', '.join(RECIPES)}")
+@click.option("--recipe", "recipes", multiple=True, metavar="NAME...", help=f"only these of {', '.join(RECIPES)}")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="child processes at a time")
 @click.option("--timeout-s", type=float, default=600.0, show_default=True, help="longest time of one child")
 @click.option("--sta/--no-sta", default=None, help="also time with OpenSTA (default: where it is installed)")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -204,13 +205,14 @@ def estimate(
     dsp: bool = True,
     jobs: int = 1,
     timeout_s: float = 600,
+    progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> FpgaResult:
     """Map a tile to FPGA cells.
 
     Parameters
     ----------
     vendor: one of `VENDORS`. kinds: these blocks instead of the whole tile as one. dsp: whether multipliers may become
-    DSP blocks. jobs: child processes at a time. timeout_s: of one child.
+    DSP blocks. jobs: child processes at a time. timeout_s: of one child. progress: told (done, all) after each.
 
     Raises `HwgenError` for an unknown vendor or block, when Yosys stops, and when time is over.
     """
@@ -222,7 +224,8 @@ def estimate(
         functools.partial(_cells, part, command(part.top), entry, timeout_s)
         for part, entry in zip(wanted, entries, strict=True)
     ]
-    cells = in_parallel(tasks, jobs)
+    done = itertools.count(1)
+    cells = in_parallel(tasks, jobs, lambda: progress(next(done), len(tasks)))
     found = [
         FpgaPart("tile" if part.kind == FLAT else part.kind, part.count, of_one)
         for part, of_one in zip(wanted, cells, strict=True)

@@ -20,11 +20,6 @@ SMALL = {"m": 1, "n": 2, "k": 1, "bits": 2, "depth": 16, "group": 16}
 ARGUMENTS = ["int", *(word for name, value in SMALL.items() for word in (f"--{name}", str(value)))]
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HWGEN_CACHE_DIR", str(tmp_path / "cache"))
-
-
 def flip_flops(name: str, **parameters: object) -> int:
     spec = family(name)(**{**SMALL, **parameters})
     return sum(int(block.count * block.primitives.get("ff", 0)) for block in type(spec).blocks(spec.p).values())

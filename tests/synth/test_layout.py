@@ -67,8 +67,7 @@ def test_times_in_ps() -> None:
     assert "set_input_delay -clock clk 100 " in text
 
 
-def test_the_command_writes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HWGEN_CACHE_DIR", str(tmp_path / "cache"))
+def test_the_command_writes_them(tmp_path: Path) -> None:
     paths = {name: str(tmp_path / name) for name in ("netlist.v", "tile.sdc", "flow")}
     done = command(
         *("int", "--m", "1", "--n", "1", "--k", "1", "--bits", "2", "--recipe", "plain", "--no-sta"),

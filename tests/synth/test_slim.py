@@ -73,11 +73,6 @@ def abc_dump(files: list[Path], folder: Path, left_out: str = "") -> list[str]:
     return [line for line in dump.read_text().splitlines() if not line.startswith(("/*", "library"))]
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HWGEN_CACHE_DIR", str(tmp_path / "cache"))
-
-
 def test_abc_sees_the_same_cells(tmp_path: Path) -> None:
     one, two = tmp_path / "one.lib", tmp_path / "two.lib"
     gates = gate("INV", "!A") + gate("BUF", "A") + gate("BUF2", "A", delay="1, 1.5")

@@ -19,11 +19,6 @@ from tests.synth.command import command
 SMALL = {"m": 1, "n": 2, "k": 1, "bits": 2, "depth": 16, "group": 16}
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HWGEN_CACHE_DIR", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def installed() -> None:
     """Leave the test where OpenSTA is missing; fail where .ci/run has found it."""
@@ -42,7 +37,7 @@ def program(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 
 
 @pytest.fixture
-def result(own_cache: None) -> TileResult:
+def result() -> TileResult:
     return synthesise(family("int")(**SMALL), clk_period_ns=2.0, recipes=["plain"])
 
 

@@ -24,12 +24,7 @@ from tests.synth.command import command
 SMALL = {"m": 1, "n": 2, "k": 2, "bits": 2, "depth": 16, "group": 16}
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HWGEN_CACHE_DIR", str(tmp_path / "cache"))
-
-
-def test_blocks_add_up_and_flip_flops_are_those_of_the_inventory() -> None:
+def test_blocks_add_up_and_flip_flops_are_those_of_the_inventory(fresh_cache: None) -> None:
     spec = family("int")(**SMALL)
     said: list[tuple[int, int]] = []
     result = synthesise(spec, recipes=["plain", "booth"], progress=lambda done, of: said.append((done, of)))
@@ -47,7 +42,7 @@ def test_blocks_add_up_and_flip_flops_are_those_of_the_inventory() -> None:
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("flat", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_netlist_is_the_tile(flat: bool, tmp_path: Path) -> None:
     spec = family("lut")(**{**SMALL, "n": 1})
     result = synthesise(spec, flat=flat, recipes=["booth_noalumacc"])
@@ -72,7 +67,7 @@ def test_a_target_that_cannot_be_met_gives_the_best() -> None:
     assert 0.01 < result.min_clk_period_ns < 5
 
 
-def test_a_second_time_comes_from_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_time_comes_from_the_cache(fresh_cache: None, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = family("int")(**SMALL)
     first = synthesise(spec, recipes=["plain"])
 
@@ -145,7 +140,7 @@ def test_the_block_before_the_buffer_is_part_of_the_area() -> None:
     assert result.area == pytest.approx(result.flat.area + sum(block.area for block in before))
 
 
-def test_an_interrupted_run_goes_on() -> None:
+def test_an_interrupted_run_goes_on(fresh_cache: None) -> None:
     spec = family("int")(**SMALL)
 
     def interrupt(done: int, of: int) -> None:
@@ -158,7 +153,7 @@ def test_an_interrupted_run_goes_on() -> None:
     assert (result.mappings, result.from_cache) == (4, 2)
 
 
-def test_an_error_ends_the_children(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_that_is_over(fresh_cache: None) -> None:
     spec = family("int")(**SMALL)
     with pytest.raises(HwgenError) as caught:
         synthesise(spec, recipes=["plain"], kinds=["cell"], timeout_s=0.2)
@@ -187,7 +182,7 @@ def test_blocks_and_flat_exclude_each_other() -> None:
         (["--liberty", "none.lib"], "must be a readable Liberty file, plain or gzip (No such file or directory)"),
     ],
 )
-def test_errors_are_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_errors_are_one_line(arguments: list[str], message: str, fresh_cache: None) -> None:
     done = command("int", "--n", "1", *arguments)
     assert done.returncode == 2
     assert done.stdout == ""
@@ -203,6 +198,23 @@ def test_the_command_prints_json() -> None:
     assert document["area_unit"] == "GE"
     assert document["basis"] == "pre-layout: no wires, no clock tree"
     assert set(document["blocks"]) == {"row", "col", "cell", "control"}
+
+
+def test_several_values_follow_one_option(tmp_path: Path) -> None:
+    text = GENERIC.read_text()
+    at = text.index("  cell (DFF_X1)")
+    flip_flops, gates = tmp_path / "ff.lib", tmp_path / "gates.lib"
+    flip_flops.write_text(text[: text.index("  cell (")] + text[at:])
+    gates.write_text(text[:at] + "}\n")
+    done = command(
+        *("int", "--liberty", str(flip_flops), str(gates), "--n", "1", "--m", "1", "--block", "col", "row"),
+        *("--recipe", "plain", "--json"),
+    )
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert list(document["blocks"]) == ["row", "col"]
+    whole = synthesise(family("int")(n=1, m=1), kinds=["col", "row"], recipes=["plain"])
+    assert document["area"] == pytest.approx(whole.area)
 
 
 def test_a_target_that_must_be_met() -> None:
