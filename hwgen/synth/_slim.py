@@ -1,7 +1,7 @@
 """A library cut down to what mapping reads: it is parsed for every block, and most of a Liberty file is power.
 
-Kept are cells that a design may use, their pins and functions, and the delay tables of gates. Areas and delays of a
-mapped block are those of the whole library.
+Kept are cells that a design may use, their pins and functions, and the delay tables of gates: ABC's own dump of the
+result is that of the whole library. Wire loads are left out with the power, as all figures are without wires.
 """
 
 from __future__ import annotations
