@@ -84,7 +84,8 @@ def _alike(form: Format, rng: np.random.Generator, shape: tuple[int, ...]) -> np
 
 
 def _codes(spec: TileSpec, rng: np.random.Generator, role: str, shape: tuple[int, ...], mode: int) -> np.ndarray:
-    """Codes [..., K] of one side: uniform, corners, rows of small values, and rows whose codes are `_alike`.
+    """Codes [..., K] of one side: uniform, corners, rows of small values, rows whose codes are `_alike`, and rows of
+    zeros but for one code: what several narrow codes of one mode are together may be special in a mode of wide ones.
 
     Only codes that the reference takes: infinities and NaN where it has a rule for them.
     """
@@ -99,6 +100,9 @@ def _codes(spec: TileSpec, rng: np.random.Generator, role: str, shape: tuple[int
     kind = rng.random((*shape[:-1], 1))
     words = np.where(kind < 0.4, _alike(form, rng, shape), np.where(kind < 0.6, small, words)).astype(np.uint32)
     words = np.where(rng.random(shape) < 0.2, rng.choice(corners, size=shape), words)
+    alone = np.arange(shape[-1]) == rng.integers(shape[-1], size=(*shape[:-1], 1))
+    top = np.where(rng.random(shape) < 0.5, np.uint32(1 << (form.code_bits - 1)), rng.choice(corners, size=shape))
+    words = np.where(kind < 0.9, words, np.where(alone, top, 0)).astype(np.uint32)
     if form.side_bits:
         return words
     finite = _finite(form, corners)
@@ -204,10 +208,50 @@ def _few_nar(rng: np.random.Generator, codes: np.ndarray, lengths: list[int], fo
 
 
 def _operands(spec: TileSpec, rng: np.random.Generator, count: int, mode: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random activation and weight codes of ``count`` steps."""
+    """Random activation and weight codes of ``count`` steps; some steps cancel."""
     columns = spec.code_columns(mode)
     acts = _codes(spec, rng, "acts", (count, spec.m, columns[0]), mode)
-    return acts, _codes(spec, rng, "weights", (count, spec.n, columns[1]), mode)
+    weights = _codes(spec, rng, "weights", (count, spec.n, columns[1]), mode)
+    return _cancelling(spec, rng, acts, weights, mode)
+
+
+def _cancelling(
+    spec: TileSpec, rng: np.random.Generator, acts: np.ndarray, weights: np.ndarray, mode: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Some steps become pairs of products of opposite sign, equal or of neighbouring codes: what is left of large
+    products is nothing, or little, and that is added to whatever the sum was before.
+
+    Where accumulators normalise, sums before an exact cancellation are mostly so small that they end among the last
+    places beside it.
+    """
+    form = spec.mode_formats(mode)[0]
+    negative = _negation(form)
+    pairs = acts.shape[-1] // 2
+    if negative is None or not pairs or acts.shape[-1] != weights.shape[-1]:
+        return acts, weights
+    chosen = rng.random((len(acts), 1, 1)) < (0.1 if spec.sums_add_up else 0.25)
+    near = rng.random((len(acts), 1, 1)) < 0.3
+    if isinstance(form, MinifloatFormat) and not spec.sums_add_up:
+        mantissa, bias = form.mantissa_bits, (1 << form.exponent_bits - 1) - 1
+        raised = chosen & ~near
+        exponent = (acts >> mantissa) & ((1 << form.exponent_bits) - 1)
+        wanted = np.where(raised, np.maximum(exponent, bias + rng.integers(0, bias, size=exponent.shape)), exponent)
+        for ahead in (1, 2, 3):
+            # Of the steps that follow one, the nearest decides.
+            later = np.roll(raised[:, :, 0], -ahead, axis=0)[..., None] & (wanted == exponent)
+            top = np.roll(wanted.max(axis=-1, keepdims=True), -ahead, axis=0).astype(np.int64)
+            low = np.maximum(top - rng.integers(8, 26, size=top.shape), 0)
+            wanted = np.where(later, low, wanted)
+        moved = acts + ((wanted.astype(np.int64) - exponent) << mantissa).astype(np.uint32)
+        acts = np.where(_finite(form, moved), moved, acts)
+    acts, weights = acts.copy(), weights.copy()
+    first, second = slice(0, 2 * pairs, 2), slice(1, 2 * pairs, 2)
+    weights[..., second] = np.where(chosen, weights[..., first], weights[..., second])
+    other = negative[acts[..., first]]
+    beside = other ^ (near & (rng.random(other.shape) < 0.5)).astype(np.uint32)
+    other = np.where(_finite(form, beside), beside, other)
+    acts[..., second] = np.where(chosen, other, acts[..., second])
+    return acts, weights
 
 
 def corner_steps(spec: TileSpec, seed: int, mode: int = 0, peaks: int = 1) -> Steps:
@@ -281,7 +325,7 @@ def _split(rng: np.random.Generator, wanted: int, rows: list[int], cols: list[in
 
 
 def scale_steps(spec: TileSpec, seed: int, results: int = 96, mode: int = 0) -> Steps:
-    """Single-step groups whose scales drive the post lanes through their cases; only for tiles with lanes.
+    """Short groups whose scales drive the post lanes through their cases; only for tiles with lanes.
 
     There are about ``results`` results, M·N of them at a time, each of two to four groups. Mostly a product, others
     that are 2**-30 to 2**30 times as large, and the first with its activations negated: additions with every distance
@@ -297,6 +341,7 @@ def scale_steps(spec: TileSpec, seed: int, results: int = 96, mode: int = 0) -> 
     negative = _negation(spec.mode_formats(mode)[0])
     acts, weights = _dense(spec, rng, 4 * outputs, mode)
     done: list[bool] = []
+    long: list[bool] = []
     sides: dict[str, list[np.ndarray]] = {f"row_{name}": [] for name in spec.row_side()}
     sides |= {f"col_{name}": [] for name in spec.col_side()}
     for _ in range(outputs):
@@ -326,6 +371,8 @@ def scale_steps(spec: TileSpec, seed: int, results: int = 96, mode: int = 0) -> 
                 acts[len(done)] = acts[first] if negative is None else negative[acts[first]]
                 weights[len(done)] = weights[first]
             done.append(index == count - 1)
+            # What is to be taken away again stays as it is.
+            long.append(not returns and bool(rng.random() < 0.3))
             row, col = _split(rng, base + offsets[index], rows, cols)
             for name, side in spec.row_side().items():
                 values = rng.choice(row_codes[row], size=spec.m)
@@ -341,29 +388,66 @@ def scale_steps(spec: TileSpec, seed: int, results: int = 96, mode: int = 0) -> 
                     sides[f"{prefix}_scale"][-1] = np.where(
                         rng.random(size) < 0.5, _any(fields["scale"], rng, size), sides[f"{prefix}_scale"][-1]
                     )
-    ones = np.ones(len(done), bool)
+    acts, weights, steps = _lengthened(spec, rng, acts[: len(done)], weights[: len(done)], np.array(long), mode)
+    begin, end, group = flags(steps.tolist())
     return Steps(
-        acts[: len(done)],
-        weights[: len(done)],
-        {name: np.stack(sides[f"row_{name}"]).astype(np.int64) for name in spec.row_side()},
-        {name: np.stack(sides[f"col_{name}"]).astype(np.int64) for name in spec.col_side()},
-        ones,
-        ones,
-        np.array(done),
+        acts,
+        weights,
+        {name: np.stack(sides[f"row_{name}"]).astype(np.int64)[group] for name in spec.row_side()},
+        {name: np.stack(sides[f"col_{name}"]).astype(np.int64)[group] for name in spec.col_side()},
+        begin,
+        end,
+        np.array(done)[group] & end,
         mode,
     )
+
+
+def _largest(spec: TileSpec, mode: int) -> tuple[np.uint32, np.uint32]:
+    """The codes of both sides with the largest product."""
+    acts_format, weights_format = spec.mode_formats(mode)
+    extreme = _extremes(acts_format, weights_format, _allowed(spec, "acts", mode), _allowed(spec, "weights", mode))
+    act, weight = extreme[0]
+    return np.uint32(act), np.uint32(weight)
+
+
+def _odd(sums: np.ndarray) -> np.ndarray:
+    """Magnitudes without their trailing zeros: the more bits, the more of them are significant."""
+    found: np.ndarray = np.abs(sums) // np.maximum(np.abs(sums) & -np.abs(sums), 1)
+    return found
+
+
+def _lengthened(
+    spec: TileSpec, rng: np.random.Generator, acts: np.ndarray, weights: np.ndarray, long: np.ndarray, mode: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Add a step to those groups of one step that are ``long``: one of a few that gives sums many significant bits.
+
+    Returns activations, weights and the number of steps of each group.
+    """
+    if _longest(spec, mode) < 2 or not long.any():
+        return acts, weights, np.ones(len(acts), np.int64)
+    row = {name: np.zeros((len(acts), spec.m), np.int64) for name in spec.row_side()}
+    col = {name: np.zeros((len(acts), spec.n), np.int64) for name in spec.col_side()}
+    sums = spec.terms(acts, weights, row, col, mode).sum(axis=0)[..., 0]
+    tries = rng.integers(len(acts), size=(len(acts), 32))
+    best = _odd(sums[:, None] + sums[tries]).max(axis=(2, 3)).argmax(axis=1)
+    second = tries[np.arange(len(acts)), best]
+    order = np.concatenate([[index, second[index]] if more else [index] for index, more in enumerate(long.tolist())])
+    return acts[order], weights[order], 1 + long.astype(np.int64)
 
 
 def _dense(spec: TileSpec, rng: np.random.Generator, count: int, mode: int) -> tuple[np.ndarray, np.ndarray]:
     """Activations [count, M, K] and weights [count, N, K] of steps; half have sums of many significant bits."""
     tries = 8 * count
     acts, weights = _operands(spec, rng, tries, mode)
+    # Some hold mostly the largest code of each side, or the sums' upper bits would never meet set lower ones.
+    acts, weights = (
+        np.where((np.arange(tries) < tries // 4)[:, None, None] & (rng.random(codes.shape) < 0.85), largest, codes)
+        for codes, largest in zip((acts, weights), _largest(spec, mode), strict=True)
+    )
     row = {name: np.zeros((tries, spec.m), np.int64) for name in spec.row_side()}
     col = {name: np.zeros((tries, spec.n), np.int64) for name in spec.col_side()}
-    sums = np.abs(spec.terms(acts, weights, row, col, mode).sum(axis=0)[..., 0])
-    # The lowest set bit divides out: what is left has as many bits as are significant.
-    odd = sums // np.maximum(sums & -sums, 1)
-    best = np.argsort(-odd.max(axis=(1, 2)), kind="stable")[: count // 2]
+    sums = spec.terms(acts, weights, row, col, mode).sum(axis=0)[..., 0]
+    best = np.argsort(-_odd(sums).max(axis=(1, 2)), kind="stable")[: count // 2]
     chosen = rng.permutation(np.concatenate([best, rng.integers(0, tries, size=count - len(best))]))
     return acts[chosen], weights[chosen]
 

@@ -243,5 +243,3 @@ def test_errors() -> None:
     )
     with pytest.raises(ValueError, match="shared: the maximum of no exponents is not defined"):
         max_exponent(m, [], "shared")
-
-

@@ -145,9 +145,7 @@ def test_logic_equals_reference(run: dict[str, Runner], case: Case) -> None:
     got = run[case.id](total=totals, row=rows, col=cols)["y"]
     want = scale_round_reference(totals, rows, case.formats[0], cols, case.formats[1], case.lsb_exp)
     wrong = np.nonzero(got != want)[0]
-    assert not wrong.size, [
-        f"{totals[i]} {rows[i]:x} {cols[i]:x}: {got[i]:08x}, not {want[i]:08x}" for i in wrong[:5]
-    ]
+    assert not wrong.size, [f"{totals[i]} {rows[i]:x} {cols[i]:x}: {got[i]:08x}, not {want[i]:08x}" for i in wrong[:5]]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)

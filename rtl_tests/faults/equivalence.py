@@ -7,9 +7,13 @@ induction over cycles the mutant never leaves the tile's path; its first cycles,
 from the reset state.
 
 Inputs follow the protocol: a step on offer stays until it is accepted or the tile is reset. Where equal states are too
-much to ask, `Prover.prove` looks for one of three weaker relations, each of which is part of what is then proved:
+much to ask, `Prover.prove` looks for one of five weaker relations, each of which is part of what is then proved:
 
 * idle: a register is compared only where a one-bit register says that it is in use;
+* unused: some bits of a register are compared only where a one-bit register says that it is in use and one of a few
+  bits, such as the mode, is not a certain value; one proof for each value of the two;
+* apart: some bits of registers are not compared. Tile and mutant run side by side, those bits of the mutant with any
+  value at first, and the others agree up to the last cycle: then they agree after it, and so do outputs;
 * twisted: one bit of a register is inverted in the mutant while a one-bit register is set;
 * zeros: bits of registers that are always 0 in the tile, itself proved by induction.
 
@@ -19,6 +23,7 @@ comes in mid-run.
 
 from __future__ import annotations
 
+import itertools
 import re
 import tempfile
 import time
@@ -28,13 +33,14 @@ from functools import cached_property
 from pathlib import Path
 
 from hwgen.emit._ports import tile_ports
-from rtl_tests.faults.mutation import TOP, Mutants, Mutation, yosys
+from rtl_tests.faults.mutation import GATES, TOP, Mutants, Mutation, yosys
 
 __all__ = ["Proof", "Prover"]
 
 _FLIP_FLOP = re.compile(r"^  cell \$dff (?P<name>\S+)\n(?P<body>(?:    .*\n)*?)  end\n", re.M)
-# Most time of one proof step; the whole search for one mutation ends soon after five times that.
+# Most time of one proof step, and of either search for a relation (which then finishes its last step).
 _TIMEOUT_S = 10
+_SEARCH_S = 50
 _FRAMES = (0, 1, 3)
 
 
@@ -68,6 +74,8 @@ class _Relation:
     """How the mutant's state relates to the tile's, beyond being equal; register cells by name."""
 
     idle: Mapping[str, str | None] = field(default_factory=dict)
+    unused: Mapping[str, tuple[int, str, int, str]] = field(default_factory=dict)
+    apart: Mapping[str, int] = field(default_factory=dict)
     twisted: Mapping[str, tuple[int, str, int]] = field(default_factory=dict)
     zeros: Mapping[str, int] = field(default_factory=dict)
 
@@ -87,6 +95,11 @@ def _cut(rtlil: str, numbers: dict[str, str], module: str) -> _Cut:
 
     text = _FLIP_FLOP.sub(replace, rtlil)
     return _Cut(text.replace(f"module \\{TOP}\n", f"module \\{module}\n"), registers)
+
+
+def _mixed(width: int, mask: int, plain: str, other: str) -> str:
+    """Bits of ``plain``, where ``mask`` is set those of ``other``: a concatenation, which costs the solver nothing."""
+    return f"{{{', '.join(f'{other if mask >> bit & 1 else plain}[{bit}]' for bit in reversed(range(width)))}}}"
 
 
 class _Bench:
@@ -110,6 +123,15 @@ class _Bench:
 
     def wire(self, name: str, width: int, value: str = "") -> None:
         self.lines.append(f"  wire [{width - 1}:0] {name}{f' = {value}' if value else ''};")
+
+    def fix(self, name: str, width: int, value: int) -> None:
+        """Make a first state, which is an input so far, a constant."""
+        port = f"input [{width - 1}:0] {name}"
+        if port in self.ports:
+            self.ports.remove(port)
+            self.lines.insert(0, f"  wire [{width - 1}:0] {name} = {width}'d{value};")
+        else:
+            self.legal.append(f"{name} == {value}")
 
     def _frame(self, frame: int, relation: _Relation, resets: bool) -> None:
         inputs, outputs = self.prover.inputs, self.prover.outputs
@@ -173,7 +195,7 @@ class Prover:
             folder = Path(name)
             (folder / "flat.il").write_text(self.mutants.rtlil)
             change = [] if mutation is None else [f"mutate {mutation.command}"]
-            yosys(["read_rtlil flat.il", *change, "dffunmap", "write_rtlil -selected plain.il"], folder)
+            yosys(["read_rtlil flat.il", *change, GATES, "dffunmap", "write_rtlil -selected plain.il"], folder)
             return (folder / "plain.il").read_text()
 
     def _reset_values(self) -> dict[str, int]:
@@ -235,8 +257,19 @@ class Prover:
     def check(self, gate: _Cut, frames: int, from_reset: bool, relation: _Relation) -> list[str] | None:
         """What a counterexample sets (none: proved; None: the solver gave up): diff_<label of a register, or output>,
         and set_<label> of one-bit registers that are then set."""
+        registers = sorted({name for _, *names in relation.unused.values() for name in names if isinstance(name, str)})
+        for values in itertools.product(*(range(1 << self.gold.registers[name].width) for name in registers)):
+            known = dict(zip(registers, values, strict=True))
+            found = self._solve(self._claim(frames, from_reset, relation, known), gate)
+            if found != []:
+                return found
+        return []
+
+    def _claim(self, frames: int, from_reset: bool, relation: _Relation, known: Mapping[str, int]) -> _Bench:
+        """Tile and mutant, and what must be 0 for `check`; in the last frame registers ``known`` have these values."""
         registers = self.gold.registers
         bench = _Bench(self, frames, from_reset, relation, resets=not relation.twisted)
+        self._run_beside(bench, frames, from_reset, relation)
         state = {name: f"s{frames}_{r.label}" for name, r in registers.items()}
 
         def flag(name: str, frame: int) -> str:
@@ -253,6 +286,20 @@ class Prover:
             used = "1'b0" if condition is None else flag(condition, frames)
             bench.wire(f"g_{r.label}", r.width, f"{used} ? {state[name]} : free_{r.label}")
             state[name] = f"g_{r.label}"
+
+        def unused(name: str, frame: int) -> str:
+            mask, selector, value, used = relation.unused[name]
+            width = registers[name].width
+            return f"({width}'h{mask:x} & {{{width}{{!{flag(used, frame)} | {flag(selector, frame)} == {value}}}}})"
+
+        for name in relation.unused:
+            r, (mask, selector, value, used) = registers[name], relation.unused[name]
+            bench.ports.append(f"input [{r.width - 1}:0] free_{r.label}")
+            free = f"!{flag(used, frames)} | {flag(selector, frames)} == {value}"
+            bench.wire(f"other_{r.label}", r.width, f"({free}) ? free_{r.label} : s{frames}_{r.label}")
+            bench.wire(f"g_{r.label}", r.width, _mixed(r.width, mask, f"s{frames}_{r.label}", f"other_{r.label}"))
+            state[name] = f"g_{r.label}"
+        state |= self._apart(frames, relation)
         for name in relation.twisted:
             r = registers[name]
             bench.wire(f"g_{r.label}", r.width, f"{state[name]} ^ ({twist(name, frames)})")
@@ -268,15 +315,55 @@ class Prover:
             if name in relation.idle:
                 condition = relation.idle[name]
                 used = "1'b0" if condition is None else flag(condition, after)
+            compared = self._compared(name, relation)
+            if name in relation.unused:
+                compared = f"~{unused(name, after)}"
             if name in relation.twisted:
                 want = f"({want} ^ ({twist(name, after)}))"
-            bench.bad[f"diff_{r.label}"] = f"{used} & (n_{r.label} != {want})"
+            bench.bad[f"diff_{r.label}"] = f"{used} & (((n_{r.label} ^ {want}) & {compared}) != 0)"
         for port in self.outputs:
             seen = f"f{frames}_o_valid & " if port.role in ("sums", "row_sums", "y") else ""
             seen = f"f{frames}_i_valid & " if port.name == "i_ready" else seen
             bench.bad[f"diff_{port.name}"] = f"{seen}(g_{port.name} != f{frames}_{port.name})"
+        for name, number in known.items():
+            bench.fix(f"s{frames}_{registers[name].label}", registers[name].width, number)
         bench.flags = {f"set_{registers[name].label}": flag(name, after) for name in self._flags}
-        return self._solve(bench, gate)
+        return bench
+
+    def _compared(self, name: str, relation: _Relation) -> str:
+        """Mask of the bits of a register that are not ``apart``."""
+        width = self.gold.registers[name].width
+        return f"{width}'h{((1 << width) - 1) & ~relation.apart.get(name, 0):x}"
+
+    def _apart(self, frame: int, relation: _Relation) -> dict[str, str]:
+        """State of the mutant in a frame, where it may differ from the tile's."""
+        return {
+            name: _mixed(r.width, mask, f"s{frame}_{r.label}", f"a{frame}_{r.label}")
+            for name, mask in relation.apart.items()
+            for r in (self.gold.registers[name],)
+        }
+
+    def _run_beside(self, bench: _Bench, frames: int, from_reset: bool, relation: _Relation) -> None:
+        """The mutant in the cycles before the last one, agreeing with the tile in all that is not ``apart``."""
+        if not relation.apart:
+            return
+        registers = self.gold.registers
+        for name in relation.apart:
+            r = registers[name]
+            if from_reset and name in self.resets:
+                bench.wire(f"a0_{r.label}", r.width, f"{r.width}'d{self.resets[name]}")
+            else:
+                bench.ports.append(f"input [{r.width - 1}:0] a0_{r.label}")
+        for frame in range(frames):
+            for port in self.outputs:
+                bench.wire(f"b{frame}_{port.name}", port.width)
+            for r in registers.values():
+                bench.wire(f"a{frame + 1}_{r.label}", r.width)
+            state = {name: f"s{frame}_{r.label}" for name, r in registers.items()} | self._apart(frame, relation)
+            bench.instance("gate", f"beside{frame}", frame, state, f"a{frame + 1}_", f"b{frame}_")
+            for name, r in registers.items():
+                mask = self._compared(name, relation)
+                bench.legal.append(f"((a{frame + 1}_{r.label} ^ s{frame + 1}_{r.label}) & {mask}) == 0")
 
     def _holds(self, gate: _Cut, frames: int, relation: _Relation) -> bool:
         """Induction step and the first cycles after a reset."""
@@ -291,11 +378,12 @@ class Prover:
         gate = _cut(self._plain(mutation), dict(self._numbers), "gate")
         assert gate.registers.keys() == self.gold.registers.keys(), "a mutation must keep the registers"
         problem = ""
-        deadline = time.monotonic() + 5 * _TIMEOUT_S
+        deadline = time.monotonic() + _SEARCH_S
         for frames in _FRAMES:
             found = self.check(gate, frames, False, _Relation())
             if found is None:
-                return Proof(False, f"the solver gave up after {_TIMEOUT_S} s with {frames} frames")
+                problem = f"the solver gave up after {_TIMEOUT_S} s with {frames} frames"
+                break
             if not found and self._holds(gate, frames, _Relation()):
                 return Proof(True, self._explain(frames, _Relation()))
             differing = [name.removeprefix("diff_") for name in found if name.startswith("diff_")]
@@ -305,10 +393,55 @@ class Prover:
             refuted = {name for name in self._flags if f"set_{self.gold.registers[name].label}" in found}
             for relation in self._relations(mutation, frames, differing, refuted):
                 if time.monotonic() > deadline:
-                    return Proof(False, problem)
+                    break
                 if self._holds(gate, frames, relation):
                     return Proof(True, self._explain(frames, relation))
+        deadline = time.monotonic() + _SEARCH_S
+        for frames, relation in self._bitwise(gate):
+            if self._holds(gate, frames, relation):
+                return Proof(True, self._explain(frames, relation))
+            if time.monotonic() > deadline:
+                break
         return Proof(False, problem)
+
+    def _bitwise(self, gate: _Cut) -> Iterator[tuple[int, _Relation]]:
+        """Relations about just those bits that one cycle can set apart, with their frames."""
+        masks = self._first_differences(gate)
+        if masks:
+            yield from ((0, relation) for relation in self._unused(masks))
+            yield from ((frames, _Relation(apart=masks)) for frames in (1, 2, 3))
+
+    def _unused(self, masks: Mapping[str, int]) -> Iterator[_Relation]:
+        """Relations in which bits are unused while a register of two or three bits has one of its values."""
+        for selector, r in self.gold.registers.items():
+            if selector not in masks and r.width in (2, 3):
+                for value, used in itertools.product(range(1 << r.width), self._flags):
+                    if used in self.resets and used not in masks:
+                        yield _Relation(unused={name: (mask, selector, value, used) for name, mask in masks.items()})
+
+    def _first_differences(self, gate: _Cut) -> dict[str, int]:
+        """Masks of the register bits that one cycle from equal states can set apart; empty where outputs show it too,
+        or where the solver gave up."""
+        cells = {r.label: name for name, r in self.gold.registers.items()}
+        masks: dict[str, int] = {}
+        while True:
+            bench = self._claim(0, False, _Relation(), {})
+            for name, mask in masks.items():
+                r = self.gold.registers[name]
+                del bench.bad[f"diff_{r.label}"]
+                for bit in (bit for bit in range(r.width) if not mask >> bit & 1):
+                    bench.bad[f"bit_{r.label}_{bit}"] = f"n_{r.label}[{bit}] ^ s1_{r.label}[{bit}]"
+            found = self._solve(bench, gate)
+            if found is None:
+                return {}
+            signals = [name.split("_", 1) for name in found if not name.startswith("set_")]
+            if not signals:
+                return masks
+            for kind, rest in signals:
+                label, _, bit_text = rest.partition("_")
+                if label not in cells:
+                    return {}
+                masks[cells[label]] = masks.get(cells[label], 0) | (1 << int(bit_text) if kind == "bit" else 0)
 
     def _relations(self, mutation: Mutation, frames: int, found: list[str], refuted: set[str]) -> Iterator[_Relation]:
         """Weaker relations that may hold where registers ``found`` (labels, or outputs by name) differ while the
@@ -370,6 +503,11 @@ class Prover:
         for name, condition in relation.idle.items():
             used = "is never looked at" if condition is None else f"matters only with {registers[condition].wire}"
             how += f"; {registers[name].wire} {used}"
+        for name, (mask, selector, value, used) in relation.unused.items():
+            how += f"; bits {mask:#x} of {registers[name].wire} matter only with {registers[used].wire} and "
+            how += f"{registers[selector].wire} other than {value}"
+        for name, mask in relation.apart.items():
+            how += f"; bits {mask:#x} of {registers[name].wire} may differ, which changes nothing"
         for name, (bit, condition, value) in relation.twisted.items():
             how += (
                 f"; bit {bit} of {registers[name].wire} is inverted just while {registers[condition].wire} is {value}"

@@ -1,8 +1,10 @@
 """Mutation testing of one tile per family: the figures, and the page that shows them.
 
-    python -m rtl_tests.faults.report
+    python -m rtl_tests.faults.report [TILE ...]
 
-writes reports/results/mutation.md and mutation.csv.
+writes reports/results/mutation.md, mutation.csv and mutation_tiles.csv. With names, only those tiles are measured and
+the others keep their committed figures. Exits with 1 when a mutation is neither caught, proved equivalent nor in
+`EXPLAINED`.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from reports.provenance import provenance, write_result
 from rtl_tests.faults.equivalence import Proof, Prover
 from rtl_tests.faults.mutation import Mutation, Outcome, make_mutants, run_mutants, vectors
 
-__all__ = ["RESULTS", "TILES", "Score", "main", "measure"]
+__all__ = ["EXPLAINED", "RESULTS", "TILES", "Score", "main", "measure"]
 
 RESULTS = Path(__file__).parents[2] / "reports" / "results"
 
@@ -49,6 +51,12 @@ TILES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 COUNT = 240
 SEED = 1
 
+EXPLAINED: Mapping[tuple[str, str], str] = {}
+"""Why no input can show a mutation that is not proved equivalent, by tile and mutation."""
+
+_MUTATIONS = ("tile", "number", "mutation", "verdict", "how")
+_TILES = ("tile", "commit", "steps", "beats")
+
 
 @dataclass(frozen=True)
 class Score:
@@ -62,10 +70,6 @@ class Score:
     seconds: float
 
     @property
-    def mutations(self) -> int:
-        return len(self.outcome.reasons)
-
-    @property
     def caught(self) -> int:
         return sum(bool(reason) for reason in self.outcome.reasons)
 
@@ -74,14 +78,13 @@ class Score:
         return sum(proof.equivalent for proof in self.proofs.values())
 
     @property
-    def remaining(self) -> tuple[Mutation, ...]:
-        """Neither caught nor proved equivalent."""
-        return tuple(mutation for mutation, proof in self.proofs.items() if not proof.equivalent)
-
-    @property
-    def share(self) -> float:
-        """Caught mutations among those that are not proved equivalent."""
-        return self.caught / (self.mutations - self.equivalent)
+    def unexplained(self) -> tuple[Mutation, ...]:
+        """Neither caught, proved equivalent nor explained."""
+        return tuple(
+            mutation
+            for mutation, proof in self.proofs.items()
+            if not proof.equivalent and (self.tile, str(mutation)) not in EXPLAINED
+        )
 
     def rows(self) -> list[dict[str, str]]:
         """One row a mutation."""
@@ -90,8 +93,11 @@ class Score:
             zip(self.outcome.mutants.mutations, self.outcome.reasons, strict=True), 1
         ):
             proof = self.proofs.get(mutation)
-            verdict = "caught" if reason else "equivalent" if proof and proof.equivalent else "remaining"
-            how = reason or (proof.how if proof else "")
+            verdict, how = "caught", reason
+            if proof is not None:
+                verdict, how = ("equivalent", proof.how) if proof.equivalent else ("remaining", proof.how)
+                if not proof.equivalent and (self.tile, str(mutation)) in EXPLAINED:
+                    verdict, how = "explained", EXPLAINED[self.tile, str(mutation)]
             rows.append(
                 {"tile": self.tile, "number": str(number), "mutation": str(mutation), "verdict": verdict, "how": how}
             )
@@ -111,60 +117,92 @@ def measure(name: str, count: int = COUNT, seed: int = SEED) -> Score:
     return Score(name, len(stimuli.idle), len(stimuli.cycles), outcome, proofs, time.monotonic() - begin)
 
 
-def _page(scores: Sequence[Score]) -> str:
+def _page(tiles: Sequence[Mapping[str, str]], rows: Sequence[Mapping[str, str]]) -> str:
     lines = [
         "Mutations are Yosys' (`mutate -list`) on the flattened netlist of a small tile, all in one build and chosen",
         "at run time; clock pins are left out. Each runs the vectors of the contract suite, with more groups and",
         "outputs, until an output or its cycle differs from the reference. Survivors go to a SAT proof that they are",
-        "the same machine (rtl_tests/faults/equivalence.py says what is proved).",
+        "the same machine (rtl_tests/faults/equivalence.py says what is proved); what is neither caught nor proved is",
+        "explained, or the command fails.",
         "",
         "The vectors were strengthened where mutations of this seed survived, so these figures are not held out, and a",
         "plain `hwgen verify` runs fewer groups and outputs than these runs do.",
         "",
-        "| tile | parameters | steps | beats | mutations | caught | by value | by cycle, missing or extra beat "
-        "| proved equivalent | remaining | caught of the others |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| tile | parameters | commit | steps | beats | mutations | caught | by value "
+        "| by cycle, missing or extra beat | proved equivalent | explained | unexplained |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for score in scores:
-        kind, values = TILES[score.tile]
-        reasons = Counter(score.outcome.reasons)
+    for tile in tiles:
+        kind, values = TILES[tile["tile"]]
+        found = [row for row in rows if row["tile"] == tile["tile"]]
+        verdicts = Counter(row["verdict"] for row in found)
+        by_value = sum(row["verdict"] == "caught" and row["how"] == "value" for row in found)
         settings = " ".join(f"{name}={value}" for name, value in values.items())
-        cells = [score.tile, f"`--pe {kind}` {settings}", score.steps, score.beats, score.mutations, score.caught]
-        cells += [reasons["value"], score.caught - reasons["value"], score.equivalent, len(score.remaining)]
-        lines.append("| " + " | ".join(str(cell) for cell in [*cells, f"{score.share:.1%}"]) + " |")
-    lines += ["", "## Proved equivalent", "", "| tile | mutation | proof |", "|---|---|---|"]
-    for score in scores:
-        proved = [(mutation, proof) for mutation, proof in score.proofs.items() if proof.equivalent]
-        lines += [f"| {score.tile} | `{mutation}` | {proof.how} |" for mutation, proof in proved]
-    remaining = [(score, mutation) for score in scores for mutation in score.remaining]
-    if remaining:
-        lines += ["", "## Remaining", "", "| tile | mutation | last attempt |", "|---|---|---|"]
-        lines += [f"| {score.tile} | `{mutation}` | {score.proofs[mutation].how} |" for score, mutation in remaining]
+        cells: list[object] = [tile["tile"], f"`--pe {kind}` {settings}", tile["commit"], tile["steps"], tile["beats"]]
+        cells += [len(found), verdicts["caught"], by_value, verdicts["caught"] - by_value]
+        cells += [verdicts["equivalent"], verdicts["explained"], verdicts["remaining"]]
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+    titles = {
+        "equivalent": ("Proved equivalent", "proof"),
+        "explained": ("Explained", "why no input can show it"),
+        "remaining": ("Unexplained", "last attempt"),
+    }
+    for verdict, (title, column) in titles.items():
+        found = [row for row in rows if row["verdict"] == verdict]
+        if found:
+            lines += ["", f"## {title}", "", f"| tile | mutation | {column} |", "|---|---|---|"]
+            lines += [f"| {row['tile']} | `{row['mutation']}` | {row['how']} |" for row in found]
     return "\n".join(lines)
 
 
-def main() -> int:
-    """Measure all tiles and write the page and the table."""
+def _kept(name: str) -> list[dict[str, str]]:
+    path = RESULTS / name
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _table(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> str:
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue()
+
+
+def main(wanted: Sequence[str] = ()) -> int:
+    """Measure tiles (all without ``wanted``) and write the page and the tables."""
+    unknown = [name for name in wanted if name not in TILES]
+    if unknown:
+        print(f"mutation report: tiles are {', '.join(TILES)}, not {', '.join(unknown)}", file=sys.stderr)
+        return 2
     facts = provenance()
-    scores = []
-    for name in TILES:
+    tiles = {row["tile"]: row for row in _kept("mutation_tiles.csv")}
+    rows = _kept("mutation.csv")
+    missing: list[str] = []
+    for name in wanted or TILES:
         score = measure(name)
-        scores.append(score)
         print(
-            f"{name}: {score.caught} of {score.mutations} caught, {score.equivalent} proved equivalent, "
-            f"{len(score.remaining)} remaining, {score.seconds:.0f} s",
+            f"{name}: {score.caught} of {len(score.outcome.reasons)} caught, {score.equivalent} proved equivalent, "
+            f"{len(score.unexplained)} unexplained, {score.seconds:.0f} s",
             flush=True,
         )
-    text = io.StringIO()
-    table = csv.DictWriter(text, ["tile", "number", "mutation", "verdict", "how"], lineterminator="\n")
-    table.writeheader()
-    for score in scores:
-        table.writerows(score.rows())
+        missing += [f"{name}: {mutation}: {score.proofs[mutation].how}" for mutation in score.unexplained]
+        figures = (name, facts["commit"], str(score.steps), str(score.beats))
+        tiles[name] = dict(zip(_TILES, figures, strict=True))
+        rows = [row for row in rows if row["tile"] != name] + score.rows()
+    shown = [tiles[name] for name in TILES if name in tiles]
+    rows = [row for tile in shown for row in rows if row["tile"] == tile["tile"]]
     RESULTS.mkdir(parents=True, exist_ok=True)
-    write_atomic(RESULTS / "mutation.csv", text.getvalue(), "mutation table")
-    write_result(RESULTS / "mutation.md", "Mutation testing", "python -m rtl_tests.faults.report", _page(scores), facts)
-    return 0
+    write_atomic(RESULTS / "mutation.csv", _table(_MUTATIONS, rows), "mutation table")
+    write_atomic(RESULTS / "mutation_tiles.csv", _table(_TILES, shown), "table of mutated tiles")
+    page = _page(shown, rows)
+    write_result(RESULTS / "mutation.md", "Mutation testing", "python -m rtl_tests.faults.report", page, facts)
+    for line in missing:
+        print(f"neither caught, proved equivalent nor explained: {line}", file=sys.stderr)
+    return 1 if missing else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

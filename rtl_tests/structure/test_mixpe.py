@@ -90,9 +90,7 @@ def test_flip_flops_are_as_derived(name: str, counted: dict[str, Counted]) -> No
 
 
 @pytest.mark.parametrize("name", TILES)
-def test_a_cell_has_one_carry_chain_and_its_accumulator(
-    name: str, counted: dict[str, Counted]
-) -> None:
+def test_a_cell_has_one_carry_chain_and_its_accumulator(name: str, counted: dict[str, Counted]) -> None:
     """Full adders of the tree are gates; a chain for each partial product would be many times as many."""
     accumulator = FLIP_FLOPS[name][2]
     chain = counted[name]["tile_cell"]["add"] - accumulator
