@@ -39,8 +39,8 @@ __all__ = ["Proof", "Prover"]
 
 _FLIP_FLOP = re.compile(r"^  cell \$dff (?P<name>\S+)\n(?P<body>(?:    .*\n)*?)  end\n", re.M)
 # Most time of one proof step, and of either search for a relation (which then finishes its last step).
-_TIMEOUT_S = 10
-_SEARCH_S = 50
+_TIMEOUT_S = 20
+_SEARCH_S = 120
 _FRAMES = (0, 1, 3)
 
 
