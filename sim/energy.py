@@ -37,6 +37,7 @@ __all__ = [
     "Operands",
     "Run",
     "Workload",
+    "layer_operands",
     "mapped_netlist",
     "measure_energy",
     "measure_glitches",
@@ -199,11 +200,11 @@ class EnergyReport:
 
 
 @functools.lru_cache(maxsize=8)
-def _operands(layer: str) -> Operands:
+def layer_operands(layer: str) -> Operands:
     """A layer of the default model: outputs spread over the whole layer, tokens from the beginning of the text."""
-    from sim.inputs import layer_operands
+    from sim import inputs
 
-    weights, acts = layer_operands(None, layer, TOKENS)
+    weights, acts = inputs.layer_operands(None, layer, TOKENS)
     chosen = np.unique(np.linspace(0, len(weights) - 1, OUTPUTS).astype(np.int64))
     # Neighbours in the slice are to be neighbours in nothing: a tile's columns lie far apart.
     mixed = np.random.default_rng(len(weights)).permutation(chosen)
@@ -452,7 +453,7 @@ def measure_energy(
     result = result or synthesise(spec, library or generic_library(), clk_period_ns=clk_period_ns)
     netlist = mapped_netlist(result)
     known = characterised(result.library, netlist.cells)
-    given = [_operands(name) for name in layers] if operands is None else list(operands)
+    given = [layer_operands(name) for name in layers] if operands is None else list(operands)
     work = workload(spec, given, streams=streams, cycles=cycles)
     run = run_workload(spec, GateSim(netlist, known, work.streams), work)
     loaded = loading(netlist, known, result.library)
@@ -558,7 +559,7 @@ def measure_glitches(
     result = result or synthesise(spec, library or generic_library(), clk_period_ns=clk_period_ns)
     netlist = mapped_netlist(result)
     known = characterised(result.library, netlist.cells)
-    given = [_operands(name) for name in layers] if operands is None else list(operands)
+    given = [layer_operands(name) for name in layers] if operands is None else list(operands)
     work = workload(spec, given, streams=streams, cycles=cycles)
     loaded = loading(netlist, known, result.library)
     sim = GlitchSim(netlist, known, work.streams, loaded, every)

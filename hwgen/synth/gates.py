@@ -20,6 +20,8 @@ from hwgen.synth._characterised import CellPower
 from hwgen.synth._logic import Function
 
 __all__ = [
+    "ONE",
+    "ZERO",
     "Activity",
     "Cells",
     "GateNetlist",

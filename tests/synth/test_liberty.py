@@ -5,10 +5,13 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hwgen.errors import HwgenError
-from hwgen.synth.liberty import generic_library, read_library
+from hwgen.synth._characterised import characterised
+from hwgen.synth.liberty import GENERIC, generic_library, read_library
+from reports.generic_library import library_text
 
 CELLS = """
 library (tiny) {
@@ -68,6 +71,23 @@ def test_the_generic_library() -> None:
     assert library.cells["NAND2_X1"].area == 1.0
     assert library.buffer.name.startswith("BUF")
     assert {name for name, cell in library.cells.items() if cell.flip_flop} == {"DFF_X1", "DFFE_X1"}
+
+
+def test_the_generic_library_is_what_its_rules_give() -> None:
+    assert GENERIC.read_text(encoding="utf-8") == library_text()
+
+
+def test_energies_of_the_generic_library_are_those_of_its_rules() -> None:
+    cells = characterised(generic_library(), ["INV_X2", "DFF_X1", "NAND2_X1"])
+    here = (np.array([0.02]), np.array([0.004]))
+    (arc,) = cells["INV_X2"].arcs["Y"]
+    (energy,) = arc.energies
+    # One inverter input (2 fF at drive 2) at 1 V.
+    assert energy.rise.at(*here) == energy.fall.at(*here) == pytest.approx(0.001)
+    (clock,) = cells["DFF_X1"].hidden["CK"]
+    assert clock.rise.at(*here) + clock.fall.at(*here) == pytest.approx(0.007)
+    assert cells["NAND2_X1"].leakage_nw == 68.0
+    assert cells["DFF_X1"].leakage_nw == pytest.approx(5.33 * 68, abs=0.01)
 
 
 @pytest.mark.parametrize(
