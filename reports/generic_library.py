@@ -57,6 +57,8 @@ library (hwgen_generic) {
   nom_process : 1;
   nom_voltage : 1.0;
   nom_temperature : 25;
+  operating_conditions (typical) { process : 1; voltage : 1.0; temperature : 25; }
+  default_operating_conditions : typical;
   default_max_transition : 1;
   slew_lower_threshold_pct_rise : 20;
   slew_upper_threshold_pct_rise : 80;

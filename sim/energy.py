@@ -4,12 +4,13 @@ The netlist comes from `hwgen.synth`, operands from layers of the model, quantis
 streams run in step, each a block of tokens and outputs of one layer at the same elements along K, driven as the
 schedule drives the tile. Whatever the netlist puts out is compared with the tile's reference, every bit of every beat.
 
-All of it is pre-layout: pins and cells as in the library, no wires, no clock tree, no glitches. The pre block and
-companions of a tile are not part of it: activations enter the tile as the pre block leaves them.
+All of it is pre-layout: pins and cells as in the library, no wires, no clock tree, no glitches. A pre block is
+measured by itself, on the same activations before it has prepared them; companions of a tile are not measured.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import numpy as np
 from hwgen.emit._ports import PortInfo, tile_ports
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
+from hwgen.quantize import acts_for
 from hwgen.reference import run_steps
 from hwgen.schedule import Layer, Schedule, Steps
 from hwgen.synth import Library, TileResult, generic_library, synthesise, tile_netlist
@@ -27,6 +29,7 @@ from hwgen.synth._characterised import characterised
 from hwgen.synth.gates import Activity, GateNetlist, GateSim, pack_streams, read_netlist, unpack_streams
 from hwgen.synth.glitches import GlitchSim
 from hwgen.synth.power import BlockPower, Power, loading, power
+from hwgen.verify import expected_beats
 from hwgen.verify._compiled import skew_slices
 
 __all__ = [
@@ -41,6 +44,8 @@ __all__ = [
     "mapped_netlist",
     "measure_energy",
     "measure_glitches",
+    "pre_workload",
+    "run_pre",
     "run_workload",
     "workload",
 ]
@@ -116,7 +121,8 @@ class EnergyReport:
     ``vectors`` are the cycles of all streams that were simulated; ``beats`` the output beats of a stream that were
     compared, ``cycles_per_step`` counts waiting for post lanes and folding. ``output_load_pj_per_step`` charges what
     the output ports drive and is in no block; ``input_port_pj_per_step`` is the part of the blocks' energy that charges
-    pins on input ports.
+    pins on input ports. ``pre_blocks`` are those of the pre block, where there is one; their steps are its beats, of
+    one cycle each, and no total contains them.
     """
 
     family: str
@@ -133,6 +139,7 @@ class EnergyReport:
     cycles_per_step: float
     macs_per_step: int
     blocks: tuple[BlockEnergy, ...]
+    pre_blocks: tuple[BlockEnergy, ...]
     output_load_pj_per_step: float
     input_port_pj_per_step: float
     versions: str
@@ -179,7 +186,8 @@ class EnergyReport:
         """JSON-serialisable form; units are in the names."""
         fields = dict(vars(self))
         fields["parameters"], fields["layers"] = dict(self.parameters), list(self.layers)
-        fields["blocks"] = [dict(vars(block)) for block in self.blocks]
+        for name in ("blocks", "pre_blocks"):
+            fields[name] = [dict(vars(block)) for block in getattr(self, name)]
         totals = (
             "pj_per_step",
             "pj_per_mac",
@@ -339,94 +347,107 @@ def run_workload(spec: TileSpec, sim: GateSim, work: Workload, idle: int = _IDLE
 
     Raises `HwgenError` when the netlist puts out anything else than the reference does, or at another time.
     """
-    words = sim.words
-    ones, zeros = np.full((1, words), sim.one), np.zeros((1, words), np.uint64)
-    mask = pack_streams(np.ones((1, work.streams), np.uint8))
-    infos = tile_ports(spec)
-    outputs = [info for info in infos if info.direction == "output" and info.role != "control"]
-    seen: dict[str, list[np.ndarray]] = {info.name: [] for info in outputs}
-    valid: list[bool] = []
+    slowest = int(spec.step_cycles(spec.p, spec.layer_mode)) + int(spec.post_cycles(spec.p)) + spec.folds
+    drain = int(spec.drain(spec.p)) + int(spec.skew(spec.p)) + int(spec.post_cycles(spec.p)) + 4
+    return _Driver(f"{spec.family} tile", tile_ports(spec), sim, work).run(slowest, drain, idle)
 
-    def flag(port: str) -> bool:
-        found = sim.get(port) & mask
-        if found.any() and not np.array_equal(found, mask):
-            raise HwgenError(
-                f"energy: all streams of the mapped {spec.family} tile must be in step, "
-                f"but {port} is not the same in all"
-            )
-        return bool(found.any())
 
-    def cycle() -> bool:
+def run_pre(spec: TileSpec, sim: GateSim, work: Workload, idle: int = _IDLE_CYCLES) -> Run:
+    """The same for the pre block of a tile."""
+    pre = spec.pre()
+    assert pre is not None
+    return _Driver(f"{spec.family} pre block", pre.ports(), sim, work).run(1, pre.latency + 4, idle)
+
+
+class _Driver:
+    """Drives the streams of a netlist with the protocol of tiles."""
+
+    def __init__(self, what: str, infos: list[PortInfo], sim: GateSim, work: Workload) -> None:
+        self.what, self.infos, self.sim, self.work = what, infos, sim, work
+        self.mask = pack_streams(np.ones((1, work.streams), np.uint8))
+        self.seen: dict[str, list[np.ndarray]] = {port: [] for port in work.expected}
+        self.valid: list[bool] = []
+
+    def run(self, slowest: int, drain: int, idle: int) -> Run:
+        sim, work = self.sim, self.work
+        ones, zeros = np.full((1, sim.words), sim.one), np.zeros((1, sim.words), np.uint64)
+        for reset in (ones, zeros):
+            if "rst" in sim.netlist.inputs:
+                sim.set("rst", reset)
+            sim.settle()
+            sim.clock()
+        sim.reset_counts()
+        limit = work.steps * slowest + 64
+        sim.set("i_valid", ones)
+        for step in range(work.steps):
+            for port, planes in work.planes.items():
+                sim.set(port, planes[step])
+            while not self._cycle():
+                if len(self.valid) > limit:
+                    raise HwgenError(
+                        f"energy: the mapped {self.what} must take {work.steps} steps in {limit} cycles, "
+                        "which it does not"
+                    )
+        busy = len(self.valid)
+        sim.set("i_valid", zeros)
+        for _ in range(drain):
+            self._cycle()
+        activity, cycles = sim.activity(), sim.cycles
+        beats = self._compare(np.flatnonzero(self.valid))
+        if idle:
+            sim.reset_counts()
+            for _ in range(idle):
+                self._cycle()
+        return Run(activity, sim.activity(), cycles, busy, beats)
+
+    def _cycle(self) -> bool:
+        """One cycle of all streams; whether the step is accepted."""
+        sim = self.sim
         sim.settle()
         sim.count()
-        for info in outputs:
-            seen[info.name].append(sim.get(info.name))
-        valid.append(flag("o_valid"))
-        ready = flag("i_ready")
+        for port, seen in self.seen.items():
+            seen.append(sim.get(port))
+        self.valid.append(self._flag("o_valid"))
+        ready = self._flag("i_ready")
         sim.clock()
         return ready
 
-    sim.set("rst", ones)
-    sim.settle()
-    sim.clock()
-    sim.set("rst", zeros)
-    sim.settle()
-    sim.clock()
-    sim.reset_counts()
-    slowest = int(spec.step_cycles(spec.p, spec.layer_mode)) + int(spec.post_cycles(spec.p)) + spec.folds
-    limit = work.steps * slowest + 64
-    sim.set("i_valid", ones)
-    for step in range(work.steps):
-        for port, planes in work.planes.items():
-            sim.set(port, planes[step])
-        while not cycle():
-            if len(valid) > limit:
+    def _flag(self, port: str) -> bool:
+        found = self.sim.get(port) & self.mask
+        if found.any() and not np.array_equal(found, self.mask):
+            raise HwgenError(
+                f"energy: all streams of the mapped {self.what} must be in step, but {port} is not the same in all"
+            )
+        return bool(found.any())
+
+    def _compare(self, at: np.ndarray) -> int:
+        for port, wanted in self.work.expected.items():
+            if len(at) != len(wanted):
                 raise HwgenError(
-                    f"energy: the mapped {spec.family} tile must take {work.steps} steps in {limit} cycles, "
-                    "which it does not"
+                    f"energy: the mapped {self.what} must put out {len(wanted)} beats a stream, not {len(at)}"
                 )
-    busy = len(valid)
-    sim.set("i_valid", zeros)
-    for _ in range(int(spec.drain(spec.p)) + int(spec.skew(spec.p)) + int(spec.post_cycles(spec.p)) + 4):
-        cycle()
-    activity, cycles = sim.activity(), sim.cycles
-    beats = _compare(spec, work, infos, seen, np.flatnonzero(valid))
-    if idle:
-        sim.reset_counts()
-        for _ in range(idle):
-            cycle()
-    return Run(activity, sim.activity(), cycles, busy, beats)
+            late = np.zeros(wanted.shape[1], np.int64)
+            for part in skew_slices(self.infos):
+                if part.port == port:
+                    late[part.lsb : part.lsb + part.width] = part.delay
+            history = np.stack(self.seen[port])
+            got = np.stack([history[at + late[bit], bit] for bit in range(wanted.shape[1])], axis=1)
+            different = unpack_streams(got, self.work.streams) != wanted
+            if different.any():
+                beat, bit, stream = np.argwhere(different)[0].tolist()
+                raise HwgenError(
+                    f"energy: the mapped {self.what} must put out what the reference does; {int(different.sum())} "
+                    f"bits of {port} differ, the first at beat {beat}, bit {bit}, stream {stream}"
+                )
+        return len(at)
 
 
-def _compare(
-    spec: TileSpec, work: Workload, infos: list[PortInfo], seen: Mapping[str, list[np.ndarray]], at: np.ndarray
-) -> int:
-    for port, wanted in work.expected.items():
-        if len(at) != len(wanted):
-            raise HwgenError(
-                f"energy: the mapped {spec.family} tile must put out {len(wanted)} beats a stream, not {len(at)}"
-            )
-        late = np.zeros(wanted.shape[1], np.int64)
-        for part in skew_slices(infos):
-            if part.port == port:
-                late[part.lsb : part.lsb + part.width] = part.delay
-        history = np.stack(seen[port])
-        got = np.stack([history[at + late[bit], bit] for bit in range(wanted.shape[1])], axis=1)
-        different = unpack_streams(got, work.streams) != wanted
-        if different.any():
-            beat, bit, stream = np.argwhere(different)[0].tolist()
-            raise HwgenError(
-                f"energy: the mapped {spec.family} tile must put out what the reference does; {int(different.sum())} "
-                f"bits of {port} differ, the first at beat {beat}, bit {bit}, stream {stream}"
-            )
-    return len(at)
-
-
-def mapped_netlist(result: TileResult) -> GateNetlist:
-    """The flat netlist of a mapped tile, each cell with its block."""
+def mapped_netlist(result: TileResult, *, pre: bool = False) -> GateNetlist:
+    """The flat netlist of a mapped tile, or of its pre block, each cell with its block."""
     verilog = tile_netlist(result)
     names = {name for part in result.whole for name in part.mapped.cell_types}
-    return read_netlist(verilog, characterised(result.library, sorted(names)), f"{result.spec.family}_tile")
+    top = f"{result.spec.family}_tile{'_pre' if pre else ''}"
+    return read_netlist(verilog, characterised(result.library, sorted(names)), top)
 
 
 def measure_energy(
@@ -456,38 +477,8 @@ def measure_energy(
     given = [layer_operands(name) for name in layers] if operands is None else list(operands)
     work = workload(spec, given, streams=streams, cycles=cycles)
     run = run_workload(spec, GateSim(netlist, known, work.streams), work)
-    loaded = loading(netlist, known, result.library)
-    return _report(
-        result,
-        tuple(one.name for one in given),
-        work,
-        run,
-        power(netlist, result.library, run.activity, loaded),
-        power(netlist, result.library, run.idle, loaded),
-    )
-
-
-def _report(
-    result: TileResult, layers: tuple[str, ...], work: Workload, run: Run, busy: Power, idle: Power
-) -> EnergyReport:
-    spec = result.spec
-    per_step = run.cycles / work.steps
+    busy, idle = _powers(netlist, result.library, run)
     p = spec.p
-
-    def block(one: BlockPower, at_rest: BlockPower) -> BlockEnergy:
-        return BlockEnergy(
-            kind=one.kind,
-            count=one.count,
-            cells=one.cells,
-            flip_flops=one.flip_flops,
-            clock_pj_per_cycle=one.clock_pj,
-            register_pj_per_step=one.register_pj * per_step,
-            combinational_pj_per_step=one.combinational_pj * per_step,
-            leakage_nw=one.leakage_nw,
-            idle_clock_pj_per_cycle=at_rest.clock_pj,
-            idle_switching_pj_per_cycle=at_rest.register_pj + at_rest.combinational_pj,
-        )
-
     return EnergyReport(
         family=spec.family,
         parameters=p,
@@ -495,18 +486,85 @@ def _report(
         library_sha256=result.library.sha256,
         voltage_v=result.library.voltage_v,
         clk_period_ns=result.target_clk_period_ns,
-        layers=layers,
+        layers=tuple(one.name for one in given),
         streams=work.streams,
         steps=work.steps,
         beats=run.beats,
         vectors=run.activity.vectors,
         cycles_per_step=run.busy / work.steps,
         macs_per_step=spec.m * spec.n * int(spec.layer_outputs(p)) * int(spec.layer_k(p)),
-        blocks=tuple(block(*pair) for pair in zip(busy.blocks, idle.blocks, strict=True)),
-        output_load_pj_per_step=busy.output_load_pj * per_step,
-        input_port_pj_per_step=busy.input_port_pj * per_step,
+        blocks=_blocks(busy, idle, run.cycles / work.steps),
+        pre_blocks=_pre_blocks(result, given, cycles),
+        output_load_pj_per_step=busy.output_load_pj * run.cycles / work.steps,
+        input_port_pj_per_step=busy.input_port_pj * run.cycles / work.steps,
         versions=result.versions,
     )
+
+
+def _powers(netlist: GateNetlist, library: Library, run: Run) -> tuple[Power, Power]:
+    """While it works, and at rest."""
+    loaded = loading(netlist, characterised(library, netlist.cells), library)
+    return power(netlist, library, run.activity, loaded), power(netlist, library, run.idle, loaded)
+
+
+def _blocks(busy: Power, idle: Power, cycles_per_step: float) -> tuple[BlockEnergy, ...]:
+    def block(one: BlockPower, at_rest: BlockPower) -> BlockEnergy:
+        return BlockEnergy(
+            kind=one.kind,
+            count=one.count,
+            cells=one.cells,
+            flip_flops=one.flip_flops,
+            clock_pj_per_cycle=one.clock_pj,
+            register_pj_per_step=one.register_pj * cycles_per_step,
+            combinational_pj_per_step=one.combinational_pj * cycles_per_step,
+            leakage_nw=one.leakage_nw,
+            idle_clock_pj_per_cycle=at_rest.clock_pj,
+            idle_switching_pj_per_cycle=at_rest.register_pj + at_rest.combinational_pj,
+        )
+
+    return tuple(block(*pair) for pair in zip(busy.blocks, idle.blocks, strict=True))
+
+
+def _pre_blocks(result: TileResult, operands: Sequence[Operands], cycles: int) -> tuple[BlockEnergy, ...]:
+    """Blocks of the pre block; none where there is none, or where it has not been mapped."""
+    if result.spec.pre() is None or not any(block.kind == "pre_control" for block in result.whole):
+        return ()
+    netlist = mapped_netlist(result, pre=True)
+    work = pre_workload(result.spec, operands, cycles=cycles)
+    run = run_pre(result.spec, GateSim(netlist, characterised(result.library, netlist.cells), work.streams), work)
+    busy, idle = _powers(netlist, result.library, run)
+    blocks = _blocks(busy, idle, run.cycles / work.steps)
+    return tuple(dataclasses.replace(block, kind=f"pre_{block.kind}") for block in blocks)
+
+
+def pre_workload(spec: TileSpec, operands: Sequence[Operands], *, cycles: int = 128) -> Workload:
+    """Activations before they are prepared, each stream a block of tokens; about ``cycles`` beats of each."""
+    pre = spec.pre()
+    assert pre is not None
+    longest = min(one.acts.shape[1] for one in operands)
+    scope = pre.group if pre.align == "group" and 0 < pre.group <= longest else pre.k
+    k = scope * max(1, min(longest // scope, round(cycles * pre.k / pre.passes / scope)))
+    formats = spec.quantization()
+    bits: dict[str, list[np.ndarray]] = {}
+    wanted: dict[str, list[np.ndarray]] = {}
+    count = steps = 0
+    for one in operands:
+        blocks = len(one.acts) // pre.m or 1
+        acts = acts_for(formats, np.resize(one.acts[:, :k], (blocks * pre.m, k)))
+        beats = pre.lower(acts.codes)
+        values = {"i_acts": beats["acts"], "i_observe": beats["observe"], "i_first": beats["first"]}
+        words, scale = expected_beats(pre, acts)
+        expected = {"o_acts": words} | ({} if scale is None else {"o_scale": scale})
+        for info in pre.ports():
+            for source, target in ((values, bits), (expected, wanted)):
+                if info.name in source:
+                    # Blocks of tokens come one after the other; here they go side by side.
+                    each = source[info.name].astype(np.int64).reshape(blocks, -1, info.width // (info.bits or 1), 1)
+                    target.setdefault(info.name, []).append(_bits(each.transpose(1, 2, 0, 3), info.bits or 1))
+        count += blocks
+        steps = len(beats["first"]) // blocks
+    planes = {name: pack_streams(np.concatenate(parts, axis=-1)) for name, parts in bits.items()}
+    return Workload(count, steps, planes, {name: np.concatenate(parts, axis=-1) for name, parts in wanted.items()})
 
 
 # ---------------------------------------------------------------------------------------------------- glitches

@@ -132,6 +132,9 @@ def _print(report: EnergyReport, glitches: GlitchReport | None) -> None:
         f"a step of {cycles:g} cycle{'s' if cycles != 1 else ''}, {report.macs_per_step} MACs: "
         f"{report.pj_per_step:.4g} pJ, {report.pj_per_mac:.4g} pJ/MAC; an idle cycle: {report.idle_pj_per_cycle:.3g} pJ"
     )
+    if report.pre_blocks:
+        beats = ", ".join(f"{block.kind} {block.step_pj(1, period):.3g}" for block in report.pre_blocks)
+        click.echo(f"before the activation buffer, pJ a beat: {beats}")
     if glitches is not None:
         words = (("unit", "unit delays"), ("timed", "the library's delays"), ("timed_raw", "no pulse swallowed"))
         said = ", ".join(f"{glitches.factor(name):.2f} ({what})" for name, what in words)

@@ -113,6 +113,18 @@ def test_tiles_with_zero_points_lanes_and_hops(name: str, values: dict[str, obje
     assert report.pj_per_step > 0
 
 
+def test_the_pre_block_is_measured_beside_the_tile(lut: TileResult) -> None:
+    spec = family("lut")(**{**LUT, "acts": "fp16", "n": 1})
+    result = synthesise(spec, recipes=["booth_noalumacc"])
+    report = measure_energy(spec, result=result, operands=operands(), streams=24, cycles=40)
+    assert [block.kind for block in report.pre_blocks] == ["pre_control", "pre_row"]
+    assert report.pre_blocks[1].step_pj(1, 1.0) > report.pre_blocks[1].idle_pj(1.0) > 0
+    assert all(block.idle_switching_pj_per_cycle == 0 for block in report.pre_blocks)
+    assert sum(b.flip_flops for b in (*report.blocks, *report.pre_blocks)) == result.flip_flops
+    plain = measure_energy(lut.spec, result=lut, operands=operands(), streams=24, cycles=40)
+    assert plain.pre_blocks == ()
+
+
 def test_a_tile_that_takes_no_step(lut: TileResult, monkeypatch: pytest.MonkeyPatch) -> None:
     right = sim.energy.tile_netlist(lut)
     top = right.index("module lut_tile(")
