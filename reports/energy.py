@@ -108,7 +108,7 @@ def _glitches(results: Sequence[TileResult], operands: Sequence[Operands]) -> li
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for result in results:
-        found = measure_glitches(result.spec, result=result, operands=operands, streams=64)
+        found = measure_glitches(result.spec, result=result, operands=operands, streams=64, every=12)
         toggles = [f"{found.toggles_per_cycle[name]:,.0f}" for name in ("zero", "unit", "timed")]
         joules = [f"{found.combinational_pj_per_step[name]:.3g}" for name in ("zero", "unit", "timed", "timed_raw")]
         factors = [f"{found.factor(name):.2f}" for name in ("unit", "timed")]
@@ -162,7 +162,7 @@ def _simple_flip_flop(library: Library) -> str | None:
     ]
     for name in sorted(names):
         cell = characterised(library, [name])[name]
-        entries = cell.hidden[cell.clock or ""]
+        entries = cell.hidden.get(cell.clock or "", ())
         if len(entries) == 1 and entries[0].when is None:
             return name
     return None
