@@ -455,13 +455,14 @@ class Prover:
                     yield from (_Relation(twisted={name: (mutation.bit, flag, value)}) for value in (0, 1))
         if not names or len(names) != len(found) or len(names) > 2:
             return
-        for condition in (None, *self._flags):
-            if condition not in names and condition not in refuted:
-                yield _Relation(idle=dict.fromkeys(names, condition))
         if frames:
+            # First, for there is but one.
             zeros = self._zeros(names, frames)
             if zeros:
                 yield _Relation(zeros=zeros)
+        for condition in (None, *self._flags):
+            if condition not in names and condition not in refuted:
+                yield _Relation(idle=dict.fromkeys(names, condition))
 
     def _zeros(self, names: list[str], frames: int) -> dict[str, int]:
         """Bits of registers that stay 0 once all registers are 0: the largest set that induction proves."""
