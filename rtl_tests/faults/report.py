@@ -171,8 +171,17 @@ def _table(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> str:
     return text.getvalue()
 
 
+def _write(tiles: Sequence[Mapping[str, str]], rows: Sequence[Mapping[str, str]], facts: dict[str, str]) -> None:
+    kept = [row for tile in tiles for row in rows if row["tile"] == tile["tile"]]
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    write_atomic(RESULTS / "mutation.csv", _table(_MUTATIONS, kept), "mutation table")
+    write_atomic(RESULTS / "mutation_tiles.csv", _table(_TILES, tiles), "table of mutated tiles")
+    page = _page(tiles, kept)
+    write_result(RESULTS / "mutation.md", "Mutation testing", "python -m rtl_tests.faults.report", page, facts)
+
+
 def main(wanted: Sequence[str] = ()) -> int:
-    """Measure tiles (all without ``wanted``) and write the page and the tables."""
+    """Measure tiles (all without ``wanted``) and write the page and the tables, anew after each tile."""
     unknown = [name for name in wanted if name not in TILES]
     if unknown:
         print(f"mutation report: tiles are {', '.join(TILES)}, not {', '.join(unknown)}", file=sys.stderr)
@@ -192,13 +201,7 @@ def main(wanted: Sequence[str] = ()) -> int:
         figures = (name, facts["commit"], str(score.steps), str(score.beats))
         tiles[name] = dict(zip(_TILES, figures, strict=True))
         rows = [row for row in rows if row["tile"] != name] + score.rows()
-    shown = [tiles[name] for name in TILES if name in tiles]
-    rows = [row for tile in shown for row in rows if row["tile"] == tile["tile"]]
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    write_atomic(RESULTS / "mutation.csv", _table(_MUTATIONS, rows), "mutation table")
-    write_atomic(RESULTS / "mutation_tiles.csv", _table(_TILES, shown), "table of mutated tiles")
-    page = _page(shown, rows)
-    write_result(RESULTS / "mutation.md", "Mutation testing", "python -m rtl_tests.faults.report", page, facts)
+        _write([tiles[name] for name in TILES if name in tiles], rows, facts)
     for line in missing:
         print(f"neither caught, proved equivalent nor explained: {line}", file=sys.stderr)
     return 1 if missing else 0
