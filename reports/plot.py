@@ -21,7 +21,7 @@ from hwgen.errors import HwgenError
 __all__ = ["AXIS_LABELS", "COLOURS", "pareto_figure", "point_label", "save"]
 
 AXIS_LABELS = {
-    "area_ge": "area of the tile [GE]",
+    "area_um2": "area of the tile [µm²]",
     "latency_us": "latency [µs]",
     "energy_pj": "energy [pJ]",
     "energy_pj_per_mac": "energy per MAC [pJ]",
