@@ -21,7 +21,7 @@ from sim.tech import DEFAULT, CalibratedTech, load
 from sim.tech._calibrated import QUANTITIES, TILE, Measured, parse_row, read_rows
 from sim.tech._model import Features, Kernel, Regression, block_features, squares, trend_value
 
-CALIBRATED = ("sky130hd", "asap7")
+CALIBRATED = ("sky130hd",)
 
 
 def blocks(count: int, seed: int = 1) -> tuple[list[Features], np.ndarray]:
@@ -250,5 +250,5 @@ def test_published_tables_need_a_clock() -> None:
 
 def test_shorter_periods_leak_less() -> None:
     p = {**family("int")().p, "n": np.array([4, 8, 16])}
-    fast, slow = (estimate_arrays("int", p, 8, 64, 128, "asap7", period) for period in (1.0, 1000.0))
+    fast, slow = (estimate_arrays("int", p, 8, 64, 128, "sky130hd", period) for period in (1.0, 1000.0))
     assert (slow["energy_pj"] > fast["energy_pj"]).all()
