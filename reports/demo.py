@@ -207,6 +207,7 @@ def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
         y="latency_us",
         title=f"SmolLM2-135M {options.layer}, {layer.m} tokens, "
         f"output error up to {100 * options.max_error:.0f} %, {options.tech}, each at its own clock",
+        basis=f"{tech.status}, pre-layout",
         chosen=position,
     )
     plot.save(figure, folder / "front.png")

@@ -218,7 +218,13 @@ def _reports(result: Sweep, plot: str | None, table_file: str | None, layers: Se
         x, y = result.objectives[:2]
         title = f"layer {', '.join(layers)}; {result.metadata['tech']}; {len(result.points):,} points"
         figure = pareto_figure(
-            result.points, result.front, x=x, y=y, title=title, chosen=choose(result.front, result.objectives)
+            result.points,
+            result.front,
+            x=x,
+            y=y,
+            title=title,
+            basis=result.metadata["status"],
+            chosen=choose(result.front, result.objectives),
         )
         written += save(figure, plot)
     if table_file:

@@ -58,7 +58,7 @@ def test_measured_blocks_are_met_and_far_ones_follow_the_trend() -> None:
         assert float(model.predict(found[index])) == pytest.approx(values[index], rel=0.3)
     single = Regression(found[:1], values[:1], trend, Kernel(0.3, 1e-6, {"numbers.k": 1.0}))
     assert float(single.predict(found[0])) == pytest.approx(values[0], rel=1e-6)
-    far = replace(found[0], counts={name: 1000 * count + 1e6 for name, count in found[0].counts.items()})
+    far = replace(found[0], numbers={name: 1e6 + number for name, number in found[0].numbers.items()})
     assert float(model.predict(far)) == pytest.approx(float(trend_value(trend, far)), rel=1e-9)
 
 
@@ -131,6 +131,8 @@ def entries_of(name: str) -> list[Measured]:
         for kind, block in spec.modules(spec.p).items():
             size = 1.0 + sum(block.primitives.values())
             values: dict[str, float | None] = dict.fromkeys(QUANTITIES, size)
+            # Without flip-flops there is no clock.
+            values["clock_pj"] = float(block.primitives.get("ff", 0))
             rows.append(Measured(spec, kind, int(block.count), "plain", 1, 1, values))
         rows.append(Measured(spec, TILE, 1, "plain", 1, 1, dict.fromkeys(QUANTITIES, 1000.0)))
     return rows

@@ -90,7 +90,9 @@ def test_side_information_and_modes_equal_those_of_the_instances(name: str) -> N
 def test_arrays_broadcast() -> None:
     p = {**family("int")().p, "n": np.array([4, 8, 16])[:, None], "bits": np.array([2, 4])}
     columns = estimate_arrays("int", p, 8, 64, 128)
-    assert {name: value.shape for name, value in columns.items()} == dict.fromkeys(COLUMNS, (3, 2))
+    assert {name: value.shape for name, value in columns.items()} == dict.fromkeys(
+        (*COLUMNS, "min_clk_period_ns"), (3, 2)
+    )
     assert (np.diff(columns["area_um2"], axis=0) > 0).all()
     assert (np.diff(columns["area_um2"], axis=1) > 0).all()
 

@@ -36,7 +36,7 @@ def test_energies_follow_from_the_published_operations(name: str, add: float, mu
 
 def test_the_published_column_for_45_nm() -> None:
     # Jouppi et al., ISCA 2021, Table 2, 45 nm.
-    published = {
+    column = {
         "add_int8": 0.03,
         "add_int32": 0.1,
         "add_fp32": 0.9,
@@ -44,7 +44,7 @@ def test_the_published_column_for_45_nm() -> None:
         "mul_int32": 3.1,
         "mul_fp32": 3.7,
     }
-    assert {name: published("horowitz45").operation_pj(name) for name in published} == published
+    assert {name: published("horowitz45").operation_pj(name) for name in column} == column
 
 
 def test_a_missing_entry_is_an_error() -> None:

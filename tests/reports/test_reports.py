@@ -26,8 +26,8 @@ def result() -> Sweep:
 def test_plot_says_what_it_shows(result: Sweep) -> None:
     figure = pareto_figure(result.points, result.front, x="area_um2", y="latency_us", title="layer up; t", chosen=2)
     axes = figure.axes[0]
-    assert axes.get_title() == "layer up; t\nareas and energies: assumed, pre-layout"
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("area of the tile [GE]", "latency [µs]")
+    assert axes.get_title() == "layer up; t\nareas, energies and periods: measured, pre-layout"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("area of the tile [µm²]", "latency [µs]")
     legend = axes.get_legend()
     assert legend is not None
     words = [text.get_text() for text in legend.get_texts()]
