@@ -177,7 +177,7 @@ def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
     objectives = ["area_um2", "latency_us"]
     best_points = pareto_front(points, objectives)
     say(
-        f"      {looked_at:,} points, {speed / 1e6:.1f} million a second, {len(points):,} legal, "
+        f"      {looked_at:,} points, {speed:,.0f} a second, {len(points):,} legal, "
         f"{sum(skipped.values()):,} skipped; {len(best_points)} on the Pareto front of area and latency"
     )
     small = best_points[best_points["m"].astype(int) * best_points["n"].astype(int) <= options.max_cells]
