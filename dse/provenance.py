@@ -7,7 +7,6 @@ import hashlib
 import importlib.metadata
 import inspect
 import json
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,42 +14,21 @@ from typing import Any
 
 import hwgen
 from hwgen.pe import family
+from hwgen.provenance import ROOT, commit
 
 __all__ = ["commit", "content_hash", "source_hash", "versions"]
 
 _PACKAGES = ("moocore", "numpy", "pandas", "pyarrow")
-_ROOT = Path(hwgen.__file__).parents[1]
 _SOURCES = (
     "hwgen/pe",
     "hwgen/formats",
     "hwgen/arith",
     "hwgen/schedule.py",
     "sim/estimate.py",
+    "sim/tech",
     "dse/space.py",
     "dse/sweep.py",
 )
-
-
-def commit() -> str:
-    """Abbreviated commit of the source tree, ``-dirty`` with local changes; ``unknown`` for an installed package."""
-    try:
-        run = subprocess.run(
-            ["git", "-C", str(_ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-        inside = subprocess.run(
-            ["git", "-C", str(_ROOT), "ls-files", "--error-unmatch", "hwgen/__init__.py"],
-            capture_output=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
-    # A folder of some other repository around an installed package says nothing about this one.
-    return run.stdout.strip() if run.returncode == 0 and inside.returncode == 0 else "unknown"
 
 
 def versions() -> dict[str, str]:
@@ -63,9 +41,9 @@ def versions() -> dict[str, str]:
 def _tree_hash() -> str:
     digest = hashlib.sha256()
     for source in _SOURCES:
-        path = _ROOT / source
+        path = ROOT / source
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(file.relative_to(_ROOT).as_posix().encode() + b"\0" + file.read_bytes())
+            digest.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 
 

@@ -1,9 +1,10 @@
 """Evaluate spaces as arrays: points in, columns out, stored as Parquet, resumed where it stopped.
 
 A point is a legal tile that every layer fits. Its row holds the family, all its parameters, ``weight_bits`` (bits per
-weight at the port), ``area_ge``, and, over all layers with their counts, ``cycles``, ``pre_cycles``, ``latency_us``,
-``energy_pj``, ``energy_pj_per_mac`` and ``utilization``. Areas and energies are assumed, pre-layout numbers; cycles
-are exact.
+weight at the port), ``area_um2``, ``min_clk_period_ns``, and, over all layers with their counts, ``cycles``,
+``pre_cycles``, ``latency_us``, ``energy_pj``, ``energy_pj_per_mac`` and ``utilization``. Areas, energies and periods
+are the technology's, pre-layout; cycles are exact. Without a clock period every tile runs at its own shortest one;
+with one, tiles that cannot meet it are counted as skipped.
 """
 
 from __future__ import annotations
@@ -28,15 +29,17 @@ from dse.provenance import commit, content_hash, source_hash, versions
 from dse.space import Space, reason_of
 from hwgen.emit import write_atomic
 from hwgen.errors import HwgenError
+from hwgen.pe._numbers import Num
 from hwgen.schedule import Layer, layer_constraints
-from sim.estimate import layer_costs, structure
-from sim.tech import DEFAULT, Tech, load
+from sim.estimate import clock_period, layer_costs
+from sim.tech import DEFAULT, Structure, Tech, load
 
 __all__ = ["METRICS", "Chunk", "Sweep", "evaluate", "run_sweep", "sweep_hash"]
 
 METRICS = (
     "weight_bits",
-    "area_ge",
+    "area_um2",
+    "min_clk_period_ns",
     "cycles",
     "pre_cycles",
     "latency_us",
@@ -109,14 +112,24 @@ def _legal(p: Mapping[str, Any], space: Space, layers: Sequence[Layer]) -> tuple
     return legal, skipped
 
 
-def evaluate(space: Space, p: Mapping[str, Any], layers: Sequence[Layer], tech: Tech, clk_period_ns: float) -> Chunk:
+def evaluate(
+    space: Space, p: Mapping[str, Any], layers: Sequence[Layer], tech: Tech, clk_period_ns: float | None
+) -> Chunk:
     """Evaluate one block of `Space.chunks`; columns are in C order of the block's legal points."""
     with np.errstate(all="ignore"):
         legal, skipped = _legal(p, space, layers)
         looked_at = legal.size
         if not legal.any():
             return Chunk({}, looked_at, skipped)
-        metrics = _metrics(space, p, layers, tech, clk_period_ns)
+        parts = tech.structure(space.spec, p)
+        if clk_period_ns is not None and parts.min_clk_period_ns is not None:
+            slow = legal & (parts.min_clk_period_ns > clk_period_ns)
+            if slow.any():
+                skipped[f"{space.family}: a clock period of {clk_period_ns:g} ns cannot be met"] = int(slow.sum())
+                legal &= ~slow
+                if not legal.any():
+                    return Chunk({}, looked_at, skipped)
+        metrics = _metrics(space, p, layers, tech, parts, clock_period(parts, clk_period_ns, tech))
     every = bool(legal.all())
     columns: dict[str, np.ndarray] = {}
     for name, value in {
@@ -129,16 +142,15 @@ def evaluate(space: Space, p: Mapping[str, Any], layers: Sequence[Layer], tech: 
 
 
 def _metrics(
-    space: Space, p: Mapping[str, Any], layers: Sequence[Layer], tech: Tech, clk_period_ns: float
+    space: Space, p: Mapping[str, Any], layers: Sequence[Layer], tech: Tech, parts: Structure, clk_period_ns: Num
 ) -> dict[str, Any]:
     spec = space.spec
-    parts = structure(spec, p, tech)
     cycles: Any = 0
     pre_cycles: Any = 0
     slots: Any = 0.0
     energy: Any = 0.0
     for layer in layers:
-        costs = layer_costs(spec, p, parts, layer.m, layer.n, layer.k, tech)
+        costs = layer_costs(spec, p, parts, layer.m, layer.n, layer.k, tech, clk_period_ns)
         cycles = cycles + layer.count * costs.cycles
         pre_cycles = pre_cycles + layer.count * costs.pre_cycles
         slots = slots + layer.count * costs.mac_slots
@@ -147,7 +159,8 @@ def _metrics(
     elements, bits = spec.weight_port(p)
     return {
         "weight_bits": elements * bits / p["k"],
-        "area_ge": parts.total_area_ge,
+        "area_um2": parts.total_area_um2,
+        "min_clk_period_ns": np.nan if parts.min_clk_period_ns is None else parts.min_clk_period_ns,
         "cycles": cycles,
         "pre_cycles": pre_cycles,
         "latency_us": (cycles + pre_cycles) * (clk_period_ns / 1000),
@@ -195,7 +208,7 @@ def _table(space: Space, p: Mapping[str, Any], chunk: Chunk, schema: pa.Schema) 
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def sweep_hash(spaces: Sequence[Space], layers: Sequence[Layer], tech: Tech, clk_period_ns: float) -> str:
+def sweep_hash(spaces: Sequence[Space], layers: Sequence[Layer], tech: Tech, clk_period_ns: float | None) -> str:
     """SHA-256 of all that the rows depend on: spaces, layers, technology table, clock and the code of the formulas."""
     return content_hash(
         {
@@ -231,10 +244,12 @@ def _work(spaces: Sequence[Space], points: int) -> Iterator[tuple[Space, dict[st
             yield space, p
 
 
-def _check(spaces: Sequence[Space], layers: Sequence[Layer], clk_period_ns: float, objectives: Sequence[str]) -> None:
+def _check(
+    spaces: Sequence[Space], layers: Sequence[Layer], clk_period_ns: float | None, objectives: Sequence[str]
+) -> None:
     if not spaces or not layers:
         raise HwgenError(f"sweep: needs at least one family and one layer, not {len(spaces)} and {len(layers)}")
-    if not 0 < clk_period_ns < float("inf"):
+    if clk_period_ns is not None and not 0 < clk_period_ns < float("inf"):
         raise HwgenError(f"sweep: clk_period_ns must be above 0, not {clk_period_ns:g}")
     columns = pd.DataFrame(
         {field.name: np.zeros(0) for field in _schema(spaces) if not pa.types.is_dictionary(field.type)}
@@ -246,9 +261,9 @@ def run_sweep(
     spaces: Sequence[Space],
     layers: Sequence[Layer],
     *,
-    objectives: Sequence[str] = ("area_ge", "latency_us"),
+    objectives: Sequence[str] = ("area_um2", "latency_us"),
     tech: Tech | str = DEFAULT,
-    clk_period_ns: float = 1.0,
+    clk_period_ns: float | None = None,
     output: str | Path | None = None,
     command: str = "",
     progress: Progress | None = None,
@@ -259,6 +274,7 @@ def run_sweep(
     Parameters
     ----------
     objectives: numeric columns, minimised, of the front.
+    clk_period_ns: clock period; None is each tile's own shortest one.
     output: Parquet file, written when all is done. While the sweep runs its parts lie in a folder beside it; the same
         sweep goes on from there after an interruption, and a finished file of the same sweep is read instead of
         evaluated again.
@@ -337,7 +353,7 @@ def _run(
     layers: Sequence[Layer],
     objectives: Sequence[str],
     tech: Tech,
-    clk_period_ns: float,
+    clk_period_ns: float | None,
     target: Path | None,
     command: str,
     progress: Progress | None,
@@ -382,7 +398,7 @@ def _run(
         "command": command,
         "commit": commit(),
         "versions": versions(),
-        "status": "assumed, pre-layout",
+        "status": f"{tech.status}, pre-layout",
         "tech": tech.name,
         "clk_period_ns": clk_period_ns,
         "layers": [vars(layer) for layer in layers],

@@ -25,6 +25,7 @@ from sim.golden import golden_layer
 from sim.inputs import layer_operands
 from sim.models.fetch import default_model
 from sim.run import LayerRun, run_layer
+from sim.tech import DEFAULT, load
 
 __all__ = ["DemoOptions", "Formats", "errors_of_formats", "run_demo"]
 
@@ -70,6 +71,7 @@ class DemoOptions:
     folder: Path = Path("out/demo")
     max_error: float = 0.2
     model: Path | None = None
+    tech: str = DEFAULT
     max_cells: int = 128
 
 
@@ -102,7 +104,7 @@ def errors_of_formats(weights: np.ndarray, acts: np.ndarray) -> list[Formats]:
 
 
 def _sweep(
-    kept: list[Formats], layer: Layer, folder: Path, watch: Watch
+    kept: list[Formats], layer: Layer, folder: Path, tech: str, watch: Watch
 ) -> tuple[pd.DataFrame, int, float, Mapping[str, int]]:
     spaces = [
         Space.of(
@@ -115,6 +117,7 @@ def _sweep(
     sweep = run_sweep(
         spaces,
         [layer],
+        tech=tech,
         output=folder / "sweep.parquet",
         command="hwgen demo",
         progress=lambda done, of: watch("sweeping", done, of),
@@ -168,12 +171,13 @@ def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
             f"demo: max_error must leave a format, the best has {100 * best:.2f} %, not {100 * options.max_error:.2f} %"
         )
 
-    say("[3/5] sweep PE families, weight widths and tile shapes")
-    points, looked_at, speed, skipped = _sweep(kept, layer, folder, watch)
-    objectives = ["area_ge", "latency_us"]
+    tech = load(options.tech)
+    say(f"[3/5] sweep PE families, weight widths and tile shapes; costs {tech.status} on {tech.title}")
+    points, looked_at, speed, skipped = _sweep(kept, layer, folder, options.tech, watch)
+    objectives = ["area_um2", "latency_us"]
     best_points = pareto_front(points, objectives)
     say(
-        f"      {looked_at:,} points, {speed / 1e6:.1f} million a second, {len(points):,} legal, "
+        f"      {looked_at:,} points, {speed:,.0f} a second, {len(points):,} legal, "
         f"{sum(skipped.values()):,} skipped; {len(best_points)} on the Pareto front of area and latency"
     )
     small = best_points[best_points["m"].astype(int) * best_points["n"].astype(int) <= options.max_cells]
@@ -199,10 +203,11 @@ def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
     figure = plot.pareto_figure(
         points,
         best_points,
-        x="area_ge",
+        x="area_um2",
         y="latency_us",
         title=f"SmolLM2-135M {options.layer}, {layer.m} tokens, "
-        f"output error up to {100 * options.max_error:.0f} %, 1 ns clock",
+        f"output error up to {100 * options.max_error:.0f} %, {options.tech}, each at its own clock",
+        basis=f"{tech.status}, pre-layout",
         chosen=position,
     )
     plot.save(figure, folder / "front.png")

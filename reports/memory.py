@@ -168,7 +168,7 @@ def scaling_rows() -> list[list[object]]:
 
 def published_rows() -> list[list[object]]:
     """Energies of the two published tables, 45 and 7 nm: their ratio, beside the method's."""
-    old, new = tech.load("horowitz45"), tech.load("tpuv4i7")
+    old, new = tech.published("horowitz45"), tech.published("tpuv4i7")
     method = factor("energy", 45, 7)
     rows: list[list[object]] = []
     for name in (name for name in old.energy if name in new.energy and not name.startswith("dram")):
@@ -200,7 +200,7 @@ def page(points: Points | None) -> str:
         for node, ports in held.grids
         for capacity, width in held.lacks(node, ports)
     )
-    jouppi = tech.load("tpuv4i7").operation_pj("sram_32kb_64bit")
+    jouppi = tech.published("tpuv4i7").operation_pj("sram_32kb_64bit")
     ours = library_buffer("asap7", 32 << 10, 64).read_pj
     parts: list[Any] = [
         "## SRAM",

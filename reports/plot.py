@@ -21,7 +21,7 @@ from hwgen.errors import HwgenError
 __all__ = ["AXIS_LABELS", "COLOURS", "pareto_figure", "point_label", "save"]
 
 AXIS_LABELS = {
-    "area_ge": "area of the tile [GE]",
+    "area_um2": "area of the tile [µm²]",
     "latency_us": "latency [µs]",
     "energy_pj": "energy [pJ]",
     "energy_pj_per_mac": "energy per MAC [pJ]",
@@ -77,6 +77,7 @@ def pareto_figure(
     x: str,
     y: str,
     title: str,
+    basis: str = "measured, pre-layout",
     chosen: int | None = None,
 ) -> Figure:
     """Plot of two columns on logarithmic axes.
@@ -85,7 +86,7 @@ def pareto_figure(
     ----------
     points: all points, columns ``pe``, ``weight_bits``, ``m``, ``n``, ``k`` and ``x``, ``y``.
     front: the non-dominated rows. chosen: position in ``front`` of the point to mark.
-    title: what was swept; the second line always says that the numbers are assumed and pre-layout.
+    title: what was swept; basis: what stands behind areas, energies and periods, for the second line.
 
     Raises `HwgenError` for a column that is missing or not above 0.
     """
@@ -158,7 +159,7 @@ def pareto_figure(
         )
     axes.set_xlabel(AXIS_LABELS.get(x, x))
     axes.set_ylabel(AXIS_LABELS.get(y, y))
-    axes.set_title(f"{title}\nareas and energies: assumed, pre-layout", fontsize=10)
+    axes.set_title(f"{title}\nareas, energies and periods: {basis}", fontsize=10)
     axes.grid(True, which="major", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.margins(0.08)

@@ -24,7 +24,7 @@ def columns_of(points: pd.DataFrame, objectives: Sequence[str]) -> list[str]:
     within = points.groupby(points["pe"].astype(str)).nunique()
     differing = [name for name in points.columns if name not in known and name != "bits" and (within[name] > 1).any()]
     objectives = [column_of(name) for name in objectives]
-    numbers = ["area_ge", "latency_us", "energy_pj_per_mac", "cycles", "utilization"]
+    numbers = ["area_um2", "latency_us", "energy_pj_per_mac", "cycles", "utilization"]
     return list(dict.fromkeys(["pe", "weight_bits", *shape, *differing, *objectives, *numbers]))
 
 

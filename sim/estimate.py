@@ -1,22 +1,21 @@
-"""Cycles, area and energy of a layer on a tile: one set of formulas for an instance and for arrays of parameters.
+"""Cycles, area, energy and time of a layer on a tile: one set of formulas for an instance and for arrays of parameters.
 
 * Cycles are exact: `hwgen.schedule.closed_cycles`, which equals the simulated count.
-* Area is the structural inventory (`TileSpec.blocks`) times the gate equivalents of each primitive.
-* Energy is the sum over blocks of primitives x energy per primitive x active cycles: every adder bit, multiplier
-  cell, multiplexer, gate and flip-flop of a block is taken to switch once in each cycle in which the block works.
-  Blocks whose inputs hold through a step work once a step, the others in each of its cycles; the post lanes work one
-  cycle per beat, and the registers in which scales wait for them switch once a group.
+* Areas, energies and the shortest clock period come from a technology (`sim.tech`): measured on synthesised blocks, or
+  put together from published figures.
+* A block takes its clock energy in every cycle and its energy at work in its active cycles: blocks whose inputs hold
+  through a step work once a step, the others in each of its cycles; the post lanes work one cycle per beat. Leakage
+  goes on for as long as the layer takes.
 * Every bit at the tile's data ports is moved once from or to a 32 KB buffer: operands each step, side information
-  each group, results once. Memory outside the chip, clock tree, wires and leakage are not counted.
+  each group, results once. Memory outside the chip, clock tree and wires are not counted.
 
-All areas and energies are assumed, pre-layout numbers: the inventory is a count and the table's rules are
-approximations.
+Areas, energies and periods are pre-layout.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,24 +25,11 @@ from hwgen.formats import get
 from hwgen.pe import TileSpec, family
 from hwgen.pe._numbers import Num, ceil_div, where
 from hwgen.schedule import Layer, Schedule, closed_cycles, closed_pre_cycles
-from sim.tech import DEFAULT, Tech, load
+from sim.tech import DEFAULT, PJ_PER_UW_NS, Structure, Tech, load
 
-__all__ = ["Costs", "Report", "Structure", "estimate", "estimate_arrays", "layer_costs", "structure"]
+__all__ = ["Costs", "Report", "active_cycles_per_step", "clock_period", "estimate", "estimate_arrays", "layer_costs"]
 
 P = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Structure:
-    """What a tile is made of: per block its area in GE and its energy in pJ per active cycle; scalars or arrays."""
-
-    area_ge: Mapping[str, Num]
-    cycle_pj: Mapping[str, Num]
-
-    @property
-    def total_area_ge(self) -> Num:
-        """Area of all blocks in GE."""
-        return sum(self.area_ge.values(), start=0.0)
 
 
 @dataclass(frozen=True)
@@ -65,27 +51,42 @@ class Costs:
 class Report:
     """What layers cost on one tile. Reports of layers on the same tile add up.
 
-    ``area_ge`` and ``energy_pj`` are by block (``sram_`` entries: buffer accesses), ``mac_slots`` the
+    ``area_um2`` and ``energy_pj`` are by block (``sram_`` entries: buffer accesses), ``mac_slots`` the
     multiply-accumulates that the tile could do in ``cycles``, ``pre_cycles`` those of the pre block, which are not
-    overlapped with ``cycles``. ``status`` says how far the areas and energies may be trusted; cycles are exact.
+    overlapped with ``cycles``. ``min_clk_period_ns`` is the shortest period that the tile allows, None where the
+    technology has no timing. ``status`` says what stands behind areas, energies and periods of the
+    tile, ``buffer_status`` behind the energies of buffers; cycles are exact.
     """
 
     tile: str
     layers: tuple[str, ...]
     tech: str
     clk_period_ns: float
+    min_clk_period_ns: float | None
+    nand2_um2: float
     macs: int
     cycles: int
     pre_cycles: int
     mac_slots: float
-    area_ge: Mapping[str, float]
+    area_um2: Mapping[str, float]
     energy_pj: Mapping[str, float]
-    status: str = field(default="assumed")
+    status: str
+    buffer_status: str
+
+    @property
+    def total_area_um2(self) -> float:
+        """Area of the tile (and its pre block) in µm²."""
+        return sum(self.area_um2.values())
 
     @property
     def total_area_ge(self) -> float:
-        """Area of the tile (and its pre block) in GE."""
-        return sum(self.area_ge.values())
+        """The same in gate equivalents: two-input NANDs of the technology."""
+        return self.total_area_um2 / self.nand2_um2
+
+    @property
+    def meets_clock(self) -> bool | None:
+        """Whether the tile can run at the clock period; None where the technology has no timing."""
+        return None if self.min_clk_period_ns is None else self.min_clk_period_ns <= self.clk_period_ns
 
     @property
     def total_energy_pj(self) -> float:
@@ -114,13 +115,17 @@ class Report:
             "layers": list(self.layers),
             "tech": self.tech,
             "status": self.status,
+            "buffer_status": self.buffer_status,
             "clk_period_ns": self.clk_period_ns,
+            "min_clk_period_ns": self.min_clk_period_ns,
+            "meets_clock": self.meets_clock,
             "macs": self.macs,
             "cycles": self.cycles,
             "pre_cycles": self.pre_cycles,
             "latency_us": self.latency_us,
             "utilization": self.utilization,
-            "area_ge": {**self.area_ge, "total": self.total_area_ge},
+            "area_um2": {**self.area_um2, "total": self.total_area_um2},
+            "area_ge": self.total_area_ge,
             "energy_pj": {**self.energy_pj, "total": self.total_energy_pj},
             "energy_pj_per_mac": self.energy_pj_per_mac,
         }
@@ -138,13 +143,16 @@ class Report:
             layers=self.layers + other.layers,
             tech=self.tech,
             clk_period_ns=self.clk_period_ns,
+            min_clk_period_ns=self.min_clk_period_ns,
+            nand2_um2=self.nand2_um2,
             macs=self.macs + other.macs,
             cycles=self.cycles + other.cycles,
             pre_cycles=self.pre_cycles + other.pre_cycles,
             mac_slots=self.mac_slots + other.mac_slots,
-            area_ge=self.area_ge,
+            area_um2=self.area_um2,
             energy_pj={name: value + other.energy_pj[name] for name, value in self.energy_pj.items()},
             status=self.status,
+            buffer_status=self.buffer_status,
         )
 
     def __radd__(self, other: int) -> Report:
@@ -158,18 +166,21 @@ def _tech(tech: Tech | str) -> Tech:
     return load(tech) if isinstance(tech, str) else tech
 
 
-def structure(spec: type[TileSpec], p: P, tech: Tech | str = DEFAULT) -> Structure:
-    """Area and energy per active cycle of every block of a tile.
+def clock_period(parts: Structure, clk_period_ns: float | None, tech: Tech) -> Num:
+    """The clock period that a tile runs at: the given one, or its shortest.
 
-    Raises `HwgenError` when the technology table lacks a primitive.
+    Raises `HwgenError` for a period that is not above 0, and for none where the technology has no timing.
     """
-    table = _tech(tech)
-    area: dict[str, Num] = {}
-    energy: dict[str, Num] = {}
-    for name, block in spec.blocks(p).items():
-        area[name] = block.count * sum((n * table.area_ge(key) for key, n in block.primitives.items()), start=0.0)
-        energy[name] = block.count * sum((n * table.energy_pj(key) for key, n in block.primitives.items()), start=0.0)
-    return Structure(area, energy)
+    if clk_period_ns is None:
+        if parts.min_clk_period_ns is None:
+            raise HwgenError(
+                f"estimate: clk_period_ns must be given with technology {tech.name}, which has no timing; "
+                "try --clk-period-ns 1"
+            )
+        return parts.min_clk_period_ns
+    if not 0 < clk_period_ns < float("inf"):
+        raise HwgenError(f"estimate: clk_period_ns must be above 0, not {clk_period_ns:g}")
+    return clk_period_ns
 
 
 def _activity(spec: type[TileSpec], p: P, steps: Num, groups: Num, pre_beats: Num) -> dict[str, Num]:
@@ -182,12 +193,17 @@ def _activity(spec: type[TileSpec], p: P, steps: Num, groups: Num, pre_beats: Nu
         "cell": steps * phases,
         "rowsum": steps,
         "control": steps * phases,
-        "post_side": groups,
-        "post_store": beats,
-        "post_lane": beats,
+        "post": beats,
         "pre_row": pre_beats,
         "pre_control": pre_beats,
     }
+
+
+def active_cycles_per_step(spec: TileSpec) -> dict[str, float]:
+    """Active cycles of each kind of block of a tile in a step of a long layer."""
+    group = int(spec.sum_group(spec.p)) or int(spec.layer_k(spec.p)) << 20
+    steps = group // int(spec.layer_k(spec.p))
+    return {kind: cycles / steps for kind, cycles in _activity(type(spec), spec.p, steps, 1, steps).items()}
 
 
 def _moved_bits(
@@ -214,9 +230,9 @@ def _moved_bits(
 
 
 def layer_costs(
-    spec: type[TileSpec], p: P, parts: Structure, m: Num, n: Num, k: Num, tech: Tech | str = DEFAULT
+    spec: type[TileSpec], p: P, parts: Structure, m: Num, n: Num, k: Num, tech: Tech, clk_period_ns: Num
 ) -> Costs:
-    """One run of a layer of ``m`` tokens, ``n`` outputs and ``k`` inputs on tiles whose `structure` is ``parts``.
+    """One run of a layer of ``m`` tokens, ``n`` outputs and ``k`` inputs on tiles whose structure is ``parts``.
 
     The layer must fit (`hwgen.schedule.layer_constraints`). Raises `HwgenError` for a block without a rule for its
     activity.
@@ -230,45 +246,51 @@ def layer_costs(
     pre_beats = 0 if pre is None else pre_cycles - pre.latency
     active = _activity(spec, p, steps, groups, pre_beats)
     energy: dict[str, Num] = {}
-    for name, cycle_pj in parts.cycle_pj.items():
+    all_cycles = cycles + pre_cycles
+    for name, active_pj in parts.active_pj.items():
         if name not in active:
             raise HwgenError(
                 f"{spec.family}: block {name!r} has no rule for its activity; blocks are {', '.join(active)}"
             )
-        energy[name] = cycle_pj * active[name]
-    bit_pj = _tech(tech).energy_pj("sram_bit")
+        always = parts.clock_pj.get(name, 0.0) + parts.leakage_uw.get(name, 0.0) * clk_period_ns * PJ_PER_UW_NS
+        energy[name] = active_pj * active[name] + always * all_cycles
     for name, bits in _moved_bits(spec, p, tiles, groups, scopes, steps, pre_beats).items():
-        energy[name] = bits * bit_pj
+        energy[name] = bits * tech.buffer_bit_pj(write=name == "sram_results")
     slots = cycles * (p["m"] * p["n"] * spec.layer_outputs(p) * spec.layer_k(p)) / spec.layer_cycles(p)
     return Costs(cycles, pre_cycles, slots, energy)
 
 
-def estimate(spec: TileSpec, layer: Layer, tech: Tech | str = DEFAULT, clk_period_ns: float = 1.0) -> Report:
+def estimate(spec: TileSpec, layer: Layer, tech: Tech | str = DEFAULT, clk_period_ns: float | None = None) -> Report:
     """Report of ``layer.count`` runs of a layer on a tile.
 
     Parameters
     ----------
-    spec: the tile. layer: its shape. tech: table or its name. clk_period_ns: clock period; no timing is checked.
+    spec: the tile. layer: its shape. tech: technology or its name. clk_period_ns: clock period; None is the shortest
+        that the tile allows. `Report.meets_clock` says whether a given one can be met.
 
-    Raises `HwgenError` when the layer does not fit the tile, for an unknown table and for a period that is not above 0.
+    Raises `HwgenError` when the layer does not fit the tile, for an unknown technology and for a period that is not
+    above 0 or is missing where the technology has no timing.
     """
-    if not 0 < clk_period_ns < float("inf"):
-        raise HwgenError(f"estimate: clk_period_ns must be above 0, not {clk_period_ns:g}")
     Schedule(spec, layer)
     table = _tech(tech)
-    parts = structure(type(spec), spec.p, table)
-    costs = layer_costs(type(spec), spec.p, parts, layer.m, layer.n, layer.k, table)
+    parts = table.structure(type(spec), spec.p)
+    period = clock_period(parts, clk_period_ns, table)
+    costs = layer_costs(type(spec), spec.p, parts, layer.m, layer.n, layer.k, table, period)
     return Report(
         tile=spec.family + "".join(f" {name}={value}" for name, value in spec.p.items()),
         layers=(layer.name,),
         tech=table.name,
-        clk_period_ns=clk_period_ns,
+        clk_period_ns=float(period),
+        min_clk_period_ns=None if parts.min_clk_period_ns is None else float(parts.min_clk_period_ns),
+        nand2_um2=table.nand2_um2,
         macs=layer.macs,
         cycles=layer.count * int(costs.cycles),
         pre_cycles=layer.count * int(costs.pre_cycles),
         mac_slots=layer.count * float(costs.mac_slots),
-        area_ge={name: float(value) for name, value in parts.area_ge.items()},
+        area_um2={name: float(value) for name, value in parts.area_um2.items()},
         energy_pj={name: layer.count * float(value) for name, value in costs.energy_pj.items()},
+        status=table.trust(spec.family),
+        buffer_status=table.buffer_status,
     )
 
 
@@ -279,7 +301,7 @@ def estimate_arrays(
     n: Num,
     k: Num,
     tech: Tech | str = DEFAULT,
-    clk_period_ns: float = 1.0,
+    clk_period_ns: float | None = None,
 ) -> dict[str, np.ndarray]:
     """`estimate` of one run for many tiles at once.
 
@@ -290,21 +312,25 @@ def estimate_arrays(
 
     Returns
     -------
-    Columns ``cycles``, ``pre_cycles`` (int64), ``latency_us``, ``utilization``, ``area_ge``, ``energy_pj`` and
-    ``energy_pj_per_mac`` (float64), all of the shape that the arguments broadcast to.
+    Columns ``cycles``, ``pre_cycles`` (int64), ``latency_us``, ``utilization``, ``area_um2``, ``energy_pj``,
+    ``energy_pj_per_mac`` and, where the technology has timing, ``min_clk_period_ns`` (float64), all of the shape that
+    the arguments broadcast to.
     """
     spec = family(pe) if isinstance(pe, str) else pe
     table = _tech(tech)
-    parts = structure(spec, p, table)
-    costs = layer_costs(spec, p, parts, m, n, k, table)
+    parts = table.structure(spec, p)
+    period = clock_period(parts, clk_period_ns, table)
+    costs = layer_costs(spec, p, parts, m, n, k, table, period)
     columns = {
         "cycles": costs.cycles,
         "pre_cycles": costs.pre_cycles,
-        "latency_us": (costs.cycles + costs.pre_cycles) * (clk_period_ns / 1000),
+        "latency_us": (costs.cycles + costs.pre_cycles) * (period / 1000),
         "utilization": m * n * k / costs.mac_slots,
-        "area_ge": parts.total_area_ge,
+        "area_um2": parts.total_area_um2,
         "energy_pj": costs.total_energy_pj,
         "energy_pj_per_mac": costs.total_energy_pj / (m * n * k),
     }
+    if parts.min_clk_period_ns is not None:
+        columns["min_clk_period_ns"] = parts.min_clk_period_ns
     shape = np.broadcast_shapes(*(np.shape(value) for value in (*p.values(), *columns.values())))
     return {name: np.broadcast_to(value, shape) for name, value in columns.items()}

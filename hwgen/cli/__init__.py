@@ -16,7 +16,10 @@ from hwgen.errors import HwgenError, suggest
 
 __all__ = ["main"]
 
-_ORDER = ("list", "show", "emit", "verify", "run", "synth", "energy", "estimate", "sweep", "demo", "model", "doctor")
+_ORDER = (
+    *("list", "show", "emit", "verify", "run", "synth", "energy", "calibrate"),
+    *("estimate", "sweep", "demo", "model", "doctor"),
+)
 
 
 class _Commands(click.Group):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from hwgen.cli._tech import tech_option
+
 
 @click.command()
 @click.option("--layer", default="blk.0.ffn_up", show_default=True, help="linear layer of the model")
@@ -15,15 +17,16 @@ import click
 @click.option(
     "--max-error", type=float, default=0.2, show_default=True, help="largest relative output error of a format"
 )
+@tech_option
 @click.option("-o", "--output", metavar="FOLDER", default="out/demo", show_default=True, help="where the files go")
-def command(layer: str, tokens: int, model: str | None, max_error: float, output: str) -> None:
+def command(layer: str, tokens: int, model: str | None, max_error: float, tech: str, output: str) -> None:
     """Quantise, sweep, pick, emit and run a layer of a real model, and leave a plot and a table behind."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from reports.demo import DemoOptions, run_demo
 
-    options = DemoOptions(layer, tokens, Path(output), max_error, Path(model) if model else None)
+    options = DemoOptions(layer, tokens, Path(output), max_error, Path(model) if model else None, tech)
     bars = Progress(
         TextColumn("      {task.description}"),
         BarColumn(),

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from hwgen.cli._layer import LAYER_HELP, needs, parse_layer
+from hwgen.cli._tech import tech_options
 from hwgen.errors import HwgenError, suggest
 from hwgen.pe import family, family_names
 
@@ -46,10 +47,9 @@ _SHAPE_AXES = ("m", "n", "k", "bits")
     "objectives",
     multiple=True,
     metavar="COLUMN",
-    help="column to minimise, to maximise as -COLUMN (default area_ge, latency_us)",
+    help="column to minimise, to maximise as -COLUMN (default area_um2, latency_us)",
 )
-@click.option("--tech", metavar="TABLE", help="technology table, or a .toml file (default horowitz45)")
-@click.option("--clk-period-ns", type=float, default=1.0, show_default=True, help="clock period; no timing is checked")
+@tech_options
 @click.option(
     "-o", "--output", metavar="FILE", help="Parquet file of all points; an interrupted sweep goes on from its parts"
 )
@@ -65,8 +65,8 @@ def command(
     axes: tuple[str, ...],
     full: bool,
     objectives: tuple[str, ...],
-    tech: str | None,
-    clk_period_ns: float,
+    tech: str,
+    clk_period_ns: float | None,
     output: str | None,
     plot: str | None,
     table_file: str | None,
@@ -81,12 +81,11 @@ def command(
     """
     needs("sweep", "dse", "pandas", "pyarrow", "moocore")
     from dse.sweep import run_sweep
-    from sim.tech import DEFAULT
 
     names = tuple(dict.fromkeys(families)) or family_names()
     spaces = _spaces(names, {**_parse_axes(axes), **_parse_flags(context.args)}, full)
     shapes = [parse_layer(text) for text in layers]
-    wanted = tuple(dict.fromkeys(objectives)) or ("area_ge", "latency_us")
+    wanted = tuple(dict.fromkeys(objectives)) or ("area_um2", "latency_us")
     _check_outputs(plot, table_file, wanted)
     console = Console(stderr=True)
     bar = Progress(
@@ -104,7 +103,7 @@ def command(
             spaces,
             shapes,
             objectives=wanted,
-            tech=tech or DEFAULT,
+            tech=tech,
             clk_period_ns=clk_period_ns,
             output=output,
             command=shlex.join(["hwgen", *sys.argv[1:]]),
@@ -219,7 +218,13 @@ def _reports(result: Sweep, plot: str | None, table_file: str | None, layers: Se
         x, y = result.objectives[:2]
         title = f"layer {', '.join(layers)}; {result.metadata['tech']}; {len(result.points):,} points"
         figure = pareto_figure(
-            result.points, result.front, x=x, y=y, title=title, chosen=choose(result.front, result.objectives)
+            result.points,
+            result.front,
+            x=x,
+            y=y,
+            title=title,
+            basis=result.metadata["status"],
+            chosen=choose(result.front, result.objectives),
         )
         written += save(figure, plot)
     if table_file:
@@ -266,6 +271,8 @@ def _print(result: Sweep, top: int, written: Sequence[Path]) -> None:
         click.echo(f"{result.resumed:,} points taken from an earlier run")
     for reason, count in result.skipped.items():
         click.echo(f"skipped {count:,}: {reason}")
-    click.echo(f"areas and energies are assumed, pre-layout ({result.metadata['tech']}); cycles are exact")
+    click.echo(
+        f"areas, energies and periods are {result.metadata['status']} ({result.metadata['tech']}); cycles are exact"
+    )
     for path in written:
         click.echo(f"wrote {path}")

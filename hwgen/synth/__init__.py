@@ -220,8 +220,10 @@ def synthesise(
     *,
     clk_period_ns: float = 1.0,
     flat: bool = False,
+    only_flat: bool = False,
     kinds: Sequence[str] = (),
     fastest: bool = False,
+    smallest: bool = False,
     recipes: Sequence[str] = (),
     jobs: int = 1,
     timeout_s: float = 600,
@@ -232,9 +234,11 @@ def synthesise(
     Parameters
     ----------
     library: None is the project's generic one. clk_period_ns: target. flat: also the whole tile as one netlist.
+    only_flat: the whole tile, and no block by itself.
     kinds: only these blocks; also the way to blocks beside the tile (``companions``).
     fastest: look for the shortest clock period by bisection over the target, starting at ``clk_period_ns``; every
         block is then the smallest of all its mappings that allows the period that was found.
+    smallest: every block's smallest mapping, sized for the target, whatever period it allows.
     recipes: those to try; without any all that map for area, and where none of them meets the target all others too.
     jobs: child processes at a time. timeout_s: of one child. progress: told (done, all so far) after each.
 
@@ -251,7 +255,9 @@ def synthesise(
     if flat and kinds:
         raise HwgenError(f"synth: flat must be of the whole tile, not of {', '.join(kinds)} only")
     library = library or generic_library()
-    wanted = parts(spec, flat=flat, kinds=kinds)
+    wanted = parts(spec, flat=flat or only_flat, kinds=kinds)
+    if only_flat:
+        wanted = [part for part in wanted if part.kind == FLAT]
     runs = Runs(library, jobs, progress)
     tries: list[Try] = []
 
@@ -266,10 +272,10 @@ def synthesise(
 
     aims = [(part, _aim(part, library, clk_period_ns)) for part in wanted]
     run(aims, recipes or SMALL)
-    if not recipes:
+    if not recipes and not smallest:
         met = {one.kind for one in tries if one.min_clk_period_ns <= clk_period_ns}
         run([(part, aim_ns) for part, aim_ns in aims if part.kind not in met], tuple(FAST))
-    reached = clk_period_ns
+    reached = float("inf") if smallest else clk_period_ns
     if fastest:
         limiting = [part for part in wanted if not (flat and part.of_tile) or part.kind == FLAT]
         reached = _search(limiting, tries, run)

@@ -23,7 +23,7 @@ from hwgen.synth._slim import Slim, slimmed
 from hwgen.synth._yosys import yosys, yosys_version
 from hwgen.synth.liberty import Library
 
-__all__ = ["FAST", "RECIPES", "SMALL", "Job", "Mapped", "Runs", "known_result", "netlist", "run_job"]
+__all__ = ["FAST", "RECIPES", "SMALL", "VERSION", "Job", "Mapped", "Runs", "known_result", "netlist", "run_job"]
 
 _ARITHMETIC = {
     "plain": "",
@@ -50,6 +50,9 @@ SMALL = tuple(name for name, flags in RECIPES.items() if "fast" not in flags.spl
 FAST = tuple(name for name in RECIPES if name not in SMALL)
 """Recipes that map for delay."""
 
+VERSION = "synth 4"
+"""Part of the names in the cache: to be raised with every change of what a recipe does."""
+
 _DELAY = re.compile(r"ABC: WireLoad = .*?Delay =\s*([\d.]+) ps")
 
 
@@ -65,7 +68,7 @@ class Job:
     def key(self, library: Library, version: str) -> str:
         """Name of the result in the cache."""
         part = self.part
-        return digest(["synth 3", part.rtlil, part.top, self.recipe, repr(self.aim_ns), library.sha256, version])
+        return digest([VERSION, part.rtlil, part.top, self.recipe, repr(self.aim_ns), library.sha256, version])
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,8 @@ def _script(job: Job, cells: Slim, folder: Path) -> str:
             f"read_rtlil {folder / 'design.il'}",
             f"hierarchy -top {top}",
             f"synth -noabc -flatten -top {top} {options}",
+            # An enable is a multiplexer that ABC sees, buffers and times, not a pin of a cell that it cannot see.
+            "dffunmap -ce-only",
             # Registers of equal functions become one only once their logic is hashed.
             "abc -g AND,XOR,MUX -script +strash;map",
             "opt_merge",

@@ -23,6 +23,9 @@ __all__ = ["Cell", "FlipFlop", "Library", "generic_library", "library_group", "r
 GENERIC = Path(__file__).with_name("generic.lib")
 """The library that is used when none is named."""
 
+GE_UM2 = 0.798
+"""Area of a gate equivalent of the generic 45 nm library in µm²: NAND2_X1 of the Nangate 45 nm open cell library."""
+
 _TOKEN = re.compile(
     r"""
     (?P<comment>/\*.*?\*/|//[^\n]*)
@@ -100,6 +103,11 @@ class Library:
             if fitting:
                 return sorted(fitting, key=lambda cell: (cell.area, cell.name))[min(1, len(fitting) - 1)]
         raise HwgenError(f"liberty {self.name}: the library must have a buffer or an inverter, which it has not")
+
+    @property
+    def unit_um2(self) -> float:
+        """One unit of the library's areas in µm²."""
+        return GE_UM2 if self.area_unit == "GE" else 1.0
 
     @property
     def load_pf(self) -> float:

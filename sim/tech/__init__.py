@@ -1,7 +1,22 @@
-"""Technology tables: area and energy of primitives, each number with unit, source and status."""
+"""Technologies: what tiles and buffers cost, measured on synthesised blocks or put together from published figures."""
 
 from __future__ import annotations
 
-from sim.tech._table import DEFAULT, Entry, Rule, Tech, load, names
+from sim.tech._calibrated import CalibratedTech
+from sim.tech._load import DEFAULT, load, names, published
+from sim.tech._structure import PJ_PER_UW_NS, Structure, Tech
+from sim.tech._table import Entry, PrimitiveTech, Rule
 
-__all__ = ["DEFAULT", "Entry", "Rule", "Tech", "load", "names"]
+__all__ = [
+    "DEFAULT",
+    "PJ_PER_UW_NS",
+    "CalibratedTech",
+    "Entry",
+    "PrimitiveTech",
+    "Rule",
+    "Structure",
+    "Tech",
+    "load",
+    "names",
+    "published",
+]

@@ -1,4 +1,4 @@
-"""Read technology tables and answer what a primitive costs; a missing number is an error, never 0.
+"""Tables of published operations: what a primitive costs by them; a missing number is an error, never 0.
 
 A table is a TOML file of ``[area.PRIMITIVE]`` and ``[energy.OPERATION]`` entries (value, unit, status, source) and of
 ``[energy_rule.PRIMITIVE]`` entries that say how the energy of a structural primitive follows from an operation.
@@ -16,15 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from hwgen.errors import HwgenError, suggest
+from hwgen.pe import TileSpec
+from hwgen.pe._numbers import Num
+from sim.tech._structure import Structure, Tech
 
-__all__ = ["DEFAULT", "STATUSES", "Entry", "Rule", "Tech", "load", "names"]
+P = Mapping[str, Any]
 
-DEFAULT = "horowitz45"
-"""The table that is used when none is named."""
+__all__ = ["STATUSES", "Entry", "PrimitiveTech", "Rule", "number", "read_primitives", "read_toml", "text"]
 
 STATUSES = ("measured", "published", "assumed")
 _UNITS = {"area": "GE", "energy": "pJ"}
-_FOLDER = Path(__file__).parent / "tables"
+FOLDER = Path(__file__).parent / "tables"
 
 
 @dataclass(frozen=True)
@@ -49,16 +51,26 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Tech:
-    """A technology table. ``digest`` is the SHA-256 of the files that it was read from."""
+class PrimitiveTech(Tech):
+    """Published energies of operations, spread over the structural inventory of a tile: assumed numbers, no timing."""
 
-    name: str
-    title: str
-    node_nm: float
     area: Mapping[str, Entry]
     energy: Mapping[str, Entry]
     rules: Mapping[str, Rule]
-    digest: str
+
+    def structure(self, spec: type[TileSpec], p: P) -> Structure:
+        """Areas and energies of a tile: every primitive of a block switches once in each cycle at work."""
+        area: dict[str, Num] = {}
+        energy: dict[str, Num] = {}
+        for name, block in spec.modules(p).items():
+            parts = block.primitives.items()
+            area[name] = block.count * sum((n * self.area_ge(key) * self.nand2_um2 for key, n in parts), start=0.0)
+            energy[name] = block.count * sum((n * self.energy_pj(key) for key, n in parts), start=0.0)
+        return Structure(area, {}, energy, {}, None)
+
+    def buffer_bit_pj(self, write: bool) -> float:
+        """Energy of one bit of a 32 KB buffer in pJ; the tables do not tell reads from writes."""
+        return self.energy_pj("sram_bit")
 
     def area_ge(self, primitive: str) -> float:
         """Area of one primitive in gate equivalents. Raises `HwgenError` when the table has none."""
@@ -85,13 +97,8 @@ class Tech:
         return entries[name]
 
 
-def names() -> tuple[str, ...]:
-    """Names of the tables that come with the package."""
-    return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml") if "node_nm" in _read(path)))
-
-
 @functools.cache
-def _read(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -99,14 +106,14 @@ def _read(path: Path) -> dict[str, Any]:
         raise HwgenError(f"technology table {str(path)!r}: must be a readable TOML file: {reason}") from error
 
 
-def _number(where: str, raw: Mapping[str, Any], key: str) -> float:
+def number(where: str, raw: Mapping[str, Any], key: str) -> float:
     value = raw.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise HwgenError(f"{where}: {key} must be a number above 0, not {value!r}")
     return float(value)
 
 
-def _text(where: str, raw: Mapping[str, Any], key: str, allowed: tuple[str, ...] = ()) -> str:
+def text(where: str, raw: Mapping[str, Any], key: str, allowed: tuple[str, ...] = ()) -> str:
     value = raw.get(key)
     if not isinstance(value, str) or not value or (allowed and value not in allowed):
         wanted = " or ".join(allowed) if allowed else "a text"
@@ -118,44 +125,35 @@ def _entry(where: str, raw: Any, unit: str) -> Entry:
     if not isinstance(raw, dict):
         raise HwgenError(f"{where}: must be a table with value, unit, status and source, not {raw!r}")
     return Entry(
-        _number(where, raw, "value"),
-        _text(where, raw, "unit", (unit,)),
-        _text(where, raw, "status", STATUSES),
-        _text(where, raw, "source"),
+        number(where, raw, "value"),
+        text(where, raw, "unit", (unit,)),
+        text(where, raw, "status", STATUSES),
+        text(where, raw, "source"),
     )
 
 
 def _rule(where: str, raw: Any) -> Rule:
     if not isinstance(raw, dict) or ("anchor" in raw) == ("like" in raw):
         raise HwgenError(f"{where}: must be a table with either anchor (and bits) or like, not {raw!r}")
-    status, source = _text(where, raw, "status", STATUSES), _text(where, raw, "source")
+    status, source = text(where, raw, "status", STATUSES), text(where, raw, "source")
     if "like" in raw:
-        return Rule(status, source, like=_text(where, raw, "like"))
-    bits = _number(where, raw, "bits")
+        return Rule(status, source, like=text(where, raw, "like"))
+    bits = number(where, raw, "bits")
     if bits != int(bits):
         raise HwgenError(f"{where}: bits must be a whole number, not {raw['bits']!r}")
-    return Rule(status, source, anchor=_text(where, raw, "anchor"), bits=int(bits))
+    return Rule(status, source, anchor=text(where, raw, "anchor"), bits=int(bits))
 
 
-@functools.cache
-def load(name: str = DEFAULT) -> Tech:
-    """The table of that name, or the one in the file of that path (ending in ``.toml``).
-
-    Raises `HwgenError` for an unknown name and for a file that is no table.
-    """
-    path = Path(name) if name.endswith(".toml") else _FOLDER / f"{name}.toml"
-    if not name.endswith(".toml") and name not in names():
-        known = names()
-        raise HwgenError(
-            f"no technology table {name!r}{suggest(name, known)}; tables: {', '.join(known)}, or a .toml file"
-        )
+def read_primitives(path: Path) -> PrimitiveTech:
+    """The table in a file. Raises `HwgenError` for a file that is none."""
     files = [path]
-    if "include" in _read(path):
-        include = _text(f"technology table {str(path)!r}", _read(path), "include")
-        files.append(_FOLDER / f"{include}.toml")
+    raw = read_toml(path)
+    if "include" in raw:
+        include = text(f"technology table {str(path)!r}", raw, "include")
+        files.append(FOLDER / f"{include}.toml")
     # What a table says itself wins over what it includes.
     sections: dict[str, dict[str, Any]] = {
-        section: {key: value for file in reversed(files) for key, value in _read(file).get(section, {}).items()}
+        section: {key: value for file in reversed(files) for key, value in read_toml(file).get(section, {}).items()}
         for section in ("area", "energy", "energy_rule")
     }
     where = f"technology {path.stem}"
@@ -163,12 +161,15 @@ def load(name: str = DEFAULT) -> Tech:
         kind: {key: _entry(f"{where}: {kind}.{key}", raw, unit) for key, raw in sections[kind].items()}
         for kind, unit in _UNITS.items()
     }
-    return Tech(
-        name=_text(where, _read(path), "name"),
-        title=_text(where, _read(path), "title"),
-        node_nm=_number(where, _read(path), "node_nm"),
+    return PrimitiveTech(
+        name=text(where, raw, "name"),
+        title=text(where, raw, "title"),
+        node_nm=number(where, raw, "node_nm"),
+        status="assumed",
+        buffer_status="published",
+        nand2_um2=number(where, raw, "nand2_um2"),
+        digest=hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest(),
         area=entries["area"],
         energy=entries["energy"],
         rules={key: _rule(f"{where}: energy_rule.{key}", raw) for key, raw in sections["energy_rule"].items()},
-        digest=hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest(),
     )

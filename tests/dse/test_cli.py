@@ -66,11 +66,12 @@ def test_estimate() -> None:
     tile = family("lut").from_values({"bits": 2})
     layers = [Layer("a", 8, 96, 576), Layer("b", 2, 64, 128)]
     assert report["cycles"] == sum(Schedule(tile, layer).exact() for layer in layers)
-    assert report["status"] == "assumed"
-    assert report["area_ge"]["total"] == pytest.approx(sum(v for k, v in report["area_ge"].items() if k != "total"))
+    assert report["status"] == "measured"
+    assert report["buffer_status"] == "assumed"
+    assert report["area_um2"]["total"] == pytest.approx(sum(v for k, v in report["area_um2"].items() if k != "total"))
     text = hwgen("estimate", "--pe", "lut", "--bits", "2", "--layer", "8x96x576").stdout
     assert f"cycles: {Schedule(tile, layers[0]).exact():,} (exact)" in text
-    assert "areas and energies are assumed, pre-layout (horowitz45); cycles are exact" in text
+    assert "areas, energies and periods are measured, pre-layout (sky130hd)" in text
 
 
 def test_estimate_and_sweep_do_without_torch() -> None:
@@ -93,7 +94,7 @@ def test_sweep_writes_all_that_it_promises(tmp_path: Path) -> None:
         "--planes-per-cycle=1,2",
     ]
     files = ["-o", "s.parquet", "--plot", "s.png", "--table", "s.md"]
-    objectives = ["--objective", "area_ge", "--objective", "energy_pj_per_mac", "--objective", "-weight_bits"]
+    objectives = ["--objective", "area_um2", "--objective", "energy_pj_per_mac", "--objective", "-weight_bits"]
     run = hwgen("sweep", *arguments, *objectives, "--layer", "4x64x128", *files, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert run.stderr == ""
@@ -131,15 +132,18 @@ def test_sweep_without_axes_varies_shape_and_width() -> None:
         (["--pe", "int", "--bits"], "sweep: --bits needs values, e.g. --bits 2,4,8"),
         (["--pe", "int", "stray"], "sweep: unexpected argument 'stray'; families are given as --pe FAMILY"),
         (["--pe", "int", "--objective", "speed"], "pareto: objective must be one of m, n, k, "),
-        (["--pe", "int", "--tech", "tsmc"], "no technology table 'tsmc'; tables: horowitz45, tpuv4i7, or a .toml file"),
+        (
+            ["--pe", "int", "--tech", "tsmc"],
+            "no technology table 'tsmc'; tables: horowitz45, sky130hd, tpuv4i7, or a .toml file",
+        ),
         (
             ["--pe", "int", "--axis", "k=128", "--axis", "group=64"],
             "sweep: none of the 1 points is legal: 1 × int: group must be a multiple of k",
         ),
         (["--pe", "int", "--plot", "x.pdf"], "sweep: --plot must end in .png or .svg, not 'x.pdf'"),
         (
-            ["--pe", "int", "--plot", "x.png", "--objective", "area_ge"],
-            "sweep: --plot needs two objectives to minimise first, not area_ge",
+            ["--pe", "int", "--plot", "x.png", "--objective", "area_um2"],
+            "sweep: --plot needs two objectives to minimise first, not area_um2",
         ),
         (["--pe", "int", "--table", "x.txt"], "sweep: --table must end in .md or .csv, not 'x.txt'"),
         (

@@ -10,10 +10,10 @@ from hwgen.pe import TileSpec, families, family
 from hwgen.pe._numbers import bits_for, bits_for_multiple, unsigned_bits
 from hwgen.schedule import Layer, Schedule, closed_pre_cycles
 from sim.estimate import estimate, estimate_arrays
-from sim.tech import load
+from sim.tech import published
 
 LAYER = Layer("up", 5, 96, 320)
-COLUMNS = ("cycles", "pre_cycles", "latency_us", "utilization", "area_ge", "energy_pj", "energy_pj_per_mac")
+COLUMNS = ("cycles", "pre_cycles", "latency_us", "utilization", "area_um2", "energy_pj", "energy_pj_per_mac")
 
 
 def random_specs(name: str, count: int, seed: int) -> list[TileSpec]:
@@ -62,7 +62,7 @@ def test_arrays_equal_scalars(name: str) -> None:
             report = estimate(tile, LAYER, "tpuv4i7", 0.8)
             want = {
                 **report.as_dict(),
-                "area_ge": report.total_area_ge,
+                "area_um2": report.total_area_um2,
                 "energy_pj": report.total_energy_pj,
             }
             for column in COLUMNS:
@@ -90,9 +90,11 @@ def test_side_information_and_modes_equal_those_of_the_instances(name: str) -> N
 def test_arrays_broadcast() -> None:
     p = {**family("int")().p, "n": np.array([4, 8, 16])[:, None], "bits": np.array([2, 4])}
     columns = estimate_arrays("int", p, 8, 64, 128)
-    assert {name: value.shape for name, value in columns.items()} == dict.fromkeys(COLUMNS, (3, 2))
-    assert (np.diff(columns["area_ge"], axis=0) > 0).all()
-    assert (np.diff(columns["area_ge"], axis=1) > 0).all()
+    assert {name: value.shape for name, value in columns.items()} == dict.fromkeys(
+        (*COLUMNS, "min_clk_period_ns"), (3, 2)
+    )
+    assert (np.diff(columns["area_um2"], axis=0) > 0).all()
+    assert (np.diff(columns["area_um2"], axis=1) > 0).all()
 
 
 def test_energy_by_hand() -> None:
@@ -100,8 +102,8 @@ def test_energy_by_hand() -> None:
     tile = family("int").from_values(
         {"m": 1, "n": 1, "k": 1, "bits": 4, "acts": "int4", "group": 4, "depth": 4, "stages": 0}
     )
-    report = estimate(tile, Layer("l", 1, 1, 8))
-    tech = load()
+    tech = published("horowitz45")
+    report = estimate(tile, Layer("l", 1, 1, 8), tech, 1.0)
     # 4-bit operands, products from -56 to 64, four of them: a 10-bit accumulator.
     assert int(tile.acc_bits(tile.p)) == 10
     cell = 16 * tech.energy_pj("mul") + 10 * (tech.energy_pj("add") + tech.energy_pj("and") + tech.energy_pj("ff"))
@@ -109,17 +111,17 @@ def test_energy_by_hand() -> None:
     bit = 20 / 64
     assert report.energy_pj["sram_acts"] == report.energy_pj["sram_weights"] == 8 * 4 * bit
     assert report.energy_pj["sram_results"] == 2 * 10 * bit
-    assert report.area_ge["control"] == tech.area_ge("ff")
+    assert report.area_um2["control"] == tech.area_ge("ff") * 0.798
     assert report.cycles == 8 + int(tile.drain(tile.p))
 
 
 def test_post_lanes_write_results_instead_of_sums() -> None:
     layer = Layer("l", 2, 8, 256)
-    raw, lanes = (estimate(family("int").from_values({"post_lanes": d}), layer) for d in (0, 2))
+    raw, lanes = (estimate(family("int").from_values({"post_lanes": d}), layer, "horowitz45", 1.0) for d in (0, 2))
     assert raw.energy_pj["sram_results"] == pytest.approx(2 * 16 * 23 * 20 / 64)
     assert lanes.energy_pj["sram_results"] == pytest.approx(16 * 32 * 20 / 64)
-    assert lanes.total_area_ge > raw.total_area_ge
-    assert {"post_lane", "post_store", "post_side"} == set(lanes.area_ge) - set(raw.area_ge)
+    assert lanes.total_area_um2 > raw.total_area_um2
+    assert {"post"} == set(lanes.area_um2) - set(raw.area_um2)
 
 
 def test_reports_add_up() -> None:
@@ -129,7 +131,7 @@ def test_reports_add_up() -> None:
     assert both == sum([a, b])
     assert (both.cycles, both.macs, both.layers) == (a.cycles + b.cycles, a.macs + b.macs, ("up", "down"))
     assert both.total_energy_pj == pytest.approx(a.total_energy_pj + b.total_energy_pj)
-    assert both.total_area_ge == a.total_area_ge
+    assert both.total_area_um2 == a.total_area_um2
     assert both.latency_us == pytest.approx(a.latency_us + b.latency_us)
     assert min(a.utilization, b.utilization) <= both.utilization <= max(a.utilization, b.utilization)
 
@@ -141,7 +143,7 @@ def test_runs_count() -> None:
     assert thrice.utilization == pytest.approx(once.utilization)
     assert thrice.energy_pj_per_mac == pytest.approx(once.energy_pj_per_mac)
     assert thrice.total_energy_pj == pytest.approx(3 * once.total_energy_pj)
-    assert thrice.total_area_ge == once.total_area_ge
+    assert thrice.total_area_um2 == once.total_area_um2
 
 
 def test_reports_of_different_tiles_do_not_add() -> None:
@@ -149,9 +151,9 @@ def test_reports_of_different_tiles_do_not_add() -> None:
     with pytest.raises(
         HwgenError, match=r"report: clk_period_ns must be the same in reports that are added, not 1.0 and 2.0"
     ):
-        estimate(spec(), LAYER) + estimate(spec(), LAYER, clk_period_ns=2.0)
-    with pytest.raises(HwgenError, match=r"report: tech must be the same .* not 'horowitz45' and 'tpuv4i7'"):
-        estimate(spec(), LAYER) + estimate(spec(), LAYER, "tpuv4i7")
+        estimate(spec(), LAYER, clk_period_ns=1.0) + estimate(spec(), LAYER, clk_period_ns=2.0)
+    with pytest.raises(HwgenError, match=r"report: tech must be the same .* not 'sky130hd' and 'tpuv4i7'"):
+        estimate(spec(), LAYER, clk_period_ns=1.0) + estimate(spec(), LAYER, "tpuv4i7", 1.0)
     with pytest.raises(HwgenError, match="report: tile must be the same"):
         estimate(spec(), LAYER) + estimate(spec.from_values({"n": 4}), LAYER)
 

@@ -6,18 +6,18 @@ import pytest
 
 from hwgen.errors import HwgenError
 from hwgen.pe._inventory import PRIMITIVES
-from sim.tech import load, names
+from sim.tech import PrimitiveTech, load, names, published
 
 TABLES = ("horowitz45", "tpuv4i7")
 
 
 def test_the_tables() -> None:
-    assert names() == TABLES
+    assert names() == ("horowitz45", "sky130hd", "tpuv4i7")
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_primitive_has_an_area_and_an_energy(name: str) -> None:
-    tech = load(name)
+    tech = published(name)
     for primitive in PRIMITIVES:
         assert tech.area_ge(primitive) > 0
         assert tech.energy_pj(primitive) > 0
@@ -27,7 +27,7 @@ def test_every_primitive_has_an_area_and_an_energy(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "add", "mul", "bit"), [("horowitz45", 0.1, 0.2, 20), ("tpuv4i7", 0.03, 0.07, 8.5)])
 def test_energies_follow_from_the_published_operations(name: str, add: float, mul: float, bit: float) -> None:
-    tech = load(name)
+    tech = published(name)
     assert tech.energy_pj("add") == add / 32
     assert tech.energy_pj("mul") == mul / 64
     assert tech.energy_pj("sram_bit") == bit / 64
@@ -36,7 +36,7 @@ def test_energies_follow_from_the_published_operations(name: str, add: float, mu
 
 def test_the_published_column_for_45_nm() -> None:
     # Jouppi et al., ISCA 2021, Table 2, 45 nm.
-    published = {
+    column = {
         "add_int8": 0.03,
         "add_int32": 0.1,
         "add_fp32": 0.9,
@@ -44,11 +44,11 @@ def test_the_published_column_for_45_nm() -> None:
         "mul_int32": 3.1,
         "mul_fp32": 3.7,
     }
-    assert {name: load("horowitz45").operation_pj(name) for name in published} == published
+    assert {name: published("horowitz45").operation_pj(name) for name in column} == column
 
 
 def test_a_missing_entry_is_an_error() -> None:
-    tech = load()
+    tech = published("horowitz45")
     with pytest.raises(HwgenError) as caught:
         tech.area_ge("mux")
     assert str(caught.value) == (
@@ -62,18 +62,20 @@ def test_an_unknown_table_is_an_error() -> None:
     with pytest.raises(HwgenError) as caught:
         load("horowitz")
     assert str(caught.value) == (
-        "no technology table 'horowitz'; did you mean 'horowitz45'?; tables: horowitz45, tpuv4i7, or a .toml file"
+        "no technology table 'horowitz'; did you mean 'horowitz45'?; "
+        "tables: horowitz45, sky130hd, tpuv4i7, or a .toml file"
     )
 
 
 def test_a_table_of_the_user(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(
-        'name = "mine"\ntitle = "t"\nnode_nm = 28\ninclude = "gate_equivalents"\n'
+        'name = "mine"\ntitle = "t"\nnode_nm = 28\nnand2_um2 = 0.5\ninclude = "gate_equivalents"\n'
         '[area.ff]\nvalue = 9\nunit = "GE"\nstatus = "measured"\nsource = "here"\n'
         '[energy.add_int32]\nvalue = 0.32\nunit = "pJ"\nstatus = "published"\nsource = "paper"\n'
     )
     tech = load(str(file))
+    assert isinstance(tech, PrimitiveTech)
     assert (tech.name, tech.node_nm, tech.area_ge("ff"), tech.area["ff"].status) == ("mine", 28, 9, "measured")
     assert tech.energy_pj("add") == 0.01
     # It brought no multiplier: the rule finds nothing to follow.
@@ -96,7 +98,7 @@ def test_a_table_of_the_user(tmp_path: Path) -> None:
 )
 def test_a_number_without_its_facts_is_an_error(tmp_path: Path, line: str, message: str) -> None:
     file = tmp_path / "bad.toml"
-    file.write_text(f'name = "bad"\ntitle = "t"\nnode_nm = 1\n[area.ff]\n{line}\n')
+    file.write_text(f'name = "bad"\ntitle = "t"\nnode_nm = 1\nnand2_um2 = 1\n[area.ff]\n{line}\n')
     with pytest.raises(HwgenError) as caught:
         load(str(file))
     assert str(caught.value) == message

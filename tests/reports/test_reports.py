@@ -20,14 +20,14 @@ def result() -> Sweep:
         Space.of("int", {"n": (4, 8, 16), "bits": (2, 4)}),
         Space.of("lut", {"n": (4, 8, 16), "bits": (2, 4), "planes_per_cycle": (1, 2)}),
     ]
-    return run_sweep(spaces, [Layer("up", 8, 64, 128)], objectives=("area_ge", "latency_us", "-weight_bits"))
+    return run_sweep(spaces, [Layer("up", 8, 64, 128)], objectives=("area_um2", "latency_us", "-weight_bits"))
 
 
 def test_plot_says_what_it_shows(result: Sweep) -> None:
-    figure = pareto_figure(result.points, result.front, x="area_ge", y="latency_us", title="layer up; t", chosen=2)
+    figure = pareto_figure(result.points, result.front, x="area_um2", y="latency_us", title="layer up; t", chosen=2)
     axes = figure.axes[0]
-    assert axes.get_title() == "layer up; t\nareas and energies: assumed, pre-layout"
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("area of the tile [GE]", "latency [µs]")
+    assert axes.get_title() == "layer up; t\nareas, energies and periods: measured, pre-layout"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("area of the tile [µm²]", "latency [µs]")
     legend = axes.get_legend()
     assert legend is not None
     words = [text.get_text() for text in legend.get_texts()]
@@ -39,7 +39,7 @@ def test_plot_says_what_it_shows(result: Sweep) -> None:
 
 
 def test_families_and_widths_look_different(result: Sweep) -> None:
-    axes = pareto_figure(result.points, result.front, x="area_ge", y="latency_us", title="t").axes[0]
+    axes = pareto_figure(result.points, result.front, x="area_um2", y="latency_us", title="t").axes[0]
     groups = result.points.groupby([result.points["pe"].astype(str), "weight_bits"]).ngroups
     shown = axes.collections[:groups]
     assert len({tuple(np.ravel(item.get_facecolor())[:3]) for item in shown}) == 2
@@ -50,7 +50,7 @@ def test_families_and_widths_look_different(result: Sweep) -> None:
 def test_files_are_written_and_repeatable(result: Sweep, tmp_path: Path) -> None:
     contents = []
     for name in ("a.png", "b.svg", "c"):
-        figure = pareto_figure(result.points, result.front, x="area_ge", y="energy_pj_per_mac", title="t", chosen=0)
+        figure = pareto_figure(result.points, result.front, x="area_um2", y="energy_pj_per_mac", title="t", chosen=0)
         png, svg = save(figure, tmp_path / name)
         assert (png.suffix, svg.suffix) == (".png", ".svg")
         contents.append((png.read_bytes(), svg.read_bytes()))
@@ -60,7 +60,7 @@ def test_files_are_written_and_repeatable(result: Sweep, tmp_path: Path) -> None
 
 
 def test_plot_mistakes(result: Sweep, tmp_path: Path) -> None:
-    figure = pareto_figure(result.points, result.front, x="area_ge", y="latency_us", title="t")
+    figure = pareto_figure(result.points, result.front, x="area_um2", y="latency_us", title="t")
     with pytest.raises(HwgenError) as caught:
         save(figure, tmp_path / "a.pdf")
     assert str(caught.value) == "plot: output must end in .png or .svg, not 'a.pdf'"
@@ -74,7 +74,7 @@ def test_plot_mistakes(result: Sweep, tmp_path: Path) -> None:
 def test_columns_are_those_that_differ(result: Sweep) -> None:
     columns = table.columns_of(result.points, result.objectives)
     assert columns[:6] == ["pe", "weight_bits", "m", "n", "k", "planes_per_cycle"]
-    assert columns[6:] == ["area_ge", "latency_us", "energy_pj_per_mac", "cycles", "utilization"]
+    assert columns[6:] == ["area_um2", "latency_us", "energy_pj_per_mac", "cycles", "utilization"]
 
 
 def test_markdown() -> None:
@@ -83,12 +83,12 @@ def test_markdown() -> None:
             "pe": ["int", "lut"],
             "n": [4, 8],
             "planes": [float("nan"), 2.0],
-            "area_ge": [12345.6, 0.12345],
+            "area_um2": [12345.6, 0.12345],
             "utilization": [1.0, 0.5],
         }
     )
     assert table.markdown(points, list(points.columns)) == (
-        "| pe | n | planes | area_ge | utilization |\n"
+        "| pe | n | planes | area_um2 | utilization |\n"
         "|---|---:|---:|---:|---:|\n"
         "| int | 4 | – | 12346 | 100.0% |\n"
         "| lut | 8 | 2 | 0.1235 | 50.0% |\n"
@@ -99,7 +99,7 @@ def test_tables_are_files(result: Sweep, tmp_path: Path) -> None:
     table.save(result.front, tmp_path / "front.csv", [])
     read = pd.read_csv(tmp_path / "front.csv")
     assert list(read.columns) == list(result.front.columns)
-    assert read["area_ge"].tolist() == result.front["area_ge"].tolist()
+    assert read["area_um2"].tolist() == result.front["area_um2"].tolist()
     table.save(result.front, tmp_path / "front.md", ["pe", "n"])
     assert (tmp_path / "front.md").read_text(encoding="utf-8").count("\n") == len(result.front) + 2
     with pytest.raises(HwgenError) as caught:

@@ -1,0 +1,110 @@
+"""``hwgen calibrate``: measure a cell library and write the technology table that estimates and sweeps use."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hwgen.cli._layer import needs
+from hwgen.errors import HwgenError
+
+if TYPE_CHECKING:
+    from sim.calibrate import Calibration
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.option(
+    "--liberty",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Liberty file, plain or gzip; may be repeated (default: the project's generic library)",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE.toml", help="table")
+@click.option("--name", help="name of the technology (default: that of the output file)")
+@click.option("--memory", help="SRAM that goes with it: generic45, sky130hd or asap7 (default: by the library's name)")
+@click.option("--node-nm", type=float, help="node of the library (default: that of its memory)")
+@click.option("--pe", "names", multiple=True, metavar="FAMILY", help="only these families; may be repeated")
+@click.option("--tiles", type=int, default=40, show_default=True, help="tiles to measure of each family")
+@click.option("--seed", type=int, default=1, show_default=True, help="seed of the plan")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="tiles measured at a time")
+@click.option("--timeout-s", type=float, default=600.0, show_default=True, help="longest time of one mapping")
+def command(
+    files: tuple[Path, ...],
+    output: Path,
+    name: str | None,
+    memory: str | None,
+    node_nm: float | None,
+    names: tuple[str, ...],
+    tiles: int,
+    seed: int,
+    jobs: int,
+    timeout_s: float,
+) -> None:
+    """Calibrate the cost model: `hwgen calibrate --liberty cells.lib.gz -o mine.toml`, then `--tech mine.toml`.
+
+    Maps the blocks of planned tiles of every family, simulates them on layers of the default model, and fits areas,
+    energies and clock periods. Takes hours for all families; an interrupted run goes on where it stopped.
+    """
+    needs("calibrate", "sim", "scipy", "torch")
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from hwgen.synth import generic_library, read_library
+    from sim.calibrate import calibrate, default_memory
+    from sim.memory import library_memories
+
+    library = read_library(files) if files else generic_library()
+    chosen = memory or default_memory(library)
+    if chosen is None:
+        raise HwgenError(
+            f"calibrate: memory must be given for library {library.name}: one of {', '.join(library_memories())}"
+        )
+    console = Console(stderr=True)
+    columns = TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TextColumn("tiles"), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("measuring", total=None)
+        done = calibrate(
+            library,
+            output,
+            name=name or output.stem,
+            memory=chosen,
+            node_nm=node_nm,
+            names=names,
+            tiles=tiles,
+            seed=seed,
+            jobs=jobs,
+            timeout_s=timeout_s,
+            # Names alone: where somebody's files lie says nothing.
+            command=shlex.join(["hwgen", *(Path(word).name for word in sys.argv[1:])]),
+            progress=lambda count, of: bar.update(task, completed=count, total=of),
+        )
+    _print(done)
+
+
+def _print(done: Calibration) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    cached = f", {done.from_cache} of them from an earlier run" if done.from_cache else ""
+    click.echo(f"measured {done.tiles} tiles{cached}; median error of blocks left out of the fit:")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("family", "block"):
+        table.add_column(heading)
+    quantities = ("area_um2", "min_clk_period_ns", "active_pj", "clock_pj")
+    for heading in ("area", "period", "energy at work", "clock energy"):
+        table.add_column(heading, justify="right")
+    for name, kinds in done.left_out.items():
+        for kind, errors in kinds.items():
+            if errors:
+                table.add_row(name, kind, *(f"{errors[q]:.1%}" if q in errors else "" for q in quantities))
+    Console().print(table)
+    for path in done.files:
+        click.echo(f"wrote {path}")

@@ -1,0 +1,159 @@
+"""Fit the regressions of `sim.tech._model`: non-negative least squares, then the kernel by leaving blocks out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from scipy.optimize import nnls
+
+from sim.tech._calibrated import (
+    PLAIN,
+    QUANTITIES,
+    TILE,
+    FittedFamily,
+    Measured,
+    samples,
+    tile_step,
+    tile_values,
+)
+from sim.tech._model import Features, Kernel, Regression, squares, trend_term, trend_value
+
+__all__ = ["fit_any", "fit_family", "fit_kernel", "fit_trend", "left_out"]
+
+_COUNTS = ("one", "ff", "add", "mux2", "xor", "and", "mul")
+TERMS: Mapping[str, tuple[str, ...]] = {
+    "area_um2": _COUNTS,
+    "clock_pj": ("ff",),
+    "active_pj": _COUNTS,
+    "leakage_uw": _COUNTS,
+    "min_clk_period_ns": (
+        "one",
+        *(f"log.{name}" for name in ("k", "acc_bits", "addend_bits", "add", "mul", "mux2", "ff")),
+    ),
+}
+"""Terms of the structural regression, by quantity."""
+
+SPREAD = 0.3
+"""Standard deviation of the log ratio of values and their trend."""
+_WEIGHTS = (0.03, 0.1, 0.4, 1.5)
+_STEPS = (0.0, 0.25, 4.0)
+_NOISE = (0.01, 0.03, 0.1)
+_ROUNDS = 4
+_GAIN = 0.99
+"""A change of the kernel has to bring the mean square of left-out errors below this share of what it was."""
+_FEW = 4
+"""With fewer different blocks of a kind the trend of all kinds of the family stands in."""
+
+
+def fit_trend(blocks: Sequence[Features], values: np.ndarray, terms: Sequence[str]) -> dict[str, float]:
+    """Coefficients >= 0 that minimise the squared relative error."""
+    columns = np.array([[float(trend_term(term, block)) for term in terms] for block in blocks])
+    coefficients, _ = nnls(columns / values[:, None], np.ones(len(blocks)))
+    return {term: float(f"{value:.5g}") for term, value in zip(terms, coefficients, strict=True) if value > 1e-12}
+
+
+def left_out(ratios: np.ndarray, square: np.ndarray, noise: float) -> np.ndarray:
+    """Log ratio of value and prediction of each block when it is left out, with the trend as it is.
+
+    ``square`` holds the squared distances of blocks. The closed form of Rasmussen and Williams, equation 5.12.
+    """
+    inverse = np.linalg.inv(SPREAD**2 * np.exp(-square / 2) + noise**2 * np.eye(len(ratios)))
+    result: np.ndarray = inverse @ ratios / np.diag(inverse)
+    return result
+
+
+def fit_kernel(blocks: Sequence[Features], values: np.ndarray, trend: Mapping[str, float]) -> tuple[Kernel, np.ndarray]:
+    """The kernel with small left-out errors, and these errors: the best of a small grid with one weight for all counts,
+    all numbers and all names, then one feature at a time, raised, lowered or left out, as long as that helps.
+    """
+    expected = np.array([float(trend_value(trend, block)) for block in blocks])
+    ratios, apart = np.log(values / expected), squares(blocks)
+    nothing = np.zeros((len(blocks), len(blocks)))
+    sections = {
+        section: sum((value for key, value in apart.items() if key.startswith(section)), nothing)
+        for section in ("counts", "numbers", "names")
+    }
+
+    def score(square: np.ndarray, noise: float) -> float:
+        return float(np.mean(left_out(ratios, square, noise) ** 2))
+
+    least, noise, shared = min(
+        (
+            score(sum((w * sections[name] for w, name in zip(weights, sections, strict=True)), nothing), noise),
+            noise,
+            weights,
+        )
+        for *weights, noise in itertools.product((0.0, *_WEIGHTS), _WEIGHTS, (0.0, *_WEIGHTS), _NOISE)
+    )
+    weights = {key: dict(zip(sections, shared, strict=True))[key.split(".")[0]] for key in apart}
+    square = sum((weights[key] * value for key, value in apart.items()), nothing)
+    for _ in range(_ROUNDS):
+        before = least
+        for key, value in apart.items():
+            for step in _STEPS:
+                weight = (weights[key] or _WEIGHTS[0] / 4) * step
+                moved = square + (weight - weights[key]) * value
+                found = score(moved, noise)
+                if found < _GAIN * least:
+                    square, weights[key], least = moved, weight, found
+        if least == before:
+            break
+    kept = {key: float(f"{weight:.4g}") for key, weight in weights.items() if weight}
+    return Kernel(SPREAD, noise, kept), left_out(ratios, square, noise)
+
+
+def fit_family(entries: Sequence[Measured], kinds: Sequence[str]) -> dict[str, Any]:
+    """Regressions of one family as its section of the table: ``blocks`` by kind and quantity, and ``flattening``.
+
+    Every one of ``kinds`` gets one for every quantity; those that were measured too seldom take the trend of all kinds.
+    """
+    blocks: dict[str, dict[str, Any]] = {}
+    models: dict[tuple[str, str], Regression] = {}
+    parts = [entry for entry in entries if entry.kind != TILE]
+    for quantity, terms in TERMS.items():
+        pooled = fit_trend(*samples(parts, quantity), terms)
+        for kind in kinds:
+            found, values = samples([entry for entry in parts if entry.kind == kind], quantity)
+            if len(found) < _FEW:
+                found, values, trend, kernel, errors = [], np.zeros(0), pooled, PLAIN, np.zeros(0)
+            else:
+                trend = fit_trend(found, values, terms)
+                kernel, errors = fit_kernel(found, values, trend)
+            models[kind, quantity] = Regression(found, values, trend, kernel)
+            blocks.setdefault(kind, {})[quantity] = {
+                "measured": len(found),
+                "left_out_median": float(f"{np.median(np.abs(np.expm1(errors))):.3g}") if len(errors) else 0.0,
+                "trend": trend,
+                "kernel": asdict(kernel),
+            }
+    return {"blocks": blocks, "flattening": _flattening(models, [entry for entry in entries if entry.kind == TILE])}
+
+
+def fit_any(entries: Sequence[Measured], kinds: Sequence[str]) -> dict[str, Any]:
+    """Trends over the blocks of all families, for families that were not measured; a section as `fit_family` gives."""
+    parts = [entry for entry in entries if entry.kind != TILE]
+    kernel = asdict(PLAIN)
+    blocks: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
+    for quantity, terms in TERMS.items():
+        # Parameters differ between families; those in the terms are of every one.
+        trend = fit_trend(*samples(parts, quantity), terms)
+        for kind in kinds:
+            blocks[kind][quantity] = {"measured": 0, "left_out_median": 0.0, "trend": trend, "kernel": kernel}
+    return {"blocks": blocks, "flattening": dict.fromkeys(QUANTITIES, 1.0)}
+
+
+def _flattening(models: Mapping[tuple[str, str], Regression], tiles: Sequence[Measured]) -> dict[str, float]:
+    """Median ratio of a flat tile to what its blocks predict, by quantity."""
+    plain = FittedFamily(models, dict.fromkeys(QUANTITIES, 1.0))
+    ratios: dict[str, list[float]] = {name: [] for name in QUANTITIES}
+    for tile in tiles:
+        expected = tile_step(tile.spec, tile_values(type(tile.spec), tile.spec.p, plain))
+        for name in QUANTITIES:
+            value = tile.values[name]
+            if value and expected[name]:
+                ratios[name].append(np.log(value / expected[name]))
+    return {name: float(f"{np.exp(np.median(found)):.4g}") if found else 1.0 for name, found in ratios.items()}

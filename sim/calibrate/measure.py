@@ -1,0 +1,148 @@
+"""Measure tiles: every block mapped by itself, and the energy of each while the tile runs layers of a real model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from hwgen.emit import write_atomic
+from hwgen.errors import HwgenError
+from hwgen.pe import TileSpec
+from hwgen.simulators.cache import cache_dir, digest
+from hwgen.synth import Library, TileResult, synthesise
+from hwgen.synth._parts import parts
+from hwgen.synth._run import VERSION
+from hwgen.synth._yosys import yosys_version
+from sim.energy import EnergyReport, measure_energy
+from sim.estimate import active_cycles_per_step
+from sim.tech._calibrated import QUANTITIES, TILE, Measured, parse_row
+
+__all__ = ["RECIPES", "TARGET_NS", "Wanted", "measure", "measure_all"]
+
+RECIPES = ("plain", "noalumacc", "booth_noalumacc")
+"""Recipes of a calibration, of which each block's smallest result counts."""
+
+TARGET_NS = 0.001
+"""Blocks are mapped for area and then sized for speed as far as that goes."""
+
+_VERSION = "2"
+"""Part of the names in the cache: to be raised with every change of what is measured."""
+
+Progress = Callable[[int, int], None]
+Wanted = tuple[TileSpec, bool]
+"""A tile, and whether it is measured as one flat netlist (else block by block)."""
+
+
+def measure(spec: TileSpec, library: Library, *, flat: bool, timeout_s: float = 600) -> list[Measured]:
+    """Measurements of a tile's blocks, or of the whole tile as one netlist. Raises `HwgenError` as its parts do."""
+    result = synthesise(
+        spec,
+        library,
+        clk_period_ns=TARGET_NS,
+        only_flat=flat,
+        smallest=True,
+        recipes=RECIPES,
+        timeout_s=timeout_s,
+    )
+    energy = measure_energy(spec, library, result)
+    return [_whole(spec, result, energy)] if flat else _blocks(spec, result, energy)
+
+
+def _blocks(spec: TileSpec, result: TileResult, energy: EnergyReport) -> list[Measured]:
+    # A step of the pre block is one of its beats, in which all of it works.
+    spent = {block.kind: block for block in (*energy.blocks, *energy.pre_blocks)}
+    active = active_cycles_per_step(spec)
+    rows = []
+    for block in result.blocks:
+        kind = block.kind
+        values: dict[str, float | None] = dict.fromkeys(QUANTITIES)
+        values["area_um2"] = block.mapped.area * result.library.unit_um2
+        values["min_clk_period_ns"] = block.min_clk_period_ns
+        if kind in spent:
+            one, copies = spent[kind], block.count
+            values["clock_pj"] = one.clock_pj_per_cycle / copies
+            per_step = one.register_pj_per_step + one.combinational_pj_per_step
+            values["active_pj"] = per_step / active[kind] / copies if active[kind] else None
+            values["leakage_uw"] = one.leakage_nw / 1000 / copies
+        rows.append(
+            Measured(
+                spec=spec,
+                kind=kind,
+                copies=block.count,
+                recipe=block.mapped.recipe,
+                cells=block.mapped.cells,
+                flip_flops=block.flip_flops(result.library) // block.count,
+                values=values,
+            )
+        )
+    return rows
+
+
+def _whole(spec: TileSpec, result: TileResult, energy: EnergyReport) -> Measured:
+    """A tile in one piece; its ``active_pj`` is per step, its other energies as those of blocks."""
+    flat = result.flat
+    assert flat is not None
+    return Measured(
+        spec=spec,
+        kind=TILE,
+        copies=1,
+        recipe=flat.mapped.recipe,
+        cells=flat.mapped.cells,
+        flip_flops=flat.flip_flops(result.library),
+        values={
+            "area_um2": flat.mapped.area * result.library.unit_um2,
+            "min_clk_period_ns": flat.min_clk_period_ns,
+            "clock_pj": sum(block.clock_pj_per_cycle for block in energy.blocks),
+            "active_pj": energy.register_pj_per_step + energy.combinational_pj_per_step,
+            "leakage_uw": sum(block.leakage_nw for block in energy.blocks) / 1000,
+        },
+    )
+
+
+def measure_all(
+    wanted: Sequence[Wanted],
+    library: Library,
+    *,
+    jobs: int = 1,
+    timeout_s: float = 600,
+    progress: Progress = lambda done, of: None,
+) -> tuple[list[Measured], int]:
+    """Measurements of many tiles in their order, and how many tiles the cache had.
+
+    What is measured lies in the cache, so that an interrupted run goes on where it stopped. Raises `HwgenError` as
+    `measure` does.
+    """
+
+    def one(spec: TileSpec, flat: bool) -> tuple[list[Measured], bool]:
+        path = cache_dir() / "calibrate" / f"{_key(spec, library, flat)}.json"
+        if path.exists():
+            return [parse_row(row) for row in json.loads(path.read_text())], True
+        rows = measure(spec, library, flat=flat, timeout_s=timeout_s)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, json.dumps([row.row() for row in rows]), "calibration cache")
+        # As they are read back: the first run and one that goes on give the same bytes.
+        return [parse_row(row.row()) for row in rows], False
+
+    found: dict[int, list[Measured]] = {}
+    from_cache = 0
+    pool = ThreadPoolExecutor(max_workers=max(jobs, 1))
+    try:
+        running = {pool.submit(one, spec, flat): index for index, (spec, flat) in enumerate(wanted)}
+        for future in as_completed(running):
+            try:
+                found[running[future]], known = future.result()
+            except HwgenError as error:
+                spec, _ = wanted[running[future]]
+                raise HwgenError(f"calibrate: {spec!r} must be measured: {error}") from error
+            from_cache += known
+            progress(len(found), len(wanted))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return [row for index in range(len(wanted)) for row in found[index]], from_cache
+
+
+def _key(spec: TileSpec, library: Library, flat: bool) -> str:
+    rtlil: Iterable[str] = (part.rtlil for part in parts(spec, flat=flat))
+    how = [_VERSION, VERSION, yosys_version(), str(flat), *RECIPES, str(TARGET_NS)]
+    return digest([*how, repr(spec), library.sha256, *rtlil])

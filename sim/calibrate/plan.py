@@ -1,0 +1,172 @@
+"""Which tiles a calibration measures, and which ones it is checked on: seeded lists, derived from the parameters.
+
+Both are chosen by the same walk: draw legal tiles at random, then take again and again the one that is farthest from
+all that were taken, in the space in which the model interpolates. Calibration tiles take sweep values only; held-out
+tiles take any legal value between them.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from hwgen.errors import HwgenError
+from hwgen.pe import family
+from hwgen.pe._inventory import ONCE
+from hwgen.pe._param import Range
+from hwgen.pe._spec import TileSpec
+from hwgen.schedule import Layer, Schedule
+
+__all__ = ["calibration_tiles", "held_out_tiles"]
+
+_SMALL_GE, _LARGE_GE = 9_000.0, 16_000.0
+"""Bounds of tiles that are measured, in rough gate equivalents (about twice their cells): for most of a calibration,
+and for tiles with post lanes and held-out ones.
+"""
+_LANES_SHARE = 8
+"""One of so many calibration tiles has post lanes at least, where the family has them."""
+_HARDWARE_SHARE = 3
+"""One of so many calibration tiles is chosen for its blocks, the others for their parameters."""
+_GE = {"ff": 7.0, "add": 6.0, "mux2": 2.25, "xor": 2.25, "and": 1.25, "mul": 7.25}
+_DRAWS = 400
+_SHAPES = {"m": (1, 2, 3), "n": (1, 2, 4)}
+"""Tiles of a calibration are small: their shape enters the model by counts alone."""
+
+
+def rough_ge(spec: TileSpec) -> float:
+    """Size of a tile from its inventory, in rough gate equivalents."""
+    return float(
+        sum(
+            block.count * sum(_GE[name] * number for name, number in block.primitives.items())
+            for block in spec.blocks(spec.p).values()
+        )
+    )
+
+
+def _axes(spec: type[TileSpec], between: bool) -> dict[str, tuple[Any, ...]]:
+    """Values of every parameter that a tile may take."""
+    axes: dict[str, tuple[Any, ...]] = {}
+    for name, p in spec.parameters().items():
+        if name in _SHAPES:
+            axes[name] = _SHAPES[name]
+        elif between and p.type is int and isinstance(p.legal, Range) and len(p.sweep) > 1:
+            axes[name] = tuple(range(min(p.sweep), max(p.sweep) + 1))
+        else:
+            axes[name] = p.sweep or (p.default,)
+    return axes
+
+
+def position(spec: TileSpec) -> dict[str, Any]:
+    """Where a tile lies: log2 of numbers, names as they are."""
+    values = {}
+    for name, p in spec.parameters().items():
+        value = getattr(spec, name)
+        values[name] = float(np.log2(value + 1)) if p.type is int else value
+    return values
+
+
+def _distance(one: dict[str, Any], other: dict[str, Any]) -> float:
+    total = 0.0
+    for name in one.keys() | other.keys():
+        mine, others = one.get(name, 0.0), other.get(name, 0.0)
+        if isinstance(mine, float) and isinstance(others, float):
+            total += (mine - others) ** 2
+        else:
+            total += mine != others
+    return total
+
+
+def _draw(spec: type[TileSpec], axes: dict[str, tuple[Any, ...]], rng: random.Random) -> TileSpec | None:
+    values = {name: rng.choice(options) for name, options in axes.items()}
+    if rng.random() < 0.5:
+        # Many combinations contradict each other: half of the draws stay close to the defaults.
+        for name, p in spec.parameters().items():
+            if name not in _SHAPES and rng.random() < 0.6:
+                values[name] = p.default
+    if values.get("post_lanes"):
+        values["post_lanes"] = rng.choice([lanes for lanes in (1, 2, 4) if values["n"] % lanes == 0])
+    if values["overflow"] == "refuse" and values["group"] > values["depth"]:
+        # A longer group would be refused.
+        values["group"] = values["depth"] - values["depth"] % values["k"]
+    try:
+        drawn = spec(**values)
+        k = drawn.group or int(drawn.layer_k(drawn.p))
+        Schedule(drawn, Layer("one group", drawn.m, drawn.n * int(drawn.layer_outputs(drawn.p)), k))
+    except HwgenError:
+        return None
+    return drawn
+
+
+def _spread(
+    candidates: Sequence[TileSpec],
+    first: Iterable[TileSpec],
+    count: int,
+    place: Callable[[TileSpec], dict[str, Any]] = position,
+) -> list[TileSpec]:
+    """``count`` of the candidates, each as far as possible from ``first`` and from those before it."""
+    positions = [place(spec) for spec in candidates]
+    taken = [place(spec) for spec in first]
+    nearest = [min((_distance(p, t) for t in taken), default=np.inf) for p in positions]
+    chosen: list[TileSpec] = []
+    while len(chosen) < min(count, len(candidates)):
+        index = int(np.argmax(nearest))
+        chosen.append(candidates[index])
+        nearest = [min(old, _distance(p, positions[index])) for old, p in zip(nearest, positions, strict=True)]
+    return chosen
+
+
+@functools.cache
+def _candidates(name: str, seed: int, between: bool, max_ge: float, lanes: bool = False) -> tuple[TileSpec, ...]:
+    spec = family(name)
+    axes = _axes(spec, between)
+    rng = random.Random(f"{name} {seed} {between} {lanes}")
+    found: dict[str, TileSpec] = {}
+    for _ in range(_DRAWS * 40):
+        drawn = _draw(spec, axes, rng)
+        if drawn is not None and (drawn.lanes or not lanes) and rough_ge(drawn) <= max_ge:
+            found.setdefault(repr(drawn), drawn)
+        if len(found) == _DRAWS:
+            break
+    return tuple(found.values())
+
+
+def hardware(spec: TileSpec) -> dict[str, Any]:
+    """What a tile's blocks are made of and fed with: log2 of the counts, formats, and the pace of a layer."""
+    found: dict[str, Any] = {}
+    for kind, block in spec.modules(spec.p).items():
+        if kind not in ONCE:
+            found |= {f"{kind}.{name}": float(np.log2(1 + count)) for name, count in block.primitives.items()}
+    formats = spec.mode_formats(spec.layer_mode)
+    found |= {"acts": formats[0].name, "weights": formats[1].name}
+    found |= {"k": float(spec.layer_k(spec.p)), "cycles": float(spec.layer_cycles(spec.p))}
+    return found
+
+
+def calibration_tiles(name: str, count: int, seed: int = 1) -> list[TileSpec]:
+    """``count`` small tiles of a family over its sweep values.
+
+    Some have post lanes. Most are far apart in their parameters; since not every parameter matters in every tile, the
+    rest are tiles whose blocks no other one has.
+    """
+    lanes = -(-count // _LANES_SHARE)
+    others = count // _HARDWARE_SHARE
+    with_lanes = _spread(_candidates(name, seed, False, _LARGE_GE, lanes=True), (), lanes)
+    small = _candidates(name, seed, False, _SMALL_GE)
+    chosen = with_lanes + _spread(small, with_lanes, count - len(with_lanes) - others)
+    taken = {repr(hardware(spec)) for spec in chosen}
+    new = list({repr(hardware(spec)): spec for spec in small if repr(hardware(spec)) not in taken}.values())
+    return chosen + _spread(new, chosen, others, hardware)
+
+
+def held_out_tiles(name: str, count: int, seed: int = 2) -> list[TileSpec]:
+    """``count`` tiles of a family that no calibration measures: values between sweep values are legal here.
+
+    Drawn at random, not spread out: the model has to hold where users are, not only at corners.
+    """
+    known = {repr(spec) for lanes in (False, True) for spec in _candidates(name, 1, False, _LARGE_GE, lanes)}
+    drawn = [spec for spec in _candidates(name, seed, True, _LARGE_GE) if repr(spec) not in known]
+    return drawn[:count]

@@ -1,0 +1,163 @@
+"""Predict a block's area, energy or clock period from what was measured on other blocks of its family.
+
+A structural regression gives the trend: non-negative coefficients times the block's own counts (flip-flops, adder
+bits, multiplier cells, multiplexers, gates), for periods times their logarithms. What it leaves, as a ratio, is
+interpolated between the measured blocks by a Gaussian process over log2 of counts and of parameters, with names as
+categories: a measured block is (nearly) met, and far from all measurements the trend alone is left. C. E. Rasmussen
+and C. Williams, Gaussian Processes for Machine Learning, 2006, equations 2.22 to 2.26.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hwgen.pe._inventory import ONCE, PRIMITIVES
+from hwgen.pe._numbers import Num
+from hwgen.pe._spec import Block, TileSpec
+
+__all__ = ["Features", "Kernel", "Regression", "block_features", "squares", "trend_term", "trend_value"]
+
+P = Mapping[str, Any]
+
+_OF_THE_TILE = ("m", "n")
+"""Parameters that say how many blocks there are, not what they are."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the model knows of a block: ``counts`` by primitive, ``numbers`` (parameters) and ``names``.
+
+    Values of counts and numbers are scalars or arrays that broadcast. ``whole`` blocks hold all copies of something, so
+    that their counts depend on the tile's shape; they are interpolated over numbers and names alone.
+    """
+
+    counts: Mapping[str, Num]
+    numbers: Mapping[str, Num]
+    names: Mapping[str, str]
+    whole: bool = False
+
+
+def block_features(spec: type[TileSpec], p: P, kind: str, block: Block) -> Features:
+    """Features of one copy of a block of a tile."""
+    numbers: dict[str, Num] = {}
+    names: dict[str, str] = {}
+    for name, param in spec.parameters().items():
+        if name in _OF_THE_TILE:
+            continue
+        if param.type is int:
+            numbers[name] = p[name]
+        else:
+            names[name] = str(p[name])
+    numbers["act_bits"] = spec.act_port(p)[1]
+    numbers["weight_bits"] = spec.weight_port(p)[1]
+    numbers["acc_bits"] = spec.acc_bits(p)
+    numbers["addend_bits"] = spec.addend_bits(p)
+    counts = {name: block.primitives.get(name, 0) for name in PRIMITIVES}
+    return Features(counts, numbers, names, kind in ONCE)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Squared-exponential kernel: ``spread`` is the standard deviation of the log ratio, ``noise`` that of one
+    measurement, ``weights`` what a difference of one octave, or of a name, adds to the squared distance, by feature
+    ("counts.add", "numbers.k", "names.acts"); a feature that is left out does not matter.
+    """
+
+    spread: float
+    noise: float
+    weights: Mapping[str, float]
+
+
+def _log(value: Num) -> np.ndarray:
+    return np.log2(1.0 + np.asarray(value, dtype=np.float64))
+
+
+def _sections(features: Features) -> tuple[str, ...]:
+    return ("numbers", "names") if features.whole else ("counts", "numbers", "names")
+
+
+def _varying(blocks: Sequence[Features]) -> list[tuple[str, str]]:
+    """Features (section, name) that differ between blocks: the others say nothing."""
+    if not blocks:
+        return []
+    return [
+        (section, name)
+        for section in _sections(blocks[0])
+        for name in getattr(blocks[0], section)
+        if len({getattr(block, section)[name] for block in blocks}) > 1
+    ]
+
+
+def _value(features: Features, section: str, name: str) -> Any:
+    value = getattr(features, section)[name]
+    return value if section == "names" else _log(value)
+
+
+def squares(blocks: Sequence[Features]) -> dict[str, np.ndarray]:
+    """Squared differences between blocks by feature, [blocks, blocks]."""
+    found: dict[str, np.ndarray] = {}
+    for section, name in _varying(blocks):
+        values = np.array([_value(block, section, name) for block in blocks])
+        apart = values[:, None] != values[None, :] if section == "names" else (values[:, None] - values[None, :]) ** 2
+        found[f"{section}.{name}"] = apart.astype(np.float64)
+    return found
+
+
+def covariance(apart: Mapping[str, np.ndarray], kernel: Kernel, count: int) -> np.ndarray:
+    """Covariance of the measured log ratios, [count, count]."""
+    square = np.zeros((count, count))
+    for name, weight in kernel.weights.items():
+        if name in apart:
+            square += weight * apart[name]
+    result: np.ndarray = kernel.spread**2 * np.exp(-square / 2) + kernel.noise**2 * np.eye(count)
+    return result
+
+
+class Regression:
+    """One quantity of one kind of block of one family, fitted on measured blocks (on none: the trend alone)."""
+
+    def __init__(
+        self, blocks: Sequence[Features], values: np.ndarray, trend: Mapping[str, float], kernel: Kernel
+    ) -> None:
+        self.trend, self.kernel = dict(trend), kernel
+        self._keys = [key for key in _varying(blocks) if kernel.weights.get(".".join(key))]
+        self._measured = [[_value(block, *key) for key in self._keys] for block in blocks]
+        expected = np.array([float(trend_value(self.trend, block)) for block in blocks])
+        ratios = np.log(np.asarray(values, dtype=np.float64) / expected)
+        matrix = covariance(squares(blocks), kernel, len(blocks))
+        self._weights = kernel.spread**2 * np.linalg.solve(matrix, ratios) if len(blocks) else np.zeros(0)
+
+    def predict(self, features: Features) -> np.ndarray:
+        """The quantity, of the shape that the features broadcast to."""
+        expected = np.asarray(trend_value(self.trend, features), dtype=np.float64)
+        columns = [_value(features, *key) for key in self._keys]
+        ratio: Any = 0.0
+        for measured, weight in zip(self._measured, self._weights, strict=True):
+            square: Any = 0.0
+            for key, column, mine in zip(self._keys, columns, measured, strict=True):
+                apart = float(column != mine) if key[0] == "names" else (column - mine) ** 2
+                square = square + self.kernel.weights[".".join(key)] * apart
+            ratio = ratio + weight * np.exp(-square / 2)
+        result: np.ndarray = expected * np.exp(ratio)
+        return result
+
+
+def trend_value(trend: Mapping[str, float], features: Features) -> Num:
+    """Structural value: coefficients times terms."""
+    total: Num = 0.0
+    for term, coefficient in trend.items():
+        total = total + coefficient * trend_term(term, features)
+    return total
+
+
+def trend_term(term: str, features: Features) -> Num:
+    """One term of a structural regression: ``one``, a primitive's or parameter's number, or ``log.`` of it."""
+    if term == "one":
+        return 1.0
+    name = term.removeprefix("log.")
+    value = features.counts[name] if name in features.counts else features.numbers[name]
+    return _log(value) if term.startswith("log.") else value

@@ -1,0 +1,72 @@
+"""What a technology says of a tile: area, energy and clock period by block, for one tile or for arrays of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hwgen.pe import TileSpec
+from hwgen.pe._numbers import Num
+
+__all__ = ["BUFFER_BYTES", "BUFFER_WORD_BITS", "PJ_PER_UW_NS", "Structure", "Tech"]
+
+P = Mapping[str, Any]
+
+BUFFER_BYTES, BUFFER_WORD_BITS = 32 << 10, 64
+"""The buffers around a tile."""
+
+PJ_PER_UW_NS = 1e-3
+"""1 µW for 1 ns is 1 fJ."""
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What a tile is made of, all copies of a block together; scalars or arrays.
+
+    ``area_um2``, ``clock_pj`` (energy of every clock cycle, at work or not), ``active_pj`` (what a cycle at work adds)
+    and ``leakage_uw`` are by block. ``min_clk_period_ns`` is the tile's shortest clock period, None where the
+    technology has no timing.
+    """
+
+    area_um2: Mapping[str, Num]
+    clock_pj: Mapping[str, Num]
+    active_pj: Mapping[str, Num]
+    leakage_uw: Mapping[str, Num]
+    min_clk_period_ns: Num | None
+
+    @property
+    def total_area_um2(self) -> Num:
+        """Area of all blocks in µm²."""
+        return sum(self.area_um2.values(), start=0.0)
+
+
+@dataclass(frozen=True)
+class Tech(ABC):
+    """A technology: prices tiles and buffers.
+
+    ``status`` says where its numbers come from (measured, published or assumed), ``buffer_status`` where those of
+    buffers come from, ``nand2_um2`` is the area of a
+    two-input NAND, one gate equivalent, ``digest`` the SHA-256 of the files that it was read from.
+    """
+
+    name: str
+    title: str
+    node_nm: float
+    status: str
+    buffer_status: str
+    nand2_um2: float
+    digest: str
+
+    @abstractmethod
+    def structure(self, spec: type[TileSpec], p: P) -> Structure:
+        """Area and energy of every block of a tile. Raises `HwgenError` where the technology lacks a number."""
+
+    def trust(self, name: str) -> str:
+        """What stands behind the numbers of a family: the technology's status, or less."""
+        return self.status
+
+    @abstractmethod
+    def buffer_bit_pj(self, write: bool) -> float:
+        """Energy of one bit moved from (or to) the tile's 32 KB buffers in pJ."""

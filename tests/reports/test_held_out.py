@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from hwgen.pe import family
+from reports.held_out import Checked, page, summary, verdicts
+
+
+def rows(worst: float) -> list[Checked]:
+    int_tile, lut_tile = family("int").from_values({"bits": 3}), family("lut").from_values({"bits": 2, "k": 2})
+    errors = {"area": 0.01, "energy": -0.02, "period": 0.03}
+    return [
+        Checked(int_tile, 100, True, errors),
+        Checked(int_tile, 2000, False, {**errors, "area": -0.04}),
+        Checked(lut_tile, 300, True, {**errors, "area": worst}),
+    ]
+
+
+def test_the_summary_is_by_family_and_in_all() -> None:
+    assert summary(rows(0.2)) == [
+        "| family | tiles | area median / max | energy median / max | period median / max |",
+        "|---|---|---|---|---|",
+        "| int | 2 | 2.5% / 4.0% | 2.0% / 2.0% | 3.0% / 3.0% |",
+        "| lut | 1 | 20.0% / 20.0% | 2.0% / 2.0% | 3.0% / 3.0% |",
+        "| all | 3 | 4.0% / 20.0% | 2.0% / 2.0% | 3.0% / 3.0% |",
+    ]
+
+
+def test_bounds_that_are_missed_are_said() -> None:
+    assert verdicts(rows(0.2))[0] == (
+        "* area: median 4.0% (bound 5%), max 20.0% (bound 15%): not met, 1 tiles above the bound."
+    )
+    assert verdicts(rows(0.1))[0] == "* area: median 4.0% (bound 5%), max 10.0% (bound 15%): met."
+    assert verdicts(rows(0.1))[2] == "* period: median 3.0% (bound 10%), max 3.0% (bound 25%): met."
+
+
+def test_the_page_names_every_tile() -> None:
+    text = page([("sky130hd", rows(0.1), [])])
+    assert "3 tiles of 100 to 2,000 cells; 2 of them have a parameter value that is in no calibration tile" in text
+    assert "| int | bits=3 | 2,000 | -4.0% | -2.0% | +3.0% |" in text
+    assert "| lut | k=2 | 300 | +10.0% | -2.0% | +3.0% |" in text
