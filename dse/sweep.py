@@ -370,6 +370,8 @@ def _run(
     tables: list[pa.Table] = []
     kept: list[pa.Table] = [] if folder is None else [pq.read_table(folder / name) for name in state.parts]
     rows, saved = 0, time.monotonic()
+    for space in spaces:
+        tech.prepare(space.family)
     for number, (space, p) in enumerate(_work(spaces, chunk_points)):
         if number < done:
             continue

@@ -38,7 +38,6 @@ __all__ = [
     "FittedFamily",
     "Measured",
     "fitted_family",
-    "measured_features",
     "parse_row",
     "read_calibrated",
     "samples",
@@ -72,6 +71,17 @@ class Measured:
     flip_flops: int
     values: Mapping[str, float | None]
 
+    @functools.cached_property
+    def features(self) -> Features:
+        """What the model knows of the block."""
+        p = self.spec.p
+        return block_features(type(self.spec), p, self.kind, self.spec.modules(p)[self.kind])
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """Equal for blocks that the model cannot tell apart."""
+        return repr(self.features)
+
     def row(self) -> dict[str, str]:
         """Its row in the table."""
         known = self.spec.parameters()
@@ -86,12 +96,6 @@ class Measured:
             "flip_flops": str(self.flip_flops),
             **{name: "" if value is None else f"{value:.6g}" for name, value in self.values.items()},
         }
-
-
-def measured_features(entry: Measured) -> Features:
-    """Features of a measured block."""
-    p = entry.spec.p
-    return block_features(type(entry.spec), p, entry.kind, entry.spec.modules(p)[entry.kind])
 
 
 PLAIN = Kernel(spread=1.0, noise=1.0, weights={})
@@ -168,6 +172,10 @@ class CalibratedTech(Tech):
             longest_path(p, values["min_clk_period_ns"]),
         )
 
+    def prepare(self, name: str) -> None:
+        """Read and fit a family's measurements."""
+        fitted_family(self.toml, name)
+
     def trust(self, name: str) -> str:
         """What stands behind the numbers of a family."""
         return self.status if name in read_toml(self.toml)["models"] else "modelled on other families"
@@ -187,11 +195,17 @@ def longest_path(p: P, periods: Mapping[str, Num]) -> Num:
     return result
 
 
+@functools.cache
+def _tile(name: str, changes: str) -> TileSpec:
+    """A tile by the parameters that differ from their defaults: rows of its blocks name it again and again."""
+    return family(name).from_values(json.loads(changes))
+
+
 def parse_row(row: Mapping[str, str]) -> Measured:
     """The measurement in a row of the table. Raises `HwgenError` for one that cannot be read."""
     try:
         return Measured(
-            spec=family(row["family"]).from_values(json.loads(row["tile"])),
+            spec=_tile(row["family"], row["tile"]),
             kind=row["kind"],
             copies=int(row["copies"]),
             recipe=row["recipe"],
@@ -247,8 +261,7 @@ def samples(entries: Sequence[Measured], quantity: str) -> tuple[list[Features],
     for entry in entries:
         value = entry.values[quantity]
         if value is not None and value > 0:
-            features = measured_features(entry)
-            found.setdefault(repr(features), (features, value))
+            found.setdefault(entry.identity, (entry.features, value))
     return [features for features, _ in found.values()], np.array([value for _, value in found.values()])
 
 

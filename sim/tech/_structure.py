@@ -63,6 +63,10 @@ class Tech(ABC):
     def structure(self, spec: type[TileSpec], p: P) -> Structure:
         """Area and energy of every block of a tile. Raises `HwgenError` where the technology lacks a number."""
 
+    def prepare(self, name: str) -> None:
+        """Read what the prices of a family need, so that the first tile takes no longer than others."""
+        return
+
     def trust(self, name: str) -> str:
         """What stands behind the numbers of a family: the technology's status, or less."""
         return self.status
