@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hwgen.errors import HwgenError
 from hwgen.pe import family
 from hwgen.synth import Library, synthesise
@@ -47,12 +49,15 @@ class Sizes:
         self.library, self.name, self.operands, self.tell = library, name, operands, tell
         self._tiles: dict[str, Measured] = {}
 
-    def tile(self, family_name: str, macs: int, **values: Any) -> Measured:
-        """A tile that does ``macs`` multiply-accumulates a cycle, without post lanes."""
-        key = f"{family_name} {macs} {sorted(values.items())}"
+    def tile(self, family_name: str, macs: int, even: bool = False, **values: Any) -> Measured:
+        """A tile that does ``macs`` multiply-accumulates a cycle, without post lanes; ``even``: of evenly spread
+        weights.
+        """
+        key = f"{family_name} {macs} {sorted(values.items())}{' even' if even else ''}"
         if key not in self._tiles:
             design = Design(family_name, 0, "", "", {**values, "post_lanes": 0})
-            found = measure(design, self.library, self.name, self.operands, macs=macs)
+            operands = [evenly_spread(one) for one in self.operands] if even else self.operands
+            found = measure(design, self.library, self.name, operands, macs=macs)
             self.tell(f"{self.name} {key}: {found.area:,.5g} um2, {found.energy:.3g} pJ/MAC")
             self._tiles[key] = found
         return self._tiles[key]
@@ -63,6 +68,12 @@ class Sizes:
         result = synthesise(spec, self.library, clk_period_ns=RELAXED_NS, recipes=RECIPES, kinds=("cell",))
         self.tell(f"{self.name} cell of {family_name} {values}: {result.area:,.5g} um2")
         return result.area / result.blocks[0].count
+
+
+def evenly_spread(operands: Operands) -> Operands:
+    """The same activations, with weights drawn evenly from -1 to 1."""
+    drawn = np.random.default_rng(1).uniform(-1, 1, operands.weights.shape)
+    return Operands(f"{operands.name} by even weights", drawn, operands.acts)
 
 
 @dataclass(frozen=True)
@@ -76,18 +87,18 @@ class Ratio:
     why: str
 
 
-_LUT = {"m": 2, "k": 4, "bits": 2, "scheme": "symmetric"}
+_LUT: dict[str, Any] = {"m": 2, "k": 4, "bits": 2, "scheme": "symmetric"}
 _LUT_MACS = 512
 """One-bit multiply-accumulates a cycle of the paper's arrays, M·N·K."""
-_UNPU = {**_LUT, "planes": "twos_complement", "symmetry": "none"}
-_STEPS: tuple[Mapping[str, Any], ...] = (
+_UNPU: dict[str, Any] = {**_LUT, "planes": "twos_complement", "symmetry": "none"}
+_STEPS: tuple[dict[str, Any], ...] = (
     {**_LUT, "negation": "runtime"},
     _LUT,
     {**_LUT, "precompute": "external"},
 )
 """Each of the paper's steps with those before it."""
 
-_FP16_MAC = {"bits": 16, "accumulator": "fp32", "k": 1}
+_FP16_MAC: dict[str, Any] = {"bits": 16, "accumulator": "fp32", "k": 1}
 _LANE = {"k": 1}
 _ALONE: tuple[tuple[int, Mapping[str, Any]], ...] = (
     (1, {"format": "posit", "posit_bits": 16, "es": 1, "k": 1}),
@@ -107,7 +118,15 @@ def _both(larger: Measured, smaller: Measured) -> str:
 
 def _step(index: int) -> Callable[[Sizes], str]:
     macs = _LUT_MACS // 2
-    return lambda sizes: _both(sizes.tile("lut", macs, **_UNPU), sizes.tile("lut", macs, **_STEPS[index]))
+
+    def ratio(sizes: Sizes) -> str:
+        text = _both(sizes.tile("lut", macs, **_UNPU), sizes.tile("lut", macs, **_STEPS[index]))
+        even = [sizes.tile("lut", macs, True, **values) for values in (_UNPU, _STEPS[index])]
+        return (
+            f"{text}; of evenly spread weights {even[0].energy / even[1].energy:.3g}×" if even[0].pj_per_mac else text
+        )
+
+    return ratio
 
 
 def _lut_over_int(bits: int) -> Callable[[Sizes], str]:
@@ -151,7 +170,9 @@ ROWS: tuple[Ratio, ...] = (
         _step(0),
         "Same steps by flags. The step saves multiplexers of the look-up, but no accumulator: of our cell afterwards "
         "its registers, adder and shift are more than half, exact for 128 products; the paper's width is not given. "
-        "Ours also counts an accumulator a row for the activation sum that the step makes necessary.",
+        "Ours also counts an accumulator a row for the activation sum that the step makes necessary. Energy: most "
+        "2-bit codes of a real layer without a zero point are 0, whose plain bits look up nothing and switch nothing; "
+        "planes of ±1 have no zero. The paper does not say what its operands are.",
     ),
     Ratio(
         _TABLE2,

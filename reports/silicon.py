@@ -175,7 +175,8 @@ def energies(
     """
     result = synthesise(narrow, library, clk_period_ns=RELAXED_NS, recipes=recipes)
     blocks = [f"{one.kind} {one.count} {one.mapped.recipe} {one.mapped.area!r}" for one in result.blocks]
-    key = ["silicon 1", narrow.family, json.dumps(narrow.p, sort_keys=True), library.sha256, LAYER, *blocks]
+    names = [one.name for one in operands]
+    key = ["silicon 1", narrow.family, json.dumps(narrow.p, sort_keys=True), library.sha256, *names, *blocks]
 
     def make(folder: Path) -> None:
         report = measure_energy(narrow, result=result, operands=operands, streams=64, cycles=48)

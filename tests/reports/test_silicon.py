@@ -116,10 +116,10 @@ class Counted(ratios.Sizes):
     def __init__(self) -> None:
         super().__init__(generic_library(), "generic")
 
-    def tile(self, family_name: str, macs: int, **values: Any) -> silicon.Measured:
+    def tile(self, family_name: str, macs: int, even: bool = False, **values: Any) -> silicon.Measured:
         spec = silicon.wide({**values, "post_lanes": 0}, family_name, macs)
         found = {kind: float(one.count * one.primitives["ff"]) for kind, one in spec.modules(spec.p).items()}
-        return measured(area_um2=found, macs_per_cycle=macs)
+        return measured(area_um2=found, macs_per_cycle=macs, pj_per_mac={"cell": 2.0 if even else 1.0})
 
     def cell(self, family_name: str, **values: Any) -> float:
         spec = family(family_name).from_values(values)
@@ -136,6 +136,15 @@ def test_ratios_are_of_equal_throughput() -> None:
     slow, fast = measured(macs_per_cycle=32), measured(pj_per_mac={"cell": 0.25})
     assert ratios._both(slow, fast) == "area 2.000×, energy 3×"
     assert ratios._both(measured(pj_per_mac={}), fast) == "area 1.000×"
+
+
+def test_evenly_spread_weights_are_named_and_spread() -> None:
+    given = Operands("layer", np.zeros((64, 256)), np.ones((8, 256)))
+    even = ratios.evenly_spread(given)
+    assert even.name == "layer by even weights"
+    assert np.array_equal(even.acts, given.acts)
+    shares = np.histogram(even.weights, bins=4, range=(-1, 1))[0] / even.weights.size
+    assert np.allclose(shares, 0.25, atol=0.02)
 
 
 def test_steps_of_the_ablation_build_on_each_other() -> None:
