@@ -48,7 +48,11 @@ def layer_slice(spec: TileSpec, at_least: int = 1000) -> Slice:
             # Second-level scales are applied after the tile.
             q_acts = dataclasses.replace(q_acts, outer=None)
             golden = golden_layer(dataclasses.replace(q_weights, outer=None), spec.quantization())
-        y = golden(q_acts).numpy().view(np.uint32)
+        values = golden(q_acts).numpy()
+        output = dict(getattr(spec.quantization(), "options", ())).get("output", "fp32")
+        # Where lanes round to another format they give its codes, and the golden layer values that it has.
+        y = values.view(np.uint32) if output == "fp32" else get(output).encode(values)
+        assert output == "fp32" or (get(output).decode(y) == values).all()
         return Slice(steps, {"y": _blocks(y[None], spec).reshape(-1, spec.lanes)})
     words = golden.group_words(q_acts)
     if words is not None:
