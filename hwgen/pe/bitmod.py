@@ -15,11 +15,11 @@ Cell, floating-point activations a = ±sig·2^(exp − bias − mantissa bits), 
 infinity and NaN as the largest finite magnitude with their sign. In every cycle, exactly:
 
 1. e_k = exp_k + the term's exp for activations that have a term, 0 for the others; e = max e_k.
-2. d = Σ_k ±((sig_k·2^guard_bits) >> (e − e_k)), magnitudes truncated; D = d·2^bsig, of W bits.
+2. d = Σ_k ±((sig_k·2^guard_bits) >> (e − e_k)), magnitudes truncated, of W bits; the step adds d·2^(e + bsig).
 3. Accumulator M·2^(E − P + 1), M in two's complement of P = ``acc_mantissa`` bits, normalised (its two top bits differ;
-   zero is M = E = 0). Both operands come to the larger of the exponents of their last places, the accumulator's in a
-   frame of F = max(W, P) bits with M on top, and what is shifted right is rounded down (floor). The sum S (F + 1 bits)
-   is normalised and cut to its P top bits, rounded down. E needs 6 bits for fp16, as in the paper.
+   zero is M = E = 0). d and M each stand on top of a frame of F = max(W, P + 2) bits; the one whose frame has the lower
+   exponent is shifted right to the other's, rounded down (floor). The sum (F + 1 bits) is normalised and cut to its P
+   top bits, rounded down. d = 0 changes nothing. E needs 6 bits for fp16, as in the paper; nothing shifts by bsig.
 
 ``accumulator exact`` adds D·2^e into a fixed-point accumulator that spans the format (fp16). int8 activations are
 multiplied and added as integers, exactly. Raw sums are words M + E·2^P, or those integers.
@@ -416,12 +416,13 @@ class Bitmod(TileSpec):
 
     @classmethod
     def _shifted_bits(cls, p: P) -> Num:
-        """W: bits of a step's sum after the shift by bsig."""
+        """Bits of a step's sum after the shift by bsig."""
         return cls._dot_bits(p) + _TOP_BSIG
 
     @classmethod
     def _frame_bits(cls, p: P) -> Num:
-        return maximum(cls._shifted_bits(p), p["acc_mantissa"])
+        """F: two bits below a mantissa, as a sum with a number two places lower or more may be one place shorter."""
+        return maximum(cls._dot_bits(p), p["acc_mantissa"] + 2)
 
     @classmethod
     def _acc_exponent_bits(cls, p: P) -> Num:
@@ -458,9 +459,11 @@ class Bitmod(TileSpec):
     def addend_bits(cls, p: P) -> Num:
         if not cls._floating(p):
             return cls._shifted_bits(p)
-        # Exact: shifted by the step's exponent; normalised: beside it.
-        shift = cls._match_bits(p) if cls._normalised(p) else cls._top_exponent(p) + (1 << _EXP_BITS) - 1
-        return cls._shifted_bits(p) + shift
+        if not cls._normalised(p):
+            # Shifted by the step's exponent.
+            return cls._shifted_bits(p) + cls._top_exponent(p) + (1 << _EXP_BITS) - 1
+        # Both exponents are beside it.
+        return cls._match_bits(p) + _BSIG_BITS + cls._dot_bits(p)
 
     @classmethod
     def carry_bits(cls, p: P) -> Num:
@@ -525,8 +528,8 @@ class Bitmod(TileSpec):
         match, aligned = cls._match_bits(p), cls._aligned_bits(p)
         levels = clog2(aligned)
         mux = (k - 1) * match + k * cls._shifter(aligned, levels)
-        mux = mux + cls._grown(cls._dot_bits(p), (1, 2, 4))
         if not cls._normalised(p):
+            mux = mux + cls._grown(cls._dot_bits(p), (1, 2, 4))
             top = cls._top_exponent(p) + (1 << _EXP_BITS) - 1
             distances = [min(1 << stage, top - (1 << stage) + 1) for stage in range(top.bit_length())]
             mux = mux + cls._grown(cls._shifted_bits(p), distances)
@@ -546,22 +549,22 @@ class Bitmod(TileSpec):
         room = cls._level_bits(p)
         return {
             "ff": width + bits,
-            # Level, difference, sum, two of the new exponent.
-            "add": room - 1 + room + frame + 1 + room + room,
+            # bsig and its place, level, difference, sum, two of the new exponent.
+            "add": unsigned_bits(frame) + room - 1 + room + frame + 1 + room + room,
             # Swap, shift right, count and shift left, choice of the exponent.
             "mux2": 3 * frame
             + cls._shifter(frame, clog2(frame) + 1)
             + cls._shifter(frame + 1, unsigned_bits(frame))
             + frame
             + room,
-            "and": width + 2 * bits + frame,
+            "and": width + 2 * bits + frame + cls._dot_bits(p),
             "xor": frame + room - 1,
         }
 
     @classmethod
     def _level_bits(cls, p: P) -> Num:
         """Bits in which the exponents of both operands are compared, with sign."""
-        largest = cls._top_exponent(p) + (1 << _EXP_BITS) - 1 + cls._frame_bits(p) - 1
+        largest = cls._top_exponent(p) + (1 << _EXP_BITS) - 1 + _TOP_BSIG + cls._dot_bits(p) - 1
         return maximum(cls._acc_exponent_bits(p), unsigned_bits(largest)) + 1
 
     @classmethod
@@ -630,7 +633,7 @@ class Bitmod(TileSpec):
         col: Mapping[str, np.ndarray],
         mode: int,
     ) -> np.ndarray:
-        """Integers, or for a normalised accumulator D · 2**match bits + e."""
+        """Integers, or for a normalised accumulator e, bsig and d, from the lowest bits up."""
         phases = self._weight_terms(weights, np.asarray(col["special"], dtype=np.int64), mode)
         if not self._floating(self.p):
             a = self.act_format.fixed(acts)
@@ -648,11 +651,11 @@ class Bitmod(TileSpec):
             top = exponent.max(axis=-1)
             distance = np.minimum(top[..., None] - exponent, 63)
             magnitude = (a_sig << self.guard_bits) * w_man >> distance
-            total = np.where(a_sign ^ w_sign == 1, -magnitude, magnitude).sum(axis=-1) << bsig
+            total = np.where(a_sign ^ w_sign == 1, -magnitude, magnitude).sum(axis=-1)
             if self._normalised(self.p):
-                found.append((total << self._match_bits(self.p)) + top)
+                found.append((((total << _BSIG_BITS) + bsig) << self._match_bits(self.p)) + top)
             else:
-                found.append(total.astype(self.sum_dtype) << top.astype(self.sum_dtype))
+                found.append(total.astype(self.sum_dtype) << (top + bsig).astype(self.sum_dtype))
         return np.stack(found)[..., None]
 
     def fields(self, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -665,13 +668,15 @@ class Bitmod(TileSpec):
         if not self._normalised(self.p):
             return super().accumulate(sums, term)
         match, width, frame = self._match_bits(self.p), self.acc_mantissa, int(self._frame_bits(self.p))
-        exponent, total = term & ((1 << match) - 1), term >> match
+        dot_bits = int(self._dot_bits(self.p))
+        exponent, rest = term & ((1 << match) - 1), term >> match
+        bsig, total = rest & ((1 << _BSIG_BITS) - 1), rest >> _BSIG_BITS
         mantissa, held = self.fields(sums)
-        # Exponents of the top place of the frame.
-        level = exponent + frame - 1
+        # Exponents of the top places of the frames.
+        level = np.where(total == 0, held, exponent + bsig + dot_bits - 1)
         highest = np.maximum(level, held)
         parts = (mantissa << (frame - width)) >> np.minimum(highest - held, 63)
-        added: np.ndarray = parts + (total >> np.minimum(highest - level, 63))
+        added: np.ndarray = parts + ((total << (frame - dot_bits)) >> np.minimum(highest - level, 63))
         # Places that only repeat the sign: all of zero and of −1.
         spare = frame - np.frexp((added ^ (added >> 1)).astype(np.float64))[1].astype(np.int64)
         kept = (added << spare) >> (frame + 1 - width)
@@ -786,9 +791,9 @@ class Bitmod(TileSpec):
             carries.append(negative)
         total, _ = adder_tree_with_carries(m, values, carries, "dot")
         dot = wire(m, total[: int(self._dot_bits(self.p))].as_signed(), "dot_sum")
-        shifted = _shift_left_signed(m, dot, bsig, _TOP_BSIG, "shifted")
         if self._normalised(self.p):
-            return [Addend(Cat(top, shifted).as_signed())]
+            return [Addend(Cat(top, bsig, dot).as_signed())]
+        shifted = _shift_left_signed(m, dot, bsig, _TOP_BSIG, "shifted")
         largest = self._top_exponent(self.p) + (1 << _EXP_BITS) - 1
         return [Addend(_shift_left_signed(m, shifted, top, largest, "placed"))]
 
@@ -832,11 +837,14 @@ class Bitmod(TileSpec):
         live = wire(m, ~clear, "live")
         old = Cat(Const(0, frame - width), mantissa.as_unsigned() & live.replicate(width)).as_signed()
         exponent = wire(m, held & live.replicate(bits), "old_exponent")
+        word = addends[0].value
+        top, bsig, dot = word[:match], word[match : match + _BSIG_BITS], word[match + _BSIG_BITS :]
         total = Signal(signed(frame), name="new")
-        m.d.comb += total.eq(addends[0].value[match:].as_signed())
+        m.d.comb += total.eq(Cat(Const(0, frame - len(dot)), dot))
 
         room = int(self._level_bits(self.p))
-        level = wire(m, (addends[0].value[:match] + Const(frame - 1, frame.bit_length()))[: room - 1], "level")
+        highest_place = wire(m, bsig + Const(len(dot) - 1, unsigned_bits(len(dot) - 1)), "highest_place")
+        level = wire(m, (top + highest_place)[: room - 1], "level")
         level = wire(m, extend(level, room), "level_extended")
         exponent = wire(m, extend(exponent, room), "old_exponent_extended")
         difference = wire(m, add_with_carry(level, ~exponent, Const(1, 1), room).as_unsigned(), "difference")
@@ -855,7 +863,8 @@ class Bitmod(TileSpec):
         lowered = wire(m, add_with_carry(highest, ~extend(spare, room), Const(1, 1), room).as_unsigned(), "lowered")
         nonzero = wire(m, added.any(), "nonzero")
         raised = wire(m, (lowered + 1)[:bits] & nonzero.replicate(bits), "raised")
-        with m.If(enable):
+        changes = wire(m, dot.any() | clear, "changes")
+        with m.If(enable & changes):
             m.d.sync += [mantissa.eq(normal[frame + 1 - width :].as_signed()), held.eq(raised)]
         return [Cat(mantissa.as_unsigned(), held)]
 

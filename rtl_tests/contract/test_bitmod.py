@@ -33,17 +33,17 @@ def test_contract(values: dict[str, Any]) -> None:
 
 
 FP4_ONE = 2
-ONE, LARGE, TINY = 0x3C00, 0x7BFF, 0x0001
+ONE, LARGE, NEXT, TINY = 0x3C00, 0x7BFF, 0x7BFE, 0x0001
 MINUS = 0x8000
 
 
 @pytest.mark.parametrize(
     ("acts", "mantissa", "exponent"),
     [
-        # A step that cancels has a large exponent; below its places lies all that was there before.
-        pytest.param([(TINY, 0), (LARGE, LARGE | MINUS)], 0, 0, id="what is lost leaves zero"),
-        # Rounded down to −1 in the cancelled step's last place: −2.
-        pytest.param([(TINY | MINUS, 0), (LARGE, LARGE | MINUS)], -(1 << 14), 30, id="a lost negative leaves −1"),
+        # A step of 32, the last place of the largest numbers, is 8 guarded places: one place below is the frame's last.
+        pytest.param([(TINY, 0), (LARGE, NEXT | MINUS)], 1 << 13, 35, id="what lies below the frame is lost"),
+        pytest.param([(TINY | MINUS, 0), (LARGE, NEXT | MINUS)], 15 << 10, 34, id="and rounded down"),
+        pytest.param([(TINY, 0), (LARGE, LARGE | MINUS)], 1 << 13, 6, id="a step of zero changes nothing"),
         pytest.param([(ONE, 0), (ONE | MINUS, 0), (TINY, 0)], 1 << 13, 6, id="from zero on"),
         pytest.param([(ONE, 0), (0, 0), (ONE | MINUS, 0)], 0, 0, id="x − x"),
         pytest.param([(ONE, ONE), (ONE, 0)], 3 << 12, 31, id="three ones"),

@@ -61,10 +61,10 @@ def test_flip_flops_are_as_derived(name: str, counted: dict[str, Counted]) -> No
 
 
 def test_a_cell_has_one_shifter_each_way_in_its_accumulator(counted: dict[str, Counted]) -> None:
-    # 4 aligners of 14 bits in 4 levels; the maximum of four 6-bit exponents; bsig: 18 + 20 + 24.
-    product = 4 * 4 * 14 + 3 * 6 + (18 + 20 + 24)
-    # Frame of 24: swap (2), one place, 5 levels and what is beyond, 5 levels up, the count of places, the exponent.
-    accumulator = 24 * (2 + 1 + 6) + 25 * 5 + 24 + 7
+    # 4 aligners of 14 bits in 4 levels; the maximum of four 6-bit exponents; bsig goes into an exponent.
+    product = 4 * 4 * 14 + 3 * 6
+    # Frame of 17: swap (2), one place, 5 levels and what is beyond, 5 levels up, the count of places, the exponent.
+    accumulator = 17 * (2 + 1 + 6) + 18 * 5 + 17 + 7
     assert abs(counted["paper"]["tile_cell"]["mux2"] - product - accumulator) < 20
 
 

@@ -8,15 +8,15 @@ second ones, and so on; a term is t·u with the phase's unit u (4**i; 1, then 1/
 A step adds, of activations a (infinities and NaN as the largest finite magnitude, h = max(floor(log2 abs(a)), that of
 the smallest normal number)), with r = max (h + log2 abs(t)) over the activations whose t is not 0:
 
-    D = u · Σ trunc(a·t / 2**(r - m)) · 2**(r - m)              m = mantissa bits + guard bits; nothing if no t is left
+    D = d · 2**R, d = Σ trunc(a·t / 2**(r - m)), R = r - m + log2 u       m = mantissa bits + guard bits
 
 A normalised accumulator y of P bits, y = Y·2**L with -2**(P-1) <= Y < -2**(P-2) or 2**(P-2) <= Y < 2**(P-1), becomes
 
-    S = floor(y / 2**X)·2**X + floor(D / 2**X)·2**X             X = max(L - F + P, r - m - 1), without L for y = 0
+    S = floor(y / 2**X)·2**X + floor(D / 2**X)·2**X             X = max(L - F + P, R - F + W), without L for y = 0
     y = floor(S / 2**L')·2**L'                                  L' as S has it
 
-where F = max(P, W) and W are the bits of 2**8 times the largest sum of a step, with sign. An exact accumulator just
-adds. Activations that are integers have exact sums, and the layer is `QuantLinear`'s.
+where W are the bits of the largest d, with sign, and F = max(W, P + 2); d = 0 changes nothing. An exact accumulator
+just adds. Activations that are integers have exact sums, and the layer is `QuantLinear`'s.
 
 Output: result = result + fp32(y · scale), in K order, then the second-level scales.
 """
@@ -45,11 +45,10 @@ _HALF = 1
 
 @dataclass(frozen=True)
 class _Steps:
-    """One update: ``total`` float64 [T, N], the exponent of its last place int64 [T, N], and where there is one."""
+    """One update: ``total`` float64 [T, N] and the exponent of its last place int64 [T, N]."""
 
     total: Tensor
     place: Tensor
-    any: Tensor
 
 
 def weight_terms(weights: QTensor) -> tuple[list[Tensor], list[int]]:
@@ -116,10 +115,10 @@ class BitmodLinear(QuantLinear):
         """Exponent of a half times the least place, were a normal number's exponent field 0."""
         return -(_float(acts).bias or 0) - self._below(acts) - _HALF
 
-    def _frame(self, acts: QTensor) -> int:
-        """F."""
+    def _dot_bits(self, acts: QTensor) -> int:
+        """W."""
         largest = self.quantization.step * ((2 << _float(acts).mantissa_bits) - 1)
-        return max(self._width, (largest << int(self._setting("guard_bits"))).bit_length() + 8)
+        return (largest << int(self._setting("guard_bits"))).bit_length() + 1
 
     def _values(self, acts: QTensor) -> Tensor:
         return super()._values(acts) if isinstance(acts.format, IntFormat) else finite_values(acts)
@@ -144,7 +143,7 @@ class BitmodLinear(QuantLinear):
                 some = used.any(dim=2)
                 place = torch.where(some, top, 0) - below
                 whole = torch.trunc(a * t * power_of_two(-place)[..., None]).sum(dim=2)
-                yield _Steps(whole * power_of_two(place + unit), place - _HALF, some)
+                yield _Steps(whole * power_of_two(place + unit), place + unit)
 
     def _place(self, y: Tensor) -> Tensor:
         """L: exponent of the last of P places of a normalised two's-complement number."""
@@ -155,12 +154,14 @@ class BitmodLinear(QuantLinear):
     def _group(self, acts: QTensor, part: slice) -> Tensor:
         """Normalised sum of a group, float64 [T, N]."""
         y = torch.zeros(acts.shape[0], self.weights.shape[0], dtype=torch.float64)
-        pad = self._frame(acts) - self._width
+        bits = self._dot_bits(acts)
+        frame = max(bits, self._width + 2)
         for update in self._updates(acts, part):
-            frame = torch.maximum(torch.where(y == 0, update.place, self._place(y) - pad), update.place)
-            total = _floor(y, frame) + _floor(update.total, frame)
+            last = update.place - (frame - bits)
+            last = torch.maximum(torch.where(y == 0, last, self._place(y) - (frame - self._width)), last)
+            total = _floor(y, last) + _floor(update.total, last)
             total = torch.where(total == 0, total, _floor(total, self._place(total)))
-            y = torch.where(update.any, total, y)
+            y = torch.where(update.total == 0, y, total)
         return y
 
     def _exact_group(self, acts: QTensor, part: slice) -> Tensor:
@@ -175,7 +176,7 @@ class BitmodLinear(QuantLinear):
         total = torch.zeros(acts.shape[0], self.weights.shape[0], dtype=torch.int64)
         for update in self._updates(acts, part):
             units = (update.total * power_of_two(-update.place)).to(torch.int64)
-            total = total + torch.where(update.any, units << (update.place - lowest).clamp(min=0), 0)
+            total = total + (units << (update.place - lowest).clamp(min=0))
         return total
 
     def _exact(self, acts: QTensor) -> Tensor:

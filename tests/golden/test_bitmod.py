@@ -132,8 +132,8 @@ def word_of(spec: Bitmod, acts: list[int], weights: list[Fraction], bits: int) -
     """Code word of a group's sum, step by step."""
     p, guard, k = spec.acc_mantissa, spec.guard_bits, spec.k
     significand = 2 ** {"fp16": 11, "bf16": 8}[spec.acts] - 1
-    largest = k * significand * 2**guard * 2**7
-    frame = max(len(f"{largest:b}") + 1, p)
+    dot_bits = len(f"{k * significand * 2**guard:b}") + 1
+    frame = max(dot_bits, p + 2)
     mantissa, exponent = 0, 0
     for start in range(0, len(acts), k):
         fields = [float_fields(spec.acts, code) for code in acts[start : start + k]]
@@ -148,11 +148,13 @@ def word_of(spec: Bitmod, acts: list[int], weights: list[Fraction], bits: int) -
             for (sign, _, sig), terms, e in zip(fields, phases, matched, strict=True):
                 if terms[phase][0]:
                     dot += (sig * 2**guard // 2 ** (top - e)) * (-1) ** (sign + (terms[phase][0] < 0))
-            dot *= 2 ** phases[0][phase][1]
-            # Everything over the place of the frame's last bit.
-            place = max(exponent - frame + 1, top)
+            if dot == 0:
+                continue
+            # Everything over the place of the last bit of the higher frame.
+            unit = top + phases[0][phase][1]
+            place = max(exponent + 1, unit + dot_bits) - frame
             total = Fraction(mantissa) * Fraction(2) ** (exponent - p + 1 - place)
-            added = total.__floor__() + (Fraction(dot) * Fraction(2) ** (top - place)).__floor__()
+            added = total.__floor__() + (Fraction(dot) * Fraction(2) ** (unit - place)).__floor__()
             if added == 0:
                 mantissa, exponent = 0, 0
                 continue
@@ -241,12 +243,17 @@ def test_every_representable_special_value_decodes() -> None:
         assert total == (-magnitude if word & 32 else magnitude)
 
 
+def step_sums(spec: Bitmod, term: np.ndarray) -> np.ndarray:
+    """d of each update; below it are the step's exponent and three bits of bsig."""
+    return term >> (spec._match_bits(spec.p) + 3)
+
+
 def test_a_minus_zero_with_an_unprogrammed_register_is_zero() -> None:
     spec = tile(m=1, n=1)
     acts = np.full((1, 1, 4), 0x3C00)
     for mode, code in ((3, 8), (4, 4)):
         term = spec.terms(acts, np.full((1, 1, 4), code), {}, {"special": np.zeros((1, 1), int)}, mode)
-        assert (term == 0).all()
+        assert (step_sums(spec, term) == 0).all()
 
 
 def test_special_activations_and_subnormals() -> None:
@@ -272,7 +279,8 @@ def test_a_term_that_is_zero_does_not_cost_the_others_their_places() -> None:
     # 65504 · 0 + 2^-10 · 1: the large activation has no term.
     acts = np.array([[[0x7BFF, 0x1400, 0, 0]]], np.uint32)
     term = spec.terms(acts, np.array([[[0, 2, 0, 0]]]), {}, {"special": np.zeros((1, 1), int)}, 3)
-    assert (term >> spec._match_bits(spec.p)).sum() == 2 * 1024 * 8
+    # 1 is the larger of its two terms.
+    assert step_sums(spec, term).ravel().tolist() == [1024 * 8, 0]
 
 
 def test_attention_runs_with_keys_and_values_as_weights() -> None:
