@@ -9,6 +9,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.arith.carry import add_with_carry
+from hwgen.arith.compressor import Term, carry_save_sum
 from hwgen.pe._spec import Addend, TileSpec
 
 __all__ = ["CellBlock", "ColBlock", "RowBlock", "RowSumBlock", "accumulate", "plain_accumulators"]
@@ -22,11 +23,16 @@ def side_layout(fields: dict[str, Any]) -> data.StructLayout:
 def accumulate(m: Module, spec: TileSpec, state: Signal, addend: Addend, clear: Value, enable: Value) -> None:
     """``state <= (clear ? 0 : state) + addend`` when enabled, bounded as the spec's overflow rule says."""
     width = len(state)
+    base = Signal(signed(width), name=f"{state.name}_base")
+    m.d.comb += base.eq(Mux(clear, 0, state))
+    if addend.rows:
+        summed = carry_save_sum(m, [Term(base), *addend.rows], f"{state.name}_total", width)
+        with m.If(enable):
+            m.d.sync += state.eq(summed)
+        return
     value = Signal(signed(len(addend.value)), name=f"{state.name}_addend")
     m.d.comb += value.eq(addend.value)
     addend = Addend(value, addend.carry)
-    base = Signal(signed(width), name=f"{state.name}_base")
-    m.d.comb += base.eq(Mux(clear, 0, state))
     if spec.overflow == "saturate":
         total = Signal(signed(max(width, len(addend.value)) + 1), name=f"{state.name}_total")
         m.d.comb += total.eq(add_with_carry(base, addend.value, addend.carry, len(total)))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
+from hwgen.arith.compressor import Term
 from hwgen.errors import HwgenError
 from hwgen.formats import Format, QTensor, get
 from hwgen.pe._numbers import Num, bits_for, bits_for_multiple, ceil_div, clog2, maximum, unsigned_bits, where
@@ -40,10 +41,16 @@ Counts = dict[str, Num]
 
 
 class Addend(NamedTuple):
-    """What a cell adds to one of its sums in one cycle: ``value`` (signed) plus the one-bit ``carry``."""
+    """What a cell adds to one of its sums in one cycle: ``value`` (signed) plus the one-bit ``carry``.
+
+    ``rows``, in place of both, go into one carry-save tree with the sum itself, modulo its width: one carry chain
+    instead of two. Only where no register is between product and accumulator (``stages`` below 2), and sums do not
+    saturate.
+    """
 
     value: Value
     carry: Value | None = None
+    rows: tuple[Term, ...] = ()
 
 
 @dataclass(frozen=True)

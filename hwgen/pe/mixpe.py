@@ -3,7 +3,9 @@
 A weight of W bits selects shifted copies of an activation: x·w = −(x≪W−1)·w_{W−1} + … + (x≪1)·w1 + x·w0 for two's
 complement, all positive for unsigned codes. A cell adds up the K·W partial products of a step in one tree of carry-save
 adders with one carry chain at its end, sign bits and subtracted rows complemented and their constants added as one row
-(`hwgen.arith.compressor`), and accumulates. A step adds Σ_k A·Q, exactly.
+(`hwgen.arith.compressor`), and accumulates. Where nothing stands between tree and accumulator (``stages`` below 2, no
+shift by a step's exponent, no saturation) the accumulator is a row of the tree, and its carry chain the only one. A
+step adds Σ_k A·Q, exactly.
 
 Floating-point activations (W4A16) become integers as `hwgen.pe._aligned` says: within the scope of an exponent the
 increment of an exponent is a shift of the significand, so the same tree adds the partial terms; with ``align_scope
@@ -38,7 +40,7 @@ from hwgen.arith.bits import wire
 from hwgen.arith.compressor import Term, TermShape, carry_save_counts, carry_save_sum
 from hwgen.formats import Format, QTensor, get
 from hwgen.pe._aligned import AlignedSpec, shift_left_by, shift_mux2
-from hwgen.pe._numbers import Num, bits_for, maximum
+from hwgen.pe._numbers import Num, bits_for, maximum, where
 from hwgen.pe._param import Range, again, param
 from hwgen.pe._spec import Addend, Counts, P, Quantization, Side
 
@@ -49,10 +51,12 @@ _LEVEL_BITS = 8
 
 
 @functools.cache
-def _dot_counts(count: int, planes: int, bits: int, negative_top: bool, width: int) -> Counts:
-    """Primitives of the sum of ``count`` numbers of ``bits`` bits, signed, times weights of ``planes`` bits."""
+def _dot_counts(count: int, planes: int, bits: int, negative_top: bool, width: int, onto: bool = False) -> Counts:
+    """Primitives of the sum of ``count`` numbers of ``bits`` bits, signed, times weights of ``planes`` bits, in
+    ``width`` bits; with ``onto`` a number of that width is added.
+    """
     shapes = [TermShape(bits, True, i, negative_top and i == planes - 1) for _ in range(count) for i in range(planes)]
-    return dict(carry_save_counts(shapes, width))
+    return dict(carry_save_counts([TermShape(width, True)] * onto + shapes, width))
 
 
 @functools.cache
@@ -250,6 +254,11 @@ class Mixpe(AlignedSpec):
         return cls._tree_bits(p) + cls._top_shift(p)
 
     @classmethod
+    def _may_join(cls, p: P) -> bool:
+        """Whether the accumulator is a row of the tree, unless there is a register between both."""
+        return p["overflow"] != "saturate" and not cls._steps_align_of(p)
+
+    @classmethod
     def row_sum_range(cls, p: P) -> tuple[Num, Num] | None:
         if cls._cell_signed(p):
             return None
@@ -291,7 +300,21 @@ class Mixpe(AlignedSpec):
         tree = _for_each(
             lambda k, planes, bits, width: _dot_counts(k, planes, bits, signed, width), k, planes, bits, width
         )
+        if cls._may_join(p):
+            joined = _for_each(
+                lambda k, planes, bits, width: _dot_counts(k, planes, bits, signed, width, True),
+                *(k, planes, bits, cls.acc_bits(p)),
+            )
+            tree = {name: where(p["stages"] < 2, joined[name], tree[name]) for name in tree}
         return cls._joined(tree, {"and": k * planes * bits, "mux2": shift_mux2(width, cls._top_shift(p))})
+
+    @classmethod
+    def accumulator_primitives(cls, p: P) -> Counts:
+        counts = super().accumulator_primitives(p)
+        if cls._may_join(p):
+            # The tree's adder is the accumulator's.
+            counts["add"] = where(p["stages"] < 2, 0, counts["add"])
+        return counts
 
     @classmethod
     def row_sum_primitives(cls, p: P) -> Counts:
@@ -380,13 +403,15 @@ class Mixpe(AlignedSpec):
         return shift_left_by(m, total, exponent, self._top_shift(self.p), Const(0, 1), "by_exponent")
 
     def build_cell(self, m: Module, row: Value, col: Value, phase: Value, mode: Value) -> list[Addend]:
-        """Adds up all K·W partial products in one tree of carry-save adders."""
+        """Adds up all K·W partial products, and where it can what was accumulated, in one tree of carry-save adders."""
         acts, exponent = self._acts_of(row)
         bits = int(self._cell_bits(self.p))
         rows: list[Term] = []
         for index, act in enumerate(acts):
             code = col[index * bits : (index + 1) * bits]
             rows += self._partial(m, act, code, self._cell_signed(self.p), f"act{index}")
+        if self.stages < 2 and self._may_join(self.p):
+            return [Addend(Const(0, 1), rows=tuple(rows))]
         return [Addend(self._summed(m, rows, int(self._tree_bits(self.p)), exponent))]
 
     def build_row_sum(self, m: Module, row: Value) -> Value:

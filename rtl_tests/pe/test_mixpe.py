@@ -13,6 +13,7 @@ import pytest
 from amaranth.hdl import Const, Module, Signal, Value
 from amaranth.lib import data
 
+from hwgen.arith.compressor import carry_save_sum
 from hwgen.formats import get
 from hwgen.pe import family
 from hwgen.pe.mixpe import Mixpe
@@ -36,7 +37,9 @@ def cell(spec: Mixpe) -> Block:
     def build(m: Module, i: dict[str, Signal]) -> dict[str, Value]:
         (addend,) = spec.build_cell(m, i["row"], i["col"], NO, NO)
         assert addend.carry is None
-        return {"sum": addend.value}
+        if not addend.rows:
+            return {"sum": addend.value}
+        return {"sum": carry_save_sum(m, addend.rows, "sum", int(spec.addend_bits(spec.p)))}
 
     return Block({"row": int(spec.row_bus_bits(spec.p)), "col": int(spec.col_bus_bits(spec.p))}, build)
 

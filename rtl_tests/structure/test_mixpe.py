@@ -1,4 +1,4 @@
-"""What an elaborated MixPE tile is made of: no multiplier, one carry chain a cell before its accumulator."""
+"""What an elaborated MixPE tile is made of: no multiplier, one carry chain a cell."""
 
 from __future__ import annotations
 
@@ -48,23 +48,8 @@ FLIP_FLOPS = {
     "before signed": (4 * 8, 4 * 8, 23, 0),
     "before fp16": (4 * 15, 4 * 8, 30, 0),
 }
-TREE_BITS = {
-    # 4 · 15 · -128 = -7680.
-    "W4A8": 14,
-    # 4 · -2 · -128 = 2^10.
-    "W2A8 signed": 12,
-    "W8A8 signed": 18,
-    # 4 · 15 · -2^14 = -983040.
-    "W4A16": 21,
-    "W4A16 in steps": 21,
-    "W4A16 bf16": 18,
-    "channel": 14,
-    "before": 18,
-    "before signed": 18,
-    # 4 · -128 · -2^14 = 2^23.
-    "before fp16": 25,
-}
-"""Bits of the sum of a step's products."""
+APART = {"W4A16 in steps": 21}
+"""Bits of the sum of a step's products, where it is shifted before it is accumulated: 4 · 15 · -2^14 = -983040."""
 
 
 def tile(name: str) -> Mixpe:
@@ -90,12 +75,17 @@ def test_flip_flops_are_as_derived(name: str, counted: dict[str, Counted]) -> No
 
 
 @pytest.mark.parametrize("name", TILES)
-def test_a_cell_has_one_carry_chain_and_its_accumulator(name: str, counted: dict[str, Counted]) -> None:
-    """Full adders of the tree are gates; a chain for each partial product would be many times as many."""
-    accumulator = FLIP_FLOPS[name][2]
-    chain = counted[name]["tile_cell"]["add"] - accumulator
+def test_a_cell_has_one_carry_chain(name: str, counted: dict[str, Counted]) -> None:
+    """Full adders of the tree are gates; a chain for each partial product would be many times as many.
+
+    The accumulator is a row of the tree, but where the tree's sum is shifted first and has a chain of its own.
+    """
+    accumulator, chains = FLIP_FLOPS[name][2], counted[name]["tile_cell"]["add"]
+    if name in APART:
+        chains -= accumulator
+        accumulator = APART[name]
     # The lowest bits of a tree are done before its last two rows are added.
-    assert TREE_BITS[name] - 12 <= chain <= TREE_BITS[name]
+    assert accumulator - 12 <= chains <= accumulator
 
 
 @pytest.mark.parametrize("name", TILES)
@@ -107,7 +97,8 @@ def test_gates_of_a_cell_are_as_derived(name: str, counted: dict[str, Counted]) 
     spec = tile(name)
     derived = spec.cell_primitives(spec.p)
     accumulator = FLIP_FLOPS[name][2]
-    assert counted[name]["tile_cell"]["and"] == derived["and"] + accumulator
+    # Less the carry of one adder at most, out of the top place.
+    assert 0 <= derived["and"] + accumulator - counted[name]["tile_cell"]["and"] <= 3
     bits = 4 * FLIP_FLOPS[name][1] * (FLIP_FLOPS[name][0] // 4) // 4
     assert 3 * bits <= derived["and"] <= 4.2 * bits
     assert (counted[name]["tile_cell"]["mux2"] > 0) == (name == "W4A16 in steps")
