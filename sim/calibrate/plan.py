@@ -23,18 +23,21 @@ from hwgen.schedule import Layer, Schedule
 
 __all__ = ["calibration_tiles", "held_out_tiles"]
 
-_SMALL_GE, _LARGE_GE = 9_000.0, 16_000.0
-"""Bounds of tiles that are measured, in rough gate equivalents (about twice their cells): for most of a calibration,
-and for tiles with post lanes and held-out ones.
+_SMALL_GE, _LARGE_GE, _HUGE_GE = 9_000.0, 16_000.0, 32_000.0
+"""Bounds of tiles that are measured, in rough gate equivalents (about twice their cells): for most of a calibration;
+for tiles with post lanes, held-out ones, and values that no smaller tile has; and for values that none of those has.
 """
 _LANES_SHARE = 8
 """One of so many calibration tiles has post lanes at least, where the family has them."""
 _HARDWARE_SHARE = 3
 """One of so many calibration tiles is chosen for its blocks, the others for their parameters."""
+_UNSEEN_SHARE = 4
+"""For values that no other tile has there are as many tiles more, at most, as one of so many."""
 _GE = {"ff": 7.0, "add": 6.0, "mux2": 2.25, "xor": 2.25, "and": 1.25, "mul": 7.25}
 _DRAWS = 400
 _SHAPES = {"m": (1, 2, 3), "n": (1, 2, 4)}
 """Tiles of a calibration are small: their shape enters the model by counts alone."""
+_COUNTS_ALONE = {*_SHAPES, "post_lanes"}
 
 
 def rough_ge(spec: TileSpec) -> float:
@@ -146,8 +149,27 @@ def hardware(spec: TileSpec) -> dict[str, Any]:
     return found
 
 
+def _values(spec: TileSpec) -> set[tuple[str, Any]]:
+    return {(name, getattr(spec, name)) for name in spec.parameters() if name not in _COUNTS_ALONE}
+
+
+def _unseen(name: str, seed: int, chosen: Iterable[TileSpec]) -> list[TileSpec]:
+    """Tiles that have a sweep value which none of ``chosen`` has, as small as there are for each value."""
+    parameters = family(name).parameters().items()
+    wanted = {(name, value) for name, p in parameters if name not in _COUNTS_ALONE for value in p.sweep}
+    known = set().union(*(_values(spec) for spec in chosen))
+    found: list[TileSpec] = []
+    for bound in (_SMALL_GE, _LARGE_GE, _HUGE_GE):
+        if wanted <= known:
+            break
+        new = [spec for spec in _candidates(name, seed, False, bound) if not _values(spec) <= known]
+        known = known.union(*(_values(spec) for spec in new))
+        found += new
+    return found
+
+
 def calibration_tiles(name: str, count: int, seed: int = 1) -> list[TileSpec]:
-    """``count`` small tiles of a family over its sweep values.
+    """``count`` small tiles of a family over its sweep values, and up to a quarter more for values these leave out.
 
     Some have post lanes. Most are far apart in their parameters; since not every parameter matters in every tile, the
     rest are tiles whose blocks no other one has.
@@ -159,7 +181,8 @@ def calibration_tiles(name: str, count: int, seed: int = 1) -> list[TileSpec]:
     chosen = with_lanes + _spread(small, with_lanes, count - len(with_lanes) - others)
     taken = {repr(hardware(spec)) for spec in chosen}
     new = list({repr(hardware(spec)): spec for spec in small if repr(hardware(spec)) not in taken}.values())
-    return chosen + _spread(new, chosen, others, hardware)
+    chosen += _spread(new, chosen, others, hardware)
+    return chosen + _spread(_unseen(name, seed, chosen), chosen, count // _UNSEEN_SHARE)
 
 
 def held_out_tiles(name: str, count: int, seed: int = 2) -> list[TileSpec]:
