@@ -13,13 +13,18 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 JOBS ?= 2
 PYTEST_ARGS ?=
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
+# What a run leaves for the summary; the name of the suite is the commit.
+COMMIT = $(shell git describe --always --abbrev=12 --exclude='*' --dirty=', with changes that are not committed')
+JUNIT = --junit-xml=build/$(1).xml -o junit_suite_name='$(COMMIT)'
+FAST = $(PYTEST) -m 'not slow' $(call JUNIT,test)
+SLOW = $(PYTEST) -m slow $(call JUNIT,test_slow)
 
 # The builds that tests start are not part of this make.
 unexport MAKEFLAGS MFLAGS
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv model demo test test-all check bench
+.PHONY: help venv model demo test test-slow test-all check bench
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -55,13 +60,17 @@ demo: venv ## run the main job on a layer of a real language model
 	$(BIN)/hwgen demo
 
 test: venv ## run the tests, without those marked slow
-	$(PYTEST) -m 'not slow'
+	$(FAST)
 
-test-all: venv ## run every test; log in build/, summary in reports/results/test_all.md
-	@mkdir -p build
-	set -o pipefail; status=0; \
-	$(PYTEST) --junit-xml=build/test_all.xml 2>&1 | tee build/test_all.log || status=$$?; \
-	$(BIN)/python tools/summarise_tests.py build/test_all.xml reports/results/test_all.md --command 'make test-all' || exit; \
+test-slow: venv ## run the tests that are marked slow
+	$(SLOW)
+
+test-all: venv ## run every test, slow ones last; summary in reports/results/test_all.md
+	status=0; \
+	$(FAST) || status=$$?; \
+	$(SLOW) || status=$$?; \
+	$(BIN)/python tools/summarise_tests.py build/test.xml build/test_slow.xml reports/results/test_all.md \
+	  --command 'make test-all' || exit; \
 	exit $$status
 
 check: venv ## lint, types, direction of imports

@@ -9,7 +9,7 @@ import pytest
 from tools.summarise_tests import Case, cases, main, page
 
 XML = """<?xml version="1.0" encoding="utf-8"?>
-<testsuites><testsuite name="pytest" tests="5">
+<testsuites><testsuite name="0123456789ab" tests="5">
 <testcase classname="tests.test_b" name="test_ok" time="1.25"/>
 <testcase classname="tests.test_a" name="test_bad[x|y]" time="2.0">
 <failure message="assert 1 == 2&#10;more">trace</failure></testcase>
@@ -70,6 +70,13 @@ def test_a_clean_run_lists_neither_failures_nor_skips() -> None:
     assert "##" not in text
 
 
+VERSIONS = "- versions: python 3.11.7, torch 2.13.0+cpu"
+
+
+def versions_line(output: Path) -> str:
+    return next(line for line in output.read_text().splitlines() if line.startswith("- versions"))
+
+
 def test_main(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     junit, output = tmp_path / "junit.xml", tmp_path / "results" / "all.md"
     assert main([str(junit), str(output), "--command", "make test-all"]) == 2
@@ -77,4 +84,17 @@ def test_main(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert not output.exists()
     junit.write_text(XML)
     assert main([str(junit), str(output), "--command", "make test-all"]) == 0
-    assert "1 passed, 1 failed, 2 error, 1 skipped" in output.read_text()
+    assert output.read_text().replace(versions_line(output), VERSIONS) == PAGE
+
+
+def test_two_files(tmp_path: Path) -> None:
+    fast, slow, output = (tmp_path / name for name in ("test.xml", "test_slow.xml", "all.md"))
+    fast.write_text(XML)
+    slow.write_text(XML.replace("0123456789ab", "ba9876543210"))
+    assert main([str(fast), str(slow), str(output), "--command", "make test-all"]) == 0
+    text = output.read_text()
+    assert "- commit: 0123456789ab (test.xml); ba9876543210 (test_slow.xml)\n" in text
+    assert "- result: 2 passed, 2 failed, 4 error, 2 skipped, 8 s of test time" in text
+    slow.write_text(XML)
+    assert main([str(fast), str(slow), str(output), "--command", "make test-all"]) == 0
+    assert "- commit: 0123456789ab\n" in output.read_text()

@@ -1,4 +1,4 @@
-"""Write a Markdown page from pytest's JUnit file: command, commit, versions, counts, failures and skips."""
+"""Write a Markdown page from pytest's JUnit files: command, commit, versions, counts, failures and skips."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import importlib.metadata
 import platform
 import re
-import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
@@ -45,6 +44,12 @@ def cases(xml: str) -> list[Case]:
     return found
 
 
+def commit_of(xml: str) -> str:
+    """Commit that the tests ran on: the Makefile makes it the name of the suite."""
+    suite = ElementTree.fromstring(xml).find("testsuite")
+    return (suite.get("name") if suite is not None else None) or "none"
+
+
 def _cell(text: str) -> str:
     # Folders of the machine that ran the tests say nothing to a reader: keep the last part of absolute paths.
     text = re.sub(r"(?<![\w.:/])/(?:[^\s/:]+/)+", "", " ".join(text.split()))
@@ -81,14 +86,12 @@ def page(tests: Sequence[Case], command: str, commit: str, versions: Mapping[str
     return "\n".join(lines) + "\n"
 
 
-def _git(*arguments: str) -> str:
-    run = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    return run.stdout.strip() if run.returncode == 0 else ""
-
-
-def _commit() -> str:
-    commit = _git("rev-parse", "--short=12", "HEAD") or "none"
-    return f"{commit}, with changes that are not committed" if _git("status", "--porcelain") else commit
+def _commits(files: Mapping[str, str]) -> str:
+    """The commit of all files, or each one with its file's name."""
+    commits = {name: commit_of(xml) for name, xml in files.items()}
+    if len(set(commits.values())) == 1:
+        return next(iter(commits.values()))
+    return "; ".join(f"{commit} ({name})" for name, commit in commits.items())
 
 
 def _versions() -> dict[str, str]:
@@ -104,17 +107,21 @@ def _versions() -> dict[str, str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("junit", type=Path, help="file that pytest --junit-xml wrote")
+    parser.add_argument("junit", type=Path, nargs="+", help="file that pytest --junit-xml wrote")
     parser.add_argument("output", type=Path, help="Markdown file to write")
     parser.add_argument("--command", required=True, help="command that ran the tests")
     options = parser.parse_args(arguments)
-    try:
-        tests = cases(options.junit.read_text(encoding="utf-8"))
-    except (OSError, ElementTree.ParseError) as error:
-        print(f"summarise_tests: {options.junit} must be a JUnit file of pytest: {error}", file=sys.stderr)
-        return 2
+    files: dict[str, str] = {}
+    tests: list[Case] = []
+    for junit in options.junit:
+        try:
+            files[junit.name] = junit.read_text(encoding="utf-8")
+            tests += cases(files[junit.name])
+        except (OSError, ElementTree.ParseError) as error:
+            print(f"summarise_tests: {junit} must be a JUnit file of pytest: {error}", file=sys.stderr)
+            return 2
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(page(tests, options.command, _commit(), _versions()), encoding="utf-8")
+    options.output.write_text(page(tests, options.command, _commits(files), _versions()), encoding="utf-8")
     return 0
 
 
