@@ -24,8 +24,8 @@ def accumulate(m: Module, spec: TileSpec, state: Signal, addend: Addend, clear: 
     """``state <= (clear ? 0 : state) + addend`` when enabled, bounded as the spec's overflow rule says."""
     width = len(state)
     base = Signal(signed(width), name=f"{state.name}_base")
-    m.d.comb += base.eq(Mux(clear, 0, state))
     if addend.rows:
+        m.d.comb += base.eq(Mux(clear, 0, state))
         summed = carry_save_sum(m, [Term(base), *addend.rows], f"{state.name}_total", width)
         with m.If(enable):
             m.d.sync += state.eq(summed)
@@ -33,6 +33,7 @@ def accumulate(m: Module, spec: TileSpec, state: Signal, addend: Addend, clear: 
     value = Signal(signed(len(addend.value)), name=f"{state.name}_addend")
     m.d.comb += value.eq(addend.value)
     addend = Addend(value, addend.carry)
+    m.d.comb += base.eq(Mux(clear, 0, state))
     if spec.overflow == "saturate":
         total = Signal(signed(max(width, len(addend.value)) + 1), name=f"{state.name}_total")
         m.d.comb += total.eq(add_with_carry(base, addend.value, addend.carry, len(total)))
