@@ -222,7 +222,7 @@ def _cancelling(
     products is nothing, or little, and that is added to whatever the sum was before.
 
     Where accumulators normalise, sums before an exact cancellation are mostly so small that they end among the last
-    places beside it.
+    places beside it, and some steps take back what the one before them added.
     """
     form = spec.mode_formats(mode)[0]
     negative = _negation(form)
@@ -251,7 +251,41 @@ def _cancelling(
     beside = other ^ (near & (rng.random(other.shape) < 0.5)).astype(np.uint32)
     other = np.where(_finite(form, beside), beside, other)
     acts[..., second] = np.where(chosen, other, acts[..., second])
-    return acts, weights
+    return (acts, weights) if spec.sums_add_up else _taken_back(form, rng, negative, acts, weights)
+
+
+def _taken_back(
+    form: Format, rng: np.random.Generator, negative: np.ndarray, acts: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Some steps are the one before them with the other sign, some of those but for a last bit: what is left of a sum
+    are its lowest places. Others take a little less than a power of two from a power of two, across its exponent, and
+    something of the last places besides.
+    """
+    again = rng.random((len(acts), 1, 1)) < 0.3
+    again &= ~np.roll(again, 1, axis=0)
+    again[0] = False
+    across = again & (rng.random(again.shape) < 0.4)
+    if isinstance(form, MinifloatFormat):
+        mantissa, ends = form.mantissa_bits, (1 << form.exponent_bits) - 1
+        exponent = np.clip((acts[..., :1] >> mantissa) & ends, 1, ends - 1)
+        power, rest = exponent << mantissa, acts & np.uint32((1 << mantissa) - 1)
+        before = np.roll(across, -1, axis=0)
+        acts = np.where(before, np.concatenate([power, np.zeros_like(rest[..., 1:])], axis=-1), acts)
+        # The whole power and what is among the last places beside it, or half of it and a good part of that.
+        half = rng.integers(0, 2, size=(*rest.shape[:-1], 1))
+        places = np.where(half, rng.integers(3, 8, size=rest.shape), rng.integers(9, 16, size=rest.shape))
+        lower = np.maximum(np.roll(exponent, 1, axis=0).astype(np.int64) - places, 0).astype(np.uint32)
+        beneath = (lower << mantissa) | rest | np.where(half, ((1 << mantissa) - 1) & ~7, 0).astype(np.uint32)
+        beneath[..., 0] = np.maximum(np.roll(power, 1, axis=0) - (half << mantissa) - 1, 0)[..., 0]
+        other = np.where(across, negative[beneath], negative[np.roll(acts, 1, axis=0)])
+    else:
+        other = negative[np.roll(acts, 1, axis=0)]
+    flips = (rng.random((*other.shape[:-1], 1)) < 0.5) & (rng.random(other.shape) < 0.5)
+    beside = other ^ (flips & ~across).astype(np.uint32)
+    other = np.where(_finite(form, beside), beside, other)
+    factors = np.where(across, weights[..., :1], weights)
+    factors = np.where(np.roll(across, -1, axis=0), weights[..., :1], factors)
+    return np.where(again, other, acts), np.where(again, np.roll(factors, 1, axis=0), factors)
 
 
 def corner_steps(spec: TileSpec, seed: int, mode: int = 0, peaks: int = 1) -> Steps:
