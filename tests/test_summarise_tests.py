@@ -90,11 +90,14 @@ def test_main(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_two_files(tmp_path: Path) -> None:
     fast, slow, output = (tmp_path / name for name in ("test.xml", "test_slow.xml", "all.md"))
     fast.write_text(XML)
-    slow.write_text(XML.replace("0123456789ab", "ba9876543210"))
+    slow.write_text(XML.replace("0123456789ab", "ba9876543210").replace("tests.", "rtl_tests."))
     assert main([str(fast), str(slow), str(output), "--command", "make test-all"]) == 0
     text = output.read_text()
     assert "- commit: 0123456789ab (test.xml); ba9876543210 (test_slow.xml)\n" in text
     assert "- result: 2 passed, 2 failed, 4 error, 2 skipped, 8 s of test time" in text
-    slow.write_text(XML)
+    slow.write_text(XML.replace("0.25", "1.25"))
     assert main([str(fast), str(slow), str(output), "--command", "make test-all"]) == 0
-    assert "- commit: 0123456789ab\n" in output.read_text()
+    text = output.read_text()
+    assert "- commit: 0123456789ab\n" in text
+    # What was run again replaces what it was before.
+    assert "- result: 1 passed, 1 failed, 2 error, 1 skipped, 5 s of test time" in text

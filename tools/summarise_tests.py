@@ -116,10 +116,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for junit in options.junit:
         try:
             files[junit.name] = junit.read_text(encoding="utf-8")
-            tests += cases(files[junit.name])
+            found = cases(files[junit.name])
         except (OSError, ElementTree.ParseError) as error:
             print(f"summarise_tests: {junit} must be a JUnit file of pytest: {error}", file=sys.stderr)
             return 2
+        # What was run again counts as it went last.
+        again = {(test.module, test.name) for test in found}
+        tests = [test for test in tests if (test.module, test.name) not in again] + found
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(page(tests, options.command, _commits(files), _versions()), encoding="utf-8")
     return 0
