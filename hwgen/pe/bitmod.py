@@ -21,8 +21,8 @@ infinity and NaN as the largest finite magnitude with their sign. In every cycle
    exponent is shifted right to the other's, rounded down (floor). The sum (F + 1 bits) is normalised and cut to its P
    top bits, rounded down. d = 0 changes nothing. E needs 6 bits for fp16, as in the paper; nothing shifts by bsig.
 
-``accumulator exact`` adds D·2^e into a fixed-point accumulator that spans the format (fp16). int8 activations are
-multiplied and added as integers, exactly. Raw sums are words M + E·2^P, or those integers.
+``accumulator exact`` adds d·2^(e + bsig) into a fixed-point accumulator that spans the format (fp16). int8 activations
+are multiplied and added as integers, exactly. Raw sums are words M + E·2^P, or those integers.
 
 Post lanes: a cell's group sum times its column's 8-bit scale, bit-serial (the last bit has a negative weight), 8 cycles
 for all cells at once beside the next group; then a lane visits its cells, one a cycle, rounds the product to FP32
@@ -392,9 +392,14 @@ class Bitmod(TileSpec):
         return float_layout(get(p["acts"])).max_finite[0]
 
     @classmethod
+    def _top_match(cls, p: P) -> int:
+        """Largest e: an activation's exponent plus a term's."""
+        return cls._top_exponent(p) + (1 << _EXP_BITS) - 1
+
+    @classmethod
     def _match_bits(cls, p: P) -> int:
-        """Bits of an activation's exponent plus a term's."""
-        return (cls._top_exponent(p) + (1 << _EXP_BITS) - 1).bit_length()
+        """Bits of e."""
+        return cls._top_match(p).bit_length()
 
     @classmethod
     def _aligned_bits(cls, p: P) -> Num:
@@ -461,7 +466,7 @@ class Bitmod(TileSpec):
             return cls._shifted_bits(p)
         if not cls._normalised(p):
             # Shifted by the step's exponent.
-            return cls._shifted_bits(p) + cls._top_exponent(p) + (1 << _EXP_BITS) - 1
+            return cls._shifted_bits(p) + cls._top_match(p)
         # Both exponents are beside it.
         return cls._match_bits(p) + _BSIG_BITS + cls._dot_bits(p)
 
@@ -530,7 +535,7 @@ class Bitmod(TileSpec):
         mux = (k - 1) * match + k * cls._shifter(aligned, levels)
         if not cls._normalised(p):
             mux = mux + cls._grown(cls._dot_bits(p), (1, 2, 4))
-            top = cls._top_exponent(p) + (1 << _EXP_BITS) - 1
+            top = cls._top_match(p)
             distances = [min(1 << stage, top - (1 << stage) + 1) for stage in range(top.bit_length())]
             mux = mux + cls._grown(cls._shifted_bits(p), distances)
         return {
@@ -564,7 +569,7 @@ class Bitmod(TileSpec):
     @classmethod
     def _level_bits(cls, p: P) -> Num:
         """Bits in which the exponents of both operands are compared, with sign."""
-        largest = cls._top_exponent(p) + (1 << _EXP_BITS) - 1 + _TOP_BSIG + cls._dot_bits(p) - 1
+        largest = cls._top_match(p) + _TOP_BSIG + cls._dot_bits(p) - 1
         return maximum(cls._acc_exponent_bits(p), unsigned_bits(largest)) + 1
 
     @classmethod
@@ -794,8 +799,7 @@ class Bitmod(TileSpec):
         if self._normalised(self.p):
             return [Addend(Cat(top, bsig, dot).as_signed())]
         shifted = _shift_left_signed(m, dot, bsig, _TOP_BSIG, "shifted")
-        largest = self._top_exponent(self.p) + (1 << _EXP_BITS) - 1
-        return [Addend(_shift_left_signed(m, shifted, top, largest, "placed"))]
+        return [Addend(_shift_left_signed(m, shifted, top, self._top_match(self.p), "placed"))]
 
     def _integer_dot(self, m: Module, row: Value, terms: list[tuple[Value, Value, Value]], bsig: Value) -> Addend:
         bits = self.act_format.code_bits

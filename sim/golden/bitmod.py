@@ -176,7 +176,7 @@ class BitmodLinear(QuantLinear):
         total = torch.zeros(acts.shape[0], self.weights.shape[0], dtype=torch.int64)
         for update in self._updates(acts, part):
             units = (update.total * power_of_two(-update.place)).to(torch.int64)
-            total = total + (units << (update.place - lowest).clamp(min=0))
+            total = total + (units << (update.place - lowest))
         return total
 
     def _exact(self, acts: QTensor) -> Tensor:
