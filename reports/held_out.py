@@ -16,7 +16,7 @@ from hwgen.synth import RECIPES, Library, read_library, synthesise
 from reports.provenance import provenance, write_result
 from sim.calibrate.measure import RECIPES as MEASURED_WITH
 from sim.calibrate.measure import TARGET_NS, measure_all
-from sim.calibrate.plan import held_out_tiles
+from sim.calibrate.plan import COUNTS_ALONE, held_out_tiles
 from sim.tech import load
 from sim.tech._calibrated import CalibratedTech, Measured, fitted_family, tile_step, tile_values
 
@@ -72,7 +72,7 @@ def new_value(spec: TileSpec, calibrated: Sequence[TileSpec]) -> bool:
     return any(
         getattr(spec, name) not in {getattr(one, name) for one in mates}
         for name in spec.parameters()
-        if name not in ("m", "n", "post_lanes", "group")
+        if name not in COUNTS_ALONE and name != "group"
     )
 
 

@@ -86,9 +86,8 @@ def page(tests: Sequence[Case], command: str, commit: str, versions: Mapping[str
     return "\n".join(lines) + "\n"
 
 
-def _commits(files: Mapping[str, str]) -> str:
-    """The commit of all files, or each one with its file's name."""
-    commits = {name: commit_of(xml) for name, xml in files.items()}
+def _one_or_each(commits: Mapping[str, str]) -> str:
+    """The commit of all files, or that of each one with the file's name."""
     if len(set(commits.values())) == 1:
         return next(iter(commits.values()))
     return "; ".join(f"{commit} ({name})" for name, commit in commits.items())
@@ -111,20 +110,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("output", type=Path, help="Markdown file to write")
     parser.add_argument("--command", required=True, help="command that ran the tests")
     options = parser.parse_args(arguments)
-    files: dict[str, str] = {}
+    commits: dict[str, str] = {}
     tests: list[Case] = []
     for junit in options.junit:
         try:
-            files[junit.name] = junit.read_text(encoding="utf-8")
-            found = cases(files[junit.name])
+            xml = junit.read_text(encoding="utf-8")
+            found = cases(xml)
         except (OSError, ElementTree.ParseError) as error:
             print(f"summarise_tests: {junit} must be a JUnit file of pytest: {error}", file=sys.stderr)
             return 2
+        commits[junit.name] = commit_of(xml)
         # What was run again counts as it went last.
         again = {(test.module, test.name) for test in found}
         tests = [test for test in tests if (test.module, test.name) not in again] + found
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(page(tests, options.command, _commits(files), _versions()), encoding="utf-8")
+    options.output.write_text(page(tests, options.command, _one_or_each(commits), _versions()), encoding="utf-8")
     return 0
 
 

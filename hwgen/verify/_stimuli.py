@@ -283,8 +283,7 @@ def _taken_back(
     flips = (rng.random((*other.shape[:-1], 1)) < 0.5) & (rng.random(other.shape) < 0.5)
     beside = other ^ (flips & ~across).astype(np.uint32)
     other = np.where(_finite(form, beside), beside, other)
-    factors = np.where(across, weights[..., :1], weights)
-    factors = np.where(np.roll(across, -1, axis=0), weights[..., :1], factors)
+    factors = np.where(np.roll(across, -1, axis=0), weights[..., :1], weights)
     return np.where(again, other, acts), np.where(again, np.roll(factors, 1, axis=0), factors)
 
 

@@ -49,10 +49,12 @@ def layer_slice(spec: TileSpec, at_least: int = 1000) -> Slice:
             q_acts = dataclasses.replace(q_acts, outer=None)
             golden = golden_layer(dataclasses.replace(q_weights, outer=None), spec.quantization())
         values = golden(q_acts).numpy()
-        output = dict(getattr(spec.quantization(), "options", ())).get("output", "fp32")
-        # Where lanes round to another format they give its codes, and the golden layer values that it has.
-        y = values.view(np.uint32) if output == "fp32" else get(output).encode(values)
-        assert output == "fp32" or (get(output).decode(y) == values).all()
+        y = values.view(np.uint32)
+        output = dict(spec.quantization().options).get("output", "fp32")
+        if output != "fp32":
+            # Lanes that round to another format give its codes, and the golden layer values that it has.
+            y = get(str(output)).encode(values)
+            assert (get(str(output)).decode(y) == values).all()
         return Slice(steps, {"y": _blocks(y[None], spec).reshape(-1, spec.lanes)})
     words = golden.group_words(q_acts)
     if words is not None:

@@ -21,7 +21,7 @@ from hwgen.pe._param import Range
 from hwgen.pe._spec import TileSpec
 from hwgen.schedule import Layer, Schedule
 
-__all__ = ["calibration_tiles", "held_out_tiles"]
+__all__ = ["COUNTS_ALONE", "calibration_tiles", "held_out_tiles"]
 
 _SMALL_GE, _LARGE_GE, _HUGE_GE = 9_000.0, 16_000.0, 32_000.0
 """Bounds of tiles that are measured, in rough gate equivalents (about twice their cells): for most of a calibration;
@@ -37,7 +37,7 @@ _GE = {"ff": 7.0, "add": 6.0, "mux2": 2.25, "xor": 2.25, "and": 1.25, "mul": 7.2
 _DRAWS = 400
 _SHAPES = {"m": (1, 2, 3), "n": (1, 2, 4)}
 """Tiles of a calibration are small: their shape enters the model by counts alone."""
-_COUNTS_ALONE = {*_SHAPES, "post_lanes"}
+COUNTS_ALONE = {*_SHAPES, "post_lanes"}
 
 
 def rough_ge(spec: TileSpec) -> float:
@@ -150,13 +150,13 @@ def hardware(spec: TileSpec) -> dict[str, Any]:
 
 
 def _values(spec: TileSpec) -> set[tuple[str, Any]]:
-    return {(name, getattr(spec, name)) for name in spec.parameters() if name not in _COUNTS_ALONE}
+    return {(name, getattr(spec, name)) for name in spec.parameters() if name not in COUNTS_ALONE}
 
 
 def _unseen(name: str, seed: int, chosen: Iterable[TileSpec]) -> list[TileSpec]:
     """Tiles that have a sweep value which none of ``chosen`` has, as small as there are for each value."""
     parameters = family(name).parameters().items()
-    wanted = {(name, value) for name, p in parameters if name not in _COUNTS_ALONE for value in p.sweep}
+    wanted = {(name, value) for name, p in parameters if name not in COUNTS_ALONE for value in p.sweep}
     known = set().union(*(_values(spec) for spec in chosen))
     found: list[TileSpec] = []
     for bound in (_SMALL_GE, _LARGE_GE, _HUGE_GE):
