@@ -134,7 +134,7 @@ def test_sweep_without_axes_varies_shape_and_width() -> None:
         (["--pe", "int", "--objective", "speed"], "pareto: objective must be one of m, n, k, "),
         (
             ["--pe", "int", "--tech", "tsmc"],
-            "no technology table 'tsmc'; tables: horowitz45, sky130hd, tpuv4i7, or a .toml file",
+            "no technology table 'tsmc'; tables: asap7, generic45, horowitz45, sky130hd, tpuv4i7, or a .toml file",
         ),
         (
             ["--pe", "int", "--axis", "k=128", "--axis", "group=64"],

@@ -21,7 +21,7 @@ from sim.tech import DEFAULT, CalibratedTech, load
 from sim.tech._calibrated import QUANTITIES, TILE, Measured, parse_row, read_rows
 from sim.tech._model import Features, Kernel, Regression, block_features, squares, trend_value
 
-CALIBRATED = ("sky130hd",)
+CALIBRATED = ("asap7", "generic45", "sky130hd")
 
 
 def blocks(count: int, seed: int = 1) -> tuple[list[Features], np.ndarray]:

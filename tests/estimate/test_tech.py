@@ -12,7 +12,7 @@ TABLES = ("horowitz45", "tpuv4i7")
 
 
 def test_the_tables() -> None:
-    assert names() == ("horowitz45", "sky130hd", "tpuv4i7")
+    assert names() == ("asap7", "generic45", "horowitz45", "sky130hd", "tpuv4i7")
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -63,7 +63,7 @@ def test_an_unknown_table_is_an_error() -> None:
         load("horowitz")
     assert str(caught.value) == (
         "no technology table 'horowitz'; did you mean 'horowitz45'?; "
-        "tables: horowitz45, sky130hd, tpuv4i7, or a .toml file"
+        "tables: asap7, generic45, horowitz45, sky130hd, tpuv4i7, or a .toml file"
     )
 
 
