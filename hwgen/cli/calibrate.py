@@ -32,7 +32,7 @@ __all__ = ["command"]
 @click.option("--memory", help="SRAM that goes with it: generic45, sky130hd or asap7 (default: by the library's name)")
 @click.option("--node-nm", type=float, help="node of the library (default: that of its memory)")
 @click.option("--pe", "names", multiple=True, metavar="FAMILY", help="only these families; may be repeated")
-@click.option("--tiles", type=int, default=40, show_default=True, help="tiles to measure of each family")
+@click.option("--tiles", type=int, default=60, show_default=True, help="tiles to measure of each family")
 @click.option("--seed", type=int, default=1, show_default=True, help="seed of the plan")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="tiles measured at a time")
 @click.option("--timeout-s", type=float, default=600.0, show_default=True, help="longest time of one mapping")

@@ -79,7 +79,7 @@ def calibrate(
     memory: str,
     node_nm: float | None = None,
     names: Sequence[str] = (),
-    tiles: int = 40,
+    tiles: int = 60,
     seed: int = 1,
     jobs: int = 1,
     timeout_s: float = 600,

@@ -1,13 +1,15 @@
 """Which tiles a calibration measures, and which ones it is checked on: seeded lists, derived from the parameters.
 
 Both are chosen by the same walk: draw legal tiles at random, then take again and again the one that is farthest from
-all that were taken, in the space in which the model interpolates. Calibration tiles take sweep values only; held-out
-tiles take any legal value between them.
+all that were taken, in the space in which the model interpolates. That fills corners and leaves the middle, where users
+are, thin: a third of a calibration is drawn at random instead. Calibration tiles take sweep values only; held-out tiles
+take any legal value between them.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -27,10 +29,12 @@ _SMALL_GE, _LARGE_GE, _HUGE_GE = 9_000.0, 16_000.0, 32_000.0
 """Bounds of tiles that are measured, in rough gate equivalents (about twice their cells): for most of a calibration;
 for tiles with post lanes, held-out ones, and values that no smaller tile has; and for values that none of those has.
 """
+_DRAWN_SHARE = 3
+"""One of so many calibration tiles is drawn at random, not spread out."""
 _LANES_SHARE = 8
-"""One of so many calibration tiles has post lanes at least, where the family has them."""
+"""One of so many spread tiles has post lanes at least, where the family has them."""
 _HARDWARE_SHARE = 3
-"""One of so many calibration tiles is chosen for its blocks, the others for their parameters."""
+"""One of so many spread tiles is chosen for its blocks, the others for their parameters."""
 _UNSEEN_SHARE = 4
 """For values that no other tile has there are as many tiles more, at most, as one of so many."""
 _GE = {"ff": 7.0, "add": 6.0, "mux2": 2.25, "xor": 2.25, "and": 1.25, "mul": 7.25}
@@ -74,7 +78,8 @@ def position(spec: TileSpec) -> dict[str, Any]:
 
 def _distance(one: dict[str, Any], other: dict[str, Any]) -> float:
     total = 0.0
-    for name in one.keys() | other.keys():
+    # In the order of the dictionaries: a set's order, and with it the last bit of the sum, differs between processes.
+    for name in one | other:
         mine, others = one.get(name, 0.0), other.get(name, 0.0)
         if isinstance(mine, float) and isinstance(others, float):
             total += (mine - others) ** 2
@@ -171,18 +176,23 @@ def _unseen(name: str, seed: int, chosen: Iterable[TileSpec]) -> list[TileSpec]:
 def calibration_tiles(name: str, count: int, seed: int = 1) -> list[TileSpec]:
     """``count`` small tiles of a family over its sweep values, and up to a quarter more for values these leave out.
 
-    Some have post lanes. Most are far apart in their parameters; since not every parameter matters in every tile, the
-    rest are tiles whose blocks no other one has.
+    Two thirds are spread out. Some of them have post lanes; most are far apart in their parameters; since not every
+    parameter matters in every tile, the rest are tiles whose blocks no other one has. The last third is drawn.
     """
-    lanes = -(-count // _LANES_SHARE)
-    others = count // _HARDWARE_SHARE
+    drawn = count // _DRAWN_SHARE
+    spread = count - drawn
+    lanes = -(-spread // _LANES_SHARE)
+    others = spread // _HARDWARE_SHARE
     with_lanes = _spread(_candidates(name, seed, False, _LARGE_GE, lanes=True), (), lanes)
     small = _candidates(name, seed, False, _SMALL_GE)
-    chosen = with_lanes + _spread(small, with_lanes, count - len(with_lanes) - others)
+    chosen = with_lanes + _spread(small, with_lanes, spread - len(with_lanes) - others)
     taken = {repr(hardware(spec)) for spec in chosen}
     new = list({repr(hardware(spec)): spec for spec in small if repr(hardware(spec)) not in taken}.values())
     chosen += _spread(new, chosen, others, hardware)
-    return chosen + _spread(_unseen(name, seed, chosen), chosen, count // _UNSEEN_SHARE)
+    chosen += _spread(_unseen(name, seed, chosen), chosen, spread // _UNSEEN_SHARE)
+    known = {repr(spec) for spec in chosen}
+    any_of_them = (spec for spec in _candidates(name, seed, False, _LARGE_GE) if repr(spec) not in known)
+    return chosen + list(itertools.islice(any_of_them, drawn))
 
 
 def held_out_tiles(name: str, count: int, seed: int = 2) -> list[TileSpec]:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,6 +96,22 @@ def test_a_seed_makes_a_plan() -> None:
     assert calibration_tiles("int", 6) != calibration_tiles("int", 6, seed=3)
 
 
+@pytest.mark.xdist_group("plans of lut")
+def test_a_plan_is_the_same_in_every_process() -> None:
+    program = "from sim.calibrate.plan import calibration_tiles; print(calibration_tiles('lut', 60))"
+    plans = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1")
+    ]
+    assert plans[0] == plans[1]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_plans_are_seeded_and_disjoint(name: str) -> None:
     chosen = calibration_tiles(name, 6)
@@ -107,7 +126,7 @@ def test_plans_are_seeded_and_disjoint(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_calibration_has_every_sweep_value(name: str) -> None:
-    tiles = calibration_tiles(name, 40)
+    tiles = calibration_tiles(name, 60)
     for parameter, p in family(name).parameters().items():
         # Shapes and lanes enter the model by counts alone.
         if parameter not in ("m", "n", "post_lanes"):
@@ -118,7 +137,7 @@ def test_half_of_the_held_out_tiles_have_values_that_no_calibration_has() -> Non
     from reports.held_out import new_value
 
     tiles = [spec for name in sorted(families()) for spec in held_out_tiles(name, 9)]
-    calibrated = [spec for name in sorted(families()) for spec in calibration_tiles(name, 40)]
+    calibrated = [spec for name in sorted(families()) for spec in calibration_tiles(name, 60)]
     assert sum(new_value(spec, calibrated) for spec in tiles) >= len(tiles) / 2
 
 
