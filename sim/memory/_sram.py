@@ -18,8 +18,8 @@ __all__ = ["Banks", "Sram", "banks", "buffer", "buffer_bit_pj", "sram"]
 class Sram:
     """A bank, or a buffer of several, on one node; numbers are scalars or arrays of one shape.
 
-    Energies are per access of ``word_bits``, leakage and area those of everything in ``capacity_bytes``.
-    ``leakage_mw`` is None where no source gives it. ``status`` and ``source`` say how far to trust the numbers.
+    Energies are per access of ``word_bits``, leakage and area those of everything in ``capacity_bytes``; what no source
+    gives is None. ``status`` and ``source`` say how far to trust the numbers.
     """
 
     node_nm: float
@@ -29,9 +29,9 @@ class Sram:
     read_pj: Num
     write_pj: Num
     leakage_mw: Num | None
-    area_mm2: Num
-    access_ns: Num
-    cycle_ns: Num
+    area_mm2: Num | None
+    access_ns: Num | None
+    cycle_ns: Num | None
     status: str
     source: str
 
@@ -128,6 +128,8 @@ def buffer(node_nm: float, capacity_bytes: Num, word_bits: Num, ports: str = "1r
     layout = banks(node_nm, capacity_bytes, word_bits, ports)
     bank = sram(node_nm, layout.capacity_bytes, layout.word_bits, ports)
     count = layout.across * layout.deep
+    assert bank.leakage_mw is not None
+    assert bank.area_mm2 is not None
     return Sram(
         node_nm,
         ports,

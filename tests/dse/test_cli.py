@@ -67,7 +67,7 @@ def test_estimate() -> None:
     layers = [Layer("a", 8, 96, 576), Layer("b", 2, 64, 128)]
     assert report["cycles"] == sum(Schedule(tile, layer).exact() for layer in layers)
     assert report["status"] == "measured"
-    assert report["buffer_status"] == "assumed"
+    assert report["buffer_status"] == "published"
     assert report["area_um2"]["total"] == pytest.approx(sum(v for k, v in report["area_um2"].items() if k != "total"))
     text = hwgen("estimate", "--pe", "lut", "--bits", "2", "--layer", "8x96x576").stdout
     assert f"cycles: {Schedule(tile, layers[0]).exact():,} (exact)" in text

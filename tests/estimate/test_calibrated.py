@@ -202,7 +202,7 @@ def write_table(folder: Path, entries: list[Measured], **changes: Any) -> Path:
 def test_a_table_of_the_user(tmp_path: Path) -> None:
     tech = load(str(write_table(tmp_path, entries_of("int"))))
     assert isinstance(tech, CalibratedTech)
-    assert (tech.name, tech.status, tech.buffer_status) == ("mine", "measured", "assumed")
+    assert (tech.name, tech.status, tech.buffer_status) == ("mine", "measured", "published")
     layer = Layer("up", 4, 64, 256)
     report = estimate(family("int")(), layer, tech)
     assert report.status == "measured"

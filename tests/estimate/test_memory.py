@@ -369,42 +369,61 @@ def test_a_type_of_dram_without_a_source_is_an_error() -> None:
 def test_the_generic_library_has_cactis_numbers() -> None:
     whole: Sram = library_buffer("generic45", 32768, 64)
     bank = sram(45, 32768, 64)
-    assert whole == replace(bank, source="CACTI 7 at 45 nm, not scaled")
+    assert whole == replace(bank, source="CACTI 7 at 45 nm")
     assert library_bit_pj("generic45", 32768, 64, True) == bank.write_pj / 64
 
 
+def test_macros_make_a_buffer() -> None:
+    # Two of 32 bits make a word, and eight rows of two the capacity; mW times ns, for a 1 and a 0.
+    found = library_buffer("sky130hd", 32768, 64)
+    assert (found.node_nm, found.ports, found.status) == (130, "1rw1r", "published")
+    assert (found.capacity_bytes, found.word_bits) == (32768, 64)
+    assert found.read_pj == pytest.approx(2 * 5.156 * (2.707046 + 2.420102) / 2, rel=1e-4)
+    assert found.write_pj == pytest.approx(2 * 5.156 * (2.553973 + 2.79347) / 2, rel=1e-4)
+    assert found.area_mm2 == pytest.approx(16 * 0.6831 * 0.41654, rel=1e-4)
+    assert found.leakage_mw == pytest.approx(16 * 0.001379771)
+    assert (found.access_ns, found.cycle_ns) == (pytest.approx(5.156 / 2 + 2.504, rel=1e-4), 5.156)
+    assert "OpenRAM" in found.source
+
+
 @pytest.mark.parametrize(
-    ("name", "node", "cacti", "energy", "area", "delay"),
+    ("capacity", "width", "banks", "bank_pj"),
     [
-        # 7.171 · 1.8² − 6.709 · 1.8 + 2.904 over 3.755 · 1.1² − 4.398 · 1.1 + 1.975; delays likewise.
-        ("sky130hd", 130, 65, 14.06184 / 1.68075, 4.3, 25.7332 / 19.1517),
-        # 0.1776 · 0.7² − 0.09097 · 0.7 + 0.02447 over 1.018 − 0.3107 + 0.1539.
-        ("asap7", 7, 45, 0.047815 / 0.8612, 0.059, 3.23906 / 12.5),
+        (8192, 64, 1, 7.5),
+        (32768, 64, 1, 8.5),
+        (1 << 20, 64, 1, 14.0),
+        # Halfway between 8 and 32 KiB in the logarithm.
+        (16384, 64, 1, math.sqrt(7.5 * 8.5)),
+        # Smaller ones cost what the smallest does, larger ones are several of the largest, wide words lie in several.
+        (100, 8, 1, 7.5),
+        (4 << 20, 64, 1, 14.0),
+        (65536, 128, 2, 8.5),
     ],
 )
-def test_other_libraries_are_scaled(name: str, node: int, cacti: int, energy: float, area: float, delay: float) -> None:
-    found, bank = library_buffer(name, 32768, 64), sram(cacti, 32768, 64)
-    assert (found.node_nm, found.status) == (node, "assumed")
-    assert "Stillmaker and Baas" in found.source
-    assert found.read_pj == pytest.approx(bank.read_pj * energy, rel=1e-5)
-    assert found.write_pj == pytest.approx(bank.write_pj * energy, rel=1e-5)
-    assert found.area_mm2 == pytest.approx(bank.area_mm2 * area, rel=1e-12)
-    assert found.access_ns == pytest.approx(bank.access_ns * delay, rel=1e-5)
-    assert found.cycle_ns == pytest.approx(bank.cycle_ns * delay, rel=1e-5)
-    assert found.leakage_mw is None
-    assert library_bit_pj(name, 32768, 64, False) == pytest.approx(found.read_pj_per_bit, rel=1e-12)
-    assert library_bit_pj(name, 32768, 64, True) == pytest.approx(found.write_pj_per_bit, rel=1e-12)
+def test_published_accesses_make_a_buffer(capacity: int, width: int, banks: int, bank_pj: float) -> None:
+    found = library_buffer("asap7", capacity, width)
+    assert found.read_pj == found.write_pj == pytest.approx(banks * bank_pj)
+    assert (found.node_nm, found.status) == (7, "published")
+    assert found.capacity_bytes >= capacity
+    assert found.word_bits == 64 * banks
+    assert found.leakage_mw is found.area_mm2 is found.access_ns is found.cycle_ns is None
+    assert "ISCA 2021" in found.source
 
 
-def test_all_quantities_of_arrays_of_a_library() -> None:
+@pytest.mark.parametrize("name", library_memories())
+def test_all_quantities_of_arrays_of_a_library(name: str) -> None:
     capacity, width = np.array([100, 8192, 1 << 24]), np.array([8, 64, 3000])
-    whole = library_buffer("sky130hd", capacity, width)
+    whole = library_buffer(name, capacity, width)
     for index in range(3):
-        one = library_buffer("sky130hd", int(capacity[index]), int(width[index]))
-        for name in ("read_pj", "write_pj", "area_mm2", "access_ns", "cycle_ns", "capacity_bytes", "word_bits"):
-            assert getattr(one, name) == pytest.approx(getattr(whole, name)[index], rel=1e-12)
-    energy = library_bit_pj("sky130hd", capacity, width, True)
-    assert energy == pytest.approx(whole.write_pj_per_bit, rel=1e-12)
+        one = library_buffer(name, int(capacity[index]), int(width[index]))
+        for field in ("read_pj", "write_pj", "area_mm2", "capacity_bytes", "word_bits"):
+            values = getattr(whole, field)
+            if values is None:
+                assert getattr(one, field) is None
+            else:
+                assert getattr(one, field) == pytest.approx(values[index], rel=1e-12)
+    assert library_bit_pj(name, capacity, width, True) == pytest.approx(whole.write_pj_per_bit, rel=1e-12)
+    assert library_bit_pj(name, capacity, width, False) == pytest.approx(whole.read_pj_per_bit, rel=1e-12)
 
 
 def test_entries_of_libraries() -> None:
