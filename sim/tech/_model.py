@@ -23,6 +23,9 @@ __all__ = ["Features", "Kernel", "Regression", "block_features", "squares", "tre
 
 P = Mapping[str, Any]
 
+_AT_ONCE = 1 << 18
+"""Distances between points and measured blocks that are held at a time: 2 MB."""
+
 _OF_THE_TILE = ("m", "n")
 """Parameters that say how many blocks there are, not what they are."""
 
@@ -125,7 +128,7 @@ class Regression:
     ) -> None:
         self.trend, self.kernel = dict(trend), kernel
         self._keys = [key for key in _varying(blocks) if kernel.weights.get(".".join(key))]
-        self._measured = [[_value(block, *key) for key in self._keys] for block in blocks]
+        self._measured = [np.array([_value(block, *key) for block in blocks]) for key in self._keys]
         expected = np.array([float(trend_value(self.trend, block)) for block in blocks])
         ratios = np.log(np.asarray(values, dtype=np.float64) / expected)
         matrix = covariance(squares(blocks), kernel, len(blocks))
@@ -134,14 +137,18 @@ class Regression:
     def predict(self, features: Features) -> np.ndarray:
         """The quantity, of the shape that the features broadcast to."""
         expected = np.asarray(trend_value(self.trend, features), dtype=np.float64)
-        columns = [_value(features, *key) for key in self._keys]
+        # One more axis, for the measured blocks.
+        columns = [np.asarray(_value(features, *key))[..., None] for key in self._keys]
+        size = int(np.prod(np.broadcast_shapes(*(column.shape for column in columns)))) if columns else 1
+        at_once = max(1, _AT_ONCE // size)
         ratio: Any = 0.0
-        for measured, weight in zip(self._measured, self._weights, strict=True):
+        for begin in range(0, len(self._weights), at_once):
+            some = slice(begin, begin + at_once)
             square: Any = 0.0
-            for key, column, mine in zip(self._keys, columns, measured, strict=True):
-                apart = float(column != mine) if key[0] == "names" else (column - mine) ** 2
-                square = square + self.kernel.weights[".".join(key)] * apart
-            ratio = ratio + weight * np.exp(-square / 2)
+            for (section, name), column, measured in zip(self._keys, columns, self._measured, strict=True):
+                apart = column != measured[some] if section == "names" else (column - measured[some]) ** 2
+                square = square + self.kernel.weights[f"{section}.{name}"] * apart
+            ratio = ratio + (self._weights[some] * np.exp(-square / 2)).sum(axis=-1)
         result: np.ndarray = expected * np.exp(ratio)
         return result
 

@@ -65,6 +65,22 @@ def test_measured_blocks_are_met_and_far_ones_follow_the_trend() -> None:
     assert float(model.predict(far)) == pytest.approx(float(trend_value(trend, far)), rel=1e-9)
 
 
+def test_arrays_are_predicted_like_single_blocks_however_many_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, values = blocks(12)
+    kernel = Kernel(0.3, 0.01, {"counts.ff": 0.5, "numbers.k": 1.0, "numbers.bits": 2.0})
+    model = Regression(found, values * 1.1, {"ff": 30.0}, kernel)
+    points, _ = blocks(7, seed=9)
+    many = replace(
+        points[0],
+        counts={name: np.array([p.counts[name] for p in points]) for name in points[0].counts},
+        numbers={name: np.array([p.numbers[name] for p in points]) for name in points[0].numbers},
+    )
+    single = [float(model.predict(point)) for point in points]
+    for held in (1, 30, 1 << 18):
+        monkeypatch.setattr("sim.tech._model._AT_ONCE", held)
+        assert model.predict(many) == pytest.approx(single, rel=1e-12)
+
+
 def test_left_out_errors_are_those_of_leaving_out() -> None:
     found, values = blocks(10, seed=3)
     found = list({repr(f): f for f in found}.values())
