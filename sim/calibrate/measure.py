@@ -21,12 +21,12 @@ from sim.tech._calibrated import QUANTITIES, TILE, Measured, parse_row
 __all__ = ["RECIPES", "TARGET_NS", "Wanted", "measure", "measure_all"]
 
 RECIPES = ("plain", "noalumacc", "booth_noalumacc")
-"""Recipes of a calibration, of which each block's smallest result counts."""
+"""Recipes of a calibration, of which each block's smallest result counts (`hwgen.synth.synthesise`, ``smallest``)."""
 
 TARGET_NS = 0.001
 """Blocks are mapped for area and then sized for speed as far as that goes."""
 
-_VERSION = "2"
+_VERSION = "3"
 """Part of the names in the cache: to be raised with every change of what is measured."""
 
 Progress = Callable[[int, int], None]

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from hwgen.errors import HwgenError
 from hwgen.pe import family
 from hwgen.reference import run_steps
 from hwgen.simulators import _process
-from hwgen.synth import generic_library, read_library, synthesise, tile_netlist
+from hwgen.synth import _BOOTH_SAVES, Try, _best, generic_library, read_library, synthesise, tile_netlist
 from hwgen.synth.liberty import GENERIC
 from hwgen.verify import CompiledTile, random_steps
 from tests.synth.command import command
@@ -101,6 +102,17 @@ def test_the_fastest_clock() -> None:
     # The period that was found is met when it is asked for.
     again = synthesise(spec, clk_period_ns=period, recipes=["booth"], fastest=True)
     assert again.meets
+
+
+@pytest.mark.parametrize(("area", "chosen"), [(96.0, "noalumacc"), (94.0, "booth_noalumacc")])
+def test_booths_recoding_has_to_pay_in_a_smallest_mapping(area: float, chosen: str) -> None:
+    mapped = synthesise(family("int")(**SMALL), kinds=["cell"], recipes=["noalumacc"]).blocks[0].mapped
+    tries = [
+        Try("cell", 0.001, replace(mapped, recipe=recipe, area=found), 1.0)
+        for recipe, found in (("noalumacc", 100.0), ("booth_noalumacc", area))
+    ]
+    assert _best(tries, float("inf"), _BOOTH_SAVES).mapped.recipe == chosen
+    assert _best(tries, float("inf")).mapped.recipe == "booth_noalumacc"
 
 
 def test_a_flip_flop_takes_its_time_of_the_period() -> None:
