@@ -14,7 +14,7 @@ from sim.tech import CalibratedTech, load, names
 from sim.tech._calibrated import QUANTITIES
 from sim.tech._table import read_toml
 
-__all__ = ["left_out_rows", "main", "page", "provenance_rows"]
+__all__ = ["calibrated", "left_out_rows", "main", "page", "provenance_rows"]
 
 RESULT = Path("reports/results/calibration.md")
 

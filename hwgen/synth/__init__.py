@@ -37,8 +37,8 @@ Measured on multiply-accumulate units of 2 to 8 bits in 45 nm, where wider ones 
 """
 
 _BOOTH_SAVES = 0.05
-"""Share of the area that Booth's recoding has to save in a smallest mapping: where it saves next to nothing it can cost
-much energy (an int cell of 8 products, 6 by 4 bits, sky130hd: 2.4 % smaller, 69 % more energy).
+"""Share by which other mappings have to be larger for Booth's recoding to be a smallest mapping: where it saves next to
+nothing it can cost much energy (an int cell of 8 products, 6 by 4 bits, sky130hd: 2.4 % smaller, 69 % more energy).
 """
 _SEARCH_STEPS = 6
 """Targets that the search for the fastest clock tries for a block after the first."""
@@ -211,8 +211,8 @@ def _aim(part: Part, library: Library, clk_period_ns: float) -> float:
 
 
 def _best(tries: Sequence[Try], clk_period_ns: float, booth_saves: float = 0.0) -> Try:
-    """The smallest that meets a clock period, by Booth's recoding only where it saves a share of the area; where none
-    does, the fastest.
+    """The smallest that meets a clock period, by Booth's recoding only where others are larger by ``booth_saves``;
+    where none does, the fastest.
     """
 
     def rank(one: Try) -> tuple[float, str, float]:
@@ -250,7 +250,7 @@ def synthesise(
     fastest: look for the shortest clock period by bisection over the target, starting at ``clk_period_ns``; every
         block is then the smallest of all its mappings that allows the period that was found.
     smallest: every block's smallest mapping, sized for the target, whatever period it allows; one with Booth's recoding
-        only where that makes it 5 % smaller.
+        only where all others are 5 % larger.
     recipes: those to try; without any all that map for area, and where none of them meets the target all others too.
     jobs: child processes at a time. timeout_s: of one child. progress: told (done, all so far) after each.
 

@@ -51,6 +51,7 @@ class Accesses:
     word_bits: int
     operations: Mapping[str, str]
 
+    @functools.cached_property
     def points(self) -> tuple[np.ndarray, np.ndarray]:
         """Capacities in bytes, rising, and energies of an access in pJ."""
         from sim.tech import published
@@ -70,9 +71,13 @@ class LibraryMemory:
     volts: float
     status: str
     source: str
-    cacti: bool = False
     macro: Macro | None = None
     accesses: Accesses | None = None
+
+    @property
+    def cacti(self) -> bool:
+        """Whether CACTI's table has its numbers: where there is nothing else."""
+        return self.macro is None and self.accesses is None
 
 
 @functools.cache
@@ -143,7 +148,7 @@ def _of_macros(entry: LibraryMemory, macro: Macro, capacity_bytes: Num, word_bit
 
 def _of_accesses(entry: LibraryMemory, accesses: Accesses, capacity_bytes: Num, word_bits: Num) -> Sram:
     """Logarithms are interpolated between the capacities; a smaller bank costs what the smallest does."""
-    capacities, energies = accesses.points()
+    capacities, energies = accesses.points
     across = ceil_div(word_bits, accesses.word_bits)
     deep = ceil_div(capacity_bytes, across * int(capacities[-1]))
     bank = maximum(ceil_div(capacity_bytes, across * deep), int(capacities[0]))
