@@ -20,6 +20,9 @@ from hwgen.pe import TileSpec
 )
 @click.option("--top", metavar="NAME", help="name of the top module (default FAMILY_tile)")
 @click.option("--testbench", metavar="FOLDER", help="also write a self-checking Verilog bench with its vectors there")
+@click.option(
+    "--axi-stream", is_flag=True, help="also emit module TOP_axis: the tile behind AXI4-Stream, with back-pressure"
+)
 @click.option("--sdc", "sdc_file", metavar="FILE", help="also write timing constraints")
 @click.option("--clk-period-ns", type=float, default=1.0, show_default=True, help="clock period of the constraints")
 def command(
@@ -28,6 +31,7 @@ def command(
     manifest_file: str | None,
     top: str | None,
     testbench: str | None,
+    axi_stream: bool,
     sdc_file: str | None,
     clk_period_ns: float,
 ) -> None:
@@ -35,7 +39,7 @@ def command(
 
     Standard output carries Verilog and nothing else. `hwgen emit --pe FAMILY --help` lists the family's parameters.
     """
-    emission = emit(spec, top)
+    emission = emit(spec, top, axi_stream=axi_stream)
     # Everything is made before anything is written.
     files: dict[Path, str | bytes] = {}
     if manifest_file:

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hwgen.emit._axi_stream import axi_stream_entry, axi_stream_rtlil
 from hwgen.emit._manifest import manifest
 from hwgen.emit._ports import tile_ports
 from hwgen.emit._rtlil import component_rtlil, design_rtlil
@@ -173,20 +174,24 @@ class Emission:
     """A tile as Verilog with its manifest.
 
     ``verilog`` holds module ``top`` and its blocks (and ``top``_pre where the family has a block before the buffer,
-    and its companions).
+    its companions, and ``top``_axis, the tile behind AXI4-Stream, where that was asked for).
     """
 
     spec: TileSpec
     top: str
     verilog: str
+    axi_stream: bool = False
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """Parameters, ports, packing, timing, versions and the hash of the Verilog; JSON-serialisable."""
-        return manifest(self.spec, self.top, self.verilog)
+        document = manifest(self.spec, self.top, self.verilog)
+        if self.axi_stream:
+            document["axi_stream"] = axi_stream_entry(self.spec, f"{self.top}_axis")
+        return document
 
 
-def emit(spec: TileSpec, top: str | None = None, *, shared: bool = True) -> Emission:
+def emit(spec: TileSpec, top: str | None = None, *, shared: bool = True, axi_stream: bool = False) -> Emission:
     """Emit a tile.
 
     Parameters
@@ -195,6 +200,7 @@ def emit(spec: TileSpec, top: str | None = None, *, shared: bool = True) -> Emis
     top: name of the top module; the family's name when None.
     shared: elaborate each distinct block once and instantiate it. ``False`` elaborates every copy, which is what
         Amaranth's simulator runs; both behave alike.
+    axi_stream: also emit ``top``_axis, the tile behind AXI4-Stream.
 
     Raises `HwgenError` when ``top`` is no plain Verilog identifier.
     """
@@ -212,4 +218,6 @@ def emit(spec: TileSpec, top: str | None = None, *, shared: bool = True) -> Emis
         text += "\n" + pre.rtlil(f"{name}_pre")
     for suffix, companion in spec.companions().items():
         text += "\n" + component_rtlil(companion.build(), f"{name}_{suffix}")
-    return Emission(spec, name, _header(spec, name) + to_verilog(text))
+    if axi_stream:
+        text += "\n" + axi_stream_rtlil(spec, name, f"{name}_axis")
+    return Emission(spec, name, _header(spec, name) + to_verilog(text), axi_stream)

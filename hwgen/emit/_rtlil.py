@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from amaranth.back import rtlil
@@ -117,9 +117,9 @@ def design_rtlil(
     return _plain("\n".join([*blocks.texts.values(), text]))
 
 
-def component_rtlil(component: wiring.Component, top: str) -> str:
-    """RTLIL of one component as module ``top``, its members as ports."""
-    return _plain(rtlil.convert(component, name=top, emit_src=False))
+def component_rtlil(component: Elaboratable, top: str, ports: Sequence[Signal] | None = None) -> str:
+    """RTLIL of one component as module ``top``, its members as ports, or ``ports`` where it has no members."""
+    return _plain(rtlil.convert(component, name=top, ports=ports, emit_src=False))
 
 
 def _plain(text: str) -> str:
