@@ -121,6 +121,28 @@ class Space:
                 dropped[message] = dropped.get(message, 0) + others
         return cls(name, chosen, dropped)
 
+    @classmethod
+    def of_widths(
+        cls, name: str, axes: Mapping[str, Sequence[Any] | None] | None = None, *, strict: bool = True
+    ) -> list[Space]:
+        """Spaces that together hold ``axes``, as `of` takes them: one for each set of parameters that a width brings.
+
+        A family's scheme may follow from ``bits`` (1.58 is ternary in two bits). Where an axis names values of what a
+        width brings, it keeps those that go with the width. Raises `HwgenError` as `of`, and where none does.
+        """
+        spec = family(name)
+        known = spec.parameters()
+        if axes is None or "bits" not in axes or "bits" not in known:
+            return [cls.of(name, axes, strict=strict)]
+        values = known["bits"].sweep if axes["bits"] is None else axes["bits"]
+        widths: dict[tuple[tuple[str, tuple[Any, ...]], ...], list[Any]] = {}
+        for width in values:
+            brought = _brought(spec, width, axes)
+            widths.setdefault(tuple(sorted(brought.items())), []).append(width)
+        return [
+            cls.of(name, {**axes, "bits": chosen, **dict(brought)}, strict=strict) for brought, chosen in widths.items()
+        ]
+
     @functools.cached_property
     def spec(self) -> type[TileSpec]:
         """The family's spec class."""
@@ -180,6 +202,33 @@ def axis_target(spec: type[TileSpec], name: str) -> str | None:
             continue
         return next((key for key in own if key in known), None)
     return None
+
+
+def _brought(spec: type[TileSpec], width: Any, axes: Mapping[str, Sequence[Any] | None]) -> dict[str, tuple[Any, ...]]:
+    """What a weight width brings along: values of other parameters, and of their axes those that go with it."""
+    known = spec.parameters()
+
+    def aliases(**values: Any) -> dict[str, Any]:
+        texts = {key: known[key].parse(value) if isinstance(value, str) else value for key, value in values.items()}
+        return spec.aliases(texts)
+
+    others = {key: known[key].sweep if listed is None else listed for key, listed in axes.items() if key in known}
+    others.pop("bits")
+    found: dict[str, tuple[Any, ...]] = {}
+    for key, choices in others.items():
+        kept, refusals = [], []
+        for choice in choices:
+            try:
+                aliases(bits=width, **{key: choice})
+                kept.append(choice)
+            except HwgenError as error:
+                refusals.append(error)
+        if refusals and not kept:
+            raise refusals[0]
+        if refusals:
+            found[key] = tuple(kept)
+    single = {key: choices[0] for key, choices in others.items() if len(choices) == 1}
+    return {key: (value,) for key, value in aliases(bits=width, **single).items() if key not in axes} | found
 
 
 def _legal(spec: type[TileSpec], name: str, target: str, values: Sequence[Any]) -> tuple[tuple[Any, ...], list[str]]:

@@ -167,7 +167,7 @@ def _spaces(names: Sequence[str], axes: dict[str, tuple[str, ...] | None], full:
                 # The axis takes the place of the parameter that it stands for.
                 own.pop(target, None)
                 own[axis] = values
-        spaces.append(Space.of(name, own, strict=len(specs) == 1))
+        spaces += Space.of_widths(name, own, strict=len(specs) == 1)
     _refuse_values_of_no_family(spaces, axes)
     return spaces
 

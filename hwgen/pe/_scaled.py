@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hwgen.errors import HwgenError
 from hwgen.formats import get
 from hwgen.pe._numbers import Num, where
 from hwgen.pe._param import Range, param
 from hwgen.pe._spec import Counts, P, Side, TileSpec
 
 __all__ = ["SCALES", "LanesSpec", "ScaledSpec"]
+
+_TERNARY = (1.58, "1.58", 1.585, "1.585")
+"""Spellings of log2(3) bits, which take two bits in a memory of this design."""
 
 SCALES = ("fp16", "bf16", "e8m0", "fp8_e4m3")
 """Formats that a scale may have."""
@@ -65,6 +69,30 @@ class ScaledSpec(LanesSpec):
             "post_lanes must be 0 with the float minimum of scheme minimum, not {post_lanes}; "
             "scale its sums in software",
         )
+        yield (
+            (p["scheme"] != "ternary") | (p["bits"] == 2) if "bits" in p else True,
+            "bits must be 2 with scheme ternary, not {bits}; its codes are 3, 0 and 1",
+        )
+
+    @classmethod
+    def aliases(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """``bits`` 1.58 is scheme ternary in two bits; weights of one bit are ±1 (bipolar) unless a scheme is named."""
+        given, schemes = dict(values), cls.parameters()["scheme"].legal
+        assert isinstance(schemes, tuple)
+        if given.get("bits") in _TERNARY and "ternary" in schemes:
+            if given.setdefault("scheme", "ternary") != "ternary":
+                raise HwgenError(f"{cls.family}: scheme must be ternary with bits 1.58, not {given['scheme']}")
+            given["bits"] = 2
+        elif given.get("scheme") == "ternary":
+            given.setdefault("bits", 2)
+        elif given.get("bits") == 1 and "bipolar" in schemes:
+            given.setdefault("scheme", "bipolar")
+        return given
+
+    @staticmethod
+    def signed_weights(p: P) -> bool:
+        """Whether weights are two's complement: ternary ones are two bits of which -2 is not used."""
+        return bool(p["scheme"] in ("symmetric", "ternary"))
 
     @property
     def has_zero(self) -> bool:

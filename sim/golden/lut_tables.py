@@ -122,7 +122,7 @@ class ByteTableLinear(QuantLinear):
             zero = torch.from_numpy(weights.zeros.copy()).to(torch.int64)
         else:
             # Signed weights are levels less 2**(W-1); a float minimum is added by itself.
-            middle = 1 << (self._bits - 1) if self.quantization.scheme == "symmetric" else 0
+            middle = 1 << (self._bits - 1) if self.quantization.scheme in ("symmetric", "ternary") else 0
             zero = torch.full((len(weights.codes), count), middle)
         return (2 * zero + 1 - (1 << self._bits)).expand(-1, count).T
 

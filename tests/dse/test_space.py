@@ -122,3 +122,33 @@ def test_reasons_have_no_values() -> None:
     sentence = "group must be a multiple of k ({k}), not {group}; choose a k that divides the group"
     assert reason_of(sentence) == "group must be a multiple of k"
     assert reason_of("{m}x{n} sums do not fit") == "mxn sums do not fit"
+
+
+def test_a_width_brings_its_scheme() -> None:
+    spaces = Space.of_widths("lut", {"bits": ("1", "1.58", "2", "4"), "n": (8, 16)})
+    assert [(space.axes["bits"], space.axes["scheme"]) for space in spaces] == [
+        ((1,), ("bipolar",)),
+        ((2,), ("ternary",)),
+        ((2, 4), ("asymmetric",)),
+    ]
+    assert {space.axes["n"] for space in spaces} == {(8, 16)}
+
+
+def test_schemes_that_are_named_stay() -> None:
+    spaces = Space.of_widths("int", {"bits": ("1", "1.58"), "scheme": ("symmetric", "ternary")})
+    # One bit has both, which the constraints then sort out; 1.58 keeps the one that it can have.
+    assert [(space.axes["bits"], space.axes["scheme"]) for space in spaces] == [
+        ((1,), ("symmetric", "ternary")),
+        ((2,), ("ternary",)),
+    ]
+    plain = {"bits": (1, 2), "planes": ("twos_complement",), "symmetry": ("none",)}
+    assert [space.axes["scheme"] for space in Space.of_widths("lut", plain)] == [("asymmetric",)]
+    with pytest.raises(HwgenError) as caught:
+        Space.of_widths("int", {"bits": ("1.58",), "scheme": ("asymmetric", "symmetric")})
+    assert str(caught.value) == "int: scheme must be ternary with bits 1.58, not asymmetric"
+
+
+@pytest.mark.parametrize("axes", [None, {"n": (2, 4)}, {"bits": ("8", "4")}])
+def test_widths_that_bring_nothing(axes: dict[str, Any] | None) -> None:
+    assert Space.of_widths("mx", axes) == [Space.of("mx", axes)]
+    assert Space.of_widths("int", axes) == [Space.of("int", axes)]
