@@ -159,11 +159,13 @@ class PreSpec:
     def lower(self, codes: np.ndarray) -> dict[str, np.ndarray]:
         """Beats of activations [tokens, K] in order: ``acts`` [S, M, K], ``observe`` [S], ``first`` [S]."""
         blocks = int(ceil_div(len(codes), self.m))
-        padded = np.zeros((blocks * self.m, codes.shape[1]), np.uint32)
-        padded[: len(codes)] = codes
+        # A step beyond the last element is filled with zeros, whose exponent decides nothing.
+        length = int(ceil_div(codes.shape[1], self.k)) * self.k
+        padded = np.zeros((blocks * self.m, length), np.uint32)
+        padded[: len(codes), : codes.shape[1]] = codes
         acts, observe, first = [], [], []
         for block in padded.reshape(blocks, self.m, -1):
-            for scope in self.scopes(codes.shape[1]):
+            for scope in self.scopes(length):
                 beats = block[:, scope].reshape(self.m, -1, self.k).transpose(1, 0, 2)
                 for number in range(self.passes):
                     looking = number == 0 and self.passes == 2
@@ -174,7 +176,7 @@ class PreSpec:
 
     def cycles(self, tokens: int, k: int) -> int:
         """Cycles to convert activations [tokens, K]: first beat offered to last beat out, inclusive."""
-        return int(ceil_div(tokens, self.m)) * (k // self.k) * self.passes + self.latency
+        return int(ceil_div(tokens, self.m)) * int(ceil_div(k, self.k)) * self.passes + self.latency
 
 
 class _PreRow(wiring.Component):

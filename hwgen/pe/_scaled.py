@@ -116,6 +116,15 @@ class ScaledSpec(LanesSpec):
             col["zero"] = where(p["post_lanes"] > 0, cls.zero_width(p), 0)
         return row, col
 
+    @classmethod
+    def stored_side_bits(cls, p: P) -> tuple[Counts, Counts]:
+        row, col = super().stored_side_bits(p)
+        if "zero" in col:
+            # The port takes a signed number that follows from the zero point, or from the scheme alone.
+            zero = cls.zero_width(p) - 1 if p["scheme"] == "asymmetric" else 0
+            col["zero"] = where(p["post_lanes"] > 0, zero, 0)
+        return row, col
+
     def col_side(self) -> dict[str, Side]:
         fields = super().col_side()
         if fields and self.has_zero:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
@@ -20,7 +20,7 @@ from hwgen.arith.compressor import Term
 from hwgen.errors import HwgenError
 from hwgen.formats import Format, QTensor, get
 from hwgen.pe._numbers import Num, bits_for, bits_for_multiple, ceil_div, clog2, maximum, unsigned_bits, where
-from hwgen.pe._param import Param, Range, check, param, parameters, resolve
+from hwgen.pe._param import Param, Range, check, param, parameters, plain, resolve
 
 if TYPE_CHECKING:
     from amaranth.hdl import Module, Value
@@ -164,7 +164,10 @@ class TileSpec:
     n: int = param(8, "columns: weight vectors per step (tile N)", legal=Range(1, 1024), sweep=(2, 4, 8))
     k: int = param(4, "products per sum and step (tile K)", legal=Range(1, 256), sweep=(2, 4, 8))
     group: int = param(
-        128, "group size: elements along K that share a scale; 0 is the whole row", legal=Range(0, 1 << 20)
+        128,
+        "group size: elements along K that share a scale; 0, or -1 as AWQ and GPTQ write it, is the whole row",
+        legal=Range(0, 1 << 20),
+        spellings={-1: 0},
     )
     depth: int = param(
         128,
@@ -213,7 +216,8 @@ class TileSpec:
         cls.family = cls.__module__.rsplit(".", 1)[-1]
 
     def __post_init__(self) -> None:
-        check(self.family, self.parameters(), self.p)
+        for name, value in check(self.family, self.parameters(), self.p).items():
+            object.__setattr__(self, name, value)
         for ok, text in self.constraints(self.p):
             if not ok:
                 raise HwgenError(f"{self.family}: {text.format(**self.p)}")
@@ -228,7 +232,13 @@ class TileSpec:
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
         """Build from a mapping; raises `HwgenError` for an unknown name or an illegal value."""
-        return cls(**resolve(cls.family, cls.parameters(), cls.aliases(values)))
+        known = cls.parameters()
+        kept = {name: known[name].plain(value) if name in known else plain(value) for name, value in values.items()}
+        for name, value in kept.items():
+            if not isinstance(value, Hashable):
+                allowed = known[name].allowed if name in known else "a whole number or a name"
+                raise HwgenError(f"{cls.family}: {name} must be {allowed}, not {value!r}")
+        return cls(**resolve(cls.family, known, cls.aliases(kept)))
 
     @classmethod
     def aliases(cls, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -301,6 +311,25 @@ class TileSpec:
     def weight_port(cls, p: P) -> tuple[Num, Num]:
         """(elements per column, bits per element) of the weight port."""
         raise NotImplementedError
+
+    @classmethod
+    def stored_bits(cls, p: P) -> tuple[Num, Num]:
+        """Bits that memory holds, and moves, of what a row and a column take in a step of a layer; no side information.
+
+        Those of the ports, unless a port's words are wider than the codes in them: then the codes'.
+        """
+        (acts, act_bits), (weights, weight_bits) = cls.act_port(p), cls.weight_port(p)
+        return acts * act_bits, weights * weight_bits
+
+    @classmethod
+    def stored_side_bits(cls, p: P) -> tuple[Counts, Counts]:
+        """The same of the fields of row and of column side information, once a group."""
+        return cls.side_bits(p)
+
+    @classmethod
+    def weight_stored_bits(cls, p: P) -> Num:
+        """Bits of one weight in memory, its share of the side information left out."""
+        return cls.stored_bits(p)[1] / (cls.layer_k(p) * cls.layer_outputs(p))
 
     @classmethod
     def row_bus_bits(cls, p: P) -> Num:

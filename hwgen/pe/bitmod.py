@@ -339,6 +339,17 @@ class Bitmod(TileSpec):
     def side_bits(cls, p: P) -> tuple[Counts, Counts]:
         return {}, {"special": _SPECIAL_BITS, "scale": where(p["post_lanes"] > 0, _SCALE_BITS, 0)}
 
+    @classmethod
+    def stored_bits(cls, p: P) -> tuple[Num, Num]:
+        acts, _ = super().stored_bits(p)
+        return acts, p["k"] * p["bits"]
+
+    @classmethod
+    def stored_side_bits(cls, p: P) -> tuple[Counts, Counts]:
+        row, col = cls.side_bits(p)
+        # A selector of an entry of the register file; integers have none.
+        return row, {**col, "special": where(p["bits"] <= WIDTHS[_FIRST_FP], clog2(ENTRIES), 0)}
+
     def col_side(self) -> dict[str, Side]:
         fields = {"special": Side(_SPECIAL_BITS, "special value of the column's group: sign, magnitude in halves")}
         if self.lanes:

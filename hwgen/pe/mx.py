@@ -234,6 +234,16 @@ class Mx(TileSpec):
         return p["k"] // form.elements, form.code_bits
 
     @classmethod
+    def stored_bits(cls, p: P) -> tuple[Num, Num]:
+        acts, weights = super().stored_bits(p)
+        repeated = [form.repeated_bits / form.block for form in cls._blocks(p)]
+        # A bit that several words of a block repeat is in memory once.
+        return (
+            acts - p["k"] * repeated[0] if repeated[0] else acts,
+            weights - p["k"] * repeated[1] if repeated[1] else weights,
+        )
+
+    @classmethod
     def row_bus_bits(cls, p: P) -> Num:
         return p["k"] * cls._bus_bits(p, cls._elements(p)[0])
 

@@ -346,6 +346,12 @@ class Posit(ScaledSpec):
     def weight_port(cls, p: P) -> tuple[Num, Num]:
         return cls.act_port(p)
 
+    @classmethod
+    def stored_bits(cls, p: P) -> tuple[Num, Num]:
+        acts, weights = super().stored_bits(p)
+        # With parts along n a lane of activations has the code of one, and the rest of it is empty.
+        return acts // cls.layer_outputs(p), weights
+
     @property
     def act_port_meaning(self) -> str:
         return "16-bit lanes, the first code in the lowest bits" if self._simd else super().act_port_meaning

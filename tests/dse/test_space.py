@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dse.space import Space, axis_target, parse_axis, parse_values, reason_of
+from dse.space import OWN, Space, axis_target, parse_axis, parse_values, reason_of
 from hwgen.errors import HwgenError
 from hwgen.formats import block_names
 from hwgen.pe import family
@@ -87,6 +87,25 @@ def test_bits_stands_for_the_weight_format() -> None:
     assert Space.of("mx", {"bits": ("8", "4")}).axes["weights"] == ("mxint8", "mxfp4")
     assert Space.of("mx", {"bits": ("6",)}).axes["weights"] == ("mxfp6_e2m3",)
     assert Space.of("mx", {"bits": None}).axes["weights"] == block_names()
+
+
+def test_axes_of_one_parameter_add_up() -> None:
+    space = Space.of("mx", {"bits": ("8",), "weights": ("mxfp4", "mxint8")})
+    assert space.axes["weights"] == ("mxint8", "mxfp4")
+    own = family("int").parameters()["n"].sweep
+    assert Space.of("int", {"n": (3, OWN, own[0])}).axes["n"] == (3, *own)
+
+
+def test_values_of_any_type() -> None:
+    torch = pytest.importorskip("torch")
+    for values in ([1, 2], np.array([1, 2]), torch.tensor([1, 2]), (np.int8(1), torch.tensor(2)), range(1, 3)):
+        found = Space.of("int", {"m": values}).axes["m"]
+        assert found == (1, 2)
+        assert {type(value) for value in found} == {int}
+    assert Space.of("int", {"group": (-1, 0, 64)}).axes["group"] == (0, 64)
+    for wrong in (5, "5", int):
+        with pytest.raises(HwgenError, match="int: values of axis m must be a list, not "):
+            Space.of("int", {"m": wrong})  # type: ignore[dict-item]
 
 
 def test_values_of_another_family_are_counted() -> None:
