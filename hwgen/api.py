@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hwgen.emit import Emission, emit
+from hwgen.emit import Emission, Reset, emit
 from hwgen.pe import TileSpec, family
 from hwgen.reference import Beats, run_steps
 from hwgen.schedule import Layer, Schedule, Steps
@@ -32,9 +32,9 @@ class TileHandle:
         """A tile of family ``name``; raises `HwgenError` for unknown names and illegal values."""
         return cls(family(name).from_values(parameters))
 
-    def emit(self, top: str | None = None) -> Emission:
+    def emit(self, top: str | None = None, *, reset: Reset | None = None) -> Emission:
         """Verilog and manifest; see `hwgen.emit.emit`."""
-        return emit(self.spec, top)
+        return emit(self.spec, top, reset=reset)
 
     def reference(self, steps: Steps) -> Beats:
         """What the tile puts out for a run of steps, bit for bit."""

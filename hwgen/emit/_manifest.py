@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from hwgen.emit._ports import PortInfo, component_ports, tile_ports
+from hwgen.emit._names import companion_name, pre_name
+from hwgen.emit._ports import PortInfo, clock_ports, component_ports, tile_ports
+from hwgen.emit._reset import Reset
 from hwgen.errors import HwgenError
 from hwgen.pe._spec import TileSpec
 
@@ -45,15 +47,13 @@ def _port_entry(port: PortInfo) -> dict[str, Any]:
     return entry
 
 
-def manifest(spec: TileSpec, top: str, verilog: str) -> dict[str, Any]:
+def manifest(spec: TileSpec, top: str, verilog: str, reset: Reset | None = None) -> dict[str, Any]:
     """Everything that a user of the Verilog needs to know; see docs/manifest.md for the fields."""
     from hwgen import __version__
 
     p = spec.p
-    clock = [
-        PortInfo("clk", "input", 1, "clock, rising edge", role="clock"),
-        PortInfo("rst", "input", 1, "synchronous reset, active high", role="reset"),
-    ]
+    reset = reset or Reset()
+    clock = clock_ports(reset)
     document: dict[str, Any] = {
         "manifest_version": MANIFEST_VERSION,
         "family": spec.family,
@@ -73,6 +73,7 @@ def manifest(spec: TileSpec, top: str, verilog: str) -> dict[str, Any]:
             "post_cycles": int(spec.post_cycles(p)),
             "drain": int(spec.drain(p)),
         },
+        "reset": {"port": reset.port, "kind": reset.kind, "active": reset.active},
         "ports": [_port_entry(port) for port in [*clock, *tile_ports(spec)]],
         "versions": {"hwgen": __version__, **{name: _version(name) for name in ("amaranth", "pyosys", "numpy")}},
         "verilog_sha256": hashlib.sha256(verilog.encode()).hexdigest(),
@@ -80,14 +81,14 @@ def manifest(spec: TileSpec, top: str, verilog: str) -> dict[str, Any]:
     pre = spec.pre()
     if pre is not None:
         document["pre"] = {
-            "top": f"{top}_pre",
+            "top": pre_name(top),
             "summary": pre.summary,
             "ports": [_port_entry(port) for port in [*clock, *pre.ports()]],
             "timing": {"cycles_per_beat": 1, "latency": pre.latency, "passes": pre.passes},
         }
     companions = {
         name: {
-            "top": f"{top}_{name}",
+            "top": companion_name(top, name),
             "summary": companion.summary,
             "ports": [_port_entry(port) for port in [*clock, *component_ports(companion)]],
         }

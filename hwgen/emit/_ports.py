@@ -8,9 +8,10 @@ from typing import Any
 from amaranth.hdl import Shape
 from amaranth.lib.wiring import In
 
+from hwgen.emit._reset import ACTIVE, Reset
 from hwgen.pe._spec import Companion, TileSpec
 
-__all__ = ["PortInfo", "component_ports", "element_port", "tile_ports"]
+__all__ = ["PortInfo", "clock_ports", "component_ports", "element_port", "reset_names", "tile_ports"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,19 @@ def element_port(
     for size in shape:
         width *= size
     return PortInfo(name, direction, width, meaning, shape, bits, role=role, **more)  # type: ignore[arg-type]
+
+
+def clock_ports(reset: Reset) -> list[PortInfo]:
+    """Clock and reset, which every module has and which come before its own ports in every list."""
+    return [
+        PortInfo("clk", "input", 1, "clock, rising edge", role="clock"),
+        PortInfo(reset.port, "input", 1, reset.words, role="reset"),
+    ]
+
+
+def reset_names() -> list[str]:
+    """Names that the reset's port may have."""
+    return [Reset(active=active).port for active in ACTIVE]
 
 
 def component_ports(companion: Companion) -> list[PortInfo]:

@@ -22,6 +22,7 @@ from hwgen.pe._numbers import ceil_div
 
 if TYPE_CHECKING:
     from hwgen.emit._ports import PortInfo
+    from hwgen.emit._reset import Reset
 
 __all__ = ["PreSpec", "align_row"]
 
@@ -114,11 +115,12 @@ class PreSpec:
             ports.append(element_port("o_scale", "output", "E8M0 scale of the scope [M]", (self.m,), 8, "scale"))
         return ports
 
-    def rtlil(self, top: str) -> str:
-        """RTLIL of the block as module ``top``."""
+    def rtlil(self, top: str, reset: Reset | None = None) -> str:
+        """RTLIL of the block as module ``top``; a synchronous reset, active high, where None."""
+        from hwgen.emit._reset import Reset
         from hwgen.emit._rtlil import design_rtlil
 
-        return design_rtlil(lambda place: PreBlock(self, place), top, self.ports())
+        return design_rtlil(lambda place: PreBlock(self, place), top, self.ports(), reset=reset or Reset())
 
     def scopes(self, k: int) -> list[slice]:
         """Scopes along K that share an exponent."""
