@@ -24,7 +24,18 @@ if TYPE_CHECKING:
     from hwgen.emit._ports import PortInfo
     from hwgen.emit._reset import Reset
 
-__all__ = ["PreSpec", "align_row"]
+__all__ = ["PreSpec", "align_description", "align_row"]
+
+
+def align_description(guard_bits: int, rounding: str) -> dict[str, Any]:
+    """The rule of `hwgen.arith.align`, for the manifest."""
+    return {
+        "guard_bits": guard_bits,
+        "rounding": {"rne": "nearest even", "truncate": "towards zero"}[rounding],
+        "definition": "E is the largest exponent field of the scope, subnormals and zero counting as 1, infinities and "
+        "NaN as the largest finite value; a value becomes value / 2**(E - bias - mantissa_bits - guard_bits), its "
+        "magnitude rounded",
+    }
 
 
 def align_row(
@@ -114,6 +125,20 @@ class PreSpec:
         if self.align:
             ports.append(element_port("o_scale", "output", "E8M0 scale of the scope [M]", (self.m,), 8, "scale"))
         return ports
+
+    def describe(self) -> dict[str, Any]:
+        """What the block computes, for the manifest."""
+        found: dict[str, Any] = {"source": self.source, "target": self.target, "align": None}
+        if self.align:
+            scope = "group" if self.align == "group" and self.group else "row"
+            found["align"] = {
+                "scope": scope,
+                "elements": self.group if scope == "group" else None,
+                **align_description(self.guard_bits, self.rounding),
+                "scale": "E - bias + 127, an E8M0 code",
+                "passes": "all beats of a scope with i_observe, i_first with the first of them, then the same again",
+            }
+        return found
 
     def rtlil(self, top: str, reset: Reset | None = None) -> str:
         """RTLIL of the block as module ``top``; a synchronous reset, active high, where None."""
