@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hwgen.emit import Emission, emit
+from hwgen.emit import Emission, Reset, emit
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec, family, family_names
 from hwgen.pe._param import whole_number
@@ -34,9 +34,9 @@ class TileHandle:
             raise HwgenError(f"tile: family must be a name, not {name!r}; families: {', '.join(family_names())}")
         return cls(family(name).from_values(parameters))
 
-    def emit(self, top: str | None = None) -> Emission:
+    def emit(self, top: str | None = None, *, reset: Reset | None = None) -> Emission:
         """Verilog and manifest; see `hwgen.emit.emit`."""
-        return emit(self.spec, top)
+        return emit(self.spec, top, reset=reset)
 
     def reference(self, steps: Steps) -> Beats:
         """What the tile puts out for a run of steps, bit for bit."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from hwgen.cli._family import FamilyCommand
-from hwgen.emit import emit, write_all
+from hwgen.emit import Reset, emit, write_all
 from hwgen.pe import TileSpec
 
 
@@ -19,6 +19,12 @@ from hwgen.pe import TileSpec
     "--manifest", "manifest_file", metavar="FILE", help="also write the manifest: ports, packing, timing, versions"
 )
 @click.option("--top", metavar="NAME", help="name of the top module (default FAMILY_tile)")
+@click.option(
+    "--reset", "reset_kind", metavar="KIND", default="sync", help="kind of the reset: sync (default) or async"
+)
+@click.option(
+    "--reset-active", metavar="LEVEL", default="high", help="level that resets: high (default; port rst) or low (rst_n)"
+)
 @click.option("--testbench", metavar="FOLDER", help="also write a self-checking Verilog bench with its vectors there")
 @click.option(
     "--axi-stream", is_flag=True, help="also emit module TOP_axis: the tile behind AXI4-Stream, with back-pressure"
@@ -30,6 +36,8 @@ def command(
     output: str | None,
     manifest_file: str | None,
     top: str | None,
+    reset_kind: str,
+    reset_active: str,
     testbench: str | None,
     axi_stream: bool,
     sdc_file: str | None,
@@ -39,7 +47,8 @@ def command(
 
     Standard output carries Verilog and nothing else. `hwgen emit --pe FAMILY --help` lists the family's parameters.
     """
-    emission = emit(spec, top, axi_stream=axi_stream)
+    reset = Reset(reset_kind, reset_active)
+    emission = emit(spec, top, reset=reset, axi_stream=axi_stream)
     # Everything is made before anything is written.
     files: dict[Path, str | bytes] = {}
     if manifest_file:
@@ -47,7 +56,7 @@ def command(
     if sdc_file:
         from hwgen.emit import sdc
 
-        files[Path(sdc_file)] = sdc(spec, emission.top, clk_period_ns)
+        files[Path(sdc_file)] = sdc(spec, emission.top, clk_period_ns, reset=reset)
     if testbench:
         from hwgen.emit import bench_files, make_folder
 

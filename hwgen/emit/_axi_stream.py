@@ -17,7 +17,8 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from hwgen.emit._ports import PortInfo, tile_ports
-from hwgen.emit._rtlil import component_rtlil
+from hwgen.emit._reset import Reset
+from hwgen.emit._rtlil import component_rtlil, signals_rtlil
 from hwgen.pe._spec import TileSpec
 
 __all__ = [
@@ -214,8 +215,8 @@ class AxiStream(wiring.Component):
     Its queues are modules of their own, ``queues`` by name.
     """
 
-    def __init__(self, spec: TileSpec, tile: str, top: str) -> None:
-        self._spec, self._tile, self._top = spec, tile, top
+    def __init__(self, spec: TileSpec, tile: str, top: str, reset: Reset) -> None:
+        self._spec, self._tile, self._top, self._reset = spec, tile, top, reset
         found = streams(spec)
         user = found.user[-1].end if found.user else 0
         self.queues = {
@@ -266,7 +267,8 @@ class AxiStream(wiring.Component):
             self.s_axis_acts_tvalid,
         )
         weights = self._queue(m, "weights", self.s_axis_weights_tdata[:weights_end], self.s_axis_weights_tvalid)
-        connections: dict[str, Any] = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
+        resets = ResetSignal() if self._reset.active == "high" else self.aresetn
+        connections: dict[str, Any] = {"i_clk": ClockSignal(), f"i_{self._reset.port}": resets}
         for queue, fields, base in (
             (acts, found.acts, 0),
             (weights, found.weights, 0),
@@ -359,12 +361,12 @@ class AxiStream(wiring.Component):
         return register
 
 
-def axi_stream_rtlil(spec: TileSpec, tile: str, top: str) -> str:
-    """RTLIL of the wrapper as module ``top``, with its queues."""
-    wrapper = AxiStream(spec, tile, top)
+def axi_stream_rtlil(spec: TileSpec, tile: str, top: str, reset: Reset) -> str:
+    """RTLIL of the wrapper as module ``top``, with its queues; ``reset`` is that of the tile in it."""
+    wrapper = AxiStream(spec, tile, top, reset)
     texts = []
     for name, queue in wrapper.queues.items():
         ports = [queue.w_data, queue.w_en, queue.w_rdy, queue.r_data, queue.r_en, queue.r_rdy]
         # A queue's level says what of its storage counts: no initial values.
-        texts.append(_INITIAL.sub("", component_rtlil(queue, name, ports)))
+        texts.append(_INITIAL.sub("", signals_rtlil(queue, name, ports)))
     return "\n".join([*texts, component_rtlil(wrapper, top)])

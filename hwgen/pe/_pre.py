@@ -22,8 +22,20 @@ from hwgen.pe._numbers import ceil_div
 
 if TYPE_CHECKING:
     from hwgen.emit._ports import PortInfo
+    from hwgen.emit._reset import Reset
 
-__all__ = ["PreSpec", "align_row"]
+__all__ = ["PreSpec", "align_description", "align_row"]
+
+
+def align_description(guard_bits: int, rounding: str) -> dict[str, Any]:
+    """The rule of `hwgen.arith.align`, for the manifest."""
+    return {
+        "guard_bits": guard_bits,
+        "rounding": {"rne": "nearest even", "truncate": "towards zero"}[rounding],
+        "definition": "E is the largest exponent field of the scope, subnormals and zero counting as 1, infinities and "
+        "NaN as the largest finite value; a value becomes value / 2**(E - bias - mantissa_bits - guard_bits), its "
+        "magnitude rounded",
+    }
 
 
 def align_row(
@@ -114,11 +126,26 @@ class PreSpec:
             ports.append(element_port("o_scale", "output", "E8M0 scale of the scope [M]", (self.m,), 8, "scale"))
         return ports
 
-    def rtlil(self, top: str) -> str:
-        """RTLIL of the block as module ``top``."""
+    def describe(self) -> dict[str, Any]:
+        """What the block computes, for the manifest."""
+        found: dict[str, Any] = {"source": self.source, "target": self.target, "align": None}
+        if self.align:
+            scope = "group" if self.align == "group" and self.group else "row"
+            found["align"] = {
+                "scope": scope,
+                "elements": self.group if scope == "group" else None,
+                **align_description(self.guard_bits, self.rounding),
+                "scale": "E - bias + 127, an E8M0 code",
+                "passes": "all beats of a scope with i_observe, i_first with the first of them, then the same again",
+            }
+        return found
+
+    def rtlil(self, top: str, reset: Reset | None = None) -> str:
+        """RTLIL of the block as module ``top``; a synchronous reset, active high, where None."""
+        from hwgen.emit._reset import Reset
         from hwgen.emit._rtlil import design_rtlil
 
-        return design_rtlil(lambda place: PreBlock(self, place), top, self.ports())
+        return design_rtlil(lambda place: PreBlock(self, place), top, self.ports(), reset=reset or Reset())
 
     def scopes(self, k: int) -> list[slice]:
         """Scopes along K that share an exponent."""

@@ -46,13 +46,15 @@ class LanesSpec(TileSpec):
         if not self.lanes:
             return {}
         bits, _ = self.side_bits(self.p)
-        return {"scale": Side(int(bits["scale"]), f"scale of the row's activations, {self.scale_formats(self.p)[0]}")}
+        form = self.scale_formats(self.p)[0]
+        return {"scale": Side(int(bits["scale"]), f"scale of the row's activations, {form}", encoding=form)}
 
     def col_side(self) -> dict[str, Side]:
         if not self.lanes:
             return {}
         _, bits = self.side_bits(self.p)
-        return {"scale": Side(int(bits["scale"]), f"scale of the column's group, {self.scale_formats(self.p)[1]}")}
+        form = self.scale_formats(self.p)[1]
+        return {"scale": Side(int(bits["scale"]), f"scale of the column's group, {form}", encoding=form)}
 
 
 @dataclass(frozen=True, kw_only=True)

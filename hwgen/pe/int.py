@@ -174,6 +174,9 @@ class Int(ScaledSpec):
         products: np.ndarray = np.einsum("...mk,...nk->...mn", a, w)
         return products[None, ..., None]
 
+    def arithmetic(self, mode: int) -> dict[str, Any]:
+        return self.dot_arithmetic(mode)
+
     def build_cell(self, m: Module, row: Value, col: Value, phase: Value, mode: Value) -> list[Addend]:
         """K multipliers and a balanced adder tree into one accumulator."""
         act_bits = self.act_format.code_bits

@@ -596,6 +596,124 @@ class Lut(Fp32SumSpec, AlignedSpec):
             return f"bit planes, plane 0 first; a key of {self.k} bits is {{sign, index of {self.k - 1}}}"
         return "bit planes, plane 0 first; bit k of a key belongs to activation k"
 
+    @property
+    def _code_mask(self) -> int:
+        """What a code is xored with before its bits are planes: two's complement becomes offset binary."""
+        return 1 << (self.bits - 1) if self.scheme == "symmetric" and self.planes == "bipolar" else 0
+
+    def act_packing(self, mode: int) -> dict[str, Any]:
+        if self.precompute == "internal":
+            return super().act_packing(mode)
+        fields = self._row_fields(self.p)
+        beside = [name for name in ("shift", "factor", "sum") if fields[name]]
+        return {
+            "kind": "table",
+            "codes": self.acts if self.fp32_sums(self.p) else self.act_format.name,
+            "entries": int(self._entries(self.p)),
+            "entry_bits": int(self._stored_bits(self.p)),
+            "signed": not self.fp32_sums(self.p),
+            "definition": "element e is the sum over k of digit(bit k of e) times activation k"
+            + ("; activation K - 1, which has no bit, counts as its own positive" if self.symmetry == "half" else ""),
+            "digits": self._digits,
+            "top_activation": "positive" if self.symmetry == "half" else "by its bit",
+            "beside": [{"name": name, "bits": int(fields[name]), "signed": name == "sum"} for name in beside],
+            "beside_from": "bit 0 of the element after the entries",
+        }
+
+    @property
+    def _digits(self) -> list[int]:
+        """What a plane's bits 0 and 1 stand for."""
+        return [0, 1] if self.planes == "twos_complement" else [-1, 1]
+
+    def weight_packing(self, mode: int) -> dict[str, Any]:
+        mirrored = self.symmetry == "half" and self.negation == "offline"
+        packing: dict[str, Any] = {
+            "kind": "planes",
+            "signed": False,
+            "xor": self._code_mask,
+            "definition": "element p is the key of plane p: bit k is bit p of (code k ^ xor)",
+            "mirror": None,
+        }
+        if mirrored:
+            packing["mirror"] = {
+                "sign_bit": self.k - 1,
+                "negates": 1,
+                "definition": "bit K - 1 of a key says whether the entry is negated. Where the plane's bit of "
+                "activation K - 1 is 1, the other bits are as above and the entry is not negated; where it is 0, they "
+                "are complemented and the entry is negated",
+            }
+        return packing
+
+    def arithmetic(self, mode: int) -> dict[str, Any]:
+        planes, per_cycle = self.bits, self.planes_per_cycle
+        negative = self.planes == "twos_complement" and self.scheme == "symmetric"
+        weights = {
+            "bits": planes,
+            "xor": self._code_mask,
+            "digits": self._digits,
+            "plane_weights": [-(1 << b) if negative and b == planes - 1 else 1 << b for b in range(planes)],
+        }
+        common = {
+            "weights": weights,
+            "updates": [list(range(first, first + per_cycle)) for first in range(0, planes, per_cycle)],
+        }
+        if self.fp32_sums(self.p):
+            return {
+                "kind": "fp32_planes",
+                "definition": "an entry of activations 0 to K - 1 is the FP32 sum of the entry of the upper "
+                "K - floor(K/2) and that of the lower floor(K/2) of them, each by the same rule, down to one: its "
+                "value in FP32 times its digit (digit 0: +0; a sum with an entry of no digit but 0 is the other entry; "
+                "an entry of one NaN may be any NaN). A plane's term is its entry times plane_weight, rounded to FP32 "
+                "(entries below 2**-126 count as zero); terms of an update are added by a balanced tree, then "
+                "accumulated",
+                "acts": {"encoding": self.acts},
+                **common,
+                "accumulate": self.fp32_accumulation(),
+            }
+        return {
+            "kind": "planes",
+            "definition": "an update adds, over its planes, plane_weight times the sum over k of activation k times "
+            "digit(bit of (code k ^ xor)); sums of K activations as entries says",
+            "acts": self._act_integers(),
+            **common,
+            "entries": self._entry_description(),
+            "accumulator": self.accumulator_rule(),
+            "row_sums": "sum of the activations, before entries are rounded",
+        }
+
+    def _entry_description(self) -> dict[str, Any]:
+        if not self._bytes(self.p):
+            return {"rule": "exact"}
+        scale = "the least s >= 0 for which A / 2**s rounds to 127 at most (ties to even); an entry e becomes e / 2**s"
+        if self._factors(self.p):
+            scale = "c = max(1, ceil(A / 127)); an entry e becomes e / c"
+        return {
+            "rule": self.entry_rule,
+            "definition": f"A is the sum of the magnitudes of the K activations, {scale}, rounded to nearest even, "
+            "and what is looked up is multiplied by the same again",
+        }
+
+    def correction(self) -> dict[str, Any] | None:
+        found = super().correction()
+        if found is None:
+            return None
+        halved = self.planes == "bipolar"
+        points = {
+            "asymmetric": "z is the zero point of the weights' group",
+            "symmetric": f"z is {1 << (self.bits - 1)}, which makes two's complement of offset binary",
+            "minimum": "z is 0, and the minimum is added by row_sums",
+        }
+        return {
+            **found,
+            "zero": points[self.scheme],
+            "zero_point": {
+                **found["zero_point"],
+                "times": 2 if halved else 1,
+                "plus": 1 - (1 << self.bits) if halved else 0,
+                "constant": (1 << (self.bits - 1)) if self.scheme == "symmetric" else None,
+            },
+        }
+
     def table(self, ints: np.ndarray) -> np.ndarray:
         """Tables [..., entries] of integers [..., K], by definition: one signed or plain subset sum per index."""
         entries = int(self._entries(self.p))

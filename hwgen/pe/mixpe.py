@@ -201,7 +201,7 @@ class Mixpe(AlignedSpec):
             return super().col_side()
         _, bits = self.side_bits(self.p)
         docs = {"group_scale": "integer scale of the column's group", "group_zero": "zero point of the column's group"}
-        return {name: Side(int(width), docs[name]) for name, width in bits.items()}
+        return {name: Side(int(width), docs[name], encoding=f"uint{int(width)}") for name, width in bits.items()}
 
     def side_values(self, name: str, tensor: QTensor) -> np.ndarray:
         if name == "group_scale":
@@ -327,6 +327,19 @@ class Mixpe(AlignedSpec):
             lambda k, bits, width: _dot_counts(k, 1, bits, False, width), p["k"], cls._aligned_bits(p), width
         )
         return {**tree, "mux2": shift_mux2(width, cls._top_shift(p))}
+
+    def arithmetic(self, mode: int) -> dict[str, Any]:
+        found = {**self.dot_arithmetic(mode), "acts": self._act_integers()}
+        if self._before(self.p):
+            found["weights"] = {
+                "rule": "dequantised",
+                "encoding": self.weight_format.name,
+                "definition": "(code value - zero) * scale, its lowest bits in two's complement",
+                "bits": _LEVEL_BITS,
+                "scale": "i_col_group_scale",
+                "zero": None if self._signed(self.p) else "i_col_group_zero",
+            }
+        return found
 
     # ------------------------------------------------------------------ reference
 

@@ -196,11 +196,13 @@ class Mx(TileSpec):
 
     def row_side(self) -> dict[str, Side]:
         acts, _ = self._blocks(self.p)
-        return {"scale": Side(acts.scale.code_bits, f"{acts.scale.name} scale of the row's block")}
+        form = acts.scale
+        return {"scale": Side(form.code_bits, f"{form.name} scale of the row's block", encoding=form.name)}
 
     def col_side(self) -> dict[str, Side]:
         _, weights = self._blocks(self.p)
-        return {"scale": Side(weights.scale.code_bits, f"{weights.scale.name} scale of the column's block")}
+        form = weights.scale
+        return {"scale": Side(form.code_bits, f"{form.name} scale of the column's block", encoding=form.name)}
 
     # ------------------------------------------------------------------ formulas
 
@@ -348,6 +350,9 @@ class Mx(TileSpec):
         else:
             total = products(a, w)
         return total[None, ..., None]
+
+    def arithmetic(self, mode: int) -> dict[str, Any]:
+        return self.dot_arithmetic(mode)
 
     # ------------------------------------------------------------------ logic
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from cocotb_tools.runner import get_runner
 
-from hwgen.emit import Emission, emit
+from hwgen.emit import Emission, Reset, emit
+from hwgen.emit._reset import ACTIVE, KINDS
 from hwgen.pe import TileSpec, families, family
 from hwgen.reference import run_steps
 from hwgen.schedule import Steps
@@ -156,6 +157,16 @@ def test_modes_come_with_the_steps(mode: int, tmp_path: Path) -> None:
     spec = family("posit")(m=1, n=1, k=2)
     steps = random_steps(spec, 5, groups=6, mode=mode)
     assert simulate(emit(spec, "dut", axi_stream=True), steps, tmp_path, pauses=0.2)["steps"] == len(steps)
+
+
+@icarus
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("active", ACTIVE)
+def test_tile_may_have_any_reset(kind: str, active: str, tmp_path: Path) -> None:
+    spec = tile("lut")
+    emission = emit(spec, "dut", axi_stream=True, reset=Reset(kind, active))
+    steps = random_steps(spec, 5, groups=6)
+    assert simulate(emission, steps, tmp_path, pauses=0.2)["steps"] == len(steps)
 
 
 @icarus
