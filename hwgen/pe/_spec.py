@@ -234,7 +234,7 @@ class TileSpec:
         """Build from a mapping; raises `HwgenError` for an unknown name or an illegal value."""
         known = cls.parameters()
         kept = {name: known[name].plain(value) if name in known else plain(value) for name, value in values.items()}
-        # What a family translates is compared and looked up there: it gets names and numbers, and whole ones for widths.
+        # What a family translates is compared and looked up there: it gets names and numbers, whole ones for widths.
         check(cls.family, known, {n: v for n, v in kept.items() if n in known and not isinstance(v, Hashable)})
         if "bits" not in known and not isinstance(width := kept.get("bits", 1), str) and whole_number(width) is None:
             raise HwgenError(f"{cls.family}: bits must be a whole number, not {width!r}")
