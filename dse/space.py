@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hwgen.errors import HwgenError, suggest
-from hwgen.pe import TileSpec, family
+from hwgen.pe import Param, TileSpec, family
 from hwgen.pe._param import check, plain
 
 __all__ = ["OWN", "Space", "axis_target", "parse_axis", "parse_values", "reason_of"]
@@ -118,7 +118,7 @@ class Space:
             named.add(target)
             own = known[target].sweep or (known[target].default,)
             for value in (OWN,) if values is None else _several(name, key, values):
-                legal, messages = (own, []) if value is OWN or value == OWN else _legal(spec, key, target, value)
+                legal, messages = (own, []) if value == OWN else _legal(spec, known, key, target, value)
                 if messages and strict:
                     raise HwgenError(messages[0])
                 refused.setdefault(target, []).extend(messages)
@@ -201,9 +201,10 @@ def _several(family_name: str, name: str, values: Any) -> list[Any]:
     return [plain(value) for value in values]
 
 
-def _legal(spec: type[TileSpec], name: str, target: str, value: Any) -> tuple[tuple[Any, ...], list[str]]:
+def _legal(
+    spec: type[TileSpec], known: Mapping[str, Param], name: str, target: str, value: Any
+) -> tuple[tuple[Any, ...], list[str]]:
     """The value of parameter ``target`` that ``value`` of an axis stands for, or what is wrong with it."""
-    known = spec.parameters()
     parsed = value
     if isinstance(value, str):
         parsed = known[name].parse(value) if name in known else int(value) if value.isdigit() else value
