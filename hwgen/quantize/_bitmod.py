@@ -94,11 +94,13 @@ def _nearest(form: Format, quotient: Floats, side: npt.NDArray[np.uint8] | None)
 def _choose(groups: Groups, form: BitmodFormat) -> tuple[npt.NDArray[np.uint8], Floats]:
     """Selector and unrounded scale of every group, [N, G]."""
     errors, ideals = [], []
+    unit = groups.spread(np.frexp(groups.amax)[1])
     for side in range(len(form.specials)):
         ideal = groups.amax / form.largest(side)
         scale = groups.spread(ideal)
         values = form.decode(form.encode(divide(groups.x, scale), side), side)
-        errors.append(groups.reduce(np.add, (groups.x - scale * values) ** 2))
+        # In a unit near the largest magnitude: no square leaves float64.
+        errors.append(groups.reduce(np.add, np.ldexp(groups.x - scale * values, -unit) ** 2))
         ideals.append(ideal)
     # The first of equal minima.
     selector = np.argmin(errors, axis=0)

@@ -139,8 +139,8 @@ def hif4(x: npt.ArrayLike, block: int = 64) -> QTensor:
     groups = Groups.cut("hif4", x, block)
     if groups.x.shape[1] % form.elements:
         raise HwgenError(f"hif4: x must have a multiple of {form.elements} columns, not {groups.x.shape[1]}")
-    if groups.by == "group" and block % 8:
-        raise HwgenError(f"hif4: block must be a multiple of 8, or 0 for the whole row, not {block}")
+    if groups.by == "group" and groups.size % 8:
+        raise HwgenError(f"hif4: block must be a multiple of 8, or 0 for the whole row, not {groups.size}")
 
     def rounded(values: Singles) -> Singles:
         return _single(bfloat.decode(bfloat.encode(values)))

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from hwgen.errors import HwgenError, suggest
 from hwgen.formats import BipolarFormat, Format, IntFormat, QTensor
-from hwgen.formats.base import check_range
+from hwgen.formats.base import check_range, whole
 from hwgen.quantize._groups import Groups, divide, scale_codes, scale_format_of, to_words
 from hwgen.quantize._mean import ternary
 
@@ -47,10 +47,10 @@ def integer(
             f"integer: scheme must be one of {', '.join(_SCHEMES)}, not {scheme!r}{suggest(scheme, _SCHEMES)}"
         )
     if scheme == "ternary":
-        if bits != 2:
-            raise HwgenError(f"integer: bits must be 2 with scheme ternary, not {bits}")
+        if whole(bits) != 2:
+            raise HwgenError(f"integer: bits must be 2 with scheme ternary, not {bits!r}")
         return ternary(x, group_size, scale_format, per_tensor=per_tensor)
-    check_range("integer", "bits", bits, 1, 8 if scheme == "bipolar" else 16)
+    bits = check_range("integer", "bits", bits, 1, 8 if scheme == "bipolar" else 16)
     scales = scale_format_of("integer", scale_format)
     groups = Groups.cut("integer", x, group_size, per_tensor)
     if scheme == "symmetric":
@@ -119,7 +119,7 @@ def float_minimum(
     q = rn((x - m) / s) within 0 .. 2**bits - 1, ``bits`` 1 to 16. GGUF's Q4_1 is 4 bits, groups of 32 and fp16; its
     dequantised blocks that use the codes 0 and 15 are quantised to themselves. Raises `HwgenError`.
     """
-    check_range("float_minimum", "bits", bits, 1, 16)
+    bits = check_range("float_minimum", "bits", bits, 1, 16)
     form = scale_format_of("float_minimum", scale_format, negative=True)
     groups = Groups.cut("float_minimum", x, group_size, per_tensor)
     top = (1 << bits) - 1

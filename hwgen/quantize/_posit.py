@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numbers
+
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
@@ -44,7 +46,7 @@ def posit(
         raise HwgenError(f"posit: format must be a posit such as posit8_0, not {form.name}")
     scales = scale_format_of("posit", scale_format)
     anchor = default_anchor(form, scales) if anchor is None else anchor
-    if not 0 < anchor <= form.max_value:
+    if not isinstance(anchor, numbers.Real) or not 0 < anchor <= form.max_value:
         raise HwgenError(f"posit: anchor must be positive and at most maxpos ({form.max_value:g}), not {anchor!r}")
     groups = Groups.cut("posit", x, group_size)
     codes = scale_codes(scales, groups.amax / anchor)

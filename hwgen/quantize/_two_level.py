@@ -60,7 +60,7 @@ def two_level(
         raise HwgenError(
             f"two_level: scheme must be one of {', '.join(_SCHEMES)}, not {scheme!r}{suggest(scheme, _SCHEMES)}"
         )
-    check_range("two_level", "bits", bits, 2, 8)
+    bits = check_range("two_level", "bits", bits, 2, 8)
     outer_form = scale_format_of("two_level", outer_format)
     groups = Groups.cut("two_level", x, group_size)
     limit = two_level_limit(bits, scheme)
