@@ -9,12 +9,9 @@ import numpy.typing as npt
 
 from hwgen.errors import HwgenError, suggest
 from hwgen.formats import E8M0Format, Format, Hif4Format, Hif4ScaleFormat, IntFormat, QTensor, get
-from hwgen.formats.base import Floats
-from hwgen.quantize._groups import Groups, as_format, check_element, scale_codes
+from hwgen.quantize._groups import Groups, Singles, as_format, check_element, scale_codes, single
 
 __all__ = ["NV_RULES", "hif4", "mx", "nv"]
-
-Singles = npt.NDArray[np.float32]
 
 _RULES = ("floor", "ceil")
 NV_RULES = ("division", "modelopt", "transformer_engine")
@@ -29,8 +26,9 @@ def mx(x: npt.ArrayLike, element_format: Format | str, block: int = 32, rule: st
       value max; block values above max · 2**e saturate.
     - rule ceil: the smallest e with amax <= max · 2**e; nothing saturates.
 
-    e is computed on integers and limited to -127 .. 127. All-zero blocks get e = -127. Elements are x / 2**e, rounded
-    to nearest even and saturated; integer elements stay within ±max (MXINT8 never uses its -2).
+    e is computed on integers, never from a rounded logarithm or quotient, and limited to -127 .. 127. All-zero blocks
+    get e = -127. Elements are x / 2**e, rounded to nearest even and saturated; integer elements stay within ±max
+    (MXINT8 never uses its -2).
     A ``block`` of 0 is the whole row. Raises `HwgenError`, for inf and NaN too.
     """
     form = as_format(element_format)
@@ -86,8 +84,8 @@ def nv(x: npt.ArrayLike, element_format: Format | str = "fp4_e2m1", block: int =
     if rule not in NV_RULES:
         raise HwgenError(f"nv: rule must be one of {', '.join(NV_RULES)}, not {rule!r}{suggest(rule, NV_RULES)}")
     groups, scales = Groups.cut("nv", x, block), get("fp8_e4m3")
-    values, top = _single(groups.x), np.float32(form.max_value)
-    amax = _single(groups.amax)
+    values, top = single(groups.x), np.float32(form.max_value)
+    amax = single(groups.amax)
     with np.errstate(all="ignore"):
         limit = top * np.float32(scales.max_value)
         if not np.isfinite(limit):
@@ -100,7 +98,7 @@ def nv(x: npt.ArrayLike, element_format: Format | str = "fp4_e2m1", block: int =
             outer = np.maximum(amax.max() / limit, _SMALLEST * bool(amax.any()))
             ideal = amax / top / outer if rule == "division" else amax / (top * outer)
     codes = scale_codes(scales, np.where(amax > 0, np.maximum(ideal, _SMALLEST), 0.0).astype(np.float64))
-    factor = groups.spread(_single(scales.decode(codes)) * outer)
+    factor = groups.spread(single(scales.decode(codes)) * outer)
     elements = np.zeros_like(values)
     with np.errstate(all="ignore"):
         if rule == "transformer_engine":
@@ -143,14 +141,14 @@ def hif4(x: npt.ArrayLike, block: int = 64) -> QTensor:
         raise HwgenError(f"hif4: block must be a multiple of 8, or 0 for the whole row, not {groups.size}")
 
     def rounded(values: Singles) -> Singles:
-        return _single(bfloat.decode(bfloat.encode(values)))
+        return single(bfloat.decode(bfloat.encode(values)))
 
     with np.errstate(under="ignore"):
         seventh = rounded(np.array(1, np.float32) / np.float32(7))
-        codes = scale_codes(scales, rounded(_single(groups.amax) * seventh).astype(np.float64))
-        inverse = rounded(np.float32(1) / _single(scales.decode(codes)))
+        codes = scale_codes(scales, rounded(single(groups.amax) * seventh).astype(np.float64))
+        inverse = rounded(np.float32(1) / single(scales.decode(codes)))
         with np.errstate(over="ignore"):
-            units = np.abs(_single(groups.x)) * groups.spread(inverse)
+            units = np.abs(single(groups.x)) * groups.spread(inverse)
 
     def peaks(length: int) -> Singles:
         return np.asarray(np.maximum.reduceat(units, np.arange(0, units.shape[1], length), axis=1))
@@ -169,8 +167,3 @@ def hif4(x: npt.ArrayLike, block: int = 64) -> QTensor:
         scale_codes=codes,
         scale_format=scales,
     )
-
-
-def _single(values: Floats) -> Singles:
-    """Values in FP32, rounded to nearest even; what lies beyond it saturates."""
-    return np.clip(values, -_LARGEST, _LARGEST).astype(np.float32)

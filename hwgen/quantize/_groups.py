@@ -15,15 +15,21 @@ from hwgen.formats.base import Floats, Integers, Words, whole
 
 __all__ = [
     "Groups",
+    "Singles",
     "as_format",
     "check_element",
     "divide",
     "float32_scales",
     "matrix",
+    "quotient",
     "scale_codes",
     "scale_format_of",
+    "single",
     "to_words",
 ]
+
+
+Singles = npt.NDArray[np.float32]
 
 
 def as_format(form: Format | str) -> Format:
@@ -155,6 +161,27 @@ def divide(x: Floats, scale: Floats) -> Floats:
     shape = np.broadcast_shapes(x.shape, scale.shape)
     with np.errstate(over="ignore"):
         return np.divide(x, scale, out=np.zeros(shape), where=np.broadcast_to(scale > 0, shape))
+
+
+def single(values: Floats) -> Singles:
+    """Values in FP32, rounded to nearest even; what lies beyond it saturates."""
+    largest = float(np.finfo(np.float32).max)
+    return np.clip(values, -largest, largest).astype(np.float32)
+
+
+def quotient(x: Floats, scale: Floats, form: Format) -> Floats:
+    """``x / scale``, and 0 where the scale is 0, for a scale that was rounded to ``form``.
+
+    In FP32 for scales in FP32, as the originals divide that keep such scales: a tie of x and amax is one of their
+    quotient too, which float64 would see beside it, by the error of the scale. Otherwise in float64: for scales of 11
+    bits both round values of 11 bits alike.
+    """
+    if form != get("fp32"):
+        return divide(x, scale)
+    shape = np.broadcast_shapes(x.shape, scale.shape)
+    with np.errstate(over="ignore", under="ignore"):
+        found = np.divide(single(x), single(scale), out=np.zeros(shape, np.float32), where=scale > 0)
+    return found.astype(np.float64)
 
 
 def to_words(integers: Floats | Integers, bits: int) -> Words:

@@ -39,7 +39,8 @@ def posit(
     s = amax / anchor, rounded to ``scale_format`` first (E8M0 by default, which needs no multiplier); the codes are
     ``format.encode(x / s)``, so that only x = 0 becomes 0. ``anchor`` defaults to `default_anchor`. All-zero groups get
     s = 0 (or the format's smallest scale) and codes of zero.
-    ``group_size`` 0 is one scale per row. Raises `HwgenError`.
+    ``group_size`` 0 is one scale per row. The scaling is this project's, in float64; rounding is the posit standard's.
+    Raises `HwgenError`.
     """
     form = as_format(format)
     if not isinstance(form, PositFormat):
