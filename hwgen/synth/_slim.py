@@ -28,7 +28,7 @@ from hwgen.synth.liberty import Head, Library, capacitance_of, direction_of, lib
 
 __all__ = ["Slim", "slimmed"]
 
-_VERSION = "liberty 3"
+_VERSION = "liberty 4"
 """Part of the name in the cache: to be raised with every change of what is kept."""
 
 _LEFT_OUT = "*lpflow* *probe* *macro_sparecell*"
@@ -129,10 +129,28 @@ def slimmed(library: Library) -> Slim:
     return Slim(cached(digest([_VERSION, library.sha256]), make))
 
 
+_PAIRS = ({(1, 1)}, {(0, 0), (0, 1), (1, 0)}, {(0, 1), (1, 0), (1, 1)}, {(0, 0)})
+"""Where AND, NAND, OR and NOR of two inputs are 1."""
+
+
 def _check(library: Library) -> None:
-    for what, has in (("a buffer", library.has_buffer), ("an inverter", library.has_inverter)):
+    needed = {
+        "a buffer": library.has_buffer,
+        "an inverter": library.has_inverter,
+        "an AND, NAND, OR or NOR of two inputs": any(
+            _ones(text) in _PAIRS
+            for cell in library.cells.values()
+            if cell.usable and not cell.flip_flop and len(cell.input_pf) == 2
+            for text in cell.functions.values()
+        ),
+    }
+    for what, has in needed.items():
         if not has:
             raise HwgenError(f"liberty {library.name}: the library must have {what} that may be used, which it has not")
+
+
+def _ones(text: str) -> set[tuple[int, ...]]:
+    return {(int(row[0]), *map(int, row[1:])) for row in np.argwhere(function(text).truth())}
 
 
 def _flip_flops(library: Library, made: Slim) -> list[str]:
@@ -154,6 +172,17 @@ class _Scale:
     pf: float
 
 
+_OWN_TEMPLATE = (
+    "  lu_table_template (hwgen) {",
+    "    variable_1 : input_net_transition;",
+    "    variable_2 : total_output_net_capacitance;",
+    '    index_1 ("0, 1");',
+    '    index_2 ("0, 1");',
+    "  }",
+)
+"""ABC takes indices of a table only where it has a template."""
+
+
 def _text(library: Library, files: Sequence[tuple[Head, list[Group]]], *, timed: bool) -> str:
     units = files[0][0].units
     ns, pf = (units.ns, units.pf) if units.ns in _TIMES_NS and units.pf in _LOADS_PF else (1e-3, 1e-3)
@@ -163,6 +192,8 @@ def _text(library: Library, files: Sequence[tuple[Head, list[Group]]], *, timed:
         f"  capacitive_load_unit {_LOADS_PF[pf]};",
         *_attributes(files[0][0].group, "  ", _Scale(units.ns / ns, units.pf / pf)),
     ]
+    if timed:
+        lines += _OWN_TEMPLATE
     for index, (head, cells) in enumerate(files):
         scale = _Scale(head.units.ns / ns, head.units.pf / pf)
         renamed = {name: f"{name}_{index}" for name in head.templates}

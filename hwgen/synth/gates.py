@@ -104,8 +104,8 @@ class _Module:
                 self.ports[identifier] = kind
         self.instances: list[tuple[str, str, dict[str, list[int]]]] = []
         for kind, instance, pins in _INSTANCE.findall(body):
-            found = {pin.strip(): self.bits(text) for pin, text in _PIN.findall(pins)}
-            self.instances.append((kind.strip(), instance.strip(), found))
+            found = {_plain(pin): self.bits(text) for pin, text in _PIN.findall(pins)}
+            self.instances.append((_plain(kind), instance.strip(), found))
         self.aliases = [
             pair
             for left, right in _ASSIGN.findall(body)
@@ -140,6 +140,11 @@ class _Module:
         return nets[begin : end + 1]
 
 
+def _plain(identifier: str) -> str:
+    """A name without the backslash and the blank of an escaped one."""
+    return identifier.strip().removeprefix("\\")
+
+
 def _constant(size: int, base: str, digits: str) -> list[int]:
     text = re.sub(r"[xXzZ?]", "0", digits)
     value = int(text, {"b": 2, "h": 16, "d": 10, "o": 8}[base])
@@ -159,7 +164,7 @@ def read_netlist(verilog: str, cells: Mapping[str, CellPower], top: str | None =
     """
     modules = {}
     for name, _, body in _MODULE.findall(verilog):
-        modules[name.strip()] = _Module(name.strip(), body)
+        modules[_plain(name)] = _Module(_plain(name), body)
     if not modules:
         raise HwgenError("netlist: the text must have a Verilog module, which it has not")
     if top is None:
@@ -318,7 +323,7 @@ class _FlipFlops:
 class Activity:
     """Counts over ``vectors`` = streams x cycles: changes of every net between consecutive cycles, cycles with a one.
 
-    ``both`` counts by type of flip-flop, and by pair (data pin, output pin), cycles in which both are one [cells].
+    ``both`` counts by type of flip-flop, and by pair (data pin, state), cycles in which both are one [cells].
     """
 
     vectors: int
@@ -498,9 +503,16 @@ class GateSim:
 
 
 def _pairs(cell: CellPower) -> list[tuple[str, str]]:
-    """Pairs of data pin and output pin that conditions on the clock's energy speak of."""
-    named = {pin for energy in cell.hidden.get(cell.clock or "", ()) if energy.when for pin in energy.when.inputs}
-    return [(data, output) for data in cell.input_pf if data in named for output in cell.functions if output in named]
+    """Pairs of data pin and state that conditions on internal energies speak of, by whatever outputs name the state."""
+    if cell.state is None:
+        return []
+    named: dict[str, None] = {}
+    entries = [*cell.hidden.values(), *(arc.energies for arcs in cell.arcs.values() for arc in arcs)]
+    for energy in (one for energies in entries for one in energies):
+        pins = energy.when.inputs if energy.when else ()
+        if any(pin in cell.functions or pin in cell.state for pin in pins):
+            named.update(dict.fromkeys(pin for pin in pins if pin in cell.input_pf and pin != cell.clock))
+    return [(pin, cell.state[0]) for pin in cell.input_pf if pin in named]
 
 
 def _flip_flops(netlist: GateNetlist, known: Mapping[str, CellPower]) -> list[_FlipFlops]:
