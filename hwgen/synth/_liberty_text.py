@@ -20,7 +20,7 @@ import numpy as np
 
 from hwgen.errors import HwgenError
 
-__all__ = ["Group", "Source", "group_at", "library_of", "source_of", "unpacked", "whole_text"]
+__all__ = ["Group", "Source", "group_at", "library_of", "source_of", "sources_of", "unpacked", "whole_text"]
 
 _COMMENT = r"/\*(?:[^*]|\*(?!/))*+\*/|//[^\n]*+"
 _STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
@@ -42,6 +42,7 @@ _STATEMENT = re.compile(
     """,
     re.X | re.S,
 )
+_BETWEEN = re.compile(rf"(?:[\s;]|{_COMMENT}|{_BREAK})*+", re.S)
 _WORD, _VALUE, _ARGUMENTS, _OPEN, _CLOSE = 1, 2, 3, 4, 5
 
 _PIECE = re.compile(rf"(?P<string>{_STRING})|{_COMMENT}|(?P<break>{_BREAK})|(?P<other>\\.|.)", re.S)
@@ -231,9 +232,10 @@ def _uncommented(text: str) -> str:
 
 
 def _cleaned(value: str) -> str:
-    text = _uncommented(value).strip()
+    text = _uncommented(value)
     if "\\" in text:
-        text = re.sub(_BREAK, " ", text).strip()
+        text = re.sub(_BREAK, " ", text)
+    text = text.strip()
     if len(text) > 1 and text[0] == text[-1] == '"' and '"' not in text[1:-1].replace('\\"', ""):
         text = text[1:-1].replace('\\"', '"').strip()
     return text
@@ -306,9 +308,10 @@ def _fill(stack: list[Group], source: Source, including: tuple[Path, ...]) -> No
     if end != len(source.text):
         if not any(one.kind == "library" for one in (*stack, *stack[0].groups)):
             raise _not_one(source)
-        rest = source.text[end:].lstrip()
-        line = source.text.count("\n", 0, len(source.text) - len(rest)) + 1
-        shown = _short(rest.split("\n", 1)[0])
+        between = _BETWEEN.match(source.text, end)
+        begin = between.end() if between else end
+        line = source.text.count("\n", 0, begin) + 1
+        shown = _short(source.text[begin:].split("\n", 1)[0])
         raise HwgenError(f"liberty: {source.path.name} line {line} must be a Liberty statement, not {shown}")
     if len(stack) != depth:
         raise _not_one(source)
@@ -346,15 +349,31 @@ def group_at(source: Source, start: int) -> Group:
     raise _not_one(source)
 
 
+def sources_of(path: Path) -> tuple[Source, ...]:
+    """A file and those that it includes, as far as they are there."""
+    source = source_of(path)
+    found = [source]
+    for match in _includes(source):
+        for name in _arguments(match[_ARGUMENTS]):
+            inner = (path.parent / name).resolve()
+            found += sources_of(inner) if inner.is_file() and inner != path else ()
+    return tuple(found)
+
+
+def _includes(source: Source) -> Iterator[re.Match[str]]:
+    if "include_file" not in source.text:
+        return
+    for match, _ in _walk(source.text):
+        if match.lastindex == _ARGUMENTS and match[_WORD] == "include_file":
+            yield match
+
+
 def whole_text(path: Path) -> str:
     """A file's text with those that it includes in their places, for tools that read it in another folder."""
     source = source_of(path)
-    if "include_file" not in source.text:
-        return source.text
     parts, end = [], 0
-    for match, _ in _walk(source.text):
-        if match.lastindex == _ARGUMENTS and match[_WORD] == "include_file":
-            parts.append(source.text[end : match.start(_WORD)])
-            parts += [whole_text((path.parent / name).resolve()) for name in _arguments(match[_ARGUMENTS])]
-            end = match.end()
-    return "".join([*parts, source.text[end:]])
+    for match in _includes(source):
+        parts.append(source.text[end : match.start(_WORD)])
+        parts += [whole_text((path.parent / name).resolve()) for name in _arguments(match[_ARGUMENTS])]
+        end = match.end()
+    return "".join([*parts, source.text[end:]]) if parts else source.text

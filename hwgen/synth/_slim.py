@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -28,7 +28,7 @@ from hwgen.synth.liberty import Head, Library, capacitance_of, direction_of, lib
 
 __all__ = ["Slim", "slimmed"]
 
-_VERSION = "liberty 4"
+_VERSION = "liberty 5"
 """Part of the name in the cache: to be raised with every change of what is kept."""
 
 _LEFT_OUT = "*lpflow* *probe* *macro_sparecell*"
@@ -119,8 +119,8 @@ def slimmed(library: Library) -> Slim:
     """
 
     def make(folder: Path) -> None:
-        _check(library)
         files = list(library_groups(library))
+        _check(library, {group.name for _, cells in files for group in cells if _usable(group, library)})
         made = Slim(folder)
         made.cells.write_text(_text(library, files, timed=True))
         made.shapes.write_text(_text(library, files, timed=False))
@@ -133,15 +133,19 @@ _PAIRS = ({(1, 1)}, {(0, 0), (0, 1), (1, 0)}, {(0, 1), (1, 0), (1, 1)}, {(0, 0)}
 """Where AND, NAND, OR and NOR of two inputs are 1."""
 
 
-def _check(library: Library) -> None:
+def _check(library: Library, used: Collection[str]) -> None:
+    """Whether cells that mapping may use suffice for ABC, which otherwise ends without a word."""
+    gates = [library.cells[name] for name in used if library.cells[name].flip_flop is None]
+    if not any(cell.functions for cell in gates):
+        raise HwgenError(
+            f"liberty {library.name}: the library must have gates with delays of all their inputs "
+            "(cell_rise, cell_fall, rise_transition, fall_transition), which it has not"
+        )
     needed = {
-        "a buffer": library.has_buffer,
-        "an inverter": library.has_inverter,
+        "a buffer": any(cell.name in used for cell in library.drivers(inverted=False)),
+        "an inverter": any(cell.name in used for cell in library.drivers(inverted=True)),
         "an AND, NAND, OR or NOR of two inputs": any(
-            _ones(text) in _PAIRS
-            for cell in library.cells.values()
-            if cell.usable and not cell.flip_flop and len(cell.input_pf) == 2
-            for text in cell.functions.values()
+            _ones(text) in _PAIRS for cell in gates if len(cell.input_pf) == 2 for text in cell.functions.values()
         ),
     }
     for what, has in needed.items():
@@ -192,6 +196,8 @@ def _text(library: Library, files: Sequence[tuple[Head, list[Group]]], *, timed:
         f"  capacitive_load_unit {_LOADS_PF[pf]};",
         *_attributes(files[0][0].group, "  ", _Scale(units.ns / ns, units.pf / pf)),
     ]
+    if "nom_voltage" not in files[0][0].group:
+        lines.append(f"  nom_voltage : {library.voltage_v / units.volt!r};")
     if timed:
         lines += _OWN_TEMPLATE
     for index, (head, cells) in enumerate(files):

@@ -40,6 +40,9 @@ Nets = npt.NDArray[np.int64]
 ZERO, ONE = 0, 1
 """Nets that are constant."""
 
+_SETTLING = 8
+"""How often set and reset of flip-flops may change what they are computed from."""
+
 
 @dataclass(frozen=True)
 class Cells:
@@ -310,7 +313,7 @@ class Node:
     kept: tuple[np.ndarray, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _FlipFlops:
     """Flip-flops of one type: rows of their inputs, outputs and hidden states."""
 
@@ -432,6 +435,8 @@ class GateSim:
         if streams % 64:
             self._mask[-1] = np.uint64((1 << streams % 64) - 1)
         self._before = self.values.copy()
+        # Most are tied off.
+        self._forced = [part for part in self.flip_flops if _has_sets(part)]
         self._outputs()
         self.reset_counts()
 
@@ -455,10 +460,34 @@ class GateSim:
         return found
 
     def settle(self) -> None:
-        """Evaluate all gates."""
+        """Evaluate all gates, and set and reset of flip-flops that have them."""
+        self._evaluate()
+        for _ in range(_SETTLING):
+            changed = [self._force(part) for part in self._forced]
+            if not any(changed):
+                return
+            self._outputs()
+            self._evaluate()
+        raise HwgenError(f"netlist {self.netlist.top}: set and reset must settle, which they do not")
+
+    def _evaluate(self) -> None:
         values, one = self.values, self.one
         for call, rows, target in self._plan:
             values[target] = call(one, *(values.take(row, axis=0) for row in rows))
+
+    def _force(self, part: _FlipFlops) -> bool:
+        """Set and reset a type of flip-flop; returns whether a state changed."""
+        before = self.states[part.state]
+        after = self._with_sets(part, before)
+        self.states[part.state] = after
+        return not np.array_equal(before, after)
+
+    def _with_sets(self, part: _FlipFlops, state: Words) -> Words:
+        for what, value in ((part.cell.clear, False), (part.cell.preset, True)):
+            if what is not None:
+                active = what.call(self.one, *(self._at(part, pin) for pin in what.inputs))
+                state = state | active if value else state & ~active
+        return state
 
     def count(self) -> None:
         """Count the settled cycle: toggles against the settled cycle before it."""
@@ -477,7 +506,8 @@ class GateSim:
         for part in self.flip_flops:
             function = part.cell.next_state
             assert function is not None
-            self.states[part.state] = function.call(self.one, *(self._at(part, pin) for pin in function.inputs))
+            state = function.call(self.one, *(self._at(part, pin) for pin in function.inputs))
+            self.states[part.state] = self._with_sets(part, state) if part in self._forced else state
         self._outputs()
 
     def _at(self, part: _FlipFlops, pin: str) -> Words:
@@ -500,6 +530,17 @@ class GateSim:
         ones = np.zeros(self.netlist.nets, np.int64)
         toggles[self.order], ones[self.order] = self._toggles, self._ones
         return Activity(self.streams * self.cycles, toggles, ones, self._both)
+
+
+def _has_sets(part: _FlipFlops) -> bool:
+    """Whether set or reset of a type of flip-flop are anything but tied to a level that does nothing."""
+    for what in (part.cell.clear, part.cell.preset):
+        if what is None:
+            continue
+        levels = [part.cells.nets[pin] for pin in what.inputs]
+        if not all((nets <= ONE).all() for nets in levels) or (what.call(1, *levels) & 1).any():
+            return True
+    return False
 
 
 def _pairs(cell: CellPower) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from hwgen.errors import HwgenError
-from hwgen.synth._liberty_text import Group, group_at, library_of, source_of, unpacked, whole_text
+from hwgen.synth._liberty_text import Group, group_at, library_of, source_of, sources_of, unpacked, whole_text
 from hwgen.synth._logic import function
 from hwgen.synth._tables import Units, constraint, slew_load, templates_of, units_of
 
@@ -108,7 +108,8 @@ class Library:
     time_unit_ns: float = 1.0
     places: Mapping[str, tuple[Head, Path, int]] = field(default_factory=dict, repr=False, compare=False)
 
-    def _drivers(self, inverted: bool) -> list[Cell]:
+    def drivers(self, *, inverted: bool) -> list[Cell]:
+        """Buffers or inverters that may be used."""
         return [
             cell
             for cell in self.cells.values()
@@ -118,20 +119,10 @@ class Library:
         ]
 
     @property
-    def has_buffer(self) -> bool:
-        """Whether there is a buffer that may be used."""
-        return bool(self._drivers(inverted=False))
-
-    @property
-    def has_inverter(self) -> bool:
-        """Whether there is an inverter that may be used."""
-        return bool(self._drivers(inverted=True))
-
-    @property
     def buffer(self) -> Cell:
         """The driver of inputs: the second smallest usable buffer, or inverter where there is no buffer."""
         for inverted in (False, True):
-            fitting = self._drivers(inverted)
+            fitting = self.drivers(inverted=inverted)
             if fitting:
                 return sorted(fitting, key=lambda cell: (cell.area, cell.name))[min(1, len(fitting) - 1)]
         raise HwgenError(f"liberty {self.name}: the library must have a buffer or an inverter, which it has not")
@@ -282,7 +273,7 @@ def read_library(paths: Sequence[Path]) -> Library:
     for index, path in enumerate(found):
         if path in found[:index]:
             raise HwgenError(f"liberty: {path.name} must be given once, not twice ({path})")
-    return _read(found, tuple(source_of(path) for path in found))
+    return _read(found, tuple(sources_of(path) for path in found))
 
 
 @functools.lru_cache(maxsize=8)
