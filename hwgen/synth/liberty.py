@@ -243,20 +243,12 @@ def _cell(group: Group, head: Head) -> Cell:
     functions: dict[str, str] = {}
     area = group.number("area") or 0.0
     usable = not group.flag("dont_use") and area > 0 and _ordinary(group)
-    unknown: list[str] = []
     for name, pin in pins_of(group):
         direction = direction_of(pin)
         if direction == "input":
-            own = capacitance_of(pin, head, mean=False)
-            inputs[name] = (own or 0.0) * head.units.pf
-            unknown += [name] if own is None else []
+            inputs[name] = (capacitance_of(pin, head, mean=False) or 0.0) * head.units.pf
         elif "function" in pin and direction != "internal":
             functions[name] = pin.text("function")
-    if unknown and usable and functions:
-        raise HwgenError(
-            f"liberty: {group.place()}: pin {unknown[0]} must have a capacitance, its own or default_input_pin_cap, "
-            "not none"
-        )
     return Cell(group.name, area, inputs, functions, _flip_flop(group, head, area), usable)
 
 
@@ -283,6 +275,7 @@ def _read(paths: tuple[Path, ...], sources: tuple[object, ...]) -> Library:
     heads: list[Head] = []
     sha = hashlib.sha256()
     timed = False
+    unknown: tuple[Group, str] | None = None
     listed = ", ".join(path.name for path in paths)
     for path, (head, groups) in zip(paths, _groups(paths), strict=True):
         sha.update(whole_text(path).encode())
@@ -295,6 +288,8 @@ def _read(paths: tuple[Path, ...], sources: tuple[object, ...]) -> Library:
                 raise HwgenError(f"liberty: cell {name} must be defined once, not twice: {before} and {group.place()}")
             cells[name] = _cell(group, head)
             places[name] = (head, group.source.path, group.start)
+            if unknown is None and cells[name].usable and cells[name].functions:
+                unknown = next(((group, pin) for pin in _without_capacitance(group, head)), None)
             timed = timed or (cells[name].usable and any(t.kind == "cell_rise" for t in _timings(group)))
     if not cells:
         raise HwgenError(f"liberty: {listed} must have cells, not none")
@@ -304,12 +299,23 @@ def _read(paths: tuple[Path, ...], sources: tuple[object, ...]) -> Library:
         raise HwgenError(f"liberty: {listed} must have gates, not only flip-flops")
     if not timed:
         raise HwgenError(f"liberty: {listed} must have delay tables of its gates (cell_rise and cell_fall), not none")
+    if unknown is not None:
+        raise HwgenError(
+            f"liberty: {unknown[0].place()}: pin {unknown[1]} must have a capacitance, its own or "
+            "default_input_pin_cap, not none"
+        )
     if not any(any(cell.input_pf.values()) for cell in gates):
         raise HwgenError(f"liberty: {listed} must have capacitances above 0 at the inputs of its gates, not all 0")
     voltage, temperature = _corner(listed, heads)
     unit = "GE" if any(head.group.text("hwgen_area_unit") == "GE" for head in heads) else "um2"
     name = _common([head.group.name for head in heads])
     return Library(name, paths, sha.hexdigest(), unit, voltage, temperature, cells, heads[0].units.ns, places)
+
+
+def _without_capacitance(group: Group, head: Head) -> Iterator[str]:
+    for name, pin in pins_of(group):
+        if direction_of(pin) == "input" and capacitance_of(pin, head, mean=False) is None:
+            yield name
 
 
 def _timings(group: Group) -> Iterator[Group]:
