@@ -49,6 +49,7 @@ _SPECIAL = (
     "is_isolation_cell",
     "is_level_shifter",
     "is_macro_cell",
+    "is_memory",
     "pad_cell",
     "retention_cell",
     "switch_cell_type",

@@ -117,6 +117,32 @@ def test_axes_by_their_variables_matter(tmp_path: Path) -> None:
     assert held.setup_ns == pytest.approx(0.08)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "active_input_ccb(INV:d, \\\n   INV:d);",
+        "input_ccb(INV:a) { is_needed : true ; miller_cap_rise : 1e-05 ; }",
+        "power_down_function : !a+b ;",
+        "input_signal_level : baz[0] ;",
+        "define_cell_area(bond_pads,pad_slots)\n input_voltage(cmos) { vil : 0.3 * VDD ; vimax : VDD + 0.5 ; }",
+        'date : "Thu, 1 Jan 2026 10:20:30 // not a comment /* nor this";',
+        "type (bus2) { base_type : array; bit_width : 2; downto : true; };",
+        "technology (cmos) ;",
+        'table : "L L : - : L , \\\n H - : - : N" ;',
+        "driver_waveform_rise : preDrv:0 ;",
+        'voltage_map ("VBB", -0.1);',
+        "user_note : a\\;b ;",
+    ],
+)
+def test_statements_that_nobody_reads(statement: str, tmp_path: Path) -> None:
+    """As the tests of Yosys and OpenSTA have them, in the library and in a pin."""
+    (tmp_path / "plain").mkdir()
+    plain = read(tmp_path / "plain", mini())
+    text = mini().replace("  nom_process : 1;", f"  {statement}\n  nom_process : 1;")
+    text = text.replace("direction : output;", f"{statement}\n direction : output;", 1)
+    assert read(tmp_path, text).cells == plain.cells
+
+
 YOSYS_EXAMPLE = """library(demo) {
   cell(BUF) { area: 6; pin(A) { direction: input; } pin(Y) { direction: output; function: "A"; } }
   cell(NOT) { area: 3; pin(A) { direction: input; } pin(Y) { direction: output; function: "A'"; } }
