@@ -37,7 +37,13 @@ __all__ = ["command"]
 @click.option("--timeout-s", type=float, default=600.0, show_default=True, help="longest time of one child")
 @click.option("--sta/--no-sta", default=None, help="also time with OpenSTA (default: where it is installed)")
 @click.option("--netlist", type=click.Path(path_type=Path), metavar="FILE", help="write the mapped Verilog")
-@click.option("--sdc", "sdc_file", type=click.Path(path_type=Path), metavar="FILE", help="write timing constraints")
+@click.option(
+    "--sdc",
+    "sdc_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="write timing constraints, in the library's time unit",
+)
 @click.option(
     "--orfs",
     type=click.Path(path_type=Path),
@@ -132,7 +138,7 @@ def command(
     if netlist is not None:
         written[netlist] = tile_netlist(result)
     if sdc_file is not None:
-        written[sdc_file] = sdc(spec, f"{spec.family}_tile", period_ns)
+        written[sdc_file] = sdc(spec, f"{spec.family}_tile", period_ns, time_unit=library.time_unit)
     if orfs is not None:
         folder = make_folder(orfs, "synth")
         written |= {folder / name: text for name, text in layout_files(spec, library, period_ns).items()}
