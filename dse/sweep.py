@@ -10,9 +10,7 @@ with one, tiles that cannot meet it are counted as skipped.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +25,7 @@ import pyarrow.parquet as pq
 from dse.pareto import front, objective_values
 from dse.provenance import commit, content_hash, source_hash, versions
 from dse.space import Space, reason_of
-from hwgen.emit import write_atomic
+from hwgen.emit import replacing, write_atomic
 from hwgen.errors import HwgenError
 from hwgen.pe._numbers import Num
 from hwgen.schedule import Layer, layer_constraints
@@ -408,22 +406,20 @@ def _run(
         "looked_at": looked_at,
         "seconds": state.seconds,
     }
-    if target is not None and folder is not None:
+    # A sweep without a point is the caller's to refuse: what lies at the output stays.
+    if target is not None and folder is not None and everything.num_rows:
         _write(everything.replace_schema_metadata({_METADATA: json.dumps(metadata).encode()}), target)
-        shutil.rmtree(folder)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
     points = everything.to_pandas()
     best = front(points, objectives)
     return Sweep(points, best, tuple(objectives), skipped, looked_at, state.seconds - earlier, resumed, metadata)
 
 
 def _write(table: pa.Table, target: Path) -> None:
-    try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        os.close(handle)
-        pq.write_table(table, temporary, compression="zstd")
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise HwgenError(f"sweep: cannot write {str(target)!r}: {error.strerror}") from error
+    """As the suffix says: .csv is CSV, anything else Parquet (the command line refuses what promises another)."""
+    with replacing(target, "sweep") as temporary:
+        if target.suffix.lower() == ".csv":
+            table.to_pandas().to_csv(temporary, index=False, lineterminator="\n")
+        else:
+            pq.write_table(table, temporary, compression="zstd")

@@ -9,26 +9,38 @@ from pathlib import Path
 import click
 
 from hwgen.cli._family import FamilyCommand
+from hwgen.cli._values import Number, OutputFile, OutputFolder
 from hwgen.emit import emit, write_all
 from hwgen.pe import TileSpec
 
 
 @click.command(cls=FamilyCommand)
-@click.option("-o", "--output", metavar="FILE", help="Verilog file; standard output if not given")
 @click.option(
-    "--manifest", "manifest_file", metavar="FILE", help="also write the manifest: ports, packing, timing, versions"
+    "-o", "--output", type=OutputFile("Verilog"), metavar="FILE", help="Verilog file; standard output if not given"
+)
+@click.option(
+    "--manifest",
+    "manifest_file",
+    type=OutputFile("JSON"),
+    metavar="FILE",
+    help="also write the manifest: ports, packing, timing, versions",
 )
 @click.option("--top", metavar="NAME", help="name of the top module (default FAMILY_tile)")
-@click.option("--testbench", metavar="FOLDER", help="also write a self-checking Verilog bench with its vectors there")
-@click.option("--sdc", "sdc_file", metavar="FILE", help="also write timing constraints")
-@click.option("--clk-period-ns", type=float, default=1.0, show_default=True, help="clock period of the constraints")
+@click.option(
+    "--testbench",
+    type=OutputFolder(),
+    metavar="FOLDER",
+    help="also write a self-checking Verilog bench with its vectors there",
+)
+@click.option("--sdc", "sdc_file", type=OutputFile("SDC"), metavar="FILE", help="also write timing constraints")
+@click.option("--clk-period-ns", type=Number(), default=1.0, show_default=True, help="clock period of the constraints")
 def command(
     spec: TileSpec,
-    output: str | None,
-    manifest_file: str | None,
+    output: Path | None,
+    manifest_file: Path | None,
     top: str | None,
-    testbench: str | None,
-    sdc_file: str | None,
+    testbench: Path | None,
+    sdc_file: Path | None,
     clk_period_ns: float,
 ) -> None:
     """Write the Verilog of a tile: `hwgen emit --pe lut --bits 2 > core.v`.
@@ -37,20 +49,19 @@ def command(
     """
     emission = emit(spec, top)
     # Everything is made before anything is written.
-    files: dict[Path, str | bytes] = {}
+    files: list[tuple[Path, str | bytes]] = []
     if manifest_file:
-        files[Path(manifest_file)] = json.dumps(emission.manifest, indent=2) + "\n"
+        files.append((manifest_file, json.dumps(emission.manifest, indent=2) + "\n"))
     if sdc_file:
         from hwgen.emit import sdc
 
-        files[Path(sdc_file)] = sdc(spec, emission.top, clk_period_ns)
+        files.append((sdc_file, sdc(spec, emission.top, clk_period_ns)))
     if testbench:
-        from hwgen.emit import bench_files, make_folder
+        from hwgen.emit import bench_files
 
-        folder = make_folder(testbench, f"{spec.family}: testbench")
-        files |= {folder / name: text for name, text in bench_files(emission).items()}
+        files += [(testbench / name, text) for name, text in bench_files(emission).items()]
     if output:
-        files[Path(output)] = emission.verilog
-    write_all(files, spec.family)
+        files.append((output, emission.verilog))
+    write_all(files, spec.family, folders=[testbench] if testbench else [])
     if not output:
         sys.stdout.write(emission.verilog)

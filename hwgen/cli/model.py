@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
+
+from hwgen.cli._values import InputFile
 
 
 @click.group()
@@ -19,13 +23,13 @@ def fetch() -> None:
 
 
 @command.command()
-@click.option("--model", metavar="FILE", help="GGUF or safetensors file; the default model if not given")
-def layers(model: str | None) -> None:
+@click.option(
+    "--model", type=InputFile(), metavar="FILE", help="GGUF or safetensors file; the default model if not given"
+)
+def layers(model: Path | None) -> None:
     """List the linear layers of a model: name, outputs N, inputs K."""
-    from pathlib import Path
-
     from sim.models.fetch import default_model
     from sim.models.smollm import linear_layers
 
-    for name, n, k in linear_layers(Path(model) if model else default_model(download=False)):
+    for name, n, k in linear_layers(model if model else default_model(download=False)):
         click.echo(f"{name:28s} {n:6d} x {k}")

@@ -8,18 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hwgen.errors import HwgenError
+from hwgen.errors import os_error
+from hwgen.simulators.cache import cache_path
 
 __all__ = ["cache_folder", "placed"]
 
 
 def cache_folder() -> Path:
     """Return ``$HWGEN_CACHE_DIR``, else ``$XDG_CACHE_HOME/hwgen``, else ``~/.cache/hwgen``; it may not exist yet."""
-    if own := os.environ.get("HWGEN_CACHE_DIR"):
-        return Path(own).expanduser()
-    if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared) / "hwgen"
-    return Path("~/.cache/hwgen").expanduser()
+    return cache_path()
 
 
 @contextmanager
@@ -37,7 +34,5 @@ def placed(target: Path) -> Iterator[Path]:
             yield Path(folder)
             os.replace(Path(folder) / target.name, target)
     except OSError as error:
-        reason = error.strerror or error
-        raise HwgenError(
-            f"cache folder {target.parent}: cannot be written: {reason}; set HWGEN_CACHE_DIR to another folder"
-        ) from error
+        hint = "set HWGEN_CACHE_DIR to another folder"
+        raise os_error(f"cache folder {target.parent}: cannot be written", error, hint) from error

@@ -148,7 +148,7 @@ def test_sweep_without_axes_varies_shape_and_width() -> None:
         (["--pe", "int", "--table", "x.txt"], "sweep: --table must end in .md or .csv, not 'x.txt'"),
         (
             ["--pe", "int", "-o", "absent/x.parquet"],
-            "sweep: output must be in an existing folder, not 'absent/x.parquet'",
+            "sweep: --output: cannot write 'absent/x.parquet': No such file or directory",
         ),
     ],
 )
