@@ -9,6 +9,7 @@ with one, tiles that cannot meet it are counted as skipped.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
@@ -310,9 +311,14 @@ def run_sweep(
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise HwgenError(f"sweep: cannot write beside {str(target)!r}: {error.strerror}") from error
-    return _run(
-        spaces, layers, objectives, table, clk_period_ns, target, command, progress, chunk_points, digest, folder
-    )
+    try:
+        return _run(
+            spaces, layers, objectives, table, clk_period_ns, target, command, progress, chunk_points, digest, folder
+        )
+    finally:
+        # Empty: there is nothing to go on from.
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _stored(target: Path) -> dict[str, Any] | None:
@@ -340,7 +346,8 @@ def _save(folder: Path, state: _State, tables: list[pa.Table], chunk_points: int
     """Write the rows since the last time as one part, then the state that names it."""
     if tables:
         name = f"part{len(state.parts):05d}.parquet"
-        pq.write_table(pa.concat_tables(tables).unify_dictionaries(), folder / name, compression="zstd")
+        with replacing(folder / name, "sweep") as temporary:
+            pq.write_table(pa.concat_tables(tables).unify_dictionaries(), temporary, compression="zstd")
         state.parts.append(name)
         tables.clear()
     write_atomic(folder / "state.json", json.dumps({**vars(state), "chunk_points": chunk_points}), "sweep")

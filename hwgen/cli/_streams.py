@@ -61,13 +61,16 @@ class ClosedPipe(BaseException):
 
 
 class _Guarded:
-    """A text stream that writes what its encoding has, and whose failures are `GroundError` and `ClosedPipe`."""
+    """A text stream that writes what its encoding has, and whose failures are `GroundError` and `ClosedPipe`.
+
+    Failures of standard error are nothing: what is said there (progress, what went wrong) is not what was asked for.
+    """
 
     # What click and rich see: any text may be written. With "ascii" click would write UTF-8 past this class.
     encoding = "utf-8"
     errors = "strict"
 
-    def __init__(self, stream: TextIO, name: str) -> None:
+    def __init__(self, stream: TextIO, name: str = "") -> None:
         self._stream, self._name = stream, name
 
     def __getattr__(self, name: str) -> Any:
@@ -77,9 +80,11 @@ class _Guarded:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except BrokenPipeError as error:
-            raise ClosedPipe from error
         except (OSError, ValueError) as error:
+            if not self._name:
+                return
+            if isinstance(error, BrokenPipeError):
+                raise ClosedPipe from error
             reason = getattr(error, "strerror", None) or error
             raise GroundError(f"{self._name}: cannot be written: {reason}") from error
 
@@ -125,7 +130,7 @@ def guarded_streams() -> Iterator[None]:
     _open_low_descriptors()
     before = sys.stdout, sys.stderr
     sys.stdout = cast(TextIO, _Guarded(before[0], "standard output"))
-    sys.stderr = cast(TextIO, _Guarded(before[1], "standard error"))
+    sys.stderr = cast(TextIO, _Guarded(before[1]))
     try:
         yield
     finally:
@@ -133,10 +138,9 @@ def guarded_streams() -> Iterator[None]:
 
 
 def say_error(line: str) -> None:
-    """Write a line to standard error, which may itself be closed or full: then nobody can be told."""
-    with contextlib.suppress(GroundError, ClosedPipe):
-        sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+    """Write a line to standard error; where that is closed or full nobody can be told."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
 
 
 def drop_output() -> None:

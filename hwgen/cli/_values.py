@@ -16,7 +16,7 @@ import click
 from hwgen.emit._files import check_folder, check_output, resolved
 from hwgen.errors import HwgenError
 
-__all__ = ["SEED", "InputFile", "Number", "OutputFile", "OutputFolder", "Whole"]
+__all__ = ["SEED", "InputFile", "Number", "OutputFile", "OutputFolder", "Text", "Whole"]
 
 _LIMIT = 2**31 - 1
 """Counts above are mistakes: of streams, tokens, processes; they also fit every array index."""
@@ -78,6 +78,18 @@ def _register(
         if other != flag and (written or other_written) and not shared:
             raise HwgenError(f"{flag} and {other.rsplit(': ', 1)[-1]} must be different files, not both {str(one)!r}")
         known.setdefault(real, (flag, written))
+
+
+class Text(click.ParamType[str]):
+    """A name: some letters in one line, not very many."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        if not text.strip() or len(text) > 200 or not text.isprintable():
+            self.fail(f"must be a name of at most 200 letters in one line, not {text[:40]!r}.", param, ctx)
+        return text
 
 
 class OutputFile(click.ParamType[Path]):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hwgen.cli._layer import needs
-from hwgen.cli._values import SEED, InputFile, Number, OutputFile, Whole
+from hwgen.cli._values import SEED, InputFile, Number, OutputFile, Text, Whole
 from hwgen.errors import HwgenError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command()
+@click.command(epilog="Example: hwgen calibrate --pe int --tiles 4 -o mine.toml")
 @click.option(
     "--liberty",
     "files",
@@ -36,8 +36,13 @@ __all__ = ["command"]
     metavar="FILE.toml",
     help="table; the measurements go to FILE.csv beside it",
 )
-@click.option("--name", help="name of the technology (default: that of the output file)")
-@click.option("--memory", help="SRAM that goes with it: generic45, sky130hd or asap7 (default: by the library's name)")
+@click.option("--name", type=Text(), metavar="NAME", help="name of the technology (default: that of the output file)")
+@click.option(
+    "--memory",
+    type=Text(),
+    metavar="NAME",
+    help="SRAM that goes with it: generic45, sky130hd or asap7 (default: by the library's name)",
+)
 @click.option("--node-nm", type=Number(most=100_000), help="node of the library (default: that of its memory)")
 @click.option("--pe", "names", multiple=True, metavar="FAMILY", help="only these families; may be repeated")
 @click.option(

@@ -11,7 +11,7 @@ from hwgen.cli._tech import tech_option
 from hwgen.cli._values import InputFile, Number, OutputFolder, Whole
 
 
-@click.command()
+@click.command(epilog="Example: hwgen demo --layer blk.0.attn_k --tokens 2 -o demo")
 @click.option("--layer", default="blk.0.ffn_up", show_default=True, help="linear layer of the model")
 @click.option("--tokens", type=Whole(), default=8, show_default=True, help="tokens of real text")
 @click.option(

@@ -14,7 +14,7 @@ from hwgen.emit import emit, write_all
 from hwgen.pe import TileSpec
 
 
-@click.command(cls=FamilyCommand)
+@click.command(cls=FamilyCommand, epilog="Example: hwgen emit --pe lut --bits 2 -o core.v")
 @click.option(
     "-o", "--output", type=OutputFile("Verilog"), metavar="FILE", help="Verilog file; standard output if not given"
 )

