@@ -1,10 +1,11 @@
 """Evaluate spaces as arrays: points in, columns out, stored as Parquet, resumed where it stopped.
 
-A point is a legal tile that every layer fits. Its row holds the family, all its parameters, ``weight_bits`` (bits per
-weight at the port), ``area_um2``, ``min_clk_period_ns``, and, over all layers with their counts, ``cycles``,
-``pre_cycles``, ``latency_us``, ``energy_pj``, ``energy_pj_per_mac`` and ``utilization``. Areas, energies and periods
-are the technology's, pre-layout; cycles are exact. Without a clock period every tile runs at its own shortest one;
-with one, tiles that cannot meet it are counted as skipped.
+A point is a legal tile that every layer fits. Its row holds the family, all its parameters, ``weight_bits`` (bits of
+a weight in memory, without its share of scales), ``area_um2``, ``min_clk_period_ns``, and, over all layers with their
+counts, ``cycles``, ``pre_cycles``, ``latency_us``, ``energy_pj``, ``energy_pj_per_mac`` and ``utilization``. Areas,
+energies and periods are the technology's, pre-layout; cycles are exact. Without a clock period every tile runs at its
+own shortest one; with one, tiles that cannot meet it are counted as skipped, as are points whose cycles 64 bits do not
+hold. Off-chip memory is not counted.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from hwgen.emit import replacing, write_atomic
 from hwgen.errors import HwgenError
 from hwgen.pe._numbers import Num
 from hwgen.schedule import Layer, layer_constraints
-from sim.estimate import clock_period, layer_costs
+from sim.estimate import OFF_CHIP, beyond_64_bits, clock_period, layer_costs
 from sim.tech import DEFAULT, Structure, Tech, load
 
 __all__ = ["METRICS", "Chunk", "Sweep", "evaluate", "run_sweep", "sweep_hash"]
@@ -99,6 +100,13 @@ def _legal(p: Mapping[str, Any], space: Space, layers: Sequence[Layer]) -> tuple
     rules = [(ok, reason_of(text)) for ok, text in space.spec.constraints(p)]
     for layer in layers:
         rules += [(ok, f"{text} ({layer.name})") for ok, text in layer_constraints(space.spec, p, layer.k)]
+    # Cycles of layers add up: each of them is to leave room for the others.
+    beyond = [beyond_64_bits(space.spec, p, layer.m, layer.n, layer.k, layer.count * len(layers)) for layer in layers]
+    rules += [
+        (np.logical_not(wraps), f"cycles must fit 64 bits ({layer.name})")
+        for wraps, layer in zip(beyond, layers, strict=True)
+        if wraps is not False
+    ]
     for ok, reason in rules:
         if ok is True:
             continue
@@ -155,9 +163,8 @@ def _metrics(
         slots = slots + layer.count * costs.mac_slots
         energy = energy + layer.count * costs.total_energy_pj
     macs = sum(layer.macs for layer in layers)
-    elements, bits = spec.weight_port(p)
     return {
-        "weight_bits": elements * bits / p["k"],
+        "weight_bits": spec.weight_stored_bits(p),
         "area_um2": parts.total_area_um2,
         "min_clk_period_ns": np.nan if parts.min_clk_period_ns is None else parts.min_clk_period_ns,
         "cycles": cycles,
@@ -246,6 +253,9 @@ def _work(spaces: Sequence[Space], points: int) -> Iterator[tuple[Space, dict[st
 def _check(
     spaces: Sequence[Space], layers: Sequence[Layer], clk_period_ns: float | None, objectives: Sequence[str]
 ) -> None:
+    for layer in layers:
+        if not isinstance(layer, Layer):
+            raise HwgenError(f"sweep: layers must be of the class hwgen.schedule.Layer, not {layer!r}")
     if not spaces or not layers:
         raise HwgenError(f"sweep: needs at least one family and one layer, not {len(spaces)} and {len(layers)}")
     if clk_period_ns is not None and not 0 < clk_period_ns < float("inf"):
@@ -406,6 +416,7 @@ def _run(
         "commit": commit(),
         "versions": versions(),
         "status": f"{tech.status}, pre-layout",
+        "off_chip_memory": OFF_CHIP,
         "tech": tech.name,
         "clk_period_ns": clk_period_ns,
         "layers": [vars(layer) for layer in layers],

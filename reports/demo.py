@@ -38,7 +38,11 @@ SHAPES: Mapping[str, list[int]] = {"m": [1, 2, 4, 8, 16], "n": list(range(4, 132
 
 FORMATS: Mapping[str, list[dict[str, Any]]] = {
     "int": [{"bits": bits, "scheme": "asymmetric", "acts": "int8"} for bits in (2, 3, 4, 8)],
-    "lut": [{"bits": bits, "acts": acts} for acts in ("int8", "fp16") for bits in (2, 3, 4, 8)],
+    "lut": [
+        {"bits": bits, "scheme": scheme, "acts": acts}
+        for acts in ("int8", "fp16")
+        for bits, scheme in ((1, "bipolar"), (2, "ternary"), *((bits, "asymmetric") for bits in (2, 3, 4, 8)))
+    ],
     "mx": [
         *({"weights": w, "acts": a} for w in ("mxfp4", "mxint8") for a in ("mxfp4", "mxint8")),
         {"weights": "nvfp4", "acts": "nvfp4"},
@@ -97,8 +101,9 @@ def errors_of_formats(weights: np.ndarray, acts: np.ndarray) -> list[Formats]:
             golden = golden_layer(spec.quantize_weights(weights), spec.quantization())
             got = golden(torch.from_numpy(acts)).double().numpy()
             formats = spec.quantization()
-            # By the family's own names where it has them: block formats share their elements.
-            label = f"{settings.get('weights', formats.weights)} × {settings.get('acts', formats.acts)}"
+            # By the family's own names where it has them: block formats share their elements, ternary shares int2.
+            weights_name = "ternary" if formats.scheme == "ternary" else settings.get("weights", formats.weights)
+            label = f"{weights_name} × {settings.get('acts', formats.acts)}"
             found.append(Formats(name, settings, label, float(np.linalg.norm(got - want) / np.linalg.norm(want))))
     return found
 

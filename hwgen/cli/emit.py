@@ -10,7 +10,7 @@ import click
 
 from hwgen.cli._family import FamilyCommand
 from hwgen.cli._values import Number, OutputFile, OutputFolder
-from hwgen.emit import emit, write_all
+from hwgen.emit import Reset, emit, write_all
 from hwgen.pe import TileSpec
 
 
@@ -27,10 +27,19 @@ from hwgen.pe import TileSpec
 )
 @click.option("--top", metavar="NAME", help="name of the top module (default FAMILY_tile)")
 @click.option(
+    "--reset", "reset_kind", metavar="KIND", default="sync", help="kind of the reset: sync (default) or async"
+)
+@click.option(
+    "--reset-active", metavar="LEVEL", default="high", help="level that resets: high (default; port rst) or low (rst_n)"
+)
+@click.option(
     "--testbench",
     type=OutputFolder(),
     metavar="FOLDER",
     help="also write a self-checking Verilog bench with its vectors there",
+)
+@click.option(
+    "--axi-stream", is_flag=True, help="also emit module TOP_axis: the tile behind AXI4-Stream, with back-pressure"
 )
 @click.option("--sdc", "sdc_file", type=OutputFile("SDC"), metavar="FILE", help="also write timing constraints")
 @click.option("--clk-period-ns", type=Number(), default=1.0, show_default=True, help="clock period of the constraints")
@@ -39,7 +48,10 @@ def command(
     output: Path | None,
     manifest_file: Path | None,
     top: str | None,
+    reset_kind: str,
+    reset_active: str,
     testbench: Path | None,
+    axi_stream: bool,
     sdc_file: Path | None,
     clk_period_ns: float,
 ) -> None:
@@ -47,7 +59,8 @@ def command(
 
     Standard output carries Verilog and nothing else. `hwgen emit --pe FAMILY --help` lists the family's parameters.
     """
-    emission = emit(spec, top)
+    reset = Reset(reset_kind, reset_active)
+    emission = emit(spec, top, reset=reset, axi_stream=axi_stream)
     # Everything is made before anything is written.
     files: list[tuple[Path, str | bytes]] = []
     if manifest_file:
@@ -55,7 +68,7 @@ def command(
     if sdc_file:
         from hwgen.emit import sdc
 
-        files.append((sdc_file, sdc(spec, emission.top, clk_period_ns)))
+        files.append((sdc_file, sdc(spec, emission.top, clk_period_ns, reset=reset)))
     if testbench:
         from hwgen.emit import bench_files
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _SHAPE_AXES = ("m", "n", "k", "bits")
-"""What a sweep varies when nothing is said: tile shape and weight width."""
+"""What a sweep varies unless an axis says otherwise: tile shape and weight width."""
 
 
 @click.command(
@@ -43,7 +43,8 @@ _SHAPE_AXES = ("m", "n", "k", "bits")
     "axes",
     multiple=True,
     metavar="NAME=VALUES",
-    help="values of a parameter: 2,3,4 or first:last:step or first:last:*factor; NAME alone: the family's sweep values",
+    help="values of a parameter: 2,3,4 or first:last:step or first:last:*factor; NAME alone: the family's sweep "
+    "values; values of the same name add up",
 )
 @click.option("--full", is_flag=True, help="all sweep values of all parameters that no axis names")
 @click.option(
@@ -100,15 +101,16 @@ def command(
 ) -> None:
     """Sweep tiles and print the Pareto front: `hwgen sweep --pe int --pe lut --bits 2,4,8 --layer 8x1536x576`.
 
-    Every parameter of a family is also a flag that takes a list of values. Without axes the shape and the weight
-    width take the families' sweep values; other parameters keep their defaults. Points that are not legal, or that a
-    layer does not fit, are counted with the reason.
+    Every parameter of a family is also a flag that takes a list of values: `--n 8,16` is `--axis n=8,16`. Values of an
+    axis that is named again are added to those before. Shape and weight width (m, n, k, bits) take the families' sweep
+    values where no axis names them; other parameters keep their defaults. Points that are not legal, or that a layer
+    does not fit, are counted with the reason. Off-chip memory is not counted.
     """
     needs("sweep", "dse", "pandas", "pyarrow", "moocore")
     from dse.sweep import run_sweep
 
     names = tuple(dict.fromkeys(families)) or family_names()
-    spaces = _spaces(names, {**_parse_axes(axes), **_parse_flags(context.args)}, full)
+    spaces = _spaces(names, _axes([*axes, *_flags(context.args)]), full)
     shapes = [parse_layer(text) for text in layers]
     wanted = tuple(dict.fromkeys(objectives)) or ("area_um2", "latency_us")
     _check_plot(plot, wanted)
@@ -145,17 +147,22 @@ def command(
         _print(result, top, written)
 
 
-def _parse_axes(texts: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
-    from dse.space import parse_axis
-
-    return dict(parse_axis(text) for text in texts)
-
-
-def _parse_flags(words: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
-    """``--NAME VALUES`` and ``--NAME=VALUES`` that are no options of the command: axes."""
-    from dse.space import parse_axis
+def _axes(texts: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
+    """Values of each axis, those of all its mentions; None stands for the family's own and may be one of them."""
+    from dse.space import OWN, parse_axis
 
     found: dict[str, tuple[str, ...] | None] = {}
+    for text in texts:
+        name, values = parse_axis(text)
+        if name in found:
+            values = tuple(dict.fromkeys([*(found[name] or (OWN,)), *(values or (OWN,))]))
+        found[name] = values
+    return found
+
+
+def _flags(words: Sequence[str]) -> list[str]:
+    """``--NAME VALUES`` and ``--NAME=VALUES`` that are no options of the command, as the axes NAME=VALUES."""
+    found: list[str] = []
     rest = list(words)
     while rest:
         word = rest.pop(0)
@@ -165,8 +172,7 @@ def _parse_flags(words: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
             if not rest or rest[0].startswith("--"):
                 raise HwgenError(f"sweep: {word} needs values, e.g. {word} 2,4,8")
             word = f"{word}={rest.pop(0)}"
-        name, values = parse_axis(word.removeprefix("--"))
-        found[name] = values
+        found.append(word.removeprefix("--"))
     return found
 
 
@@ -182,17 +188,16 @@ def _spaces(names: Sequence[str], axes: dict[str, tuple[str, ...] | None], full:
                 f"sweep: no parameter {axis!r} in {', '.join(names)}{suggest(axis, known)}; "
                 f"they have {', '.join(known)}"
             )
-    wanted = dict(axes) if axes else dict.fromkeys(_SHAPE_AXES)
     spaces = []
     for name, spec in specs.items():
-        own: dict[str, tuple[str, ...] | None] = dict.fromkeys(spec.parameters()) if full else {}
-        for axis, values in wanted.items():
-            target = axis_target(spec, axis)
-            if target is not None:
-                # The axis takes the place of the parameter that it stands for.
-                own.pop(target, None)
-                own[axis] = values
-        spaces.append(Space.of(name, own, strict=len(specs) == 1))
+        given = {axis: target for axis in axes if (target := axis_target(spec, axis)) is not None}
+        swept = spec.parameters() if full else [axis for axis in _SHAPE_AXES if axis_target(spec, axis) is not None]
+        # An axis takes the place of the parameter that it stands for.
+        own: dict[str, tuple[str, ...] | None] = {
+            axis: None for axis in swept if axis_target(spec, axis) not in given.values()
+        }
+        own |= {axis: axes[axis] for axis in given}
+        spaces += Space.of_widths(name, own, strict=len(specs) == 1)
     _refuse_values_of_no_family(spaces, axes)
     return spaces
 
@@ -295,5 +300,6 @@ def _print(result: Sweep, top: int, written: Sequence[Path]) -> None:
     click.echo(
         f"areas, energies and periods are {result.metadata['status']} ({result.metadata['tech']}); cycles are exact"
     )
+    click.echo(f"off-chip memory is {result.metadata['off_chip_memory']}")
     for path in written:
         click.echo(f"wrote {path}")

@@ -34,6 +34,12 @@ def check_range(name: str, parameter: str, value: int, low: int, high: int) -> N
         raise HwgenError(f"{name}: {parameter} must be {low} to {high}, not {value}")
 
 
+def _plain(value: Scalar) -> float | str:
+    """A value as JSON has it: NaN and infinities as words."""
+    number = float(value)
+    return number if math.isfinite(number) else str(number)
+
+
 def floor_log2(value: Fraction) -> int:
     """Largest e with 2**e <= value, for a positive fraction."""
     exponent = value.numerator.bit_length() - value.denominator.bit_length()
@@ -161,6 +167,23 @@ class Format(abc.ABC):
     @abc.abstractmethod
     def corners(self) -> tuple[int, ...]:
         """Codes worth testing, ascending: ends, zeros, ±1, ends of the subnormals and normals, NaN and infinities."""
+
+    def describe(self) -> dict[str, Any]:
+        """What a code means, for the manifest: ``kind`` with its parameters (docs/manifest.md lists the kinds).
+
+        This version is the table of all values, one for each value of the side information where there is some.
+        """
+        sides: list[int | None] = list(range(1 << self.side_bits)) if self.side_bits else [None]
+        codes = range(1 << self.code_bits)
+        tables = [
+            [_plain(self.decode_scalar(code) if side is None else self._of_side(code, side)) for code in codes]
+            for side in sides
+        ]
+        found: dict[str, Any] = {"kind": "table", "bits": self.code_bits, "values": tables[0]}
+        return found if len(tables) == 1 else {**found, "values_by_side": tables}
+
+    def _of_side(self, code: int, side: int) -> float:
+        return float(self.decode(np.array([code], np.uint32), np.array([side], np.uint32))[0])
 
     @property
     def padding(self) -> int | None:

@@ -86,6 +86,15 @@ class BitmodFormat(Format):
         """Largest magnitude for one selector, its special value included."""
         return max(abs(value) for value in self.levels(side))
 
+    def describe(self) -> dict[str, Any]:
+        return {
+            "kind": "magnitudes",
+            "bits": self.code_bits,
+            "magnitudes": list(self.basic),
+            "special_code": self.special_code,
+            "specials": list(self.specials),
+        }
+
     # ------------------------------------------------------------------ the specification
 
     def decode_scalar(self, code: int, side: int | None = None) -> Scalar:

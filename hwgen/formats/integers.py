@@ -38,6 +38,15 @@ class IntFormat(Format):
             fraction = f"f{self.fraction_bits}" if self.fraction_bits else ""
             object.__setattr__(self, "name", f"{label}{self.code_bits}{fraction}")
 
+    def describe(self) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "kind": "integer",
+            "bits": self.code_bits,
+            "signed": self.twos_complement,
+            "exponent": -self.fraction_bits,
+        }
+        return {**found, "lowest_code_means": self._low} if self.symmetric else found
+
     @property
     def _low(self) -> int:
         if self.symmetric:
@@ -110,6 +119,9 @@ class BipolarFormat(Format):
     @property
     def _high(self) -> int:
         return (1 << self.code_bits) - 1
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "affine", "bits": self.code_bits, "times": 2, "plus": 1 - (1 << self.code_bits)}
 
     def decode_scalar(self, code: int) -> Scalar:
         return Fraction(2 * self._code(code) - self._high)

@@ -63,6 +63,18 @@ class MinifloatFormat(Format):
             object.__setattr__(self, "name", f"{bare}{suffix}{shift}")
         object.__setattr__(self, "code_bits", self.exponent_bits + self.mantissa_bits + self.sign_bit)
 
+    def describe(self) -> dict[str, Any]:
+        return {
+            "kind": "float",
+            "bits": self.code_bits,
+            "sign_bit": self.sign_bit,
+            "exponent_bits": self.exponent_bits,
+            "mantissa_bits": self.mantissa_bits,
+            "bias": self._bias,
+            "subnormals": True,
+            "specials": self.specials,
+        }
+
     # ------------------------------------------------------------------ codes of note (magnitudes, sign bit 0)
 
     @property
@@ -239,6 +251,18 @@ class NormalFormat(Format):
     @property
     def _hidden(self) -> int:
         return 1 << self.mantissa_bits
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "kind": "float",
+            "bits": self.code_bits,
+            "sign_bit": False,
+            "exponent_bits": self.exponent_bits,
+            "mantissa_bits": self.mantissa_bits,
+            "bias": self.bias,
+            "subnormals": False,
+            "specials": "fn",
+        }
 
     def decode_scalar(self, code: int) -> Scalar:
         if self._code(code) == self.nan_code:

@@ -63,6 +63,9 @@ class PositFormat(Format):
     def _max_code(self) -> int:
         return self.nan_code - 1
 
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "posit", "bits": self.code_bits, "es": self.es, "nar": self.nan_code}
+
     # ------------------------------------------------------------------ the specification
 
     def decode_scalar(self, code: int) -> Scalar:

@@ -289,6 +289,18 @@ class Minifloat(Fp32SumSpec, LanesSpec):
         counts["xor"] = k * product
         return counts
 
+    def arithmetic(self, mode: int) -> dict[str, Any]:
+        if not self.fp32_sums(self.p):
+            return self.dot_arithmetic(mode)
+        return {
+            "kind": "fp32_dot",
+            "definition": "products rounded once to FP32 (IEEE 754, subnormals kept), added up by a balanced tree of "
+            "FP32 additions (0 + 1, 2 + 3 and so on, an odd one waits), then accumulated",
+            "acts": {"encoding": self.act_format.name},
+            "weights": {"encoding": self.weight_format.name},
+            "accumulate": self.fp32_accumulation(),
+        }
+
     # ------------------------------------------------------------------ reference
 
     def terms(

@@ -196,11 +196,13 @@ class Mx(TileSpec):
 
     def row_side(self) -> dict[str, Side]:
         acts, _ = self._blocks(self.p)
-        return {"scale": Side(acts.scale.code_bits, f"{acts.scale.name} scale of the row's block")}
+        form = acts.scale
+        return {"scale": Side(form.code_bits, f"{form.name} scale of the row's block", encoding=form.name)}
 
     def col_side(self) -> dict[str, Side]:
         _, weights = self._blocks(self.p)
-        return {"scale": Side(weights.scale.code_bits, f"{weights.scale.name} scale of the column's block")}
+        form = weights.scale
+        return {"scale": Side(form.code_bits, f"{form.name} scale of the column's block", encoding=form.name)}
 
     # ------------------------------------------------------------------ formulas
 
@@ -232,6 +234,16 @@ class Mx(TileSpec):
     def weight_port(cls, p: P) -> tuple[Num, Num]:
         _, form = cls._elements(p)
         return p["k"] // form.elements, form.code_bits
+
+    @classmethod
+    def stored_bits(cls, p: P) -> tuple[Num, Num]:
+        acts, weights = super().stored_bits(p)
+        repeated = [form.repeated_bits / form.block for form in cls._blocks(p)]
+        # A bit that several words of a block repeat is in memory once.
+        return (
+            acts - p["k"] * repeated[0] if repeated[0] else acts,
+            weights - p["k"] * repeated[1] if repeated[1] else weights,
+        )
 
     @classmethod
     def row_bus_bits(cls, p: P) -> Num:
@@ -338,6 +350,9 @@ class Mx(TileSpec):
         else:
             total = products(a, w)
         return total[None, ..., None]
+
+    def arithmetic(self, mode: int) -> dict[str, Any]:
+        return self.dot_arithmetic(mode)
 
     # ------------------------------------------------------------------ logic
 

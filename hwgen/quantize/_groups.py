@@ -92,6 +92,21 @@ class Groups:
         """Largest magnitude of each group."""
         return self.reduce(np.maximum, np.abs(self.x))
 
+    @property
+    def mean(self) -> Floats:
+        """Mean magnitude of each group, in float64."""
+        return self.mean_of(np.ones(self.x.shape, dtype=np.bool_))
+
+    def mean_of(self, kept: npt.NDArray[np.bool_]) -> Floats:
+        """Mean magnitude of each group's elements where ``kept`` [N, K], in float64; 0 where there are none."""
+        count = np.maximum(self.reduce(np.add, kept.astype(np.float64)), 1.0)
+        magnitude = np.where(kept, np.abs(self.x), 0.0)
+        with np.errstate(over="ignore"):
+            total = self.reduce(np.add, magnitude)
+        # A sum beyond float64 has a mean within it, and one that is not 0 a mean that is not.
+        mean = np.where(np.isinf(total), self.reduce(np.add, magnitude / self.spread(count)), total / count)
+        return np.where(total > 0, np.maximum(mean, np.finfo(np.float64).smallest_subnormal), 0.0)
+
 
 def scale_codes(form: Format, ideal: Floats) -> Words:
     """Codes of scales ``ideal`` >= 0: rounded to nearest, kept finite and, unless 0, positive.

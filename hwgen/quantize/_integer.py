@@ -1,4 +1,4 @@
-"""Integer quantisers: symmetric, asymmetric, bipolar, and with a float minimum."""
+"""Integer quantisers: symmetric, asymmetric, bipolar, ternary, and with a float minimum."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from hwgen.errors import HwgenError, suggest
 from hwgen.formats import BipolarFormat, Format, IntFormat, QTensor
 from hwgen.formats.base import check_range
 from hwgen.quantize._groups import Groups, divide, scale_codes, scale_format_of, to_words
+from hwgen.quantize._mean import ternary
 
 __all__ = ["float_minimum", "integer"]
 
-_SCHEMES = ("symmetric", "asymmetric", "bipolar")
+_SCHEMES = ("symmetric", "asymmetric", "bipolar", "ternary")
 
 
 def integer(
@@ -24,7 +25,7 @@ def integer(
     *,
     per_tensor: bool = False,
 ) -> QTensor:
-    """Quantise a float matrix [N, K] to integers of ``bits`` bits (1 to 16; bipolar: 1 to 8).
+    """Quantise a float matrix [N, K] to integers of ``bits`` bits (1 to 16; bipolar: 1 to 8; ternary: 2).
 
     The scale s is rounded to ``scale_format`` first, and the codes are computed with the rounded scale; rn is round to
     nearest, ties to even. All-zero groups get s = 0 (or the format's smallest scale) and codes of zero.
@@ -33,7 +34,10 @@ def integer(
       s = max(-x), and positive x become 0.
     - asymmetric: s = (hi - lo) / (2**bits - 1) with lo = min(x, 0), hi = max(x, 0); z = rn(-lo / s), q = rn(x / s) + z;
       both stay within 0 .. 2**bits - 1.
-    - bipolar: s = amax / (2**bits - 1), q' the odd integer nearest to x / s within ±(2**bits - 1).
+    - bipolar: s = amax / (2**bits - 1), q' the odd integer nearest to x / s within ±(2**bits - 1). One bit is
+      sign(x) with s = mean|x|, the scale of least square error (XNOR-Net, ECCV'16, equation 6; BitNet, arXiv
+      2310.11453, equations 1 to 3, without its shift by mean(x)); the sign of 0 is -1, as BitNet has it.
+    - ternary: -1, 0 and 1 with s = mean|x| (BitNet b1.58), see `hwgen.quantize.ternary`.
 
     ``group_size`` 0 is one scale per row, ``per_tensor`` one in all. The quotients are float64: for x that are float32
     their rounding is that of the exact quotients. Raises `HwgenError`.
@@ -42,6 +46,10 @@ def integer(
         raise HwgenError(
             f"integer: scheme must be one of {', '.join(_SCHEMES)}, not {scheme!r}{suggest(scheme, _SCHEMES)}"
         )
+    if scheme == "ternary":
+        if bits != 2:
+            raise HwgenError(f"integer: bits must be 2 with scheme ternary, not {bits}")
+        return ternary(x, group_size, scale_format, per_tensor=per_tensor)
     check_range("integer", "bits", bits, 1, 8 if scheme == "bipolar" else 16)
     scales = scale_format_of("integer", scale_format)
     groups = Groups.cut("integer", x, group_size, per_tensor)
@@ -89,8 +97,9 @@ def _asymmetric(groups: Groups, bits: int, scale_format: Format) -> QTensor:
 
 def _bipolar(groups: Groups, bits: int, scale_format: Format) -> QTensor:
     form = BipolarFormat(code_bits=bits)
-    codes = scale_codes(scale_format, groups.amax / form.max_value)
-    quotient = divide(groups.x, groups.spread(scale_format.decode(codes)))
+    # A single plane has one magnitude: the largest would be far above most of the values that it stands for.
+    codes = scale_codes(scale_format, groups.mean if bits == 1 else groups.amax / form.max_value)
+    quotient = groups.x if bits == 1 else divide(groups.x, groups.spread(scale_format.decode(codes)))
     return QTensor(
         codes=form.encode(quotient),
         format=form,

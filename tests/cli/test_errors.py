@@ -51,7 +51,7 @@ def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
         ),
         (
             ["emit", "--pe", "int", "--top", "module"],
-            "int: top must be a Verilog identifier (letters, digits, underscore) and no keyword, not 'module'",
+            "int: top must be no reserved word of Verilog (IEEE 1364) or SystemVerilog (IEEE 1800), not 'module'",
         ),
         (
             ["run", "--pe", "int", "--layer", "blk.0.ffn_up", "--model", "no-such-model.gguf"],

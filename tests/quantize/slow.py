@@ -65,10 +65,19 @@ def asymmetric(x: list[Fraction], bits: int, scale_name: str) -> Group:
 
 
 def bipolar(x: list[Fraction], bits: int, scale_name: str) -> Group:
+    if bits == 1:
+        code, _ = scale(sum(abs(v) for v in x) / Fraction(len(x)), scale_name)
+        return Group([int(v > 0) for v in x], code)
     top = 2**bits - 1
     code, s = scale(max(abs(v) for v in x) / top, scale_name)
     encoder = oracle.search(f"bipolar{bits}")
     return Group([encoder.encode(ratio(v, s)) for v in x], code)
+
+
+def ternary(x: list[Fraction], bits: int, scale_name: str) -> Group:
+    mean = sum(abs(v) for v in x) / Fraction(len(x))
+    code, _ = scale(mean, scale_name)
+    return Group([clip(-1, round(ratio(v, mean)), 1) % 2**bits for v in x], code)
 
 
 def minimum(x: list[Fraction], bits: int, scale_name: str) -> Group:
