@@ -28,6 +28,7 @@ from pathlib import Path
 from unittest import mock
 
 import click
+import numpy as np
 
 from hwgen.cli import group, main
 from hwgen.cli._family import FamilyCommand
@@ -38,6 +39,7 @@ __all__ = [
     "Outcome",
     "commands",
     "example",
+    "fuzz_cases",
     "ground_cases",
     "output_cases",
     "stream_cases",
@@ -87,7 +89,7 @@ class Outcome:
     @property
     def first_words(self) -> str:
         """What it said."""
-        if self.status is None:
+        if self.status is None and not self.trace:
             return "at work"
         text = (self.trace.strip().splitlines() or self.stderr.strip().splitlines() or ["(nothing)"])[-1]
         return text if len(text) < 110 else text[:107] + "..."
@@ -143,6 +145,41 @@ def _options(command: click.Command, arguments: Sequence[str]) -> list[click.Opt
     return [p for p in command.get_params(context) if isinstance(p, click.Option) and not p.is_flag]
 
 
+def fuzz_cases(count: int, seed: int) -> Iterator[Case]:
+    """Calls with one to three options of a command set to random texts, made of pieces that values are made of."""
+    random = np.random.default_rng(seed)
+    pieces = (
+        *"0123456789.,:x*=-+/ ",
+        "e",
+        "nan",
+        "int8",
+        "fp16",
+        "mxfp4",
+        "µ",
+        "\u202e",
+        "\udcff",
+        "\t",
+        HUGE,
+        LONG,
+        "=",
+    )
+    own = {name: example(name, command) for name, command in commands().items()}
+    options = {name: _options(command, own[name]) for name, command in commands().items()}
+    names = [name for name in own if options[name]]
+    for _ in range(count):
+        name = names[random.integers(len(names))]
+        arguments: tuple[str, ...] = tuple(own[name])
+        chosen = random.choice(
+            len(options[name]), size=min(len(options[name]), int(random.integers(1, 4))), replace=False
+        )
+        for index in chosen:
+            option = options[name][index]
+            pool = [*pieces, *_mutants(own[name], option)]
+            value = "".join(pool[at] for at in random.integers(len(pool), size=int(random.integers(0, 5))))
+            arguments = _with(arguments, option, value)
+        yield Case(name, "fuzz", arguments)
+
+
 def _with(arguments: Sequence[str], option: click.Option, *values: str) -> tuple[str, ...]:
     """The arguments with an option's values in place of what they say of it."""
     kept: list[str] = []
@@ -192,11 +229,17 @@ JUNK = ("empty", "junk.bin", "strings.toml", "sections.toml", "broken.toml", "li
 INPUTS = ("", ".", "no_such_file", LONG, "/dev/null", "/", "µ.x", *JUNK)
 
 
-def value_cases() -> Iterator[Case]:
-    """Every option of every command with bad and odd values of its type."""
+_SHOWS = "show"
+"""The command that stands for all that take a family, where it is the family's parameters that are odd."""
+
+
+def value_cases(full: bool = True) -> Iterator[Case]:
+    """Every option of every command with bad and odd values of its type; not ``full``: parameters of a family once."""
     for name, command in commands().items():
         arguments = example(name, command)
         for option in _options(command, arguments):
+            if not full and name != _SHOWS and option not in command.params:
+                continue
             kind = option.type
             prepare: Callable[[Path], None] | None = None
             values: tuple[str, ...]
@@ -292,20 +335,22 @@ def _caches(folder: Path) -> None:
     (folder / "file").write_text("keep")
 
 
+_GROUNDS: Mapping[str, Mapping[str, str | None]] = {
+    "cache is a file": {"HWGEN_CACHE_DIR": "file"},
+    "cache below a file": {"HWGEN_CACHE_DIR": "file/x"},
+    "cache in /proc": {"HWGEN_CACHE_DIR": "/proc/x"},
+    "no home": {"HOME": None, "HWGEN_CACHE_DIR": None, "XDG_CACHE_HOME": None},
+    "home is a file": {"HOME": "file", "HWGEN_CACHE_DIR": None, "XDG_CACHE_HOME": None},
+    "temporary folder missing": {"TMPDIR": "/no/such/folder"},
+    "temporary folder is a file": {"TMPDIR": "file"},
+}
+
+
 def ground_cases() -> Iterator[Case]:
     """Every command with a home, a cache, a temporary folder and a disk that cannot be used."""
-    odd: Mapping[str, str | None]
     for name, command in commands().items():
         arguments = tuple(example(name, command))
-        for kind, odd in {
-            "cache is a file": {"HWGEN_CACHE_DIR": "file"},
-            "cache below a file": {"HWGEN_CACHE_DIR": "file/x"},
-            "cache in /proc": {"HWGEN_CACHE_DIR": "/proc/x"},
-            "no home": {"HOME": None, "HWGEN_CACHE_DIR": None, "XDG_CACHE_HOME": None},
-            "home is a file": {"HOME": "file", "HWGEN_CACHE_DIR": None, "XDG_CACHE_HOME": None},
-            "temporary folder missing": {"TMPDIR": "/no/such/folder"},
-            "temporary folder is a file": {"TMPDIR": "file"},
-        }.items():
+        for kind, odd in _GROUNDS.items():
             yield Case(name, kind, arguments, None, _caches, odd)
         # A limit on the size of files stands for the full disk: writing fails half-way, as there, without a mount.
         yield Case(name, "full disk", arguments, None, _caches, {"HWGEN_CACHE_DIR": "cache"}, limit=512)
@@ -372,8 +417,11 @@ def _place(case: Case) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def try_here(case: Case, late_s: float = LATE_S, *, children: bool = False) -> Outcome:
+def try_here(case: Case, late_s: float | None = None, *, children: bool = False) -> Outcome:
     """Call in this process. Starting a child counts as having accepted everything, unless ``children``."""
+    if late_s is None:
+        # Where a value may be legal nothing is late: there is nothing to wait for.
+        late_s = LATE_S if case.refused else LATE_S / 4
 
     def working(*_: object, **__: object) -> None:
         raise _Working
@@ -398,7 +446,10 @@ def try_here(case: Case, late_s: float = LATE_S, *, children: bool = False) -> O
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, previous)
         touched = _touched(before, folder)
-    return Outcome(caught.status, out.getvalue(), err.getvalue(), touched, caught.trace)
+    # The alarm may come where Python can only tell and go on.
+    late = _Working.__name__ in err.getvalue()
+    status = None if late else caught.status
+    return Outcome(status, out.getvalue(), "" if late else err.getvalue(), touched, caught.trace)
 
 
 def try_there(case: Case, timeout_s: float = 300) -> Outcome:
