@@ -10,10 +10,9 @@ hold. Off-chip memory is not counted.
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ import pyarrow.parquet as pq
 from dse.pareto import front, objective_values
 from dse.provenance import commit, content_hash, source_hash, versions
 from dse.space import Space, reason_of
-from hwgen.emit import write_atomic
+from hwgen.emit import replacing, write_atomic
 from hwgen.errors import HwgenError
 from hwgen.pe._numbers import Num
 from hwgen.schedule import Layer, layer_constraints
@@ -331,9 +330,14 @@ def run_sweep(
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise HwgenError(f"sweep: cannot write beside {str(target)!r}: {error.strerror}") from error
-    return _run(
-        spaces, layers, objectives, table, clk_period_ns, target, command, progress, chunk_points, digest, folder
-    )
+    try:
+        return _run(
+            spaces, layers, objectives, table, clk_period_ns, target, command, progress, chunk_points, digest, folder
+        )
+    finally:
+        # Empty: there is nothing to go on from.
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _stored(target: Path) -> dict[str, Any] | None:
@@ -361,7 +365,8 @@ def _save(folder: Path, state: _State, tables: list[pa.Table], chunk_points: int
     """Write the rows since the last time as one part, then the state that names it."""
     if tables:
         name = f"part{len(state.parts):05d}.parquet"
-        pq.write_table(pa.concat_tables(tables).unify_dictionaries(), folder / name, compression="zstd")
+        with replacing(folder / name, "sweep") as temporary:
+            pq.write_table(pa.concat_tables(tables).unify_dictionaries(), temporary, compression="zstd")
         state.parts.append(name)
         tables.clear()
     write_atomic(folder / "state.json", json.dumps({**vars(state), "chunk_points": chunk_points}), "sweep")
@@ -428,22 +433,20 @@ def _run(
         "looked_at": looked_at,
         "seconds": state.seconds,
     }
-    if target is not None and folder is not None:
+    # A sweep without a point is the caller's to refuse: what lies at the output stays.
+    if target is not None and folder is not None and everything.num_rows:
         _write(everything.replace_schema_metadata({_METADATA: json.dumps(metadata).encode()}), target)
-        shutil.rmtree(folder)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
     points = everything.to_pandas()
     best = front(points, objectives)
     return Sweep(points, best, tuple(objectives), skipped, looked_at, state.seconds - earlier, resumed, metadata)
 
 
 def _write(table: pa.Table, target: Path) -> None:
-    try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        os.close(handle)
-        pq.write_table(table, temporary, compression="zstd")
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise HwgenError(f"sweep: cannot write {str(target)!r}: {error.strerror}") from error
+    """As the suffix says: .csv is CSV, anything else Parquet (the command line refuses what promises another)."""
+    with replacing(target, "sweep") as temporary:
+        if target.suffix.lower() == ".csv":
+            table.to_pandas().to_csv(temporary, index=False, lineterminator="\n")
+        else:
+            pq.write_table(table, temporary, compression="zstd")

@@ -154,12 +154,14 @@ def spec_of_row(row: pd.Series[Any]) -> TileSpec:
 
 def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
     """Run the demo; returns the run of the chosen point's Verilog. Raises `HwgenError` as its parts do."""
-    for parent in reversed(options.folder.parents):
-        make_folder(parent, "demo")
-    folder = make_folder(options.folder, "demo")
+    tech = load(options.tech)
     say("[1/5] real input")
     model = options.model or default_model(download=True, progress=say)
     weights, acts = layer_operands(model, options.layer, options.tokens)
+    # No earlier: what is refused leaves no folder behind.
+    for parent in reversed(options.folder.parents):
+        make_folder(parent, "demo")
+    folder = make_folder(options.folder, "demo")
     n, k = weights.shape
     layer = Layer(options.layer, len(acts), n, k)
     say(f"      {options.layer}: {n} x {k} weights, activations of {layer.m} tokens of real text")
@@ -176,7 +178,6 @@ def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
             f"demo: max_error must leave a format, the best has {100 * best:.2f} %, not {100 * options.max_error:.2f} %"
         )
 
-    tech = load(options.tech)
     say(f"[3/5] sweep PE families, weight widths and tile shapes; costs {tech.status} on {tech.title}")
     points, looked_at, speed, skipped = _sweep(kept, layer, folder, options.tech, watch)
     objectives = ["area_um2", "latency_us"]

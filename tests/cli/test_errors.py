@@ -72,10 +72,13 @@ def test_one_line_and_status_2(arguments: list[str], message: str) -> None:
 def test_unwritable_output_leaves_nothing(tmp_path: Path) -> None:
     missing = tmp_path / "missing" / "core.v"
     done = run("emit", "--pe", "int", "-o", str(missing), "--manifest", str(tmp_path / "m.json"))
-    assert (done.returncode, done.stderr) == (2, f"hwgen: int: cannot write '{missing}': No such file or directory\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"hwgen: emit: --output: cannot write '{missing}': No such file or directory\n",
+    )
     assert not missing.parent.exists()
     folder = run("emit", "--pe", "int", "-o", str(tmp_path))
-    assert folder.stderr == f"hwgen: int: output must be a file, not the folder '{tmp_path}'\n"
+    assert folder.stderr == f"hwgen: emit: --output: output must be a file, not the folder '{tmp_path}'\n"
     # All or none: the manifest could have been written.
     assert not list(tmp_path.iterdir())
 

@@ -220,7 +220,7 @@ def test_layers_beyond_64_bits(command: str, layer: str, message: str) -> None:
         (["--pe", "int", "--table", "x.txt"], "sweep: --table must end in .md or .csv, not 'x.txt'"),
         (
             ["--pe", "int", "-o", "absent/x.parquet"],
-            "sweep: output must be in an existing folder, not 'absent/x.parquet'",
+            "sweep: --output: cannot write 'absent/x.parquet': No such file or directory",
         ),
     ],
 )

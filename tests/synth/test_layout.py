@@ -111,4 +111,4 @@ def test_the_command_writes_them(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "flow").iterdir()) == ["config.mk", "constraint.sdc", "int_tile.v"]
     lost = command("int", "--m", "1", "--n", "1", "--k", "1", "--recipe", "plain", "--orfs", "/nowhere/flow")
     assert lost.returncode == 2
-    assert lost.stderr == "hwgen: synth: cannot make the folder '/nowhere/flow': No such file or directory\n"
+    assert lost.stderr == "hwgen: synth: --orfs: cannot write '/nowhere/flow': No such file or directory\n"
