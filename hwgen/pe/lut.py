@@ -582,7 +582,7 @@ class Lut(Fp32SumSpec, AlignedSpec):
 
     @property
     def _code_mask(self) -> int:
-        """What a code is xored with before its bits are planes: two's complement becomes offset binary."""
+        """What a code is xored with before its bits are planes: w + 2^(W−1) flips the sign bit of two's complement."""
         return 1 << (self.bits - 1) if self.scheme == "symmetric" and self.planes == "bipolar" else 0
 
     def act_packing(self, mode: int) -> dict[str, Any]:
@@ -740,9 +740,7 @@ class Lut(Fp32SumSpec, AlignedSpec):
     def pack_weights(self, codes: np.ndarray, mode: int = 0) -> np.ndarray:
         # Codes and keys have at most 8 bits: bytes keep whole layers quick.
         q = np.asarray(codes).astype(np.uint8)
-        if self.scheme == "symmetric" and self.planes == "bipolar":
-            # w + 2^(W−1): flip the sign bit of the two's-complement code.
-            q = q ^ np.uint8(1 << (self.bits - 1))
+        q = q ^ np.uint8(self._code_mask)
         low = np.uint8((1 << (self.k - 1)) - 1)
         keys = np.zeros((*q.shape[:-1], self.bits), np.uint8)
         for plane in range(self.bits):
@@ -766,9 +764,7 @@ class Lut(Fp32SumSpec, AlignedSpec):
         if self.fp32_sums(self.p):
             return self._fp32_terms(acts, weights)
         ints, shift = self._integers(acts), self._shift(acts)
-        q = np.asarray(weights, dtype=np.int64)
-        if self.scheme == "symmetric" and self.planes == "bipolar":
-            q = q ^ (1 << (self.bits - 1))
+        q = np.asarray(weights, dtype=np.int64) ^ self._code_mask
         per_cycle = self.planes_per_cycle
         looked_up = self._look_up(ints) if self._bytes(self.p) else None
         terms = []
