@@ -93,7 +93,7 @@ int m=3 n=4 k=4 bits=8 acts=int8 group=32 depth=32 scheme=asymmetric post_lanes=
 lut m=2 n=4 k=5 bits=4 group=20 depth=20 transport=systolic stages=2
 lut m=2 n=4 k=8 bits=3 group=32 depth=32 acts=bf16 precompute=external post_lanes=4
 lut m=1 n=2 k=4 bits=4 cell=fp_add acts=fp16 scheme=bipolar precompute=external planes_per_cycle=2 adder_stages=3
-lut m=1 n=2 k=3 bits=2 cell=fp_add acts=fp8_e5m2 scheme=bipolar symmetry=none adder_stages=3 interleave=ring group=15 depth=15
+lut m=1 n=2 k=3 cell=fp_add acts=fp8_e5m2 scheme=bipolar symmetry=none adder_stages=3 interleave=ring group=15 depth=15
 lut m=1 n=2 k=4 bits=4 group=16 depth=16 acts=bf16 entries=int8 precompute=external entry_rule=max127 planes_per_cycle=4
 bitmod m=2 n=4 k=4
 bitmod m=2 n=2 k=4 post_lanes=0 acts=fp16 acc_mantissa=20 transport=systolic
