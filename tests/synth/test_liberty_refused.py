@@ -181,3 +181,17 @@ def test_a_failing_abc_is_reported_by_what_it_said() -> None:
     assert _cause(f"Executing ABC pass\nABC: Segmentation fault\n{crashed}", 1) == "ABC crashed (segmentation fault)"
     assert _cause("ERROR: No such module\n", 1) == "ERROR: No such module"
     assert _cause("", 3) == "exit status 3 without a message"
+
+
+def test_a_driver_has_delays(tmp_path: Path) -> None:
+    """A smaller buffer without any is neither the driver of inputs nor a cell to map to."""
+    path = tmp_path / "mini.lib"
+    bare = "".join(
+        f"  cell ({name}) {{ area : 1; pin (A) {{ direction : input; capacitance : 0.9; }}"
+        ' pin (Y) { direction : output; function : "A"; } }\n'
+        for name in ("B1", "B2")
+    )
+    path.write_text(mini(GATES + bare))
+    library = read_library([path])
+    assert library.buffer.name == "BUFX2"
+    assert "B1" not in slimmed(library).shapes.read_text()
