@@ -27,9 +27,16 @@ def fetch() -> None:
     "--model", type=InputFile(), metavar="FILE", help="GGUF or safetensors file; the default model if not given"
 )
 def layers(model: Path | None) -> None:
-    """List the linear layers of a model: name, outputs N, inputs K."""
+    """List the linear layers of a model: name, outputs N, inputs K, and how they are stored."""
+    from sim.models.catalogue import matrices
     from sim.models.fetch import default_model
     from sim.models.smollm import linear_layers
+    from sim.models.weights import open_model
 
-    for name, n, k in linear_layers(model if model else default_model(download=False)):
-        click.echo(f"{name:28s} {n:6d} x {k}")
+    path = model if model else default_model(download=False)
+    known = {matrix.name: matrix for matrix in matrices(open_model(path))}
+    for name, n, k in linear_layers(path):
+        matrix = known.get(name)
+        shape = f"{n:6d} x {k}" if n else "shape not known"
+        experts = f" x {matrix.experts} experts" if matrix and matrix.experts else ""
+        click.echo(f"{name:28s} {shape}{experts}{f'  {matrix.stored}' if matrix else ''}")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from hwgen.errors import HwgenError, suggest
 from sim.models.cache import cache_folder, placed, read_array, write_array
+from sim.models.catalogue import matrices
 from sim.models.fetch import file_sha256
 from sim.models.llama_config import LlamaConfig
 from sim.models.tokenizer import tokenizer_of
@@ -57,8 +58,7 @@ def linear_layers(path: str | os.PathLike[str]) -> list[tuple[str, int, int]]:
     model = open_model(path)
     if model.format == "gguf" and model.text("general.architecture") == "llama":
         return [(name, *shape) for name, shape in _layers(LlamaConfig.of(model)).items()]
-    matrices = [(info.name.removesuffix(".weight"), info.shape) for info in model.tensors.values()]
-    return [(name, shape[0], shape[1]) for name, shape in sorted(matrices) if len(shape) == 2]
+    return [(matrix.name, matrix.n, matrix.k) for matrix in matrices(model)]
 
 
 def capture(
