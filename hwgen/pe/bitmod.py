@@ -220,13 +220,6 @@ class Bitmod(TileSpec):
             "use a wider --acc-mantissa, a smaller --depth or --accumulator exact",
         )
 
-    @classmethod
-    def _lane_hint(cls, p: P) -> str:
-        if any(isinstance(value, np.ndarray) for value in p.values()):
-            return ""
-        group = ceil_div(cls.post_cycles(p), cls.layer_cycles(p)) * cls.layer_k(p)
-        return f"the smallest that works is group {group}"
-
     @staticmethod
     def _floating(p: P) -> bool:
         return bool(p["acts"] != "int8")
