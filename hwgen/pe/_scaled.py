@@ -8,6 +8,7 @@ from typing import Any
 
 from hwgen.errors import HwgenError
 from hwgen.formats import get
+from hwgen.formats.base import whole
 from hwgen.pe._numbers import Num, where
 from hwgen.pe._param import Range, param
 from hwgen.pe._spec import Counts, P, Side, TileSpec
@@ -81,13 +82,14 @@ class ScaledSpec(LanesSpec):
         """``bits`` 1.58 is scheme ternary in two bits; weights of one bit are ±1 (bipolar) unless a scheme is named."""
         given, schemes = dict(values), cls.parameters()["scheme"].legal
         assert isinstance(schemes, tuple)
-        if given.get("bits") in _TERNARY and "ternary" in schemes:
+        bits = given.get("bits")
+        if isinstance(bits, str | float) and bits in _TERNARY and "ternary" in schemes:
             if given.setdefault("scheme", "ternary") != "ternary":
                 raise HwgenError(f"{cls.family}: scheme must be ternary with bits 1.58, not {given['scheme']}")
             given["bits"] = 2
         elif given.get("scheme") == "ternary":
             given.setdefault("bits", 2)
-        elif given.get("bits") == 1 and "bipolar" in schemes:
+        elif whole(bits) == 1 and "bipolar" in schemes:
             given.setdefault("scheme", "bipolar")
         return given
 

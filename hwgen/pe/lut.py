@@ -598,8 +598,8 @@ class Lut(Fp32SumSpec, AlignedSpec):
 
     @property
     def _code_mask(self) -> int:
-        """What a code is xored with before its bits are planes: two's complement becomes offset binary."""
-        return 1 << (self.bits - 1) if self.scheme == "symmetric" and self.planes == "bipolar" else 0
+        """What a code is xored with before its bits are planes: w + 2^(W−1) flips the sign bit of two's complement."""
+        return 1 << (self.bits - 1) if self.signed_weights(self.p) and self.planes == "bipolar" else 0
 
     def act_packing(self, mode: int) -> dict[str, Any]:
         if self.precompute == "internal":
@@ -646,7 +646,7 @@ class Lut(Fp32SumSpec, AlignedSpec):
 
     def arithmetic(self, mode: int) -> dict[str, Any]:
         planes, per_cycle = self.bits, self.planes_per_cycle
-        negative = self.planes == "twos_complement" and self.scheme == "symmetric"
+        negative = self.planes == "twos_complement" and self.signed_weights(self.p)
         weights = {
             "bits": planes,
             "xor": self._code_mask,
@@ -698,9 +698,11 @@ class Lut(Fp32SumSpec, AlignedSpec):
         if found is None:
             return None
         halved = self.planes == "bipolar"
+        offset = f"z is {1 << (self.bits - 1)}, which makes two's complement of offset binary"
         points = {
             "asymmetric": "z is the zero point of the weights' group",
-            "symmetric": f"z is {1 << (self.bits - 1)}, which makes two's complement of offset binary",
+            "symmetric": offset,
+            "ternary": offset,
             "minimum": "z is 0, and the minimum is added by row_sums",
         }
         return {
@@ -710,7 +712,7 @@ class Lut(Fp32SumSpec, AlignedSpec):
                 **found["zero_point"],
                 "times": 2 if halved else 1,
                 "plus": 1 - (1 << self.bits) if halved else 0,
-                "constant": (1 << (self.bits - 1)) if self.scheme == "symmetric" else None,
+                "constant": (1 << (self.bits - 1)) if self.signed_weights(self.p) else None,
             },
         }
 
@@ -756,9 +758,7 @@ class Lut(Fp32SumSpec, AlignedSpec):
     def pack_weights(self, codes: np.ndarray, mode: int = 0) -> np.ndarray:
         # Codes and keys have at most 8 bits: bytes keep whole layers quick.
         q = np.asarray(codes).astype(np.uint8)
-        if self.signed_weights(self.p) and self.planes == "bipolar":
-            # w + 2^(W−1): flip the sign bit of the two's-complement code.
-            q = q ^ np.uint8(1 << (self.bits - 1))
+        q = q ^ np.uint8(self._code_mask)
         low = np.uint8((1 << (self.k - 1)) - 1)
         keys = np.zeros((*q.shape[:-1], self.bits), np.uint8)
         for plane in range(self.bits):
@@ -782,9 +782,7 @@ class Lut(Fp32SumSpec, AlignedSpec):
         if self.fp32_sums(self.p):
             return self._fp32_terms(acts, weights)
         ints, shift = self._integers(acts), self._shift(acts)
-        q = np.asarray(weights, dtype=np.int64)
-        if self.signed_weights(self.p) and self.planes == "bipolar":
-            q = q ^ (1 << (self.bits - 1))
+        q = np.asarray(weights, dtype=np.int64) ^ self._code_mask
         per_cycle = self.planes_per_cycle
         looked_up = self._look_up(ints) if self._bytes(self.p) else None
         terms = []

@@ -79,7 +79,7 @@ def opensta(result: TileResult, timeout_s: float = 600) -> TimedTile:
         (folder / "netlist.v").write_text(text)
         lines = []
         for index, path in enumerate(library.files):
-            (folder / f"{index}.lib").write_text(whole_text(path), encoding="utf-8")
+            (folder / f"{index}.lib").write_text(whole_text(path).removeprefix("\ufeff"), encoding="utf-8")
             lines.append(f"read_liberty {folder / f'{index}.lib'}")
         lines.append("set_cmd_units -time ns -capacitance pF")
         for part in shown:

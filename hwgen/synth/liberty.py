@@ -73,7 +73,9 @@ class FlipFlop:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: area in the library's unit, input capacitances in pF, output functions, and what kind it is."""
+    """One cell: area in the library's unit, input capacitances in pF, output functions, and what kind it is; ``timed``
+    is whether it has delay tables.
+    """
 
     name: str
     area: float
@@ -81,6 +83,7 @@ class Cell:
     functions: dict[str, str]
     flip_flop: FlipFlop | None
     usable: bool
+    timed: bool = True
 
 
 @dataclass(frozen=True)
@@ -110,14 +113,15 @@ class Library:
     places: Mapping[str, tuple[Head, Path, int]] = field(default_factory=dict, repr=False, compare=False)
 
     def drivers(self, *, inverted: bool) -> list[Cell]:
-        """Buffers or inverters that may be used."""
-        return [
+        """Buffers or inverters that may be used, with delays where some have them."""
+        found = [
             cell
             for cell in self.cells.values()
             if cell.usable
             and len(cell.input_pf) == 1
             and [_plain(f) for f in cell.functions.values()] == [f"{'!' * inverted}{next(iter(cell.input_pf))}"]
         ]
+        return [cell for cell in found if cell.timed] or found
 
     @property
     def buffer(self) -> Cell:
@@ -250,7 +254,8 @@ def _cell(group: Group, head: Head) -> Cell:
             inputs[name] = (capacitance_of(pin, head, mean=False) or 0.0) * head.units.pf
         elif "function" in pin and direction != "internal":
             functions[name] = pin.text("function")
-    return Cell(group.name, area, inputs, functions, _flip_flop(group, head, area), usable)
+    timed = any(table.kind == "cell_rise" for table in _timings(group))
+    return Cell(group.name, area, inputs, functions, _flip_flop(group, head, area), usable, timed)
 
 
 def read_library(paths: Sequence[Path]) -> Library:
@@ -291,7 +296,7 @@ def _read(paths: tuple[Path, ...], sources: tuple[object, ...]) -> Library:
             places[name] = (head, group.source.path, group.start)
             if unknown is None and cells[name].usable and cells[name].functions:
                 unknown = next(((group, pin) for pin in _without_capacitance(group, head)), None)
-            timed = timed or (cells[name].usable and any(t.kind == "cell_rise" for t in _timings(group)))
+            timed = timed or (cells[name].usable and cells[name].timed)
     if not cells:
         raise HwgenError(f"liberty: {listed} must have cells, not none")
     _check_flip_flops(listed, cells)
@@ -341,7 +346,8 @@ def _corner(listed: str, heads: Sequence[Head]) -> tuple[float, float]:
     for head in heads:
         conditions = list(head.group.of("operating_conditions"))
         default = head.group.text("default_operating_conditions")
-        chosen = [one for one in conditions if one.name == default] or (conditions if len(conditions) == 1 else [])
+        alike = len({(one.number("voltage"), one.number("temperature")) for one in conditions}) == 1
+        chosen = [one for one in conditions if one.name == default] or (conditions if alike else [])
         volt = head.group.number("nom_voltage")
         degree = head.group.number("nom_temperature")
         for one in chosen[:1]:

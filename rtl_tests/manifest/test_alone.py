@@ -29,7 +29,10 @@ int m=2 n=3 k=2 bits=4 acts=int5 group=8 depth=8 scheme=asymmetric transport=sys
 int m=1 n=2 k=2 bits=3 acts=int4 group=8 depth=8 scheme=asymmetric post_lanes=1 act_scale=fp8_e4m3 weight_scale=e8m0
 int m=1 n=2 k=2 bits=4 acts=int4 group=8 depth=8 scheme=minimum stages=0
 int m=1 n=2 k=2 bits=4 acts=int4 group=8 depth=2 overflow=saturate stages=2
-int m=1 n=2 k=2 bits=4 acts=int4 group=8 depth=2 overflow=wrap scheme=asymmetric stages=3
+int m=1 n=2 k=2 bits=4 acts=int4 group=8 depth=2 overflow=wrap stages=3
+int m=1 n=2 k=2 bits=1 acts=int4 group=8 depth=8 scheme=bipolar
+int m=1 n=2 k=2 bits=3 acts=int4 group=8 depth=8 scheme=bipolar post_lanes=1
+int m=1 n=2 k=2 bits=2 acts=int4 group=8 depth=8 scheme=ternary
 lut m=2 n=2 k=4 bits=2 group=16 depth=16
 lut m=1 n=2 k=4 bits=2 group=16 depth=16 post_lanes=2 act_scale=fp16 weight_scale=bf16
 lut m=1 n=2 k=4 bits=2 group=16 depth=16 scheme=minimum acts=int4
@@ -62,7 +65,10 @@ mx m=1 n=1 k=2 post_lanes=1 weights=mxfp6_e3m2 acts=mxfp4
 mx m=1 n=2 k=4 weights=nvfp4 acts=nvint4
 mx m=1 n=1 k=4 weights=nvint4 acts=nvfp4
 mx m=1 n=2 weights=hif4
+lut m=1 n=2 k=4 bits=2 group=16 depth=16 scheme=ternary
+lut m=1 n=2 k=2 bits=2 group=8 depth=8 scheme=ternary planes=twos_complement symmetry=none
 mixpe m=1 n=2 k=2 group=8 depth=8
+mixpe m=1 n=2 k=2 group=8 depth=8 bits=2 scheme=ternary
 mixpe m=1 n=2 k=2 group=0 depth=8 dequant=channel scheme=minimum
 mixpe m=1 n=2 k=2 group=8 depth=8 post_lanes=1
 mixpe m=1 n=2 k=2 group=8 depth=64 dequant=before bits=3
@@ -93,7 +99,7 @@ int m=3 n=4 k=4 bits=8 acts=int8 group=32 depth=32 scheme=asymmetric post_lanes=
 lut m=2 n=4 k=5 bits=4 group=20 depth=20 transport=systolic stages=2
 lut m=2 n=4 k=8 bits=3 group=32 depth=32 acts=bf16 precompute=external post_lanes=4
 lut m=1 n=2 k=4 bits=4 cell=fp_add acts=fp16 scheme=bipolar precompute=external planes_per_cycle=2 adder_stages=3
-lut m=1 n=2 k=3 bits=2 cell=fp_add acts=fp8_e5m2 scheme=bipolar symmetry=none adder_stages=3 interleave=ring
+lut m=1 n=2 k=3 cell=fp_add acts=fp8_e5m2 scheme=bipolar symmetry=none adder_stages=3 interleave=ring group=15 depth=15
 lut m=1 n=2 k=4 bits=4 group=16 depth=16 acts=bf16 entries=int8 precompute=external entry_rule=max127 planes_per_cycle=4
 bitmod m=2 n=4 k=4
 bitmod m=2 n=2 k=4 post_lanes=0 acts=fp16 acc_mantissa=20 transport=systolic

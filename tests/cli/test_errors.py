@@ -39,6 +39,8 @@ def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
             ["emit", "--pe", "lut", "--planes", "twos_complement"],
             "lut: symmetry must be none with planes twos_complement, not half; plain bits have no mirrored half",
         ),
+        (["emit", "--pe", "int", "--m", "1", "--m", "2"], "int: --m must be given once, not as 1 and 2"),
+        (["emit", "--pe", "mx", "--bits", "8", "--bits=4"], "mx: --bits must be given once, not as 8 and 4"),
         (["emit", "--pe", "mx", "--bits", "5"], "mx: bits must be 4, 6 or 8, not 5"),
         (
             ["emit", "--pe", "int", "--k", "3"],

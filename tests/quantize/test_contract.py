@@ -31,6 +31,7 @@ from hwgen.quantize import (
     posit,
     ternary,
     two_level,
+    two_level_limit,
 )
 
 Quantiser = Callable[..., QTensor]
@@ -317,6 +318,12 @@ def test_what_is_no_format_is_refused(call: Callable[[Any], QTensor], form: Any)
 def test_unknown_schemes_and_rules(call: Callable[[Any], QTensor], name: Any) -> None:
     with pytest.raises(HwgenError, match="must be one of "):
         call(name)
+
+
+@pytest.mark.parametrize(("bits", "scheme"), [(1, "symmetric"), (0, "asymmetric"), (9, "symmetric"), (4, "bipolar")])
+def test_limits_of_two_levels(bits: int, scheme: str) -> None:
+    with pytest.raises(HwgenError, match=f"two_level: {'scheme' if scheme == 'bipolar' else 'bits'} must be "):
+        two_level_limit(bits, scheme)
 
 
 @pytest.mark.parametrize("anchor", [0.0, -1.0, np.nan, np.inf, "2", [2.0]])

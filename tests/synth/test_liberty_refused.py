@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from hwgen.errors import HwgenError
 from hwgen.synth import read_library
+from hwgen.synth._characterised import characterised
 from hwgen.synth._slim import slimmed
 from hwgen.synth._yosys import _cause
 from tests.synth.minilib import GATES, flip_flop, gate, mini
@@ -181,3 +183,46 @@ def test_a_failing_abc_is_reported_by_what_it_said() -> None:
     assert _cause(f"Executing ABC pass\nABC: Segmentation fault\n{crashed}", 1) == "ABC crashed (segmentation fault)"
     assert _cause("ERROR: No such module\n", 1) == "ERROR: No such module"
     assert _cause("", 3) == "exit status 3 without a message"
+
+
+def test_a_driver_has_delays(tmp_path: Path) -> None:
+    """A smaller buffer without any is neither the driver of inputs nor a cell to map to."""
+    path = tmp_path / "mini.lib"
+    bare = "".join(
+        f"  cell ({name}) {{ area : 1; pin (A) {{ direction : input; capacitance : 0.9; }}"
+        ' pin (Y) { direction : output; function : "A"; } }\n'
+        for name in ("B1", "B2")
+    )
+    path.write_text(mini(GATES + bare))
+    library = read_library([path])
+    assert library.buffer.name == "BUFX2"
+    assert "B1" not in slimmed(library).shapes.read_text()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_damaged_text_is_read_or_refused(seed: int, tmp_path: Path) -> None:
+    """Characters and lines lost, changed or doubled: a library, or a sentence about it."""
+    draw = random.Random(seed)
+    text = mini()
+    for _ in range(draw.choice([1, 1, 2, 4])):
+        place = draw.randrange(len(text))
+        drop, add = draw.choice(
+            [(1, ""), (0, draw.choice('{}();:",/*!\n 0a.-')), (1, draw.choice('{}();:",/*!\n 0a.-'))]
+        )
+        text = text[:place] + add + text[place + drop :]
+        lines = text.split("\n")
+        line = draw.randrange(len(lines))
+        text = "\n".join([*lines[:line], *draw.choice([[], [lines[line]], [lines[line]] * 2]), *lines[line + 1 :]])
+    path = tmp_path / "mini.lib"
+    path.write_text(text)
+    said = complaint(path)
+    assert said is None or re.fullmatch(r"liberty.* must .*", said)
+
+
+def complaint(path: Path) -> str | None:
+    try:
+        library = read_library([path])
+        characterised(library, library.cells)
+    except HwgenError as error:
+        return str(error)
+    return None

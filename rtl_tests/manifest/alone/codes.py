@@ -107,6 +107,9 @@ def decode(enc: Encoding, code: int, special: int | None = None) -> Value:
         half = enc["special_code"]
         number = Fraction(enc["magnitudes"][code % half])
         return Value(-number if code >= half else number)
+    if kind == "table":
+        found = enc["values"][code]
+        return Value(Fraction(0), found) if isinstance(found, str) else Value(Fraction(found))
     raise ValueError(f"encoding of kind {kind!r} is not known")
 
 
