@@ -140,7 +140,8 @@ class Schedule:
         spec, layer = self.spec, self.layer
         longest = max(self.sum_lengths)
         if longest > int(spec.sum_depth(spec.p)) and not spec.overflow_in_layers(spec.p):
-            why = "" if spec.overflow == "refuse" else f", whose sums {spec.overflow} in a way that no layer is defined for"
+            how = f", whose sums {spec.overflow} in a way that no layer is defined for"
+            why = "" if spec.overflow == "refuse" else how
             raise HwgenError(
                 f"layer {layer.name}: a group of {longest} products must fit depth ({spec.depth}) "
                 f"of the {spec.family} tile{why}; {spec.depth_hint(spec.p, longest)}"

@@ -133,8 +133,8 @@ class Quantization:
     settings of another one. ``align`` is None, or the scope ("step", "group",
     "row") over which floating-point activations become integers with ``align_guard`` bits below the largest one's last
     place, rounded as
-    ``align_rounding`` says. ``step`` is the tile's K. ``overflow`` "saturate" or "wrap": sums have ``sum_bits`` bits and
-    take one number a step.
+    ``align_rounding`` says. ``step`` is the tile's K. ``overflow`` "saturate" or "wrap": sums have ``sum_bits`` bits
+    and take one number a step.
     """
 
     acts: str
@@ -256,6 +256,14 @@ class TileSpec:
     def aliases(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """Translate the names that hold for every family (``bits`` = weight width) into this family's own."""
         return dict(values)
+
+    @classmethod
+    def fitting_lanes(cls, given: dict[str, Any], lanes: int) -> dict[str, Any]:
+        """``given`` with as many post lanes as divide its n, at most ``lanes``, where it does not name them."""
+        columns = whole_number(given.get("n", cls.parameters()["n"].default))
+        if columns is not None and columns > 0 and "post_lanes" not in given:
+            given["post_lanes"] = max(count for count in range(1, min(lanes, columns) + 1) if columns % count == 0)
+        return given
 
     @property
     def p(self) -> dict[str, Any]:

@@ -199,6 +199,11 @@ class Bitmod(TileSpec):
     cell_uses_phase: ClassVar[bool] = False
     POST_SIDES: ClassVar[tuple[str, ...]] = ("scale",)
 
+    @classmethod
+    def aliases(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Lanes that are not named are as many as fit the columns."""
+        return cls.fitting_lanes(dict(values), cls.parameters()["post_lanes"].default)
+
     # ------------------------------------------------------------------ formats and modes
 
     @classmethod

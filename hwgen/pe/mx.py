@@ -156,9 +156,8 @@ class Mx(TileSpec):
                 given.setdefault(size, block)
             # A shorter block leaves the lanes less time.
             lanes = known["post_lanes"].default * max(known["group"].default // block, 1)
-            columns = given.get("n", known["n"].default)
-            given.setdefault("post_lanes", min(lanes, columns) if isinstance(columns, int) else lanes)
-        return given
+            return cls.fitting_lanes(given, lanes)
+        return cls.fitting_lanes(given, cls.parameters()["post_lanes"].default)
 
     @classmethod
     def constraints(cls, p: P) -> Iterable[tuple[Any, str]]:

@@ -386,7 +386,8 @@ def full_steps(spec: TileSpec, seed: int, mode: int = 0) -> Steps:
         if "scale" in fields[side]:
             values["scale"] = rng.choice(_near_one(scales[side]), size=(len(groups), sizes[side]))[group]
         sides.append({name: values[name] for name in fields[side]})
-    return Steps(*codes, *sides, first, last, last.copy(), mode)
+    (acts, weights), (row, col) = codes, sides
+    return Steps(acts, weights, row, col, first, last, last.copy(), mode)
 
 
 def _ends(form: Format, corners: np.ndarray) -> list[int]:

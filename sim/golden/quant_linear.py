@@ -39,7 +39,7 @@ class LayerQuantization(LayerFormats, Protocol):
 
     ``align`` is None or the scope that shares an exponent ("step", "group", "row"), ``align_guard`` the bits kept below
     the largest one's last place, ``align_rounding`` "rne" or "truncate", ``step`` the elements of a step along K.
-    ``overflow`` "saturate" or "wrap" bounds sums to ``sum_bits`` bits, step after step; "refuse" leaves them as they are.
+    ``overflow`` "saturate" or "wrap" bounds sums to ``sum_bits`` bits, step after step; "refuse" leaves them alone.
     """
 
     @property
@@ -260,7 +260,9 @@ class QuantLinear(nn.Module):
         """Sums of a group, int64 [T, N], that saturate or wrap after every step of K."""
         low, high = -(1 << (self.quantization.sum_bits - 1)), (1 << (self.quantization.sum_bits - 1)) - 1
         total = torch.zeros(len(acts), len(weights), dtype=torch.int64)
-        for a, w in zip(acts.split(self.quantization.step, 1), weights.split(self.quantization.step, 1), strict=True):
+        for begin in range(0, acts.shape[1], self.quantization.step):
+            step = slice(begin, begin + self.quantization.step)
+            a, w = acts[:, step], weights[:, step]
             if _largest_sum(a, w) > SUM_LIMIT / 2:
                 raise HwgenError("QuantLinear: products of a step must fit 62 bits where sums saturate or wrap")
             total = total + a.to(torch.int64) @ w.to(torch.int64).T
