@@ -123,10 +123,9 @@ def layer_constraints(spec: type[TileSpec], p: P, k: Num) -> Iterator[tuple[Any,
     """Pairs (holds, sentence) that a layer with ``k`` inputs adds to those of a tile; scalars or arrays."""
     summed = _sum_group(spec, p, k)
     longest = where(summed < k, summed, k)
-    # `overflow` is a name: a scalar.
     yield (
-        (longest <= spec.sum_depth(p)) | (p["overflow"] != "refuse"),
-        "a group of the layer must fit depth, or overflow be allowed",
+        (longest <= spec.sum_depth(p)) | spec.overflow_in_layers(p),
+        "a group of the layer must fit depth, or its sums saturate or wrap without a correction behind them",
     )
 
 
@@ -140,11 +139,12 @@ class Schedule:
     def __post_init__(self) -> None:
         spec, layer = self.spec, self.layer
         longest = max(self.sum_lengths)
-        if spec.overflow == "refuse" and longest > int(spec.sum_depth(spec.p)):
+        if longest > int(spec.sum_depth(spec.p)) and not spec.overflow_in_layers(spec.p):
+            how = f", whose sums {spec.overflow} in a way that no layer is defined for"
+            why = "" if spec.overflow == "refuse" else how
             raise HwgenError(
                 f"layer {layer.name}: a group of {longest} products must fit depth ({spec.depth}) "
-                f"of the {spec.family} tile; "
-                f"use --depth {longest}, a smaller --group, or --overflow saturate"
+                f"of the {spec.family} tile{why}; {spec.depth_hint(spec.p, longest)}"
             )
 
     def _lengths(self, group: int) -> tuple[int, ...]:

@@ -28,7 +28,7 @@ class LanesSpec(TileSpec):
 
     post_lanes: int = param(
         0,
-        "lanes that scale group sums and accumulate them in FP32; 0 gives raw sums",
+        "lanes that scale group sums and accumulate them in FP32, groups wait where they are too few; 0 gives raw sums",
         legal=Range(0, 1024),
         sweep=(0, 2),
     )

@@ -133,7 +133,8 @@ class Quantization:
     settings of another one. ``align`` is None, or the scope ("step", "group",
     "row") over which floating-point activations become integers with ``align_guard`` bits below the largest one's last
     place, rounded as
-    ``align_rounding`` says. ``step`` is the tile's K.
+    ``align_rounding`` says. ``step`` is the tile's K. ``overflow`` "saturate" or "wrap": sums have ``sum_bits`` bits
+    and take one number a step.
     """
 
     acts: str
@@ -149,6 +150,8 @@ class Quantization:
     block_rule: str = "floor"
     arithmetic: str = "exact"
     options: tuple[tuple[str, Any], ...] = ()
+    overflow: str = "refuse"
+    sum_bits: int = 0
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,7 @@ class TileSpec:
         "group size: elements along K that share a scale; 0, or -1 as AWQ and GPTQ write it, is the whole row",
         legal=Range(0, 1 << 20),
         spellings={-1: 0},
+        sweep=(64, 128),
     )
     depth: int = param(
         128,
@@ -204,6 +208,8 @@ class TileSpec:
     family: ClassVar[str] = ""
     sums_per_cell: ClassVar[int] = 1
     """P, sums per cell, where it is a constant; `sums_of_cell` is the formula."""
+    golden_overflow: ClassVar[bool] = False
+    """Whether the golden layer knows how sums of this family saturate or wrap: they take one number a step."""
     row_per_phase: ClassVar[bool] = False
     """Whether the row bus changes within a step (its register is then clocked in every phase)."""
     col_per_phase: ClassVar[bool] = True
@@ -251,6 +257,14 @@ class TileSpec:
         """Translate the names that hold for every family (``bits`` = weight width) into this family's own."""
         return dict(values)
 
+    @classmethod
+    def fitting_lanes(cls, given: dict[str, Any], lanes: int) -> dict[str, Any]:
+        """``given`` with as many post lanes as divide its n, at most ``lanes``, where it does not name them."""
+        columns = whole_number(given.get("n", cls.parameters()["n"].default))
+        if columns is not None and columns > 0 and "post_lanes" not in given:
+            given["post_lanes"] = max(count for count in range(1, min(lanes, columns) + 1) if columns % count == 0)
+        return given
+
     @property
     def p(self) -> dict[str, Any]:
         """This instance's parameters as the mapping that the formulas take."""
@@ -266,6 +280,21 @@ class TileSpec:
             if step is p["k"]
             else "group must be a multiple of the elements that a step takes along K, not {group}",
         )
+        yield (
+            (p["overflow"] != "refuse") | (p["depth"] >= step) | (p["group"] > 0),
+            "depth must hold the products of a step ({k}), not {depth}"
+            if step is p["k"]
+            else "depth must hold the products of a step, not {depth}",
+        )
+        # What is corrected afterwards must not have been bounded before: Σ A·W and Σ A are bounded apart.
+        yield (
+            (p["overflow"] == "refuse") | (cls.row_sum_range(p) is None) | (cls.sum_group(p) <= cls.sum_depth(p)),
+            "group must fit depth ({depth}) where activation sums correct for zero points, not {group}: sums that "
+            "{overflow} cannot be corrected; use a larger --depth or a smaller --group",
+        )
+        # Whole rows are as long as the layer: their fit is the schedule's to see.
+        fits = (p["overflow"] != "refuse") | (cls.sum_group(p) <= cls.sum_depth(p))
+        yield fits, "group must fit depth ({depth}), not {group}; " + cls._deeper(p, fits)
         if cls.uses_lanes(p) is not False:
             lanes = p["post_lanes"]
             yield (
@@ -283,23 +312,25 @@ class TileSpec:
                 (lanes == 0) | (group > 0) | (p["group"] > 0),
                 "group must be positive with post_lanes ({post_lanes}), not 0",
             )
-            steps = ceil_div(maximum(group, 1), step)
-            yield (
-                (lanes == 0) | (group == 0) | (cls.post_cycles(p) <= steps * cls.layer_cycles(p)),
-                "post_lanes ({post_lanes}) cannot scale {m}x{n} sums within one group of {group}; " + cls._lane_hint(p),
-            )
 
     @classmethod
-    def _lane_hint(cls, p: P) -> str:
-        """Name the smallest group and lane count that work (scalars only; sweeps never print it)."""
-        if any(isinstance(value, np.ndarray) for value in p.values()):
+    def _deeper(cls, p: P, fits: Num) -> str:
+        """What to do about groups that do not fit (scalars only; sweeps never print it)."""
+        if any(isinstance(value, np.ndarray) for value in p.values()) or fits:
             return ""
-        sums, cycles = p["m"] * p["n"], cls.layer_cycles(p)
-        group = ceil_div(cls.post_cycles(p), cycles) * cls.layer_k(p)
-        window = max(p["group"] // cls.layer_k(p), 1) * cycles
-        enough = next((d for d in range(1, p["n"] + 1) if p["n"] % d == 0 and ceil_div(sums, d) <= window), None)
-        by_lanes = f" or post_lanes {enough}" if enough else ""
-        return f"the smallest that works is group {group}{by_lanes}"
+        return cls.depth_hint(p, int(cls.sum_group(p)))
+
+    @classmethod
+    def depth_hint(cls, p: P, products: int) -> str:
+        """What makes room for sums of so many products: the smallest depth that works, if one does, or less of them."""
+        if products not in (cls.parameters()["depth"].legal or ()):
+            return "no depth is large enough: use a smaller --group"
+        deeper = {**p, "depth": products}
+        broken = [text for ok, text in cls.constraints(deeper) if "depth" in text and not ok]
+        if broken:
+            rule = broken[0].partition(", not ")[0].format(**deeper)
+            return f"no depth of this tile is large enough ({rule}): use a smaller --group"
+        return f"the smallest depth that works is {products}: use --depth {products} or a smaller --group"
 
     @classmethod
     def uses_lanes(cls, p: P) -> bool:
@@ -397,6 +428,16 @@ class TileSpec:
     def sum_depth(cls, p: P) -> Num:
         """Most products that a sum holds without overflow."""
         return p["depth"]
+
+    @classmethod
+    def overflow_in_layers(cls, p: P) -> Num:
+        """Whether groups of a layer may be longer than `sum_depth`: sums then saturate or wrap, as in the golden layer.
+
+        Not where activation sums correct for zero points: both sums are bounded apart.
+        """
+        if p["overflow"] == "refuse" or not cls.golden_overflow or cls.row_sum_range(p) is not None:
+            return False
+        return cls.acc_bits(p) <= _INT64_SUMS
 
     @classmethod
     def layer_k(cls, p: P) -> Num:
@@ -721,6 +762,14 @@ class TileSpec:
     def quantization(self) -> Quantization:
         """How layers are quantised for this tile."""
         raise NotImplementedError
+
+    def bounded_sums(self) -> dict[str, Any]:
+        """The fields of `Quantization` that say what bounds a sum; none where nothing does, or the golden layer does
+        not know it.
+        """
+        if not self.overflow_in_layers(self.p):
+            return {}
+        return {"overflow": self.overflow, "sum_bits": int(self.acc_bits(self.p))}
 
     def quantize_weights(self, weights: np.ndarray) -> QTensor:
         """Quantise float weights [N, K] as `quantization` says."""

@@ -199,6 +199,11 @@ class Bitmod(TileSpec):
     cell_uses_phase: ClassVar[bool] = False
     POST_SIDES: ClassVar[tuple[str, ...]] = ("scale",)
 
+    @classmethod
+    def aliases(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Lanes that are not named are as many as fit the columns."""
+        return cls.fitting_lanes(dict(values), cls.parameters()["post_lanes"].default)
+
     # ------------------------------------------------------------------ formats and modes
 
     @classmethod
@@ -219,13 +224,6 @@ class Bitmod(TileSpec):
             "depth must be at most k · 2^(acc_mantissa − 6) with a normalised accumulator, not {depth}; "
             "use a wider --acc-mantissa, a smaller --depth or --accumulator exact",
         )
-
-    @classmethod
-    def _lane_hint(cls, p: P) -> str:
-        if any(isinstance(value, np.ndarray) for value in p.values()):
-            return ""
-        group = ceil_div(cls.post_cycles(p), cls.layer_cycles(p)) * cls.layer_k(p)
-        return f"the smallest that works is group {group}"
 
     @staticmethod
     def _floating(p: P) -> bool:

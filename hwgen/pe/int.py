@@ -55,6 +55,7 @@ class Int(ScaledSpec):
     )
 
     cell_uses_phase: ClassVar[bool] = False
+    golden_overflow: ClassVar[bool] = True
 
     @classmethod
     def constraints(cls, p: P) -> Iterable[tuple[Any, str]]:
@@ -104,6 +105,7 @@ class Int(ScaledSpec):
             act_scale=self.act_scale,
             weight_scale=self.weight_scale,
             step=self.k,
+            **self.bounded_sums(),
         )
 
     @property

@@ -96,6 +96,7 @@ class Minifloat(Fp32SumSpec, LanesSpec):
     )
 
     cell_uses_phase: ClassVar[bool] = False
+    golden_overflow: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name in ("acts", "weights"):
@@ -141,6 +142,7 @@ class Minifloat(Fp32SumSpec, LanesSpec):
             step=self.k,
             arithmetic="fp32" if fp32 else "exact",
             options=(("interleave", self.adder_stages if self.interleave == "ring" else 1),) if fp32 else (),
+            **self.bounded_sums(),
         )
 
     # ------------------------------------------------------------------ formulas

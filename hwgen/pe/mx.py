@@ -120,10 +120,14 @@ class Mx(TileSpec):
         sweep=("floor", "ceil"),
     )
     post_lanes: int = param(
-        4, "lanes that scale block sums and accumulate them in FP32", legal=Range(1, 1024), sweep=(1, 2, 4)
+        4,
+        "lanes that scale block sums and accumulate them in FP32; blocks wait where they are too few",
+        legal=Range(1, 1024),
+        sweep=(1, 2, 4),
     )
 
     cell_uses_phase: ClassVar[bool] = False
+    golden_overflow: ClassVar[bool] = True
 
     @classmethod
     def aliases(cls, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,9 +156,8 @@ class Mx(TileSpec):
                 given.setdefault(size, block)
             # A shorter block leaves the lanes less time.
             lanes = known["post_lanes"].default * max(known["group"].default // block, 1)
-            columns = given.get("n", known["n"].default)
-            given.setdefault("post_lanes", min(lanes, columns) if isinstance(columns, int) else lanes)
-        return given
+            return cls.fitting_lanes(given, lanes)
+        return cls.fitting_lanes(given, cls.parameters()["post_lanes"].default)
 
     @classmethod
     def constraints(cls, p: P) -> Iterable[tuple[Any, str]]:
@@ -168,10 +171,12 @@ class Mx(TileSpec):
             p["block_rule"] == "floor" or weights.scheme == "mx",
             "block_rule must be floor for {weights}, whose scales are no powers of two, not {block_rule}",
         )
+        if weights.scheme != "mx":
+            # Other blocks are what their formats say; OCP defines MX for any block, and formats of 32 elements.
+            yield p["group"] == weights.block, f"group must be {weights.block}, the block of {{weights}}, not {{group}}"
         elements = weights.element.elements
         if elements > 1:
             yield p["k"] % elements == 0, f"k must be a multiple of {elements} with {{weights}}, not {{k}}"
-            yield p["group"] == weights.block, f"group must be {weights.block} with {{weights}}, not {{group}}"
 
     @property
     def act_format(self) -> Format:
@@ -192,6 +197,7 @@ class Mx(TileSpec):
             weight_scale=weights.scale.name,
             step=self.k,
             block_rule=self.block_rule,
+            **self.bounded_sums(),
         )
 
     @classmethod

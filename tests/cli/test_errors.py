@@ -47,9 +47,8 @@ def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
             "int: group must be a multiple of k (3), not 128; choose a k that divides the group",
         ),
         (
-            ["emit", "--pe", "lut", "--post-lanes", "1"],
-            "lut: post_lanes (1) cannot scale 2x64 sums within one group of 128; "
-            "the smallest that works is group 256 or post_lanes 2",
+            ["emit", "--pe", "lut", "--post-lanes", "3"],
+            "lut: post_lanes must divide n (64), not 3",
         ),
         (
             ["emit", "--pe", "int", "--top", "module"],
