@@ -51,6 +51,8 @@ METRICS = (
 
 CHUNK_POINTS = 1 << 17
 """Points evaluated at once: large enough that numpy dominates, small enough for the caches."""
+MAX_POINTS = 1 << 27
+"""Points of a sweep, legal or not; an hour's work."""
 _PART_ROWS = 1 << 20
 _PART_SECONDS = 20.0
 _METADATA = b"hwgen.sweep"
@@ -258,6 +260,11 @@ def _check(
             raise HwgenError(f"sweep: layers must be of the class hwgen.schedule.Layer, not {layer!r}")
     if not spaces or not layers:
         raise HwgenError(f"sweep: needs at least one family and one layer, not {len(spaces)} and {len(layers)}")
+    points = sum(space.size for space in spaces)
+    if points > MAX_POINTS:
+        raise HwgenError(
+            f"sweep: the spaces must have at most {MAX_POINTS:,} points, not {points:,}; take coarser axes"
+        )
     if clk_period_ns is not None and not 0 < clk_period_ns < float("inf"):
         raise HwgenError(f"sweep: clk_period_ns must be above 0, not {clk_period_ns:g}")
     columns = pd.DataFrame(
