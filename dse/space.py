@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hwgen.errors import HwgenError, suggest
-from hwgen.pe import TileSpec, family
+from hwgen.pe import Param, TileSpec, family
 from hwgen.pe._param import check, plain
 
 __all__ = ["OWN", "Space", "axis_target", "parse_axis", "parse_values", "reason_of"]
@@ -22,7 +22,8 @@ OWN = "sweep values"
 """Among the values of an axis: the family's own sweep values."""
 _WIDTHS = range(1, 17)
 """Weight widths that are tried to find out what ``bits`` stands for."""
-_RANGE = re.compile(r"(-?\d+):(-?\d+)(?::(\*?)(\d+))?")
+_RANGE = re.compile(r"(-?\d{1,20}):(-?\d{1,20})(?::(\*?)(\d{1,20}))?")
+_MOST_VALUES = 1 << 21
 
 
 def parse_axis(text: str) -> tuple[str, tuple[str, ...] | None]:
@@ -60,6 +61,9 @@ def _range(name: str, item: str, match: re.Match[str]) -> list[str]:
             f"axis {name}: a range must be first:last:step or first:last:*factor and advance, not {item!r}"
         )
     if not geometric:
+        # Counted before they are made: no parameter has so many values, and their list would fill the memory.
+        if (count := (last - first) // step + 1) > _MOST_VALUES:
+            raise HwgenError(f"axis {name}: a range must have at most {_MOST_VALUES:,} values, not {count:,}")
         return [str(value) for value in range(first, last + 1, step)]
     values = []
     while first <= last:
@@ -110,15 +114,15 @@ class Space:
             target = axis_target(spec, key)
             if target is None:
                 raise HwgenError(f"{name}: no parameter {key!r}{suggest(key, known)}; it has {', '.join(known)}")
-            found: list[Any] = list(chosen[target]) if target in named else []
+            found: dict[Any, None] = dict.fromkeys(chosen[target] if target in named else ())
             named.add(target)
             own = known[target].sweep or (known[target].default,)
             for value in (OWN,) if values is None else _several(name, key, values):
-                legal, messages = (own, []) if value is OWN or value == OWN else _legal(spec, key, target, value)
+                legal, messages = (own, []) if value == OWN else _legal(spec, known, key, target, value)
                 if messages and strict:
                     raise HwgenError(messages[0])
                 refused.setdefault(target, []).extend(messages)
-                found += [one for one in legal if one not in found]
+                found |= dict.fromkeys(legal)
             chosen[target] = tuple(found)
         dropped: dict[str, int] = {}
         for target, messages in refused.items():
@@ -247,9 +251,10 @@ def _several(family_name: str, name: str, values: Any) -> list[Any]:
     return [plain(value) for value in values]
 
 
-def _legal(spec: type[TileSpec], name: str, target: str, value: Any) -> tuple[tuple[Any, ...], list[str]]:
+def _legal(
+    spec: type[TileSpec], known: Mapping[str, Param], name: str, target: str, value: Any
+) -> tuple[tuple[Any, ...], list[str]]:
     """The value of parameter ``target`` that ``value`` of an axis stands for, or what is wrong with it."""
-    known = spec.parameters()
     parsed = value
     if isinstance(value, str):
         parsed = known[name].parse(value) if name in known else int(value) if value.isdigit() else value

@@ -51,8 +51,8 @@ METRICS = (
 
 CHUNK_POINTS = 1 << 17
 """Points evaluated at once: large enough that numpy dominates, small enough for the caches."""
-MAX_POINTS = 1 << 27
-"""Points of a sweep, legal or not; an hour's work."""
+MOST_POINTS = 1 << 25
+"""Most points of a sweep: its rows are in memory at once, some 300 bytes each."""
 _PART_ROWS = 1 << 20
 _PART_SECONDS = 20.0
 _METADATA = b"hwgen.sweep"
@@ -258,13 +258,14 @@ def _check(
     for layer in layers:
         if not isinstance(layer, Layer):
             raise HwgenError(f"sweep: layers must be of the class hwgen.schedule.Layer, not {layer!r}")
+    points = sum(space.size for space in spaces)
+    if points > MOST_POINTS:
+        raise HwgenError(
+            f"sweep: must have at most {MOST_POINTS:,} points, not {points:,}; "
+            "give fewer values, or several sweeps with an output each"
+        )
     if not spaces or not layers:
         raise HwgenError(f"sweep: needs at least one family and one layer, not {len(spaces)} and {len(layers)}")
-    points = sum(space.size for space in spaces)
-    if points > MAX_POINTS:
-        raise HwgenError(
-            f"sweep: the spaces must have at most {MAX_POINTS:,} points, not {points:,}; take coarser axes"
-        )
     if clk_period_ns is not None and not 0 < clk_period_ns < float("inf"):
         raise HwgenError(f"sweep: clk_period_ns must be above 0, not {clk_period_ns:g}")
     columns = pd.DataFrame(
@@ -297,7 +298,8 @@ def run_sweep(
     command: how the sweep was started, for the file's metadata.
     progress: called after each block with the points done and the points in all.
 
-    Raises `HwgenError` for an empty sweep, an unknown objective and an output that cannot be written.
+    Raises `HwgenError` for an empty sweep, for more points than `MOST_POINTS`, an unknown objective and an output that
+    cannot be written.
     """
     table = load(tech) if isinstance(tech, str) else tech
     _check(spaces, layers, clk_period_ns, objectives)

@@ -45,7 +45,7 @@ def os_error(sentence: str, error: OSError, hint: str = "") -> HwgenError:
     return kind(f"{sentence}: {error.strerror or error}{'; ' + hint if hint else ''}")
 
 
-def suggest(name: str, options: Iterable[str]) -> str:
+def suggest(name: object, options: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the option nearest to ``name``, or ``""`` when none is near."""
-    near = difflib.get_close_matches(name, list(options), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(name), list(options), n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""

@@ -38,7 +38,13 @@ __all__ = ["command"]
 @click.option("--timeout-s", type=Number(), default=600.0, show_default=True, help="longest time of one child")
 @click.option("--sta/--no-sta", default=None, help="also time with OpenSTA (default: where it is installed)")
 @click.option("--netlist", type=OutputFile("Verilog"), metavar="FILE", help="write the mapped Verilog")
-@click.option("--sdc", "sdc_file", type=OutputFile("SDC"), metavar="FILE", help="write timing constraints")
+@click.option(
+    "--sdc",
+    "sdc_file",
+    type=OutputFile("SDC"),
+    metavar="FILE",
+    help="write timing constraints, in the library's time unit",
+)
 @click.option(
     "--orfs",
     type=OutputFolder(),
@@ -133,7 +139,7 @@ def command(
     if netlist is not None:
         written.append((netlist, tile_netlist(result)))
     if sdc_file is not None:
-        written.append((sdc_file, sdc(spec, f"{spec.family}_tile", period_ns)))
+        written.append((sdc_file, sdc(spec, f"{spec.family}_tile", period_ns, time_unit=library.time_unit)))
     if orfs is not None:
         written += [(orfs / name, text) for name, text in layout_files(spec, library, period_ns).items()]
     write_all(written, "synth", folders=[orfs] if orfs else [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
 
 from hwgen.emit._ports import PortInfo, clock_ports, tile_ports
 from hwgen.emit._reset import Reset
@@ -12,7 +12,7 @@ from hwgen.pe._spec import TileSpec
 __all__ = ["sdc"]
 
 
-_PER_NS = {"ns": 1, "ps": 1000}
+_PER_NS = {"fs": 1e6, "ps": 1e3, "ns": 1.0, "us": 1e-3}
 
 
 def sdc(
@@ -21,7 +21,7 @@ def sdc(
     clk_period_ns: float,
     io_fraction: float = 0.2,
     *,
-    time_unit: Literal["ns", "ps"] = "ns",
+    time_unit: str = "ns",
     reset: Reset | None = None,
 ) -> str:
     """Constraints of the module ``top`` (and of its ``_pre`` block, which has the same clock and reset).
@@ -30,16 +30,22 @@ def sdc(
     ----------
     clk_period_ns: period of the one clock.
     io_fraction: part of the period that logic outside the tile takes before inputs and after outputs, 0 to below 1.
-    time_unit: of the times in the text; tools take them in the unit of their first library.
+    time_unit: of the times in the text, as libraries name it (ns, ps, 10ps); tools take them in the unit of their first
+        library.
     reset: of the module; synchronous and active high when None.
 
-    Raises `HwgenError` for a period or a fraction out of range.
+    Raises `HwgenError` for a period or a fraction out of range, and for a unit that is none.
     """
+    unit = re.fullmatch(r"([\d.]*)([fpnu]s)", time_unit)
+    if unit is None:
+        raise HwgenError(
+            f"{spec.family}: time_unit must be fs, ps, ns or us, with a number or without, not {time_unit!r}"
+        )
     if not 0 < clk_period_ns < float("inf"):
         raise HwgenError(f"{spec.family}: clk_period_ns must be a positive number, not {clk_period_ns:g}")
     if not 0 <= io_fraction < 1:
         raise HwgenError(f"{spec.family}: io_fraction must be at least 0 and below 1, not {io_fraction:g}")
-    period = clk_period_ns * _PER_NS[time_unit]
+    period = clk_period_ns * _PER_NS[unit[2]] / float(unit[1] or 1)
     delay = f"{period * io_fraction:.6g}"
     ports = tile_ports(spec)
     clock, reset_port = clock_ports(reset or Reset())

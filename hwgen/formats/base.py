@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import math
+import operator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from hwgen.errors import HwgenError
 
-__all__ = ["Floats", "Format", "Integers", "Scalar", "Words", "check_range", "floor_log2"]
+__all__ = ["Floats", "Format", "Integers", "Scalar", "Words", "check_range", "floor_log2", "whole"]
 
 Words = npt.NDArray[np.uint32]
 """Code words, unsigned whatever the format."""
@@ -28,10 +29,24 @@ Scalar = Fraction | float
 """A decoded value: a fraction, or a float where no fraction exists (NaN, the infinities and -0.0)."""
 
 
-def check_range(name: str, parameter: str, value: int, low: int, high: int) -> None:
-    """Raise `HwgenError` unless ``low <= value <= high``."""
-    if not low <= value <= high:
-        raise HwgenError(f"{name}: {parameter} must be {low} to {high}, not {value}")
+def whole(value: object) -> int | None:
+    """A whole number of any type (numpy's too) as an int; None for anything else, truth values included."""
+    if isinstance(value, bool | np.bool_):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def check_range(name: str, parameter: str, value: int, low: int, high: int) -> int:
+    """``value`` as an int. Raises `HwgenError` unless it is whole and ``low <= value <= high``."""
+    number = whole(value)
+    if number is None or not low <= number <= high:
+        raise HwgenError(
+            f"{name}: {parameter} must be {low} to {high}, not {number if number is not None else repr(value)}"
+        )
+    return number
 
 
 def _plain(value: Scalar) -> float | str:

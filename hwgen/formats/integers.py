@@ -32,8 +32,8 @@ class IntFormat(Format):
 
     def __post_init__(self) -> None:
         label = self.name or ("int" if self.twos_complement else "uint")
-        check_range(label, "bits", self.code_bits, 1, 32)
-        check_range(label, "fraction_bits", self.fraction_bits, 0, 32)
+        object.__setattr__(self, "code_bits", check_range(label, "bits", self.code_bits, 1, 32))
+        object.__setattr__(self, "fraction_bits", check_range(label, "fraction_bits", self.fraction_bits, 0, 32))
         if not self.name:
             fraction = f"f{self.fraction_bits}" if self.fraction_bits else ""
             object.__setattr__(self, "name", f"{label}{self.code_bits}{fraction}")
@@ -113,7 +113,7 @@ class BipolarFormat(Format):
     name: str = field(init=False)
 
     def __post_init__(self) -> None:
-        check_range("bipolar", "bits", self.code_bits, 1, 8)
+        object.__setattr__(self, "code_bits", check_range("bipolar", "bits", self.code_bits, 1, 8))
         object.__setattr__(self, "name", f"bipolar{self.code_bits}")
 
     @property

@@ -43,8 +43,8 @@ class MinifloatFormat(Format):
     def __post_init__(self) -> None:
         bare = f"{'' if self.sign_bit else 'u'}e{self.exponent_bits}m{self.mantissa_bits}"
         label = self.name or bare
-        check_range(label, "exponent_bits", self.exponent_bits, 1, 8)
-        check_range(label, "mantissa_bits", self.mantissa_bits, 0, 23)
+        object.__setattr__(self, "exponent_bits", check_range(label, "exponent_bits", self.exponent_bits, 1, 8))
+        object.__setattr__(self, "mantissa_bits", check_range(label, "mantissa_bits", self.mantissa_bits, 0, 23))
         if self.specials not in SPECIALS:
             raise HwgenError(f"{label}: specials must be one of {', '.join(SPECIALS)}, not {self.specials!r}")
         if self.specials == "ieee" and (self.exponent_bits < 2 or self.mantissa_bits < 1):
@@ -56,7 +56,7 @@ class MinifloatFormat(Format):
         usual = max((1 << (self.exponent_bits - 1)) - 1, 1)
         if self.bias is None:
             object.__setattr__(self, "bias", usual)
-        check_range(label, "bias", self._bias, -512, 512)
+        object.__setattr__(self, "bias", check_range(label, "bias", self._bias, -512, 512))
         if not self.name:
             suffix = "" if self.specials == "none" else self.specials
             shift = "" if self.bias == usual else f"b{self.bias}"

@@ -20,7 +20,7 @@ from hwgen.arith.compressor import Term
 from hwgen.errors import HwgenError
 from hwgen.formats import Format, QTensor, get
 from hwgen.pe._numbers import Num, bits_for, bits_for_multiple, ceil_div, clog2, maximum, unsigned_bits, where
-from hwgen.pe._param import Param, Range, check, param, parameters, plain, resolve
+from hwgen.pe._param import Param, Range, check, param, parameters, plain, resolve, whole_number
 
 if TYPE_CHECKING:
     from amaranth.hdl import Module, Value
@@ -240,10 +240,10 @@ class TileSpec:
         """Build from a mapping; raises `HwgenError` for an unknown name or an illegal value."""
         known = cls.parameters()
         kept = {name: known[name].plain(value) if name in known else plain(value) for name, value in values.items()}
-        for name, value in kept.items():
-            if not isinstance(value, Hashable):
-                allowed = known[name].allowed if name in known else "a whole number or a name"
-                raise HwgenError(f"{cls.family}: {name} must be {allowed}, not {value!r}")
+        # What a family translates is compared and looked up there: it gets names and numbers, whole ones for widths.
+        check(cls.family, known, {n: v for n, v in kept.items() if n in known and not isinstance(v, Hashable)})
+        if "bits" not in known and not isinstance(width := kept.get("bits", 1), str) and whole_number(width) is None:
+            raise HwgenError(f"{cls.family}: bits must be a whole number, not {width!r}")
         return cls(**resolve(cls.family, known, cls.aliases(kept)))
 
     @classmethod

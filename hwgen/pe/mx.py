@@ -19,6 +19,11 @@ Infinities and NaN among the elements (E4M3, E5M2) count as the largest finite m
 in this project: no quantiser emits them, and a flag for them would be a register and a wide OR in every cell. The code
 1000 of NVINT4, which is symmetric, counts as -7.
 
+Quantisers work in FP32, each operation rounded, in the order of the formats' authors: a block scale of NVFP4 and NVINT4
+is E4M3((amax / max) / outer) with outer = max|x| / (max · 448), one of HiF4 is E6M2(bf16(amax · bf16(1/7))); exponents
+of MX are integers. `hwgen.quantize.nv` also has the orders of Model Optimizer and Transformer Engine, which part from
+this one next to ties (docs/quantisers.md).
+
 Timing: one cycle per step of K elements, latency 1 + stages to the block sum, 5 more to the first FP32 result.
 Source: OCP Microscaling Formats v1.0 (the order and the rounding points, which it leaves open, are those above);
 NVFP4 as NVIDIA's cuDNN documents it; NVINT4, arXiv 2510.25602; HiF4, arXiv 2602.11287.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hwgen.quantize._bitmod import bitmod, per_token
-from hwgen.quantize._block import hif4, mx, nv
+from hwgen.quantize._block import NV_RULES, hif4, mx, nv
 from hwgen.quantize._codebook import codebook
 from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._integer import float_minimum, integer
@@ -13,6 +13,7 @@ from hwgen.quantize._posit import default_anchor, posit
 from hwgen.quantize._two_level import two_level, two_level_limit
 
 __all__ = [
+    "NV_RULES",
     "LayerFormats",
     "acts_for",
     "bitmod",

@@ -54,13 +54,14 @@ def two_level(
 
     s1·(q - z) is an int8, which is what multiplies activations. Scale codes of the result are s1 (uint8), ``outer``
     is one a channel, 0 for a channel of zeros. ``group_size`` 0 is the whole row. Raises `HwgenError`.
-    Source: QServe (MLSys'25, arXiv 2405.04532), progressive group quantisation; its limit of 119 for 4 bits.
+    Source: QServe (MLSys'25, arXiv 2405.04532), progressive group quantisation; its limit of 119 for 4 bits. The
+    second level is integers, and exact; the first is float64, where QServe has the weights' FP16.
     """
     if scheme not in _SCHEMES:
         raise HwgenError(
             f"two_level: scheme must be one of {', '.join(_SCHEMES)}, not {scheme!r}{suggest(scheme, _SCHEMES)}"
         )
-    check_range("two_level", "bits", bits, 2, 8)
+    bits = check_range("two_level", "bits", bits, 2, 8)
     outer_form = scale_format_of("two_level", outer_format)
     groups = Groups.cut("two_level", x, group_size)
     limit = two_level_limit(bits, scheme)

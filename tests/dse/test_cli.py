@@ -204,6 +204,14 @@ def test_layers_beyond_64_bits(command: str, layer: str, message: str) -> None:
             ["--pe", "int", "--axis", "k=128", "--axis", "group=64"],
             "sweep: none of the 45 points is legal: 45 × int: group must be a multiple of k",
         ),
+        (
+            ["--pe", "int", "--axis", "n=1:1000000000:1"],
+            "axis n: a range must have at most 2,097,152 values, not 1,000,000,000",
+        ),
+        (
+            ["--pe", "int", "--m=1:256", "--n=1:1024", "--k=1:256", "--bits=8"],
+            "sweep: must have at most 33,554,432 points, not 67,108,864; give fewer values, or several sweeps",
+        ),
         (["--pe", "int", "--plot", "x.pdf"], "sweep: --plot must end in .png or .svg, not 'x.pdf'"),
         (
             ["--pe", "int", "--plot", "x.png", "--objective", "area_um2"],

@@ -184,7 +184,7 @@ def test_two_names_of_one_file_are_refused_by_the_writer_too(tmp_path: Path) -> 
                 "--depth",
                 "1:64:1",
             ],
-            "sweep: the spaces must have at most 134,217,728 points, not ",
+            "sweep: must have at most ",
         ),
         (
             ["synth", "--pe", "int", "--liberty", __file__, "--liberty", __file__],
