@@ -541,7 +541,7 @@ def page() -> str:
         _markdown(["command", "what", "status", "wrong", "first words"], outputs),
         "## Streams, caches, temporary folders, disks",
         "The examples that the help of each command ends with, in a process of its own; of commands that work for long "
-        "the slow tests do the same. A limit of 512 bytes a file stands for the full disk: it fails half-way, and needs no mount.",
+        "the slow tests do the same. A limit of 512 bytes a file stands for the full disk: it fails half-way.",
         _markdown(["command", "what", "status", "wrong", "first words"], streams),
     ]
     return "\n\n".join(parts).replace(home, "TMP")
