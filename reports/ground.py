@@ -33,6 +33,7 @@ import numpy as np
 from hwgen.cli import group, main
 from hwgen.cli._family import FamilyCommand
 from hwgen.cli._values import InputFile, Number, OutputFile, OutputFolder
+from hwgen.simulators.cache import cache_path
 
 __all__ = [
     "Case",
@@ -544,7 +545,7 @@ def page() -> str:
         "the slow tests do the same. A limit of 512 bytes a file stands for the full disk: it fails half-way.",
         _markdown(["command", "what", "status", "wrong", "first words"], streams),
     ]
-    return "\n\n".join(parts).replace(home, "TMP")
+    return "\n\n".join(parts).replace(str(cache_path()), "CACHE").replace(home, "TMP")
 
 
 RANDOM = 500
