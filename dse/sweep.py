@@ -11,7 +11,9 @@ hold. Off-chip memory is not counted.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,10 +29,11 @@ import pyarrow.parquet as pq
 from dse.pareto import front, objective_values
 from dse.provenance import commit, content_hash, source_hash, versions
 from dse.space import Space, reason_of
-from hwgen.emit import replacing, write_atomic
-from hwgen.errors import HwgenError
+from hwgen.emit import replacing
+from hwgen.errors import HwgenError, os_error
 from hwgen.pe._numbers import Num
 from hwgen.schedule import Layer, layer_constraints
+from hwgen.simulators.cache import read_kept, write_kept
 from sim.estimate import OFF_CHIP, beyond_64_bits, clock_period, layer_costs
 from sim.tech import DEFAULT, Structure, Tech, load
 
@@ -313,8 +316,9 @@ def run_sweep(
         why = "a file, not a folder" if target.is_dir() else "in an existing folder"
         raise HwgenError(f"sweep: output must be {why}, not {str(target)!r}")
     stored = _stored(target)
-    if stored is not None and stored.get("sweep_sha256") == digest:
-        points = pq.read_table(target).to_pandas()
+    points = _rows(target) if stored is not None and stored.get("sweep_sha256") == digest else None
+    if stored is not None and points is not None:
+        points = points.to_pandas()
         return Sweep(
             points,
             front(points, objectives),
@@ -329,15 +333,38 @@ def run_sweep(
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
-        raise HwgenError(f"sweep: cannot write beside {str(target)!r}: {error.strerror}") from error
-    try:
+        raise os_error(f"sweep: cannot write beside {str(target)!r}", error) from error
+    with _alone(folder, target):
         return _run(
             spaces, layers, objectives, table, clk_period_ns, target, command, progress, chunk_points, digest, folder
         )
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, target: Path) -> Iterator[None]:
+    """Refuse while another process works in the folder; at the end remove it if it is empty: nothing to go on from."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise HwgenError(
+            f"sweep: the same sweep is being written to {str(target)!r} now; wait for it, or name another output"
+        ) from error
+    try:
+        yield
     finally:
-        # Empty: there is nothing to go on from.
+        os.close(handle)
         with contextlib.suppress(OSError):
             folder.rmdir()
+
+
+def _rows(file: Path) -> pa.Table | None:
+    """Rows of a Parquet file; None if it is gone or damaged: pages carry checksums."""
+    try:
+        return pq.read_table(file, page_checksum_verification=True)
+    except (pa.ArrowException, OSError):
+        return None
 
 
 def _stored(target: Path) -> dict[str, Any] | None:
@@ -356,9 +383,14 @@ def _load_state(folder: Path, chunk_points: int) -> _State:
     file = folder / "state.json"
     if not file.exists():
         return _State()
-    raw = json.loads(file.read_text(encoding="utf-8"))
-    # Blocks are counted: with another block size the count would mean other points.
-    return _State() if raw.pop("chunk_points") != chunk_points else _State(**raw)
+    kept = read_kept(file)
+    # Blocks are counted: with another block size the count would mean other points. What is damaged is done again.
+    if not isinstance(kept, dict) or kept.pop("chunk_points", None) != chunk_points:
+        return _State()
+    try:
+        return _State(**kept)
+    except TypeError:
+        return _State()
 
 
 def _save(folder: Path, state: _State, tables: list[pa.Table], chunk_points: int) -> None:
@@ -366,10 +398,11 @@ def _save(folder: Path, state: _State, tables: list[pa.Table], chunk_points: int
     if tables:
         name = f"part{len(state.parts):05d}.parquet"
         with replacing(folder / name, "sweep") as temporary:
-            pq.write_table(pa.concat_tables(tables).unify_dictionaries(), temporary, compression="zstd")
+            whole = pa.concat_tables(tables).unify_dictionaries()
+            pq.write_table(whole, temporary, compression="zstd", write_page_checksum=True)
         state.parts.append(name)
         tables.clear()
-    write_atomic(folder / "state.json", json.dumps({**vars(state), "chunk_points": chunk_points}), "sweep")
+    write_kept(folder / "state.json", {**vars(state), "chunk_points": chunk_points})
 
 
 def _run(
@@ -387,12 +420,15 @@ def _run(
 ) -> Sweep:
     schema = _schema(spaces)
     state = _State() if folder is None else _load_state(folder, chunk_points)
+    kept: list[pa.Table] = [] if folder is None else [_rows(folder / name) for name in state.parts]
+    if any(part is None for part in kept):
+        # A part that is gone or damaged is done again, and as blocks are counted all of them are.
+        state, kept = _State(), []
     done = state.chunks
     resumed = state.looked_at
     earlier = state.seconds
     total = sum(space.size for space in spaces)
     tables: list[pa.Table] = []
-    kept: list[pa.Table] = [] if folder is None else [pq.read_table(folder / name) for name in state.parts]
     rows, saved = 0, time.monotonic()
     for space in spaces:
         tech.prepare(space.family)
@@ -449,4 +485,4 @@ def _write(table: pa.Table, target: Path) -> None:
         if target.suffix.lower() == ".csv":
             table.to_pandas().to_csv(temporary, index=False, lineterminator="\n")
         else:
-            pq.write_table(table, temporary, compression="zstd")
+            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)

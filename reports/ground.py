@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
@@ -33,6 +33,7 @@ import numpy as np
 from hwgen.cli import group, main
 from hwgen.cli._family import FamilyCommand
 from hwgen.cli._values import InputFile, Number, OutputFile, OutputFolder
+from hwgen.simulators.cache import cache_path
 
 __all__ = [
     "Case",
@@ -42,6 +43,7 @@ __all__ = [
     "fuzz_cases",
     "ground_cases",
     "output_cases",
+    "page",
     "stream_cases",
     "try_here",
     "try_there",
@@ -310,7 +312,7 @@ def _suffix(option: click.Option) -> str:
     return next((end for end, name in FORMATS.items() if name in formats), "")
 
 
-QUICK = ("list", "show", "emit", "verify", "estimate", "sweep", "doctor", "model layers")
+QUICK = ("list", "show", "emit", "verify", "estimate", "sweep", "doctor", "cache", "model layers")
 """Commands whose examples end in about a second; the others are started on bad ground by the slow test only."""
 
 
@@ -480,3 +482,83 @@ def try_there(case: Case, timeout_s: float = 300) -> Outcome:
         touched = tuple(name for name in _touched(before, folder) if not name.startswith("cache"))
     out, err = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
     return Outcome(done.returncode, out, err, touched)
+
+
+def _values_table() -> list[list[str]]:
+    rows = []
+    groups = itertools.groupby(value_cases(full=False), lambda case: (case.command, case.kind.split()[0]))
+    for (name, flag), cases in groups:
+        tried = [(case, try_here(case)) for case in cases]
+        refused = [outcome for _, outcome in tried if outcome.status == 2]
+        ground = sum(outcome.status == 1 for _, outcome in tried)
+        wrong = [f"{case.kind}: {text}" for case, outcome in tried if (text := outcome.complaint(case))]
+        words = refused[0].first_words if refused else ""
+        counts = [str(len(tried)), str(len(refused)), str(ground), str(len(tried) - len(refused) - ground)]
+        rows.append([name, flag, *counts, "; ".join(wrong) or "none", words])
+    return rows
+
+
+def _calls_table(cases: Iterable[Case], run: Callable[[Case], Outcome]) -> list[list[str]]:
+    rows = []
+    for case in cases:
+        outcome = run(case)
+        status = "at work" if outcome.status is None else str(outcome.status)
+        words = outcome.stderr.strip() or outcome.trace
+        rows.append(
+            [case.command, case.kind, status, outcome.complaint(case) or "none", outcome.first_words if words else ""]
+        )
+    return rows
+
+
+def _markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    def line(cells: Iterable[str]) -> str:
+        safe = (cell.replace("|", "\\|").replace("\n", " ").replace("`", "'") for cell in cells)
+        return "| " + " | ".join(safe) + " |"
+
+    return "\n".join([line(headings), "|" + "---|" * len(headings), *(line(row) for row in rows)])
+
+
+def page() -> str:
+    """What was tried and what came."""
+    home = tempfile.gettempdir()
+    values = _values_table()
+    outputs = _calls_table(output_cases(), try_here)
+    rough = [case for case in stream_cases() if case.command in QUICK]
+    rough += [case for case in ground_cases() if case.command in (*QUICK, "synth", "model fetch")]
+    streams = _calls_table(rough, try_there)
+    random = [outcome for case in fuzz_cases(RANDOM, 1) if (outcome := try_here(case)).complaint(case)]
+    tried = sum(int(row[2]) for row in values) + len(outputs) + len(streams) + RANDOM
+    wrong = sum(row[6] != "none" for row in values) + sum(row[3] != "none" for row in outputs + streams) + len(random)
+    parts = [
+        f"{tried:,} calls of {len(commands())} commands; {wrong} were not as they should be. A refusal is one line on "
+        "standard error, status 2 (1 where the machine is at fault), nothing on standard output and no file made or "
+        "changed; a value that may be legal is accepted or refused; a traceback never comes.",
+        "## Values",
+        "Each option of each command with bad and odd values of its type. *Accepted*: the command ended well, or began "
+        "its work and was stopped. Parameters of families, which all commands share, are tried with one of them.",
+        _markdown(["command", "option", "tried", "refused", "ground", "accepted", "wrong", "first refusal"], values),
+        f"{RANDOM:,} calls with random texts in one to three options: {len(random)} wrong.",
+        "## Outputs",
+        _markdown(["command", "what", "status", "wrong", "first words"], outputs),
+        "## Streams, caches, temporary folders, disks",
+        "The examples that the help of each command ends with, in a process of its own; of commands that work for long "
+        "the slow tests do the same. A limit of 512 bytes a file stands for the full disk: it fails half-way.",
+        _markdown(["command", "what", "status", "wrong", "first words"], streams),
+    ]
+    return "\n\n".join(parts).replace(str(cache_path()), "CACHE").replace(home, "TMP")
+
+
+RANDOM = 500
+RESULT = Path("reports/results/bad_ground.md")
+
+
+def run() -> None:
+    """Write the page."""
+    from reports.provenance import provenance, write_result
+
+    facts = provenance()
+    write_result(RESULT, "Bad input, bad ground", "python -m reports.ground", page(), facts)
+
+
+if __name__ == "__main__":
+    run()

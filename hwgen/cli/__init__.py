@@ -23,7 +23,7 @@ __all__ = ["main"]
 
 _ORDER = (
     *("list", "show", "emit", "verify", "run", "synth", "energy", "calibrate"),
-    *("estimate", "sweep", "demo", "model", "doctor"),
+    *("estimate", "sweep", "demo", "model", "cache", "doctor"),
 )
 
 

@@ -75,6 +75,8 @@ def _register(
     for one in paths:
         real = resolved(one)
         other, other_written = known.get(real, (flag, written))
+        if real in known and other == flag and not written and real.is_file():
+            raise HwgenError(f"{flag}: {str(one)!r} must be given once, not twice")
         if other != flag and (written or other_written) and not shared:
             raise HwgenError(f"{flag} and {other.rsplit(': ', 1)[-1]} must be different files, not both {str(one)!r}")
         known.setdefault(real, (flag, written))

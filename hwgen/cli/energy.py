@@ -10,7 +10,7 @@ import click
 
 from hwgen.cli._family import FamilyCommand
 from hwgen.cli._layer import needs
-from hwgen.cli._values import InputFile, Number, Whole
+from hwgen.cli._values import InputFile, Number, Text, Whole
 from hwgen.pe import TileSpec
 from hwgen.synth import RECIPES
 
@@ -39,6 +39,7 @@ __all__ = ["command"]
     "--layer",
     "layers",
     multiple=True,
+    type=Text(),
     metavar="NAME",
     help="layer of the default model whose operands are used; may be repeated (default: three, early, middle and late)",
 )

@@ -80,7 +80,7 @@ def check_output(
     """
     wanted = tuple(formats)
     text = str(path)
-    if not text or text == "-":
+    if not text or text == "-" or (text.endswith(os.sep) and not Path(path).is_dir()):
         raise HwgenError(f"{what} must be a file, not {text!r}")
     mode = _mode(path, what)
     special = mode is not None and _special(Path(path))

@@ -5,21 +5,21 @@ Recipes are few and named; the result says which one it is of. All figures are p
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import re
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from hwgen.errors import HwgenError
-from hwgen.simulators.cache import cache_dir, digest
+from hwgen.simulators.cache import cache_dir, digest, read_kept, write_kept
 from hwgen.synth._parallel import in_parallel
 from hwgen.synth._parts import Part
-from hwgen.synth._slim import Slim, slimmed
+from hwgen.synth._slim import Slim, record_later, slimmed
 from hwgen.synth._yosys import yosys, yosys_version
 from hwgen.synth.liberty import Library
 
@@ -169,6 +169,7 @@ def _run(job: Job, library: Library, stop: threading.Event | None) -> tuple[Mapp
             path_ns=max(delays, default=0.0) / 1000,
             cell_types=dict(sorted(types.items())),
         )
+        record_later(cells.folder)
         return mapped, (folder / "mapped.v").read_text()
 
 
@@ -182,12 +183,10 @@ def run_job(job: Job, library: Library, stop: threading.Event | None = None) -> 
     if known is not None:
         return known
     mapped, verilog = _run(job, library, stop)
-    from hwgen.emit import write_atomic
-
     found = _entry(job, library)
-    found.mkdir(parents=True, exist_ok=True)
-    write_atomic(found / "mapped.v", verilog, "synth cache")
-    write_atomic(found / "mapped.json", json.dumps(asdict(mapped)), "synth cache")
+    # The netlist first: a result that is known has one.
+    write_kept(found / "netlist.json", verilog)
+    write_kept(found / "mapped.json", asdict(mapped))
     return mapped
 
 
@@ -226,16 +225,31 @@ class Runs:
 
 def known_result(job: Job, library: Library) -> Mapped | None:
     """Result of a job that was done before, or None."""
-    path = _entry(job, library) / "mapped.json"
-    if not path.exists():
+    document = read_kept(_entry(job, library) / "mapped.json")
+    if not isinstance(document, dict) or document.keys() != {entry.name for entry in fields(Mapped)}:
         return None
-    document: dict[str, Any] = json.loads(path.read_text())
-    return Mapped(**document)
+    return None if _kept_netlist(job, library) is None else Mapped(**document)
+
+
+def _kept_netlist(job: Job, library: Library) -> str | None:
+    entry = _entry(job, library)
+    kept = read_kept(entry / "netlist.json")
+    if kept is None and not (entry / "netlist.json").exists():
+        # As earlier versions wrote it.
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            kept = (entry / "mapped.v").read_text()
+    return kept if isinstance(kept, str) and kept.rstrip().endswith("endmodule") else None
 
 
 def netlist(job: Job, library: Library) -> str:
     """Mapped Verilog of a job that `run_job` has done."""
-    return (_entry(job, library) / "mapped.v").read_text()
+    kept = _kept_netlist(job, library)
+    if kept is None:
+        # Damaged since the job was done.
+        run_job(job, library)
+        kept = _kept_netlist(job, library)
+    assert kept is not None
+    return kept
 
 
 def _entry(job: Job, library: Library) -> Path:

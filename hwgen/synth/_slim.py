@@ -9,6 +9,7 @@ order, one pair of units, defaults said at each pin. What they could not use is 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -19,14 +20,14 @@ from pathlib import Path
 import numpy as np
 
 from hwgen.errors import HwgenError
-from hwgen.simulators.cache import cached, digest
+from hwgen.simulators.cache import cached, digest, read_kept, write_kept
 from hwgen.synth._liberty_text import Group
 from hwgen.synth._logic import function
 from hwgen.synth._tables import slew_load
 from hwgen.synth._yosys import yosys
 from hwgen.synth.liberty import Head, Library, capacitance_of, direction_of, library_groups, pins_of
 
-__all__ = ["Slim", "slimmed"]
+__all__ = ["Slim", "record_later", "slimmed"]
 
 _VERSION = "liberty 5"
 """Part of the name in the cache: to be raised with every change of what is kept."""
@@ -126,7 +127,30 @@ def slimmed(library: Library) -> Slim:
         made.shapes.write_text(_text(library, files, timed=False))
         (folder / "flip_flops").write_text("\n".join(_flip_flops(library, made)))
 
-    return Slim(cached(digest([_VERSION, library.sha256]), make))
+    found = Slim(cached(digest([_VERSION, library.sha256]), make))
+    _drop_damaged(found.folder)
+    return found
+
+
+_LATER = ".later"
+"""In the folder of a library: sums of what ABC keeps there once it has read it."""
+
+
+def record_later(folder: Path) -> None:
+    """Remember what ABC has kept, so that it is noticed if that is damaged: ABC itself would take it as it is."""
+    made = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.scl")}
+    if made and not (folder / _LATER).exists():
+        write_kept(folder / _LATER, made)
+
+
+def _drop_damaged(folder: Path) -> None:
+    if not (folder / _LATER).exists():
+        return
+    known = read_kept(folder / _LATER)
+    now = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.scl")}
+    if known != now:
+        for path in [folder / _LATER, *folder.glob("*.scl")]:
+            path.unlink(missing_ok=True)
 
 
 _PAIRS = ({(1, 1)}, {(0, 0), (0, 1), (1, 0)}, {(0, 1), (1, 0), (1, 1)}, {(0, 0)})

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
-from hwgen.emit import write_atomic
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
-from hwgen.simulators.cache import cache_dir, digest
+from hwgen.simulators.cache import cache_dir, digest, read_kept, write_kept
 from hwgen.synth import Library, TileResult, synthesise
 from hwgen.synth._parts import parts
 from hwgen.synth._run import version_for
@@ -116,11 +115,12 @@ def measure_all(
 
     def one(spec: TileSpec, flat: bool) -> tuple[list[Measured], bool]:
         path = cache_dir() / "calibrate" / f"{_key(spec, library, flat)}.json"
-        if path.exists():
-            return [parse_row(row) for row in json.loads(path.read_text())], True
+        kept = read_kept(path)
+        if isinstance(kept, list):
+            with contextlib.suppress(HwgenError, KeyError, TypeError, ValueError):
+                return [parse_row(row) for row in kept], True
         rows = measure(spec, library, flat=flat, timeout_s=timeout_s)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, json.dumps([row.row() for row in rows]), "calibration cache")
+        write_kept(path, [row.row() for row in rows])
         # As they are read back: the first run and one that goes on give the same bytes.
         return [parse_row(row.row()) for row in rows], False
 

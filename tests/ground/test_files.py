@@ -156,3 +156,57 @@ def test_two_names_of_one_file_are_refused_by_the_writer_too(tmp_path: Path) -> 
     with pytest.raises(HwgenError, match="are one file, each needs its own"):
         write_all({tmp_path / "x": "1", tmp_path / "sub" / ".." / "x": "2"}, "x")
     assert [path.name for path in tmp_path.iterdir()] == ["sub"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["emit", "--pe", "bitmod", "--specials", "a,b"], "format: special values must be numbers separated by commas"),
+        (["emit", "--pe", "bitmod", "--specials", "nan,1,2,3"], "format: special values must be numbers separated by"),
+        (["emit", "--pe", "int", "-o", "x/"], "emit: --output must be a file, not 'x/'"),
+        (
+            ["sweep", "--pe", "int", "--layer", "8x64x128", "--axis", "n=1:1000000000:1"],
+            "axis n: a range must have at most ",
+        ),
+        (
+            [
+                "sweep",
+                "--pe",
+                "int",
+                "--layer",
+                "8x64x128",
+                "--n",
+                "1:256:1",
+                "--m",
+                "1:256:1",
+                "--k",
+                "1:256:1",
+                "--depth",
+                "1:64:1",
+            ],
+            "sweep: must have at most ",
+        ),
+        (
+            ["synth", "--pe", "int", "--liberty", __file__, "--liberty", __file__],
+            f"synth: --liberty: {__file__!r} must be given once, not twice",
+        ),
+        (
+            ["calibrate", "-o", "x.toml", "--node-nm", "-1"],
+            "calibrate: Invalid value for '--node-nm': must be a number",
+        ),
+        (["demo", "--max-error", "nan"], "demo: Invalid value for '--max-error': must be a number above 0"),
+        (["synth", "--pe", "int", "--timeout-s", "nan"], "synth: Invalid value for '--timeout-s': must be a number"),
+        (["verify", "--pe", "int", "--seed", "-1"], "verify: Invalid value for '--seed': -1 is not in the range"),
+    ],
+)
+def test_what_misled_or_came_late(
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(*arguments) == 2
+    assert capsys.readouterr().err.startswith(f"hwgen: {message}")
+    assert list(tmp_path.iterdir()) == []
