@@ -211,7 +211,8 @@ def axis_target(spec: type[TileSpec], name: str) -> str | None:
             own = spec.aliases({name: width})
         except HwgenError:
             continue
-        return next((key for key in own if key in known), None)
+        # What a family brings along anyway (lanes that fit the columns) is not what this name stands for.
+        return None if name in own else next((key for key in own if key in known), None)
     return None
 
 

@@ -70,7 +70,7 @@ def _near(family: type[TileSpec], name: str, value: Any) -> TileSpec | None:
     for more in (0, 1, 2):
         for extra in itertools.combinations(options, more):
             try:
-                return family(**{name: value, **dict(extra)})
+                return family.from_values({name: value, **dict(extra)})
             except HwgenError:
                 continue
     return None
