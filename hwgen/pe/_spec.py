@@ -288,7 +288,7 @@ class TileSpec:
         )
         # What is corrected afterwards must not have been bounded before: Σ A·W and Σ A are bounded apart.
         yield (
-            (p["overflow"] == "refuse") | (cls.row_sum_range(p) is None) | (cls.sum_group(p) <= cls.sum_depth(p)),
+            (p["overflow"] == "refuse") | (not cls.keeps_row_sums(p)) | (cls.sum_group(p) <= cls.sum_depth(p)),
             "group must fit depth ({depth}) where activation sums correct for zero points, not {group}: sums that "
             "{overflow} cannot be corrected; use a larger --depth or a smaller --group",
         )
@@ -412,6 +412,11 @@ class TileSpec:
         return None
 
     @classmethod
+    def keeps_row_sums(cls, p: P) -> bool:
+        """Whether activation sums are kept: asked of tiles that are refused too, whose range may exceed 64 bits."""
+        return cls.row_sum_range(p) is not None
+
+    @classmethod
     def sums_of_cell(cls, p: P) -> Num:
         """P, sums per cell."""
         return cls.sums_per_cell
@@ -435,7 +440,7 @@ class TileSpec:
 
         Not where activation sums correct for zero points: both sums are bounded apart.
         """
-        if p["overflow"] == "refuse" or not cls.golden_overflow or cls.row_sum_range(p) is not None:
+        if p["overflow"] == "refuse" or not cls.golden_overflow or cls.keeps_row_sums(p):
             return False
         return cls.acc_bits(p) <= _INT64_SUMS
 
@@ -752,7 +757,7 @@ class TileSpec:
     @property
     def has_row_sums(self) -> bool:
         """Whether the tile keeps the sum of a row's activations."""
-        return self.row_sum_range(self.p) is not None
+        return self.keeps_row_sums(self.p)
 
     @property
     def lanes(self) -> int:

@@ -263,8 +263,13 @@ class Mixpe(AlignedSpec):
         return p["overflow"] != "saturate" and not cls._steps_align_of(p)
 
     @classmethod
+    def keeps_row_sums(cls, p: P) -> bool:
+        # Rules ask this of every tile, and the shift of two exponents that do not fit has no range in 64 bits.
+        return not cls._cell_signed(p)
+
+    @classmethod
     def row_sum_range(cls, p: P) -> tuple[Num, Num] | None:
-        if cls._cell_signed(p):
+        if not cls.keeps_row_sums(p):
             return None
         low, high = cls._int_range(p)
         return low * 2 ** cls._top_shift(p), high * 2 ** cls._top_shift(p)

@@ -89,7 +89,9 @@ def test_skipped_points_have_reasons() -> None:
     result = run_sweep([Space.of("int", {"k": (3, 4, 128)})], [Layer("odd", 1, 8, 132)])
     assert result.skipped == {"int: group must be a multiple of k": 1}
     result = run_sweep([Space.of("int", {"group": (0, 64), "overflow": None})], [Layer("l", 1, 8, 576)])
-    reason = "int: a group of the layer must fit depth, or its sums saturate or wrap without a correction behind them (l)"
+    reason = (
+        "int: a group of the layer must fit depth, or its sums saturate or wrap without a correction behind them (l)"
+    )
     assert result.skipped == {reason: 1}
     assert len(result.points) == 5
 
