@@ -87,11 +87,11 @@ def _numbers(text: str, what: str) -> tuple[float, ...]:
     """Numbers separated by commas; ``what`` they are. Raises `HwgenError` for other words."""
     try:
         numbers = tuple(float(word) for word in text.split(","))
-        if not all(map(math.isfinite, numbers)):
-            raise ValueError
-        return numbers
     except ValueError as error:
         raise HwgenError(f"format: {what} must be numbers separated by commas, not {text!r}") from error
+    if not all(map(math.isfinite, numbers)):
+        raise HwgenError(f"format: {what} must be finite numbers, not {text!r}")
+    return numbers
 
 
 @functools.cache

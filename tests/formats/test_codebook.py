@@ -109,7 +109,7 @@ def test_names() -> None:
         ("codebook(1)", "codebook: levels must be 2, 4, 8 … 256 values, not 1"),
         ("codebook(1,0)", "codebook: levels must be finite and ascending, not 1 before 0"),
         ("codebook(1,1)", "codebook: levels must be finite and ascending, not 1 before 1"),
-        ("codebook(1,1e999)", "codebook: levels must be finite and ascending, not inf before inf"),
+        ("codebook(1,1e999)", "format: levels of a codebook must be finite numbers, not '1,1e999'"),
         ("codebook(1,,2)", "format: levels of a codebook must be numbers separated by commas, not '1,,2'"),
     ],
 )
