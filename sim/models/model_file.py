@@ -53,6 +53,8 @@ class ModelFile(ABC):
     """Scalars, strings, lists of strings, and arrays of numbers."""
     data: NDArray[np.uint8] = field(repr=False)
     """The whole file, mapped read-only."""
+    beside: tuple[Path, ...] = ()
+    """Further files that say what the model computes: configuration, tokenizer, shards."""
 
     def text(self, key: str) -> str | None:
         """Return a piece of metadata if it is there and a string."""

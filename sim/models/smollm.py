@@ -20,7 +20,7 @@ from hwgen.errors import HwgenError, suggest
 from sim.models.cache import cache_folder, placed, read_array, write_array
 from sim.models.catalogue import matrices
 from sim.models.fetch import file_sha256
-from sim.models.llama_config import LlamaConfig
+from sim.models.llama_config import ARCHITECTURES, LlamaConfig
 from sim.models.tokenizer import tokenizer_of
 from sim.models.weights import ModelFile, open_model
 
@@ -50,13 +50,14 @@ def encode(model: ModelFile, text: str) -> list[int]:
 def linear_layers(path: str | os.PathLike[str]) -> list[tuple[str, int, int]]:
     """Return (name, N, K) of the linear layers of a model in the order in which they run.
 
-    Of a llama model in GGUF these are seven a block and ``output``; of any other file, all matrices by name.
+    Of a dense Llama-type model in GGUF these are seven a block and ``output``; of any other file, all matrices by name.
 
     Raises:
         HwgenError: if the file cannot be opened, or says that it is a llama model and is not.
     """
     model = open_model(path)
-    if model.format == "gguf" and model.text("general.architecture") == "llama":
+    mixture = any(name.endswith("_exps.weight") for name in model.tensors)
+    if not mixture and model.text("general.architecture") in ARCHITECTURES:
         return [(name, *shape) for name, shape in _layers(LlamaConfig.of(model)).items()]
     return [(matrix.name, matrix.n, matrix.k) for matrix in matrices(model)]
 

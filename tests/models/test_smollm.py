@@ -294,8 +294,8 @@ def test_capture_refuses(llama_path: Path, cache: Path, layer: str, tokens: int,
         ),
         (
             {},
-            {"blk.0.attn_q.bias": np.zeros(64, np.float32)},
-            "tensor 'blk.0.attn_q.bias' of {}: is no part of the llama models that can be run",
+            {"blk.0.attn_sinks": np.zeros(64, np.float32)},
+            "tensor 'blk.0.attn_sinks' of {}: is no part of the llama models that can be run",
         ),
         ({}, {"output.weight": np.zeros((3, 64), np.float32)}, "tensor 'output.weight' of {}: shape must be (264, 64)"),
     ],
@@ -335,7 +335,8 @@ def test_only_llama_in_gguf_can_be_run(tmp_path: Path) -> None:
     for file, found in ((path, "safetensors"), (other, "gguf of architecture 'gpt2'")):
         with pytest.raises(HwgenError) as caught:
             smollm.capture(file, "w")
-        assert str(caught.value) == f"model file {file}: running it needs GGUF of architecture 'llama', not {found}"
+        wanted = "running it needs GGUF of architecture llama, qwen2, qwen3"
+        assert str(caught.value) == f"model file {file}: {wanted}, not {found}"
     assert smollm.linear_layers(other) == [("w", 2, 2)]
 
 
