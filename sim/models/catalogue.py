@@ -11,10 +11,14 @@ import re
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from hwgen.errors import HwgenError
 from sim.models.model_file import ModelFile, TensorInfo
 
-__all__ = ["Matrix", "matrices"]
+__all__ = ["Matrix", "layer_weights", "matrices"]
+
+PLAIN = ("F32", "F16", "BF16")
 
 EMBEDDING = re.compile(r"(^|\.)(embed_tokens|wte|wpe|word_embeddings|position_embeddings|token_type_embeddings)$")
 CONV1D = re.compile(r"(^|\.)h\.\d+\.(attn|mlp|crossattention)\.(c_attn|c_proj|c_fc|q_attn)$")
@@ -48,6 +52,31 @@ def matrices(model: ModelFile) -> list[Matrix]:
         else:
             merged[name] = replace(found, name=name, experts=merged[name].experts + 1 if name in merged else 1)
     return list(merged.values())
+
+
+def layer_weights(model: ModelFile, name: str) -> NDArray[np.float32]:
+    """Return the weights [N, K] of a layer of a safetensors model, Conv1D the right way round.
+
+    Raises:
+        HwgenError: if there is no such matrix, or it is quantised: then the sentence says how.
+    """
+    for end in ("", ".weight", ".qweight", ".weight_packed", "_blocks"):
+        info = model.tensors.get(name + end)
+        found = _matrix(model, info) if info is not None else None
+        if found is None or found.name != name:
+            continue
+        if found.stored not in PLAIN:
+            raise HwgenError(
+                f"layer {name!r} of {model.path}: is quantised already ({found.stored}), which cannot be run; "
+                "give the checkpoint that it was made of, in BF16, F16 or F32"
+            )
+        if found.experts:
+            raise HwgenError(
+                f"layer {name!r} of {model.path}: holds {found.experts} experts; save the matrix of one of them as "
+                ".npy and give it with --weights and --acts"
+            )
+    plain = model.float32(model.matrix(name).name)
+    return np.ascontiguousarray(plain.T) if CONV1D.search(name) else plain
 
 
 def _matrix(model: ModelFile, info: TensorInfo) -> Matrix | None:

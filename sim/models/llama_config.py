@@ -184,7 +184,7 @@ def _rope_factors(
             )
         factors = factors * own
     listed = model.metadata.get("rope_factors")
-    if isinstance(listed, tuple):
+    if isinstance(listed, tuple) and listed:
         factors = factors * np.array(listed)
     return () if (factors == 1.0).all() else tuple(float(factor) for factor in factors)
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from hwgen.errors import HwgenError
+from hwgen.errors import HwgenError, os_error
 from sim.models.model_file import ModelFile
 
-__all__ = ["tokenizer_of"]
+__all__ = ["tokenizer_beside", "tokenizer_of"]
 
 CONTROL = 3
 """``tokenizer.ggml.token_type`` of a token that stands for no text, such as ``<|im_start|>``."""
@@ -45,6 +45,24 @@ def tokenizer_of(model: ModelFile) -> Tokenizer:
     controls = [AddedToken(tokens[number], special=True) for number in np.flatnonzero(types == CONTROL)]
     tokenizer.add_special_tokens(controls)
     return tokenizer
+
+
+def tokenizer_beside(model: ModelFile) -> Tokenizer:
+    """Return the tokenizer of the ``tokenizer.json`` beside a model.
+
+    Raises:
+        HwgenError: if it cannot be read or built.
+    """
+    path = model.path.parent / "tokenizer.json"
+    try:
+        return Tokenizer.from_buffer(path.read_bytes())
+    except OSError as error:
+        raise os_error(f"model file {path}: cannot be read", error) from error
+    except Exception as error:  # the package raises nothing narrower
+        reason = " ".join(str(error).split())[:120]
+        raise HwgenError(
+            f"model file {path}: holds no tokenizer that can be built: {reason}; fetch it again"
+        ) from error
 
 
 def _strings(model: ModelFile, key: str) -> list[str]:
