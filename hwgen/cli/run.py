@@ -55,9 +55,9 @@ class OperandFile(click.ParamType[str]):
 @click.command(cls=RunCommand, epilog="Example: hwgen run --pe int --m 1 --n 4 --k 4 --layer blk.0.attn_k --tokens 1")
 @click.option(
     "--model",
-    type=InputFile(),
+    type=InputFile(folders=True),
     metavar="FILE",
-    help="GGUF or safetensors file of float weights; the default model if not given",
+    help="GGUF or safetensors file, index or folder; the default model if not given",
 )
 @click.option(
     "--layer",

@@ -65,6 +65,10 @@ class ModelFile(ABC):
     def _decode(self, info: TensorInfo, rows: slice | NDArray[np.integer[Any]] | None) -> NDArray[np.float32]:
         """Decode the tensor, or the given rows of a matrix."""
 
+    def raw(self, info: TensorInfo, size: int) -> bytes:
+        """Return the first ``size`` bytes of a tensor as stored."""
+        return self.data[info.offset : info.offset + size].tobytes()
+
     def q4_1(self, name: str) -> tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.float16]]:
         """Return the stored codes of a Q4_1 matrix, so that an import loses nothing: ``w = scale * code + minimum``.
 

@@ -178,7 +178,7 @@ def test_quantised_layers_are_refused_by_what_they_are(tmp_path: Path) -> None:
     safetensors.torch.save_file(packed, path)
     with pytest.raises(HwgenError, match=r"is quantised already \(GPTQ 4 bit, group 32\), which cannot be run; give"):
         inputs.model_operands(path, "a", 2)
-    with pytest.raises(HwgenError, match=r"is quantised already \(F8_E4M3\)"):
+    with pytest.raises(HwgenError, match=r"is quantised already \(FP8 \(F8_E4M3\) 8 bit, no"):
         inputs.model_operands(path, "f", 2)
     weights, acts, _ = inputs.model_operands(path, "h.0.mlp.c_fc", 2)
     assert weights.shape == (6, 4)
