@@ -237,6 +237,25 @@ def test_tokenizer(llama_path: Path) -> None:
         assert tokenizer.decode(smollm.encode(model, text)) == text
 
 
+@pytest.mark.parametrize(
+    ("pre", "expected"),
+    [
+        ("smollm", ["1", "2", "Ġ", "1", "3"]),
+        ("gpt-2", ["12", "Ġ", "1", "3"]),
+        ("llama-bpe", ["12", "Ġ", "1", "3"]),
+        ("qwen2", ["1", "2", "Ġ", "1", "3"]),
+    ],
+)
+def test_kinds_of_byte_level_tokenizers(tmp_path: Path, pre: str, expected: list[str]) -> None:
+    model = open_model(tiny.write_llama(tmp_path / "x.gguf", metadata={"tokenizer.ggml.pre": pre}))
+    assert [tiny.TOKENS[number] for number in smollm.encode(model, "12 13")] == expected
+    # Only Llama 3 and Qwen take a sign together with the letters behind it: "(th" is one word, "(" and "th" are two.
+    words = [word for word, _ in tokenizer_of(model).pre_tokenizer.pre_tokenize_str("(the THE'S")]
+    assert words[0] == ("(the" if pre in ("llama-bpe", "qwen2") else "(")
+    for text in (TEXT, "café – naïve\n\n\ttab  12345", "日本"):
+        assert tokenizer_of(model).decode(smollm.encode(model, text)) == text
+
+
 def test_start_token(tmp_path: Path, llama_path: Path) -> None:
     path = tiny.write_llama(tmp_path / "x.gguf", metadata={"tokenizer.ggml.add_bos_token": True})
     assert smollm.encode(open_model(path), TEXT) == [1, *smollm.encode(open_model(llama_path), TEXT)]
@@ -313,8 +332,9 @@ def test_models_that_cannot_be_run(
     ("metadata", "expected"),
     [
         (
-            {"tokenizer.ggml.pre": "llama-bpe"},
-            "the tokenizer must be gpt2 with pre-tokenizer smollm, not gpt2 with llama-bpe",
+            {"tokenizer.ggml.pre": "viking"},
+            "the tokenizer must be gpt2 with pre-tokenizer smollm, gpt-2, default, llama-bpe, llama3, qwen2, "
+            "not gpt2 with viking",
         ),
         ({"tokenizer.ggml.merges": None}, "metadata tokenizer.ggml.merges must be a list of strings"),
         ({"tokenizer.ggml.merges": ["q z"]}, "the merge 'q' + 'z' needs a token that is not there"),
