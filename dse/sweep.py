@@ -5,7 +5,8 @@ a weight in memory, without its share of scales), ``area_um2``, ``min_clk_period
 counts, ``cycles``, ``pre_cycles``, ``latency_us``, ``energy_pj``, ``energy_pj_per_mac`` and ``utilization``. Areas,
 energies and periods are the technology's, pre-layout; cycles are exact. Without a clock period every tile runs at its
 own shortest one; with one, tiles that cannot meet it are counted as skipped, as are points whose cycles 64 bits do not
-hold. Off-chip memory is not counted.
+hold. Off-chip memory is not counted. ``basis`` says where the numbers of the family come from, ``extrapolated`` what of
+the tile lies beyond all measured ones.
 """
 
 from __future__ import annotations
@@ -51,6 +52,10 @@ METRICS = (
     "utilization",
 )
 """Columns beside the parameters; any of them can be an objective."""
+TRUST = ("basis", "extrapolated")
+"""What stands behind a row: where its family's numbers come from, and the parameters and widths in which the tile lies
+beyond all measured ones (empty: in none).
+"""
 
 CHUNK_POINTS = 1 << 17
 """Points evaluated at once: large enough that numpy dominates, small enough for the caches."""
@@ -66,11 +71,15 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Chunk:
-    """Legal points of one block: ``columns`` [points], how many were looked at, and why others were skipped."""
+    """Legal points of one block: ``columns`` [points], how many were looked at, and why others were skipped.
+
+    Column ``extrapolated`` has a bit for each name in ``outside``.
+    """
 
     columns: dict[str, np.ndarray]
     looked_at: int
     skipped: dict[str, int]
+    outside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,6 +151,9 @@ def evaluate(
                 if not legal.any():
                     return Chunk({}, looked_at, skipped)
         metrics = _metrics(space, p, layers, tech, parts, clock_period(parts, clk_period_ns, tech))
+    beyond = tech.outside(space.spec, p)
+    bits = (np.int64(1 << bit) * np.asarray(one.where) for bit, one in enumerate(beyond))
+    metrics["extrapolated"] = sum(bits, np.int64(0))
     every = bool(legal.all())
     columns: dict[str, np.ndarray] = {}
     for name, value in {
@@ -150,7 +162,7 @@ def evaluate(
     }.items():
         full = np.broadcast_to(value, legal.shape)
         columns[name] = full.reshape(-1) if every else full[legal]
-    return Chunk(columns, looked_at, skipped)
+    return Chunk(columns, looked_at, skipped, tuple(one.name for one in beyond))
 
 
 def _metrics(
@@ -194,7 +206,8 @@ def _schema(spaces: Sequence[Space]) -> pa.Schema:
         pa.field(name, types.get(next(iter(kind)), text) if len(kind) == 1 else text) for name, kind in kinds.items()
     ]
     whole = {"cycles", "pre_cycles"}
-    return pa.schema(fields + [pa.field(name, pa.int64() if name in whole else pa.float64()) for name in METRICS])
+    fields += [pa.field(name, pa.int64() if name in whole else pa.float64()) for name in METRICS]
+    return pa.schema([*fields, *(pa.field(name, text) for name in TRUST)])
 
 
 def _constant(value: Any, kind: pa.DataType, rows: int) -> pa.Array:
@@ -205,13 +218,23 @@ def _constant(value: Any, kind: pa.DataType, rows: int) -> pa.Array:
     return pa.array(np.full(rows, value), kind)
 
 
-def _table(space: Space, p: Mapping[str, Any], chunk: Chunk, schema: pa.Schema) -> pa.Table:
+def _named_bits(codes: np.ndarray, names: Sequence[str]) -> pa.Array:
+    """Text of each code: the names of its bits."""
+    found, places = np.unique(codes, return_inverse=True)
+    texts = [" ".join(name for bit, name in enumerate(names) if int(code) >> bit & 1) for code in found]
+    return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32)), pa.array(texts, pa.string()))
+
+
+def _table(space: Space, p: Mapping[str, Any], chunk: Chunk, schema: pa.Schema, tech: Tech) -> pa.Table:
+    fixed = {"pe": space.family, "basis": tech.trust(space.family)}
     rows = len(chunk.columns["cycles"])
     arrays = []
     for item in schema:
         values = chunk.columns.get(item.name)
         if values is None:
-            arrays.append(_constant(space.family if item.name == "pe" else p.get(item.name), item.type, rows))
+            arrays.append(_constant(fixed.get(item.name, p.get(item.name)), item.type, rows))
+        elif item.name == "extrapolated":
+            arrays.append(_named_bits(values, chunk.outside))
         elif pa.types.is_dictionary(item.type):
             arrays.append(pa.array([str(value) for value in values]).dictionary_encode())
         else:
@@ -440,7 +463,7 @@ def _run(
         state.seconds += time.perf_counter() - started
         state.add(chunk)
         if chunk.columns:
-            made = _table(space, p, chunk, schema)
+            made = _table(space, p, chunk, schema, tech)
             kept.append(made)
             tables.append(made)
             rows += made.num_rows
@@ -460,7 +483,7 @@ def _run(
         "command": command,
         "commit": commit(),
         "versions": versions(),
-        "status": f"{tech.status}, pre-layout",
+        "status": basis(tech, [space.family for space in spaces]),
         "off_chip_memory": OFF_CHIP,
         "tech": tech.name,
         "clk_period_ns": clk_period_ns,
@@ -477,6 +500,16 @@ def _run(
     points = everything.to_pandas()
     best = front(points, objectives)
     return Sweep(points, best, tuple(objectives), skipped, looked_at, state.seconds - earlier, resumed, metadata)
+
+
+def basis(tech: Tech, names: Sequence[str]) -> str:
+    """What stands behind the numbers of some families, in words."""
+    trusted: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        trusted.setdefault(tech.trust(name), []).append(name)
+    if len(trusted) == 1:
+        return f"{next(iter(trusted))}, pre-layout"
+    return "; ".join(f"{words} ({', '.join(found)})" for words, found in trusted.items()) + "; pre-layout"
 
 
 def _write(table: pa.Table, target: Path) -> None:

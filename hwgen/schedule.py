@@ -124,7 +124,7 @@ def layer_constraints(spec: type[TileSpec], p: P, k: Num) -> Iterator[tuple[Any,
     summed = _sum_group(spec, p, k)
     longest = where(summed < k, summed, k)
     yield (
-        (longest <= spec.sum_depth(p)) | spec.overflow_in_layers(p),
+        (longest <= spec.sum_depth(p)) | spec.may_overflow(p),
         "a group of the layer must fit depth, or its sums saturate or wrap without a correction behind them",
     )
 
@@ -139,9 +139,8 @@ class Schedule:
     def __post_init__(self) -> None:
         spec, layer = self.spec, self.layer
         longest = max(self.sum_lengths)
-        if longest > int(spec.sum_depth(spec.p)) and not spec.overflow_in_layers(spec.p):
-            how = f", whose sums {spec.overflow} in a way that no layer is defined for"
-            why = "" if spec.overflow == "refuse" else how
+        if longest > int(spec.sum_depth(spec.p)) and not spec.may_overflow(spec.p):
+            why = "" if spec.overflow == "refuse" else ", where activation sums correct for zero points"
             raise HwgenError(
                 f"layer {layer.name}: a group of {longest} products must fit depth ({spec.depth}) "
                 f"of the {spec.family} tile{why}; {spec.depth_hint(spec.p, longest)}"

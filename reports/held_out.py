@@ -20,7 +20,7 @@ from sim.calibrate.plan import COUNTS_ALONE, held_out_tiles
 from sim.tech import load
 from sim.tech._calibrated import CalibratedTech, Measured, fitted_family, tile_step, tile_values
 
-__all__ = ["BOUNDS", "Checked", "checked", "main", "new_value", "noise_floor", "page"]
+__all__ = ["BOUNDS", "Checked", "checked", "label", "main", "new_value", "noise_floor", "page", "step_pj"]
 
 RESULT = Path("reports/results/held_out.md")
 
@@ -43,7 +43,7 @@ class Checked:
     errors: Mapping[str, float]
 
 
-def _step_pj(values: Mapping[str, float | None], spec: TileSpec) -> float:
+def step_pj(values: Mapping[str, float | None], spec: TileSpec) -> float:
     """Energy of a step at the tile's own rate, without leakage (which is below a thousandth)."""
     return float(values["active_pj"] or 0) + float(values["clock_pj"] or 0) * float(spec.layer_cycles(spec.p))
 
@@ -59,7 +59,7 @@ def checked(tech: CalibratedTech, measured: Sequence[Measured], calibrated: Sequ
         assert period is not None
         errors = {
             "area": model["area_um2"] / area - 1,
-            "energy": _step_pj(model, spec) / _step_pj(entry.values, spec) - 1,
+            "energy": step_pj(model, spec) / step_pj(entry.values, spec) - 1,
             "period": model["min_clk_period_ns"] / period - 1,
         }
         found.append(Checked(spec, entry.cells, new_value(spec, calibrated), errors))
@@ -94,7 +94,8 @@ def noise_floor(
     return rows
 
 
-def _label(spec: TileSpec) -> str:
+def label(spec: TileSpec) -> str:
+    """The parameters of a tile that differ from their defaults."""
     known = spec.parameters()
     return " ".join(f"{name}={value}" for name, value in spec.p.items() if value != known[name].default) or "defaults"
 
@@ -160,7 +161,7 @@ def page(sections: Sequence[tuple[str, Sequence[Checked], Sequence[dict[str, Any
             "\n".join(
                 ["| tile | parameters | cells | area | energy | period |", "|---|---|---|---|---|---|"]
                 + [
-                    f"| {row.spec.family} | {_label(row.spec)} | {row.cells:,} | "
+                    f"| {row.spec.family} | {label(row.spec)} | {row.cells:,} | "
                     + " | ".join(f"{row.errors[quantity]:+.1%}" for quantity in BOUNDS)
                     + " |"
                     for row in rows

@@ -123,14 +123,16 @@ def pareto_figure(
             row = edge.iloc[-1]
             text: dict[str, Any] = {"fontsize": 7, "color": "#555555", "va": "center", "zorder": 5}
             axes.annotate(f"{width:g}-bit", (row[x], row[y]), xytext=(8, 0), textcoords="offset points", **text)
+    # Hollow: what the model was not measured on.
+    beyond = best["extrapolated"].astype(str) != "" if "extrapolated" in best else pd.Series(False, best.index)
     for (name, width), group in best.groupby([best["pe"].astype(str), "weight_bits"], sort=True):
         axes.scatter(
             group[x],
             group[y],
             s=46,
             marker=marker[width],
-            color=colour[str(name)],
-            edgecolors="black",
+            color=["white" if beyond[row] else colour[str(name)] for row in group.index],
+            edgecolors=[colour[str(name)] if beyond[row] else "black" for row in group.index],
             linewidths=0.8,
             zorder=3,
         )

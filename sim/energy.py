@@ -223,7 +223,7 @@ def _length(spec: TileSpec, longest: int, cycles: int) -> int:
     """Elements along K of a stream: whole groups, or steps where a group is longer, for about so many cycles."""
     p = spec.p
     step, per_step = int(spec.layer_k(p)), int(spec.layer_cycles(p))
-    if int(spec.sum_group(p)) == 0 and spec.overflow == "refuse":
+    if int(spec.sum_group(p)) == 0 and not spec.may_overflow(p):
         longest = min(longest, int(spec.sum_depth(p)))
     unit = spec.group if 0 < spec.group <= longest else step
     wanted = max(1, round(cycles / per_step * step / unit))

@@ -71,7 +71,8 @@ class Report:
     multiply-accumulates that the tile could do in ``cycles``, ``pre_cycles`` those of the pre block, which are not
     overlapped with ``cycles``. ``min_clk_period_ns`` is the shortest period that the tile allows, None where the
     technology has no timing. ``status`` says what stands behind areas, energies and periods of the
-    tile, ``buffer_status`` behind the energies of buffers; cycles are exact.
+    tile, ``buffer_status`` behind the energies of buffers; cycles are exact. ``extrapolated`` names what of the tile
+    lies outside of all that was measured: its numbers are then a trend's.
     """
 
     tile: str
@@ -88,6 +89,7 @@ class Report:
     energy_pj: Mapping[str, float]
     status: str
     buffer_status: str
+    extrapolated: tuple[str, ...] = ()
 
     @property
     def total_area_um2(self) -> float:
@@ -132,6 +134,7 @@ class Report:
             "tech": self.tech,
             "status": self.status,
             "buffer_status": self.buffer_status,
+            "extrapolated": list(self.extrapolated),
             "off_chip_memory": OFF_CHIP,
             "clk_period_ns": self.clk_period_ns,
             "min_clk_period_ns": self.min_clk_period_ns,
@@ -170,6 +173,7 @@ class Report:
             energy_pj={name: value + other.energy_pj[name] for name, value in self.energy_pj.items()},
             status=self.status,
             buffer_status=self.buffer_status,
+            extrapolated=self.extrapolated,
         )
 
     def __radd__(self, other: int) -> Report:
@@ -342,6 +346,7 @@ def estimate(spec: TileSpec, layer: Layer, tech: Tech | str = DEFAULT, clk_perio
         energy_pj={name: layer.count * float(value) for name, value in costs.energy_pj.items()},
         status=table.trust(spec.family),
         buffer_status=table.buffer_status,
+        extrapolated=tuple(str(one) for one in table.outside(type(spec), spec.p)),
     )
 
 

@@ -123,6 +123,12 @@ def run_layer(
         )
     layer = Layer(name, len(acts), *weights.shape)
     schedule = Schedule(spec, layer)
+    longest = max(schedule.sum_lengths)
+    if longest > int(spec.sum_depth(spec.p)) and not spec.overflow_in_layers(spec.p):
+        raise HwgenError(
+            f"layer {name}: a group of {longest} products must fit depth ({spec.depth}) of the {spec.family} tile, "
+            f"whose sums {spec.overflow} in a way that no layer is defined for; {spec.depth_hint(spec.p, longest)}"
+        )
     float_y = acts.astype(np.float64) @ weights.astype(np.float64).T
     weights, acts = schedule.whole_words(weights), schedule.whole_words(acts)
     formats = spec.quantization()

@@ -145,14 +145,17 @@ class OutputFolder(click.ParamType[Path]):
 class InputFile(click.ParamType[Path]):
     """A file that the command reads; missing and damaged ones are told by its reader, which knows what to do then.
 
-    What is asked here: that it is a path, no folder, and none of the outputs.
+    What is asked here: that it is a path, no folder (unless ``folders``), and none of the outputs.
     """
 
     name = "input file"
 
+    def __init__(self, *, folders: bool = False) -> None:
+        self.folders = folders
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         path, flag = Path(value), _name(param, ctx)
-        if not value or path.is_dir():
+        if not value or (path.is_dir() and not self.folders):
             raise HwgenError(f"{flag}: must be a file, not {f'the folder {str(value)!r}' if value else repr('')}")
         _register(ctx, flag, [path], written=False)
         return path

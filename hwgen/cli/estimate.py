@@ -66,5 +66,7 @@ def _print(report: Report) -> None:
     if report.meets_clock is False:
         click.echo(f"the clock cannot be met: the tile needs {report.min_clk_period_ns:.3f} ns")
     click.echo(f"areas, energies and periods are {report.status}, pre-layout ({report.tech}); cycles are exact")
+    if report.extrapolated:
+        click.echo(f"extrapolated, beyond all measured tiles: {'; '.join(report.extrapolated)}")
     click.echo(f"energies of buffers (sram) are {report.buffer_status}")
     click.echo(f"off-chip memory is {OFF_CHIP}")

@@ -24,7 +24,10 @@ def fetch() -> None:
 
 @command.command(epilog="Example: hwgen model layers")
 @click.option(
-    "--model", type=InputFile(), metavar="FILE", help="GGUF or safetensors file; the default model if not given"
+    "--model",
+    type=InputFile(folders=True),
+    metavar="FILE",
+    help="GGUF or safetensors file, index or folder; the default model if not given",
 )
 def layers(model: Path | None) -> None:
     """List the linear layers of a model: name, outputs N, inputs K, and how they are stored."""

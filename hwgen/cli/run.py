@@ -53,7 +53,12 @@ class OperandFile(click.ParamType[str]):
 
 
 @click.command(cls=RunCommand, epilog="Example: hwgen run --pe int --m 1 --n 4 --k 4 --layer blk.0.attn_k --tokens 1")
-@click.option("--model", type=InputFile(), metavar="FILE", help="GGUF file; the default model if not given")
+@click.option(
+    "--model",
+    type=InputFile(folders=True),
+    metavar="FILE",
+    help="GGUF or safetensors file, index or folder; the default model if not given",
+)
 @click.option(
     "--layer",
     metavar="NAME",
@@ -100,12 +105,13 @@ def command(
 ) -> None:
     """Run a whole layer through the emitted Verilog and compare it with the golden PyTorch layer, bit for bit.
 
-    The activations are captured by running the model on real text, or weights and activations come from array files,
-    or they are random. Exit status 1 when a value or a cycle count differs.
+    The activations are captured by running the model on real text (Llama-type models: GGUF, or safetensors with
+    config.json and tokenizer.json beside them); those of other safetensors files are random. Or weights and activations
+    come from array files, or both are random. Exit status 1 when a value or a cycle count differs.
     """
     from rich.console import Console
 
-    from sim.inputs import layer_operands
+    from sim.inputs import model_operands
     from sim.operands import random_operands, read_matrix
     from sim.run import run_layer
 
@@ -121,7 +127,7 @@ def command(
             name = shape.name
             weights, acts, operands = random_operands(shape, distribution, seed)
         else:
-            weights, acts = layer_operands(model, name, tokens, _text(text_file))
+            weights, acts, operands = model_operands(model, name, tokens, _text(text_file))
         run = run_layer(spec, weights, acts, name=name, progress=lambda line: status.update(line))
     if save:
         import io

@@ -291,6 +291,13 @@ def _print(result: Sweep, top: int, written: Sequence[Path]) -> None:
         f"{len(result.front):,} of {len(result.points):,} points are on the front of {', '.join(result.objectives)}; "
         f"{len(shown)} shown, * has the smallest product of the objectives"
     )
+    beyond = result.front["extrapolated"].astype(str)
+    if (beyond != "").any():
+        names = sorted({name for text in beyond for name in text.split()})
+        click.echo(
+            f"{(beyond != '').sum():,} points of the front are extrapolated, beyond all measured tiles, in "
+            f"{', '.join(names)}"
+        )
     if result.seconds:
         click.echo(f"{result.looked_at:,} points looked at, {result.points_per_second:,.0f} a second")
     if result.resumed:

@@ -222,6 +222,16 @@ class TileSpec:
     NOT_IN_SIDES: ClassVar[frozenset[str]] = frozenset({"m", "n", "depth", "overflow", "stages", "transport"})
     """Parameters of the frame, on which neither side information nor the number of modes may depend."""
 
+    NOT_IN_BLOCKS: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("m", "n", "post_lanes", "group", "depth", "overflow", "guard_bits"),
+            *("acts", "weights", "bits", "scheme", "act_scale", "weight_scale"),
+        }
+    )
+    """Parameters that a block does not see but in its widths, its counts and its formats: a cost model that knew them
+    would learn the labels of its samples. A family adds its own.
+    """
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         # The file is the registration: its name is the family's name.
@@ -288,7 +298,7 @@ class TileSpec:
         )
         # What is corrected afterwards must not have been bounded before: Σ A·W and Σ A are bounded apart.
         yield (
-            (p["overflow"] == "refuse") | (not cls.keeps_row_sums(p)) | (cls.sum_group(p) <= cls.sum_depth(p)),
+            (p["overflow"] == "refuse") | cls.may_overflow(p) | (cls.sum_group(p) <= cls.sum_depth(p)),
             "group must fit depth ({depth}) where activation sums correct for zero points, not {group}: sums that "
             "{overflow} cannot be corrected; use a larger --depth or a smaller --group",
         )
@@ -435,14 +445,17 @@ class TileSpec:
         return p["depth"]
 
     @classmethod
-    def overflow_in_layers(cls, p: P) -> Num:
-        """Whether groups of a layer may be longer than `sum_depth`: sums then saturate or wrap, as in the golden layer.
+    def may_overflow(cls, p: P) -> bool:
+        """Whether groups of a layer may be longer than `sum_depth`: sums then saturate or wrap.
 
         Not where activation sums correct for zero points: both sums are bounded apart.
         """
-        if p["overflow"] == "refuse" or not cls.golden_overflow or cls.keeps_row_sums(p):
-            return False
-        return cls.acc_bits(p) <= _INT64_SUMS
+        return bool(p["overflow"] != "refuse") and not cls.keeps_row_sums(p)
+
+    @classmethod
+    def overflow_in_layers(cls, p: P) -> Num:
+        """Whether the golden layer defines what becomes of such groups."""
+        return cls.may_overflow(p) and cls.golden_overflow and cls.acc_bits(p) <= _INT64_SUMS
 
     @classmethod
     def layer_k(cls, p: P) -> Num:

@@ -198,6 +198,7 @@ class Bitmod(TileSpec):
 
     cell_uses_phase: ClassVar[bool] = False
     POST_SIDES: ClassVar[tuple[str, ...]] = ("scale",)
+    NOT_IN_BLOCKS: ClassVar[frozenset[str]] = TileSpec.NOT_IN_BLOCKS | {"acc_mantissa", "specials"}
 
     @classmethod
     def aliases(cls, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -128,6 +128,7 @@ class Mx(TileSpec):
 
     cell_uses_phase: ClassVar[bool] = False
     golden_overflow: ClassVar[bool] = True
+    NOT_IN_BLOCKS: ClassVar[frozenset[str]] = TileSpec.NOT_IN_BLOCKS | {"block_rule"}
 
     @classmethod
     def aliases(cls, values: Mapping[str, Any]) -> dict[str, Any]:

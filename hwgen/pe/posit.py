@@ -179,6 +179,7 @@ class Posit(ScaledSpec):
 
     cell_uses_phase: ClassVar[bool] = False
     col_per_phase: ClassVar[bool] = False
+    NOT_IN_BLOCKS: ClassVar[frozenset[str]] = TileSpec.NOT_IN_BLOCKS | {"posit_bits", "es", "operands"}
 
     # ------------------------------------------------------------------ parameters
 

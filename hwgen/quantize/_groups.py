@@ -41,12 +41,11 @@ def as_format(form: Format | str) -> Format:
     return get(form)
 
 
-def scale_format_of(quantiser: str, form: Format | str, *, negative: bool = False) -> Format:
-    """Format of scales (or of minima, with ``negative``). Raises `HwgenError` unless it is floating point."""
+def scale_format_of(quantiser: str, form: Format | str) -> Format:
+    """Format of scales. Raises `HwgenError` unless it is floating point."""
     found = as_format(form)
-    if not isinstance(found, MinifloatFormat | NormalFormat) or (negative and not found.signed):
-        kind = "signed floating point such as fp16" if negative else "floating point such as fp16 or e8m0"
-        raise HwgenError(f"{quantiser}: scale_format must be {kind}, not {found.name}")
+    if not isinstance(found, MinifloatFormat | NormalFormat):
+        raise HwgenError(f"{quantiser}: scale_format must be floating point such as fp16 or e8m0, not {found.name}")
     return found
 
 

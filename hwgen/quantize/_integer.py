@@ -121,15 +121,17 @@ def float_minimum(
 ) -> QTensor:
     """Quantise a float matrix [N, K] to unsigned integers with a scale and a float minimum: x ≈ s·q + m.
 
-    m = min(x) and s = (max(x) - m) / (2**bits - 1), both rounded to ``scale_format`` (a signed one), m first; then
-    q = rn((x - m) / s) within 0 .. 2**bits - 1, ``bits`` 1 to 16. GGUF's Q4_1 is 4 bits, groups of 32 and fp16; its
-    dequantised blocks that use the codes 0 and 15 are quantised to themselves. Raises `HwgenError`.
+    m = min(x) and s = (max(x) - m) / (2**bits - 1), both rounded to ``scale_format``, m first (to bfloat16 where that
+    has no sign, as E8M0); then q = rn((x - m) / s) within 0 .. 2**bits - 1, ``bits`` 1 to 16. GGUF's Q4_1 is 4 bits,
+    groups of 32 and fp16; its dequantised blocks that use the codes 0 and 15 are quantised to themselves. Raises
+    `HwgenError`.
     """
     bits = check_range("float_minimum", "bits", bits, 1, 16)
-    form = scale_format_of("float_minimum", scale_format, negative=True)
+    form = scale_format_of("float_minimum", scale_format)
+    signed = form if form.signed else get("bf16")
     groups = Groups.cut("float_minimum", x, group_size, per_tensor)
     top = (1 << bits) - 1
-    minimum = form.decode(form.encode(groups.reduce(np.minimum, groups.x)))
+    minimum = signed.decode(signed.encode(groups.reduce(np.minimum, groups.x)))
     high = groups.reduce(np.maximum, groups.x)
     with np.errstate(over="ignore"):
         codes = scale_codes(form, np.maximum(high - minimum, 0.0) / top)

@@ -21,15 +21,19 @@ from hwgen.synth._yosys import yosys_version
 from sim.calibrate.fit import fit_any, fit_family
 from sim.calibrate.measure import RECIPES, TARGET_NS, Wanted, measure_all
 from sim.calibrate.plan import calibration_tiles
+from sim.calibrate.wide import end_tiles, large_tiles
 from sim.energy import LAYERS
 from sim.memory import library_memories, library_memory
-from sim.tech._calibrated import ANY, COLUMNS, TILE
+from sim.tech._calibrated import ANY, COLUMNS, TILE, Measured, read_rows
+from sim.tech._table import read_toml
 
 __all__ = ["Calibration", "calibrate", "nand2_area", "plan"]
 
 KINDS = ("row", "col", "cell", "rowsum", "control", "post", "pre_row", "pre_control")
 """Kinds of blocks that the model has to price."""
 
+_END_SHARE, _LARGE_SHARE = 5, 60
+"""For so many tiles over sweep values one more lies at the ends of what is legal; and one more is a larger array."""
 _FLAT_SHARE = 3
 """One of so many calibration tiles is measured as one netlist too."""
 
@@ -55,6 +59,10 @@ def plan(names: Sequence[str], tiles: int, seed: int) -> list[Wanted]:
         chosen = calibration_tiles(name, tiles, seed)
         wanted += [(spec, False) for spec in chosen]
         wanted += [(spec, True) for spec in chosen[::_FLAT_SHARE]]
+        # The ends of what is legal, and arrays: both by their blocks, arrays also in one piece.
+        large = large_tiles(name, tiles // _LARGE_SHARE)
+        wanted += [(spec, False) for spec in (*end_tiles(name, tiles // _END_SHARE), *large)]
+        wanted += [(spec, True) for spec in large]
     return wanted
 
 
@@ -113,42 +121,27 @@ def calibrate(
     nand2 = nand2_area(library)
     wanted = plan(chosen, tiles, seed)
     measured, from_cache = measure_all(wanted, library, jobs=jobs, timeout_s=timeout_s, progress=progress)
-    models = {one: fit_family([entry for entry in measured if entry.spec.family == one], KINDS) for one in chosen}
-    models[ANY] = fit_any(measured, KINDS)
-    flat = sum(entry.kind == TILE for entry in measured)
-    table = io.StringIO()
-    writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(entry.row() for entry in measured)
-    files = ", ".join(path.name for path in library.files)
-    document: dict[str, Any] = {
+    done = {
+        "status": "measured: mapped by Yosys and ABC, toggles counted on layers of a real model",
+        "command": command,
+        "commit": commit(),
+        "versions": tool_versions(),
+        "library_files": ", ".join(path.name for path in library.files),
+        "library_sha256": library.sha256,
+        "um2_per_area_unit": library.unit_um2,
+        "recipes": f"smallest of {', '.join(RECIPES)}, sized for {TARGET_NS:g} ns",
+        "layers": ", ".join(LAYERS),
+        "tiles_of_each_family": tiles,
+        "seed": seed,
+    }
+    facts = {
         "name": name,
         "title": f"{library.name}, {library.voltage_v:g} V, {library.temperature_c:g} °C, pre-layout",
         "node_nm": float(library_memory(memory).node_nm if node_nm is None else node_nm),
         "nand2_um2": nand2 * library.unit_um2,
         "memory": memory,
-        "calibration": {
-            "status": "measured: mapped by Yosys and ABC, toggles counted on layers of a real model",
-            "command": command,
-            "commit": commit(),
-            "versions": ", ".join(
-                [f"hwgen {hwgen.__version__}", f"Yosys {yosys_version()} with its ABC"]
-                + [f"{package} {importlib.metadata.version(package)}" for package in ("numpy", "scipy")]
-            ),
-            "library_files": files,
-            "library_sha256": library.sha256,
-            "um2_per_area_unit": library.unit_um2,
-            "recipes": f"smallest of {', '.join(RECIPES)}, sized for {TARGET_NS:g} ns",
-            "layers": ", ".join(LAYERS),
-            "tiles_of_each_family": tiles,
-            "seed": seed,
-            "blocks_measured": len(measured) - flat,
-            "flat_tiles_measured": flat,
-        },
-        "models": models,
     }
-    csv_file = output.with_suffix(".csv")
-    write_all({csv_file: table.getvalue(), output: toml_text(document)}, "calibrate")
+    models = write_tables(measured, output, facts, done)
     left_out = {
         one: {
             kind: {quantity: fitted["left_out_median"] for quantity, fitted in found.items() if fitted["measured"]}
@@ -157,7 +150,54 @@ def calibrate(
         for one, model in models.items()
         if one != ANY
     }
-    return Calibration((output, csv_file), len(wanted), from_cache, left_out)
+    return Calibration((output, output.with_suffix(".csv")), len(wanted), from_cache, left_out)
+
+
+def tool_versions() -> str:
+    """Versions of what a calibration depends on."""
+    return ", ".join(
+        [f"hwgen {hwgen.__version__}", f"Yosys {yosys_version()} with its ABC"]
+        + [f"{package} {importlib.metadata.version(package)}" for package in ("numpy", "scipy")]
+    )
+
+
+def write_tables(
+    measured: Sequence[Measured], output: Path, facts: Mapping[str, Any], done: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Fit measured blocks and tiles and write ``output`` (.toml) and the table beside it (.csv); returns the models.
+
+    ``facts`` are those of the technology, ``done`` says how it was measured.
+    """
+    names = dict.fromkeys(entry.spec.family for entry in measured)
+    models = {one: fit_family([entry for entry in measured if entry.spec.family == one], KINDS) for one in names}
+    models[ANY] = fit_any(measured, KINDS)
+    flat = sum(entry.kind == TILE for entry in measured)
+    table = io.StringIO()
+    writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(entry.row() for entry in measured)
+    counts = {"blocks_measured": len(measured) - flat, "flat_tiles_measured": flat}
+    document = {**facts, "calibration": {**done, **counts}, "models": models}
+    write_all({output.with_suffix(".csv"): table.getvalue(), output: toml_text(document)}, "calibrate")
+    return models
+
+
+def refit(table: Path, more: Sequence[Measured] = (), note: str = "") -> None:
+    """Fit the measurements of a table anew, with ``more`` beside them, and write it again.
+
+    For a change of the model, which needs no new measurement. ``note`` says what ``more`` is. Raises `HwgenError` for a
+    file that is no table of a calibration.
+    """
+    raw = read_toml(table)
+    entries = read_rows(table.with_suffix(".csv").read_text(encoding="utf-8"), table.name)
+    known = {(repr(entry.spec), entry.kind) for entry in entries}
+    entries += [entry for entry in more if (repr(entry.spec), entry.kind) not in known]
+    done = {key: value for key, value in raw["calibration"].items() if not key.endswith("_measured")}
+    done |= {"fitted_commit": commit(), "fitted_versions": tool_versions()} | ({"more": note} if note else {})
+    facts = {key: value for key, value in raw.items() if not isinstance(value, Mapping)}
+    order = {name: place for place, name in enumerate(sorted({entry.spec.family for entry in entries}))}
+    entries.sort(key=lambda entry: order[entry.spec.family])
+    write_tables(entries, table, facts, done)
 
 
 def default_memory(library: Library) -> str | None:

@@ -15,16 +15,18 @@ from sim.tech._calibrated import (
     QUANTITIES,
     TILE,
     FittedFamily,
+    Known,
     Measured,
     samples,
     tile_step,
     tile_values,
 )
-from sim.tech._model import Features, Kernel, Regression, squares, trend_term, trend_value
+from sim.tech._model import ACTIVITY, Features, Kernel, Regression, squares, trend_term, trend_value
 
 __all__ = ["fit_any", "fit_family", "fit_kernel", "fit_trend", "left_out"]
 
 _COUNTS = ("one", "ff", "add", "mux2", "xor", "and", "mul")
+_WIDTHS = ("k", "acc_bits", "addend_bits", "act_bits", "weight_bits")
 TERMS: Mapping[str, tuple[str, ...]] = {
     "area_um2": _COUNTS,
     "clock_pj": ("ff",),
@@ -32,11 +34,14 @@ TERMS: Mapping[str, tuple[str, ...]] = {
     "leakage_uw": _COUNTS,
     "min_clk_period_ns": (
         "one",
-        *(f"log.{name}" for name in ("k", "acc_bits", "addend_bits", "add", "mul", "mux2", "ff")),
+        *(f"log.{name}" for name in (*_WIDTHS, "add", "mul", "mux2", "ff")),
+        *(f"joined.{name}" for name in ("one", "log.acc_bits", "log.addend_bits", "log.k", "log.add", "log.mux2")),
     ),
 }
 """Terms of the structural regression, by quantity."""
 
+_LEAST = 1e-3
+"""Share of a value that its trend must have."""
 SPREAD = 0.2
 """Standard deviation of the log ratio of values and their trend: an upper one, three in four fits have less."""
 _WEIGHTS = (0.03, 0.1, 0.4, 1.5)
@@ -54,7 +59,15 @@ def fit_trend(blocks: Sequence[Features], values: np.ndarray, terms: Sequence[st
     """Coefficients >= 0 that minimise the squared relative error."""
     columns = np.array([[float(trend_term(term, block)) for term in terms] for block in blocks])
     coefficients, _ = nnls(columns / values[:, None], np.ones(len(blocks)))
-    return {term: float(f"{value:.5g}") for term, value in zip(terms, coefficients, strict=True) if value > 1e-12}
+    missed = columns @ coefficients < _LEAST * values
+    if missed.any():
+        # A block without any of the chosen terms costs something all the same: a ratio to nothing is none.
+        terms, coefficients = (*terms, "one"), np.append(coefficients, float(values.min()))
+    found: dict[str, float] = {}
+    for term, value in zip(terms, coefficients, strict=True):
+        if value > 1e-12:
+            found[term] = float(f"{found.get(term, 0.0) + value:.5g}")
+    return found
 
 
 def left_out(ratios: np.ndarray, square: np.ndarray, noise: float) -> np.ndarray:
@@ -67,12 +80,16 @@ def left_out(ratios: np.ndarray, square: np.ndarray, noise: float) -> np.ndarray
     return result
 
 
-def fit_kernel(blocks: Sequence[Features], values: np.ndarray, trend: Mapping[str, float]) -> tuple[Kernel, np.ndarray]:
+def fit_kernel(
+    blocks: Sequence[Features], values: np.ndarray, trend: Mapping[str, float], without: Sequence[str] = ()
+) -> tuple[Kernel, np.ndarray]:
     """The kernel with small left-out errors, and these errors: the best of a small grid with one weight for all counts,
-    all numbers and all names, then each feature once, raised, lowered or left out where that helps.
+    all numbers and all names, then each feature once, raised, lowered or left out where that helps. Numbers in
+    ``without`` do not matter.
     """
     expected = np.array([float(trend_value(trend, block)) for block in blocks])
     ratios, apart = np.log(values / expected), squares(blocks)
+    apart = {key: value for key, value in apart.items() if key.removeprefix("numbers.") not in without}
     nothing = np.zeros((len(blocks), len(blocks)))
     sections = {
         section: sum((value for key, value in apart.items() if key.startswith(section)), nothing)
@@ -120,11 +137,12 @@ def fit_family(entries: Sequence[Measured], kinds: Sequence[str]) -> dict[str, A
                 found, values, trend, kernel, errors = [], np.zeros(0), pooled, PLAIN, np.zeros(0)
             else:
                 trend = fit_trend(found, values, terms)
-                kernel, errors = fit_kernel(found, values, trend)
+                kernel, errors = fit_kernel(found, values, trend, () if quantity == "active_pj" else ACTIVITY)
             models[kind, quantity] = Regression(found, values, trend, kernel)
             blocks.setdefault(kind, {})[quantity] = {
                 "measured": len(found),
-                "left_out_median": float(f"{np.median(np.abs(np.expm1(errors))):.3g}") if len(errors) else 0.0,
+                # No error is known of what has no measurement to leave out.
+                **({"left_out_median": float(f"{np.median(np.abs(np.expm1(errors))):.3g}")} if len(errors) else {}),
                 "trend": trend,
                 "kernel": asdict(kernel),
             }
@@ -140,13 +158,13 @@ def fit_any(entries: Sequence[Measured], kinds: Sequence[str]) -> dict[str, Any]
         # Parameters differ between families; those in the terms are of every one.
         trend = fit_trend(*samples(parts, quantity), terms)
         for kind in kinds:
-            blocks[kind][quantity] = {"measured": 0, "left_out_median": 0.0, "trend": trend, "kernel": kernel}
+            blocks[kind][quantity] = {"measured": 0, "trend": trend, "kernel": kernel}
     return {"blocks": blocks, "flattening": dict.fromkeys(QUANTITIES, 1.0)}
 
 
 def _flattening(models: Mapping[tuple[str, str], Regression], tiles: Sequence[Measured]) -> dict[str, float]:
     """Median ratio of a flat tile to what its blocks predict, by quantity."""
-    plain = FittedFamily(models, dict.fromkeys(QUANTITIES, 1.0))
+    plain = FittedFamily(models, dict.fromkeys(QUANTITIES, 1.0), Known({}, {}, frozenset()))
     ratios: dict[str, list[float]] = {name: [] for name in QUANTITIES}
     for tile in tiles:
         expected = tile_step(tile.spec, tile_values(type(tile.spec), tile.spec.p, plain))

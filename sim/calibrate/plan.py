@@ -23,7 +23,7 @@ from hwgen.pe._param import Range
 from hwgen.pe._spec import TileSpec
 from hwgen.schedule import Layer, Schedule
 
-__all__ = ["COUNTS_ALONE", "calibration_tiles", "held_out_tiles"]
+__all__ = ["COUNTS_ALONE", "calibration_tiles", "hardware", "held_out_tiles", "rough_ge", "spread_out"]
 
 _SMALL_GE, _LARGE_GE, _HUGE_GE = 9_000.0, 16_000.0, 32_000.0
 """Bounds of tiles that are measured, in rough gate equivalents (about twice their cells): for most of a calibration;
@@ -109,7 +109,7 @@ def _draw(spec: type[TileSpec], axes: dict[str, tuple[Any, ...]], rng: random.Ra
     return drawn
 
 
-def _spread(
+def spread_out(
     candidates: Sequence[TileSpec],
     first: Iterable[TileSpec],
     count: int,
@@ -183,13 +183,13 @@ def calibration_tiles(name: str, count: int, seed: int = 1) -> list[TileSpec]:
     spread = count - drawn
     lanes = -(-spread // _LANES_SHARE)
     others = spread // _HARDWARE_SHARE
-    with_lanes = _spread(_candidates(name, seed, False, _LARGE_GE, lanes=True), (), lanes)
+    with_lanes = spread_out(_candidates(name, seed, False, _LARGE_GE, lanes=True), (), lanes)
     small = _candidates(name, seed, False, _SMALL_GE)
-    chosen = with_lanes + _spread(small, with_lanes, spread - len(with_lanes) - others)
+    chosen = with_lanes + spread_out(small, with_lanes, spread - len(with_lanes) - others)
     taken = {repr(hardware(spec)) for spec in chosen}
     new = list({repr(hardware(spec)): spec for spec in small if repr(hardware(spec)) not in taken}.values())
-    chosen += _spread(new, chosen, others, hardware)
-    chosen += _spread(_unseen(name, seed, chosen), chosen, spread // _UNSEEN_SHARE)
+    chosen += spread_out(new, chosen, others, hardware)
+    chosen += spread_out(_unseen(name, seed, chosen), chosen, spread // _UNSEEN_SHARE)
     known = {repr(spec) for spec in chosen}
     any_of_them = (spec for spec in _candidates(name, seed, False, _LARGE_GE) if repr(spec) not in known)
     return chosen + list(itertools.islice(any_of_them, drawn))

@@ -7,14 +7,19 @@ compressed-tensors ``weight_packed`` [N, K * bits / 32] (int32) or [N, K / 2] (u
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from hwgen.errors import HwgenError
 from sim.models.model_file import ModelFile, TensorInfo
 
-__all__ = ["Matrix", "matrices"]
+__all__ = ["Matrix", "layer_weights", "matrices"]
+
+PLAIN = ("F32", "F16", "BF16")
 
 EMBEDDING = re.compile(r"(^|\.)(embed_tokens|wte|wpe|word_embeddings|position_embeddings|token_type_embeddings)$")
 CONV1D = re.compile(r"(^|\.)h\.\d+\.(attn|mlp|crossattention)\.(c_attn|c_proj|c_fc|q_attn)$")
@@ -50,6 +55,31 @@ def matrices(model: ModelFile) -> list[Matrix]:
     return list(merged.values())
 
 
+def layer_weights(model: ModelFile, name: str) -> NDArray[np.float32]:
+    """Return the weights [N, K] of a layer of a safetensors model, Conv1D the right way round.
+
+    Raises:
+        HwgenError: if there is no such matrix, or it is quantised: then the sentence says how.
+    """
+    for end in ("", ".weight", ".qweight", ".weight_packed", "_blocks"):
+        info = model.tensors.get(name + end)
+        found = _matrix(model, info) if info is not None else None
+        if found is None or found.name != name:
+            continue
+        if found.stored not in PLAIN:
+            raise HwgenError(
+                f"layer {name!r} of {model.path}: is quantised already ({found.stored}), which cannot be run; "
+                "give the checkpoint that it was made of, in BF16, F16 or F32"
+            )
+        if found.experts:
+            raise HwgenError(
+                f"layer {name!r} of {model.path}: holds {found.experts} experts; save the matrix of one of them as "
+                ".npy and give it with --weights and --acts"
+            )
+    plain = model.float32(model.matrix(name).name)
+    return np.ascontiguousarray(plain.T) if CONV1D.search(name) else plain
+
+
 def _matrix(model: ModelFile, info: TensorInfo) -> Matrix | None:
     """What one tensor is; None for parts of others, vectors and embeddings."""
     name, shape = info.name, info.shape
@@ -62,15 +92,49 @@ def _matrix(model: ModelFile, info: TensorInfo) -> Matrix | None:
         return _gptq_or_awq(model, stem, shape)
     if len(shape) == 2 and name.endswith(".weight_packed"):
         return _compressed(model, stem, info)
-    if len(shape) == 3 and "exps" in name:
+    if len(shape) == 3 and ("exps" in name or ".experts." in name) and not name.endswith(("_bias", ".bias")):
         return Matrix(name.removesuffix(".weight"), shape[1], shape[2], info.dtype, shape[0])
     plain = name.removesuffix(".weight")
     if any(other.startswith(f"{name}.quant_state.bitsandbytes__") for other in model.tensors):
-        return Matrix(plain, 0, 0, "bitsandbytes 4 bit, packed")
+        kind = "NF4" if f"{name}.quant_state.bitsandbytes__nf4" in model.tensors else "FP4"
+        group = model.tensors.get(f"{name}.absmax")
+        blocks = f", group {2 * info.elements // group.elements}" if group is not None and group.elements else ""
+        return Matrix(plain, *_bitsandbytes(model, name, info), f"bitsandbytes {kind} 4 bit{blocks}")
+    if info.dtype == "I8" and f"{plain}.SCB" in model.tensors and len(shape) == 2:
+        return Matrix(plain, *shape, "bitsandbytes LLM.int8 8 bit, one scale an output")
     if len(shape) != 2 or EMBEDDING.search(plain):
         return None
     n, k = reversed(shape) if CONV1D.search(plain) else shape
-    return Matrix(plain, n, k, info.dtype)
+    return Matrix(plain, n, k, _float8(model, name, shape) if info.dtype.startswith("F8_E") else info.dtype)
+
+
+def _float8(model: ModelFile, name: str, shape: tuple[int, ...]) -> str:
+    """FP8 and what has a scale: blocks, outputs, groups of inputs, or the whole matrix."""
+    ends = ("_scale_inv", "_scale")
+    scales = next((model.tensors[name + end] for end in ends if name + end in model.tensors), None)
+    kind = f"FP8 ({model.info(name).dtype}) 8 bit"
+    if scales is None or 0 in scales.shape:
+        return f"{kind}, no scales beside it"
+    if scales.elements == 1:
+        return f"{kind}, one scale"
+    if len(scales.shape) == 2 and scales.shape[1] > 1:
+        return f"{kind}, blocks of {-(-shape[0] // scales.shape[0])} x {-(-shape[1] // scales.shape[1])}"
+    return f"{kind}, one scale an output"
+
+
+def _bitsandbytes(model: ModelFile, name: str, info: TensorInfo) -> tuple[int, int]:
+    """The true shape, from the JSON that bitsandbytes keeps in a tensor; zeros if it does not fit."""
+    for kind in ("nf4", "fp4"):
+        state = model.tensors.get(f"{name}.quant_state.bitsandbytes__{kind}")
+        if state is None or state.dtype != "U8" or state.elements > 1 << 16:
+            continue
+        try:
+            match json.loads(model.raw(state, state.elements)):
+                case {"shape": [int(n), int(k)]} if n > 0 and k > 0 and n * k == 2 * info.elements:
+                    return n, k
+        except (ValueError, RecursionError):
+            pass
+    return 0, 0
 
 
 def _gptq_or_awq(model: ModelFile, stem: str, packed: tuple[int, ...]) -> Matrix:
@@ -97,7 +161,7 @@ def _compressed(model: ModelFile, stem: str, info: TensorInfo) -> Matrix:
     if info.dtype != "U8":
         width = {"I64": 8, "I32": 4}.get(true.dtype, 0) if true is not None and true.shape == (2,) else 0
         values = (
-            np.frombuffer(model.data[true.offset : true.offset + 2 * width].tobytes(), f"<i{width}")
+            np.frombuffer(model.raw(true, 2 * width), f"<i{width}")
             if true is not None and width
             else np.zeros(2, np.int64)
         )

@@ -49,7 +49,14 @@ class Block(nn.Module):
         super().__init__()
         self.config = config
         for name in config.linears():
-            setattr(self, name, _linear(model.float32(f"blk.{index}.{name}.weight")))
+            bias = f"blk.{index}.{name}.bias"
+            weight = model.float32(f"blk.{index}.{name}.weight")
+            setattr(self, name, _linear(weight, model.float32(bias) if bias in model.tensors else None))
+        if config.architecture == "qwen3":
+            self.attn_q_norm: nn.Module = RmsNorm(model.float32(f"blk.{index}.attn_q_norm.weight"), config.epsilon)
+            self.attn_k_norm: nn.Module = RmsNorm(model.float32(f"blk.{index}.attn_k_norm.weight"), config.epsilon)
+        else:
+            self.attn_q_norm = self.attn_k_norm = nn.Identity()
         self.attn_norm = RmsNorm(model.float32(f"blk.{index}.attn_norm.weight"), config.epsilon)
         self.ffn_norm = RmsNorm(model.float32(f"blk.{index}.ffn_norm.weight"), config.epsilon)
 
@@ -63,8 +70,9 @@ class Block(nn.Module):
     def _attention(self, x: Tensor) -> Tensor:
         """Causal attention; several query heads share one key and value head."""
         config, length = self.config, x.shape[0]
-        query = rope(self.attn_q(x).view(length, config.heads, -1).transpose(0, 1), config.rope_base)
-        key = rope(self.attn_k(x).view(length, config.kv_heads, -1).transpose(0, 1), config.rope_base)
+        turn = (config.rope_base, config.rope_factors, config.rope_halves)
+        query = rope(self.attn_q_norm(self.attn_q(x).view(length, config.heads, -1)).transpose(0, 1), *turn)
+        key = rope(self.attn_k_norm(self.attn_k(x).view(length, config.kv_heads, -1)).transpose(0, 1), *turn)
         value = self.attn_v(x).view(length, config.kv_heads, -1).transpose(0, 1)
         shared = config.heads // config.kv_heads
         mixed = functional.scaled_dot_product_attention(
@@ -118,14 +126,21 @@ class Llama(nn.Module):
         return new
 
 
-def rope(x: Tensor, base: float) -> Tensor:
-    """Rotate the pairs (2i, 2i + 1) of [heads, T, size] by position * base ** (-2i / size)."""
+def rope(x: Tensor, base: float, factors: tuple[float, ...] = (), halves: bool = False) -> Tensor:
+    """Rotate the pairs (2i, 2i + 1) of [heads, T, size] by position * base ** (-2i / size) / factors[i].
+
+    With ``halves`` the pairs are (i, i + size / 2), as models keep them whose Q and K rows are not permuted.
+    """
     heads, length, size = x.shape
     # float64 angles: a float32 product would already be off by 1e-4 rad at position 2,000.
-    angle = torch.outer(
-        torch.arange(length, dtype=torch.float64), base ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
-    )
+    turns = base ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
+    if factors:
+        turns = turns / torch.tensor(factors, dtype=torch.float64)
+    angle = torch.outer(torch.arange(length, dtype=torch.float64), turns)
     cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    if halves:
+        low, high = x[..., : size // 2], x[..., size // 2 :]
+        return torch.cat([low * cos - high * sin, low * sin + high * cos], dim=-1)
     even, odd = x[..., 0::2], x[..., 1::2]
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).view(heads, length, size)
 
@@ -135,8 +150,10 @@ def _parameter(values: NDArray[np.float32]) -> nn.Parameter:
     return nn.Parameter(torch.from_numpy(values), requires_grad=False)
 
 
-def _linear(weight: NDArray[np.float32]) -> nn.Linear:
-    """A layer without bias around a weight [N, K]; "meta" saves the random initialisation."""
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+def _linear(weight: NDArray[np.float32], bias: NDArray[np.float32] | None = None) -> nn.Linear:
+    """A layer around a weight [N, K] and perhaps a bias [N]; "meta" saves the random initialisation."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    if bias is not None:
+        layer.bias = _parameter(bias)
     layer.weight = _parameter(weight)
     return layer

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
 
 from hwgen.errors import HwgenError
 from sim.models.model_file import ModelFile
 
-__all__ = ["LlamaConfig"]
+__all__ = ["ARCHITECTURES", "LlamaConfig"]
+
+ARCHITECTURES = {"llama": False, "qwen2": True, "qwen3": True}
+"""Architectures that can be run (Mistral's is called llama), and whether rotary pairs are halves, (i, i + size / 2)."""
+
+QKV = ("attn_q", "attn_k", "attn_v")
 
 
 @dataclass(frozen=True)
@@ -27,15 +35,21 @@ class LlamaConfig:
     """Most tokens that the model was made for."""
     rope_base: float
     epsilon: float
+    architecture: str
+    head_size: int
+    rope_halves: bool
+    """Rotary pairs are (i, i + size / 2), not neighbours (2i, 2i + 1)."""
+    rope_factors: tuple[float, ...]
+    """What each pair's frequency is divided by (Llama 3's long contexts); empty: by nothing."""
 
     def linears(self) -> dict[str, tuple[int, int]]:
         """Return (N, K) of the seven linear layers of a block, by name."""
-        kv = self.kv_heads * (self.width // self.heads)
+        queries, kv = self.heads * self.head_size, self.kv_heads * self.head_size
         return {
-            "attn_q": (self.width, self.width),
+            "attn_q": (queries, self.width),
             "attn_k": (kv, self.width),
             "attn_v": (kv, self.width),
-            "attn_output": (self.width, self.width),
+            "attn_output": (self.width, queries),
             "ffn_gate": (self.ffn, self.width),
             "ffn_up": (self.ffn, self.width),
             "ffn_down": (self.width, self.ffn),
@@ -47,56 +61,89 @@ class LlamaConfig:
         for index in range(self.blocks):
             shapes |= {f"blk.{index}.{name}.weight": shape for name, shape in self.linears().items()}
             shapes |= {f"blk.{index}.{name}.weight": (self.width,) for name in ("attn_norm", "ffn_norm")}
+            if self.architecture == "qwen2":
+                shapes |= {f"blk.{index}.{name}.bias": (self.linears()[name][0],) for name in QKV}
+            if self.architecture == "qwen3":
+                shapes |= {f"blk.{index}.{name}.weight": (self.head_size,) for name in ("attn_q_norm", "attn_k_norm")}
         return shapes | {"output_norm.weight": (self.width,)}
+
+    def optional(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every tensor that the model may have: an output layer of its own, and biases."""
+        biases: dict[str, tuple[int, ...]] = {
+            f"blk.{index}.{name}.bias": (n,) for index in range(self.blocks) for name, (n, _) in self.linears().items()
+        }
+        return biases | {"output.weight": (self.vocabulary, self.width), "rope_freqs.weight": (self.head_size // 2,)}
 
     @classmethod
     def of(cls, model: ModelFile) -> LlamaConfig:
         """Read the sizes.
 
         Raises:
-            HwgenError: if the file is no llama model in GGUF, a size is missing or makes no sense, a tensor is missing
-                or has another shape, or a tensor would be ignored (a bias, long-context factors).
+            HwgenError: if the file is no model of ``ARCHITECTURES``, a size is missing or makes no sense, a tensor is
+                missing or has another shape, or a tensor would be ignored.
         """
 
+        architecture = model.text("general.architecture")
+        if architecture not in ARCHITECTURES:
+            found = f"{model.format} of architecture {architecture!r}" if model.format == "gguf" else model.format
+            raise HwgenError(
+                f"model file {model.path}: running it needs GGUF of architecture {', '.join(ARCHITECTURES)}, "
+                f"not {found}"
+            )
+
         def number(key: str, default: float | None = None) -> float:
-            value = model.metadata.get(f"llama.{key}", default)
+            value = model.metadata.get(f"{architecture}.{key}", default)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise HwgenError(
-                    f"model file {model.path}: metadata llama.{key} must be a positive number, not {_shown(value)}"
+                    f"model file {model.path}: metadata {architecture}.{key} must be a positive number, "
+                    f"not {_shown(value)}"
                 )
             return value
 
         def whole(key: str, default: int | None = None) -> int:
             value = number(key, default)
             if not isinstance(value, int):
-                raise HwgenError(f"model file {model.path}: metadata llama.{key} must be a whole number, not {value!r}")
+                raise HwgenError(
+                    f"model file {model.path}: metadata {architecture}.{key} must be a whole number, not {value!r}"
+                )
             return value
 
-        architecture = model.text("general.architecture")
-        if model.format != "gguf" or architecture != "llama":
-            found = f"{model.format} of architecture {architecture!r}" if model.format == "gguf" else model.format
-            raise HwgenError(f"model file {model.path}: running it needs GGUF of architecture 'llama', not {found}")
+        if any(name.endswith("_exps.weight") for name in model.tensors):
+            raise HwgenError(
+                f"model file {model.path}: is a mixture of experts of architecture {architecture!r}, which cannot be "
+                f"run; dense models of {', '.join(ARCHITECTURES)} can"
+            )
         heads = whole("attention.head_count")
+        width, kv_heads = whole("embedding_length"), whole("attention.head_count_kv", heads)
+        own = f"{architecture}.attention.key_length" in model.metadata
+        size = whole("attention.key_length") if own else width // heads
+        if (width % heads and not own) or not size or size % 2 or heads % kv_heads:
+            raise HwgenError(
+                f"model file {model.path}: embedding_length {width}, head_count {heads} and head_count_kv "
+                f"{kv_heads} must divide each other into heads of an even size"
+            )
+        for key in ("rope.dimension_count", "attention.value_length"):
+            if whole(key, size) != size:
+                raise HwgenError(
+                    f"model file {model.path}: metadata {architecture}.{key} must be {size}, not {whole(key)}"
+                )
+        context = whole("context_length")
         config = cls(
             blocks=whole("block_count"),
-            width=whole("embedding_length"),
+            width=width,
             heads=heads,
-            kv_heads=whole("attention.head_count_kv", heads),
+            kv_heads=kv_heads,
             ffn=whole("feed_forward_length"),
             vocabulary=model.matrix("token_embd.weight").shape[0],
-            context=whole("context_length"),
+            # Within one window all positions are seen, as without one.
+            context=min(context, whole("attention.sliding_window", context)),
             rope_base=number("rope.freq_base", 10_000.0),
             epsilon=number("attention.layer_norm_rms_epsilon"),
+            architecture=architecture,
+            head_size=size,
+            rope_halves=ARCHITECTURES[architecture] or model.format != "gguf",
+            rope_factors=_rope_factors(model, size, number, architecture),
         )
-        size = config.width // heads
-        if config.width % heads or size % 2 or heads % config.kv_heads:
-            raise HwgenError(
-                f"model file {model.path}: embedding_length {config.width}, head_count {heads} and head_count_kv "
-                f"{config.kv_heads} must divide each other into heads of an even size"
-            )
-        for key in ("rope.dimension_count", "attention.key_length", "attention.value_length"):
-            if whole(key, size) != size:
-                raise HwgenError(f"model file {model.path}: metadata llama.{key} must be {size}, not {whole(key)}")
         if config.blocks > len(model.tensors):
             raise HwgenError(
                 f"model file {model.path}: {config.blocks} blocks cannot come of {len(model.tensors)} tensors"
@@ -108,11 +155,38 @@ class LlamaConfig:
                     f"tensor {name!r} of {model.path}: shape must be {shape}, not {model.info(name).shape}; "
                     "the metadata and the tensors disagree"
                 )
-        for name in model.tensors.keys() - expected.keys() - {"output.weight"}:
-            raise HwgenError(f"tensor {name!r} of {model.path}: is no part of the llama models that can be run")
-        if "output.weight" in model.tensors and model.info("output.weight").shape != expected["token_embd.weight"]:
-            raise HwgenError(f"tensor 'output.weight' of {model.path}: shape must be {expected['token_embd.weight']}")
+        optional = config.optional()
+        for name in sorted(model.tensors.keys() - expected.keys()):
+            if name not in optional:
+                raise HwgenError(f"tensor {name!r} of {model.path}: is no part of the llama models that can be run")
+            if model.info(name).shape != optional[name]:
+                raise HwgenError(f"tensor {name!r} of {model.path}: shape must be {optional[name]}")
         return config
+
+
+def _rope_factors(
+    model: ModelFile, size: int, number: Callable[[str, float | None], float], architecture: str
+) -> tuple[float, ...]:
+    """What the frequencies are divided by: a tensor or list of the model, or one factor for all of them."""
+    kind = model.metadata.get(f"{architecture}.rope.scaling.type", "none")
+    if kind not in ("none", "linear"):
+        raise HwgenError(
+            f"model file {model.path}: metadata {architecture}.rope.scaling.type must be none or linear, "
+            f"not {_shown(kind)}"
+        )
+    factors = np.full(size // 2, number("rope.scaling.factor", 1.0) if kind == "linear" else 1.0)
+    if "rope_freqs.weight" in model.tensors:
+        own = model.float32("rope_freqs.weight")
+        if own.shape != factors.shape or not (own > 0).all():
+            raise HwgenError(
+                f"tensor 'rope_freqs.weight' of {model.path}: must be {size // 2} positive numbers, "
+                f"not of shape {own.shape}"
+            )
+        factors = factors * own
+    listed = model.metadata.get("rope_factors")
+    if isinstance(listed, tuple) and listed:
+        factors = factors * np.array(listed)
+    return () if (factors == 1.0).all() else tuple(float(factor) for factor in factors)
 
 
 def _shown(value: object) -> str:

@@ -53,6 +53,8 @@ class ModelFile(ABC):
     """Scalars, strings, lists of strings, and arrays of numbers."""
     data: NDArray[np.uint8] = field(repr=False)
     """The whole file, mapped read-only."""
+    beside: tuple[Path, ...] = ()
+    """Further files that say what the model computes: configuration, tokenizer, shards."""
 
     def text(self, key: str) -> str | None:
         """Return a piece of metadata if it is there and a string."""
@@ -62,6 +64,10 @@ class ModelFile(ABC):
     @abstractmethod
     def _decode(self, info: TensorInfo, rows: slice | NDArray[np.integer[Any]] | None) -> NDArray[np.float32]:
         """Decode the tensor, or the given rows of a matrix."""
+
+    def raw(self, info: TensorInfo, size: int) -> bytes:
+        """Return the first ``size`` bytes of a tensor as stored."""
+        return self.data[info.offset : info.offset + size].tobytes()
 
     def q4_1(self, name: str) -> tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.float16]]:
         """Return the stored codes of a Q4_1 matrix, so that an import loses nothing: ``w = scale * code + minimum``.

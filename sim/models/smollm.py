@@ -20,8 +20,8 @@ from hwgen.errors import HwgenError, suggest
 from sim.models.cache import cache_folder, placed, read_array, write_array
 from sim.models.catalogue import matrices
 from sim.models.fetch import file_sha256
-from sim.models.llama_config import LlamaConfig
-from sim.models.tokenizer import tokenizer_of
+from sim.models.llama_config import ARCHITECTURES, LlamaConfig
+from sim.models.tokenizer import tokenizer_beside, tokenizer_of
 from sim.models.weights import ModelFile, open_model
 
 __all__ = ["capture", "default_text", "encode", "linear_layers"]
@@ -41,6 +41,9 @@ def encode(model: ModelFile, text: str) -> list[int]:
     Raises:
         HwgenError: if the file carries no tokenizer that can be built.
     """
+    if model.format != "gguf":
+        numbers: list[int] = tokenizer_beside(model).encode(text).ids
+        return numbers
     start = model.metadata.get("tokenizer.ggml.bos_token_id")
     wanted = model.metadata.get("tokenizer.ggml.add_bos_token") is True and isinstance(start, int)
     tokens = tokenizer_of(model).encode(text, add_special_tokens=False).ids
@@ -50,26 +53,27 @@ def encode(model: ModelFile, text: str) -> list[int]:
 def linear_layers(path: str | os.PathLike[str]) -> list[tuple[str, int, int]]:
     """Return (name, N, K) of the linear layers of a model in the order in which they run.
 
-    Of a llama model in GGUF these are seven a block and ``output``; of any other file, all matrices by name.
+    Of a dense Llama-type model in GGUF these are seven a block and ``output``; of any other file, all matrices by name.
 
     Raises:
         HwgenError: if the file cannot be opened, or says that it is a llama model and is not.
     """
     model = open_model(path)
-    if model.format == "gguf" and model.text("general.architecture") == "llama":
+    mixture = any(name.endswith("_exps.weight") for name in model.tensors)
+    if not mixture and model.text("general.architecture") in ARCHITECTURES:
         return [(name, *shape) for name, shape in _layers(LlamaConfig.of(model)).items()]
     return [(matrix.name, matrix.n, matrix.k) for matrix in matrices(model)]
 
 
 def capture(
-    model_path: str | os.PathLike[str], layer: str, text: str | None = None, tokens: int = 8
+    model_path: str | os.PathLike[str] | ModelFile, layer: str, text: str | None = None, tokens: int = 8
 ) -> NDArray[np.float32]:
     """Return what enters a linear layer while the model reads the first ``tokens`` tokens of a text.
 
     Only the blocks up to that layer are loaded, one at a time. The result is kept in the cache folder.
 
     Args:
-        model_path: a llama model in GGUF.
+        model_path: a Llama-type model in GGUF, or the `sim.models.hf.llama_view` of one in safetensors.
         layer: such as ``"blk.0.ffn_up"``, with or without ``".weight"``, or ``"output"``.
         text: `default_text` if not given.
         tokens: how many, from 1 to what the text has and the model can read.
@@ -80,7 +84,7 @@ def capture(
     Raises:
         HwgenError: if the model cannot be opened or run, or ``layer`` or ``tokens`` is not allowed.
     """
-    model = open_model(model_path)
+    model = model_path if isinstance(model_path, ModelFile) else open_model(model_path)
     config = LlamaConfig.of(model)
     layers = _layers(config)
     layer = layer.removesuffix(".weight")
@@ -92,7 +96,8 @@ def capture(
     if not 1 <= tokens <= config.context:
         raise HwgenError(f"capture: tokens must be from 1 to {config.context}, which the model can read, not {tokens}")
     text = default_text() if text is None else text
-    key = [CAPTURE_VERSION, file_sha256(model.path), hashlib.sha256(text.encode()).hexdigest(), layer, tokens]
+    sums = [file_sha256(path) for path in (model.path, *model.beside)]
+    key = [CAPTURE_VERSION, *sums, hashlib.sha256(text.encode()).hexdigest(), layer, tokens]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
     kept = cache_folder() / "captures" / f"{digest[:32]}.npy"
     shape = (tokens, layers[layer][1])
@@ -102,6 +107,11 @@ def capture(
     numbers = encode(model, text)
     if len(numbers) < tokens:
         raise HwgenError(f"capture: tokens must be at most {len(numbers)}, which the text has, not {tokens}")
+    if not max(numbers[:tokens]) < config.vocabulary:
+        raise HwgenError(
+            f"model file {model.path}: the tokenizer gives token {max(numbers[:tokens])}, "
+            f"the embedding has {config.vocabulary}"
+        )
     values = _run(model, config, layer, numbers[:tokens])
     # A cache folder that cannot be written costs time on the next call and nothing else.
     with suppress(HwgenError), placed(kept) as folder:

@@ -5,27 +5,53 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
-from hwgen.errors import HwgenError
+from hwgen.errors import HwgenError, os_error
 from sim.models.model_file import ModelFile
 
-__all__ = ["tokenizer_of"]
+__all__ = ["tokenizer_beside", "tokenizer_of"]
 
 CONTROL = 3
 """``tokenizer.ggml.token_type`` of a token that stands for no text, such as ``<|im_start|>``."""
 
 
+_LLAMA3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+SPLITS = {
+    "gpt-2": None,
+    "default": None,
+    "llama-bpe": _LLAMA3,
+    "llama3": _LLAMA3,
+    "qwen2": _LLAMA3.replace("{1,3}", ""),
+}
+"""``tokenizer.ggml.pre`` → the rule by which words are cut before pairs merge; None: the one of GPT-2."""
+
+
+def _cutter(kind: str) -> Any:
+    """The pre-tokenizer of ``smollm`` (digits apart) or of a kind of ``SPLITS``."""
+    rule = SPLITS.get(kind)
+    if rule is not None:
+        split = pre_tokenizers.Split(Regex(rule), "isolated")
+        return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return (
+        pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), level]) if kind == "smollm" else level
+    )
+
+
 def tokenizer_of(model: ModelFile) -> Tokenizer:
-    """Return the byte-pair tokenizer of a GGUF file: digits apart, then the byte-level rule of GPT-2.
+    """Return the byte-level byte-pair tokenizer of a GGUF file.
 
     Raises:
-        HwgenError: if the metadata holds no tokenizer, or one of another kind than ``gpt2`` with ``pre = smollm``.
+        HwgenError: if the metadata holds no tokenizer, or one of another kind than ``gpt2`` with a known ``pre``.
     """
     kind = model.text("tokenizer.ggml.model"), model.text("tokenizer.ggml.pre")
-    if kind != ("gpt2", "smollm"):
+    if kind[0] != "gpt2" or kind[1] not in ("smollm", *SPLITS):
         raise HwgenError(
-            f"model file {model.path}: the tokenizer must be gpt2 with pre-tokenizer smollm, "
+            f"model file {model.path}: the tokenizer must be gpt2 with pre-tokenizer smollm, {', '.join(SPLITS)}, "
             f"not {kind[0]} with {kind[1]}"
         )
     tokens, merges = _strings(model, "tokenizer.ggml.tokens"), _strings(model, "tokenizer.ggml.merges")
@@ -38,13 +64,29 @@ def tokenizer_of(model: ModelFile) -> Tokenizer:
         if not {left, right, left + right} <= vocabulary.keys():
             raise HwgenError(f"model file {model.path}: the merge {left!r} + {right!r} needs a token that is not there")
     tokenizer = Tokenizer(models.BPE(vocabulary, pairs))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
+    tokenizer.pre_tokenizer = _cutter(str(kind[1]))
     tokenizer.decoder = decoders.ByteLevel()
     controls = [AddedToken(tokens[number], special=True) for number in np.flatnonzero(types == CONTROL)]
     tokenizer.add_special_tokens(controls)
     return tokenizer
+
+
+def tokenizer_beside(model: ModelFile) -> Tokenizer:
+    """Return the tokenizer of the ``tokenizer.json`` beside a model.
+
+    Raises:
+        HwgenError: if it cannot be read or built.
+    """
+    path = model.path.parent / "tokenizer.json"
+    try:
+        return Tokenizer.from_buffer(path.read_bytes())
+    except OSError as error:
+        raise os_error(f"model file {path}: cannot be read", error) from error
+    except Exception as error:  # the package raises nothing narrower
+        reason = " ".join(str(error).split())[:120]
+        raise HwgenError(
+            f"model file {path}: holds no tokenizer that can be built: {reason}; fetch it again"
+        ) from error
 
 
 def _strings(model: ModelFile, key: str) -> list[str]:

@@ -11,8 +11,9 @@ import functools
 import hashlib
 import io
 import json
+import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,19 +25,22 @@ from hwgen.pe import TileSpec, family
 from hwgen.pe._inventory import ONCE
 from hwgen.pe._numbers import Num, maximum, where
 from hwgen.pe._param import resolve
+from hwgen.pe._spec import Block
 from sim.memory import library_bit_pj, library_memories, library_memory
-from sim.tech._model import Features, Kernel, Regression, block_features
-from sim.tech._structure import BUFFER_BYTES, BUFFER_WORD_BITS, Structure, Tech
+from sim.tech._model import Features, Kernel, Regression, block_features, tile_numbers
+from sim.tech._structure import BUFFER_BYTES, BUFFER_WORD_BITS, Outside, Structure, Tech
 from sim.tech._table import number, read_toml, text
 
 __all__ = [
     "ANY",
     "COLUMNS",
+    "ENOUGH_TILES",
     "PLAIN",
     "QUANTITIES",
     "TILE",
     "CalibratedTech",
     "FittedFamily",
+    "Known",
     "Measured",
     "fitted_family",
     "parse_row",
@@ -52,6 +56,8 @@ QUANTITIES = ("area_um2", "min_clk_period_ns", "clock_pj", "active_pj", "leakage
 """What is measured on a block: one copy's area and shortest clock period, its energy in every clock cycle, what a cycle
 at work adds, its leakage.
 """
+ENOUGH_TILES = 20
+"""Measured tiles of a family from which its numbers are called measured: with fewer its fit is that of trends."""
 ANY = "any"
 """Name of the regressions over all families, for families that were not calibrated."""
 TILE = "tile"
@@ -104,13 +110,63 @@ PLAIN = Kernel(spread=1.0, noise=1.0, weights={})
 
 
 @dataclass(frozen=True)
+class Known:
+    """What the measured tiles of a family were: the smallest and the largest of each of their numbers, the names that
+    occurred, and the kinds of blocks that were measured often enough. Empty for a family that was not measured.
+    """
+
+    numbers: Mapping[str, tuple[float, float]]
+    names: Mapping[str, frozenset[str]]
+    kinds: frozenset[str]
+
+    @classmethod
+    def of(cls, entries: Sequence[Measured], kinds: Iterable[str]) -> Known:
+        """Of measured blocks."""
+        numbers: dict[str, tuple[float, float]] = {}
+        names: dict[str, set[str]] = {}
+        for spec in {id(entry.spec): entry.spec for entry in entries}.values():
+            found, words = tile_numbers(type(spec), spec.p)
+            for name, value in found.items():
+                low, high = numbers.get(name, (float(value), float(value)))
+                numbers[name] = min(low, float(value)), max(high, float(value))
+            for name, word in words.items():
+                names.setdefault(name, set()).add(word)
+        return cls(numbers, {name: frozenset(words) for name, words in names.items()}, frozenset(kinds))
+
+    def outside(self, spec: type[TileSpec], p: P) -> list[Outside]:
+        """What of a tile (or of many, as arrays) lies beyond all that was measured."""
+        found: list[Outside] = []
+        if not self.kinds:
+            return found
+        numbers, names = tile_numbers(spec, p)
+        for name, (low, high) in self.numbers.items():
+            value = numbers[name]
+            beyond = (value < low) | (value > high)
+            if np.any(beyond):
+                found.append(Outside(name, beyond, value, f"{low:g} to {high:g}"))
+        for name, words in self.names.items():
+            if names[name] not in words:
+                found.append(Outside(name, True, names[name], ", ".join(sorted(words))))
+        for kind, block in spec.modules(p).items():
+            there = (_counted(block) > 0) & (block.count > 0)
+            if kind not in self.kinds and np.any(there):
+                found.append(Outside(f"{kind} blocks", there, "there", "none"))
+        return found
+
+
+@dataclass(frozen=True)
 class FittedFamily:
     """Regressions of one family by (kind, quantity), and by quantity what flattening a tile does to the sum (or the
-    longest period) of its blocks, as a factor.
+    longest period) of its blocks, as a factor; ``known`` says what they were measured on.
     """
 
     models: Mapping[tuple[str, str], Regression]
     flattening: Mapping[str, float]
+    known: Known
+
+
+def _counted(block: Block) -> Num:
+    return sum(block.primitives.values(), start=0)
 
 
 def tile_values(spec: type[TileSpec], p: P, fitted: FittedFamily) -> dict[str, dict[str, Num]]:
@@ -121,7 +177,7 @@ def tile_values(spec: type[TileSpec], p: P, fitted: FittedFamily) -> dict[str, d
     for kind, block in spec.modules(p).items():
         features = block_features(spec, p, kind, block)
         # Wires alone cost nothing.
-        there = (sum(features.counts.values()) > 0) & (block.count > 0)
+        there = (_counted(block) > 0) & (block.count > 0)
         for quantity in QUANTITIES:
             value = where(there, fitted.models[kind, quantity].predict(features), 0.0)
             copies = 1 if quantity == "min_clk_period_ns" else block.count
@@ -178,8 +234,15 @@ class CalibratedTech(Tech):
         fitted_family(self.toml, name)
 
     def trust(self, name: str) -> str:
-        """What stands behind the numbers of a family."""
-        return self.status if name in read_toml(self.toml)["models"] else "modelled on other families"
+        """What stands behind the numbers of a family: "measured" on tiles enough, or on few, or on other families."""
+        tiles = len({id(entry.spec) for entry in _rows(self.toml.with_suffix(".csv")).get(name, [])})
+        if name not in read_toml(self.toml)["models"] or not tiles:
+            return "modelled on other families"
+        return self.status if tiles >= ENOUGH_TILES else f"modelled on {tiles} measured tiles"
+
+    def outside(self, spec: type[TileSpec], p: P) -> list[Outside]:
+        """What of a tile lies beyond all that was measured of its family."""
+        return fitted_family(self.toml, spec.family).known.outside(spec, p)
 
     def buffer_bit_pj(self, write: bool) -> float:
         """Energy of one bit of a 32 KB buffer in pJ."""
@@ -232,12 +295,16 @@ def read_rows(content: str, label: str) -> list[Measured]:
     return found
 
 
-@functools.cache
-def _rows(path: Path) -> dict[str, list[Measured]]:
+def _content(path: Path) -> str:
     try:
-        content = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise HwgenError(f"technology table {str(path)!r}: must be a readable CSV file: {error}") from error
+
+
+@functools.cache
+def _rows(path: Path) -> dict[str, list[Measured]]:
+    content = _content(path)
     found: dict[str, list[Measured]] = defaultdict(list)
     for entry in read_rows(content, f"technology table {path.name!r}"):
         found[entry.spec.family].append(entry)
@@ -251,12 +318,16 @@ def fitted_family(toml: Path, name: str) -> FittedFamily:
     models = known.get(name, known[ANY])
     entries = _rows(toml.with_suffix(".csv")).get(name, [])
     found = {}
+    kinds = []
     for kind, quantities in models["blocks"].items():
         of_kind = [entry for entry in entries if entry.kind == kind]
         for quantity, fitted in quantities.items():
             blocks, values = samples(of_kind, quantity) if fitted["measured"] else ([], np.zeros(0))
             found[kind, quantity] = Regression(blocks, values, fitted["trend"], Kernel(**fitted["kernel"]))
-    return FittedFamily(found, models["flattening"])
+        if quantities["area_um2"]["measured"]:
+            kinds.append(kind)
+    blocks_alone = [entry for entry in entries if entry.kind != TILE]
+    return FittedFamily(found, models["flattening"], Known.of(blocks_alone, kinds))
 
 
 def samples(entries: Sequence[Measured], quantity: str) -> tuple[list[Features], np.ndarray]:
@@ -264,9 +335,83 @@ def samples(entries: Sequence[Measured], quantity: str) -> tuple[list[Features],
     found: dict[str, tuple[Features, float]] = {}
     for entry in entries:
         value = entry.values[quantity]
-        if value is not None and value > 0:
+        # Wires alone are priced at nothing.
+        if value is not None and value > 0 and any(entry.features.counts.values()):
             found.setdefault(entry.identity, (entry.features, value))
     return [features for features, _ in found.values()], np.array([value for _, value in found.values()])
+
+
+_ABOVE_0 = ("area_um2", "min_clk_period_ns")
+"""Quantities that no block with cells has as 0."""
+
+
+def _check_rows(label: str, content: str) -> dict[tuple[str, str, str], int]:
+    """Number of values of each (family, kind, quantity) in a table of measurements.
+
+    Raises `HwgenError` for a value that nothing measures.
+    """
+    counts: dict[tuple[str, str, str], int] = defaultdict(int)
+    for line, row in enumerate(csv.DictReader(io.StringIO(content)), start=2):
+        for quantity in QUANTITIES:
+            word = row.get(quantity)
+            if word is None:
+                raise HwgenError(f"{label}: line {line}: a measurement must have {', '.join(COLUMNS)}")
+            if not word:
+                continue
+            try:
+                value = float(word)
+            except ValueError:
+                value = math.nan
+            least = 0.0 if quantity not in _ABOVE_0 or row.get("cells") == "0" else math.ulp(0.0)
+            if not least <= value < math.inf:
+                raise HwgenError(
+                    f"{label}: line {line}: {quantity} must be a finite number "
+                    f"{'above' if least else 'of at least'} 0, not {word!r}; calibrate again"
+                )
+            counts[row["family"], row["kind"], quantity] += value > 0
+    return counts
+
+
+def _numbers(where: str, raw: Any, least: float = 0.0) -> None:
+    """Raise `HwgenError` unless ``raw`` is a table of finite numbers of at least ``least``."""
+    if not isinstance(raw, dict):
+        raise HwgenError(f"{where} must be a table of numbers, not {raw!r}")
+    for name, value in raw.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < math.inf:
+            raise HwgenError(
+                f"{where}.{name} must be a finite number {'above' if least else 'of at least'} 0, not {value!r}"
+            )
+
+
+def _check_models(label: str, raw: Mapping[str, Any], counts: Mapping[tuple[str, str, str], int]) -> None:
+    """Raise `HwgenError` unless the regressions of a table can be computed with and their measurements are there."""
+    models = raw.get("models")
+    if not isinstance(models, dict) or ANY not in models:
+        raise HwgenError(f"{label}: models must hold regressions of families and of {ANY!r}; calibrate again")
+    for name, model in models.items():
+        where = f"{label}: models.{name}"
+        if not isinstance(model, dict) or not isinstance(model.get("blocks"), dict):
+            raise HwgenError(f"{where} must be a table with blocks and flattening, not {model!r}")
+        _numbers(f"{where}.flattening", {q: model.get("flattening", {}).get(q) for q in QUANTITIES}, math.ulp(0.0))
+        for kind, quantities in model["blocks"].items():
+            for quantity in QUANTITIES:
+                place = f"{where}.blocks.{kind}.{quantity}"
+                fitted = quantities.get(quantity) if isinstance(quantities, dict) else None
+                if not isinstance(fitted, dict) or not {"measured", "trend", "kernel"} <= fitted.keys():
+                    raise HwgenError(f"{place} must be a table with measured, trend and kernel, not {fitted!r}")
+                kernel, measured = fitted["kernel"], fitted["measured"]
+                _numbers(f"{place}.trend", fitted["trend"])
+                if not isinstance(kernel, dict) or kernel.keys() != {"spread", "noise", "weights"}:
+                    raise HwgenError(f"{place}.kernel must be a table with spread, noise and weights, not {kernel!r}")
+                _numbers(f"{place}.kernel", {key: kernel[key] for key in ("spread", "noise")}, math.ulp(0.0))
+                _numbers(f"{place}.kernel.weights", kernel["weights"])
+                if isinstance(measured, bool) or not isinstance(measured, int) or measured < 0:
+                    raise HwgenError(f"{place}.measured must be a whole number of at least 0, not {measured!r}")
+                if name != ANY and measured > counts.get((name, kind, quantity), 0):
+                    raise HwgenError(
+                        f"{place}: its {measured} measurements must lie in the table beside, which has "
+                        f"{counts.get((name, kind, quantity), 0)}; calibrate again"
+                    )
 
 
 def read_calibrated(path: Path) -> CalibratedTech:
@@ -276,6 +421,7 @@ def read_calibrated(path: Path) -> CalibratedTech:
     table = path.with_suffix(".csv")
     if not table.is_file():
         raise HwgenError(f"{label}: the measurements must lie beside the table as {table.name}, which is missing")
+    _check_models(label, raw, _check_rows(f"{label}: {table.name}", _content(table)))
     return CalibratedTech(
         name=text(label, raw, "name"),
         title=text(label, raw, "title"),

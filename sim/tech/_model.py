@@ -16,18 +16,33 @@ from typing import Any
 import numpy as np
 
 from hwgen.pe._inventory import ONCE, PRIMITIVES
-from hwgen.pe._numbers import Num
+from hwgen.pe._numbers import Num, ceil_div, where
 from hwgen.pe._spec import Block, TileSpec
 
-__all__ = ["Features", "Kernel", "Regression", "block_features", "squares", "trend_term", "trend_value"]
+__all__ = [
+    "ACTIVITY",
+    "Features",
+    "Kernel",
+    "Regression",
+    "block_features",
+    "squares",
+    "tile_numbers",
+    "trend_term",
+    "trend_value",
+]
 
 P = Mapping[str, Any]
 
 _AT_ONCE = 1 << 18
 """Distances between points and measured blocks that are held at a time: 2 MB."""
 
-_OF_THE_TILE = ("m", "n")
-"""Parameters that say how many blocks there are, not what they are."""
+ACTIVITY = ("steps",)
+"""Numbers that hardware is not made of: they say how often it starts anew, which its energy at work follows."""
+_STEPS = 64
+"""Steps of a group from which one more makes no difference."""
+_WIDTHS = ("acc_bits", "addend_bits", "row_bus_bits", "col_bus_bits", "row_sum_bits")
+_NOT_IN_FORMATS = ("m", "n", "group", "depth", "stages", "post_lanes")
+"""Parameters on which no format depends."""
 
 
 @dataclass(frozen=True)
@@ -46,21 +61,46 @@ class Features:
 
 def block_features(spec: type[TileSpec], p: P, kind: str, block: Block) -> Features:
     """Features of one copy of a block of a tile."""
+    numbers, names = tile_numbers(spec, p)
+    counts = {name: block.primitives.get(name, 0) for name in PRIMITIVES}
+    return Features(counts, numbers, names, kind in ONCE)
+
+
+def tile_numbers(spec: type[TileSpec], p: P) -> tuple[dict[str, Num], dict[str, str]]:
+    """Numbers and names that all blocks of a tile share: what hardware is made of, no labels that it does not see."""
     numbers: dict[str, Num] = {}
     names: dict[str, str] = {}
     for name, param in spec.parameters().items():
-        if name in _OF_THE_TILE:
+        if name in spec.NOT_IN_BLOCKS:
             continue
         if param.type is int:
             numbers[name] = p[name]
         else:
             names[name] = str(p[name])
-    numbers["act_bits"] = spec.act_port(p)[1]
-    numbers["weight_bits"] = spec.weight_port(p)[1]
-    numbers["acc_bits"] = spec.acc_bits(p)
-    numbers["addend_bits"] = spec.addend_bits(p)
-    counts = {name: block.primitives.get(name, 0) for name in PRIMITIVES}
-    return Features(counts, numbers, names, kind in ONCE)
+    numbers |= {name: getattr(spec, name)(p) for name in _WIDTHS}
+    numbers["cycles"] = spec.layer_cycles(p)
+    group = spec.sum_group(p)
+    numbers["steps"] = where(group > 0, np.minimum(ceil_div(group, spec.layer_k(p)), _STEPS), _STEPS)
+    return numbers | _formats(spec, p), names
+
+
+def _formats(spec: type[TileSpec], p: P) -> dict[str, Num]:
+    """What the formats of a layer are made of: bits of a code, of its exponent, and of the rest."""
+
+    def ask(tile: TileSpec) -> dict[str, int]:
+        found = {}
+        for side, form in zip(("act", "weight"), tile.mode_formats(tile.layer_mode), strict=True):
+            exponent = int(getattr(form, "exponent_bits", getattr(form, "es", 0)))
+            found[f"{side}_exponent_bits"] = exponent
+            found[f"{side}_bits"] = form.code_bits // form.elements
+            found[f"{side}_signed"] = int(form.signed)
+        return found
+
+    settled = {
+        name: int(value.flat[0]) if name in _NOT_IN_FORMATS and isinstance(value, np.ndarray) else value
+        for name, value in p.items()
+    }
+    return spec._facts(settled, ask)
 
 
 @dataclass(frozen=True)
@@ -162,7 +202,11 @@ def trend_value(trend: Mapping[str, float], features: Features) -> Num:
 
 
 def trend_term(term: str, features: Features) -> Num:
-    """One term of a structural regression: ``one``, a primitive's or parameter's number, or ``log.`` of it."""
+    """One term of a structural regression: ``one``, a primitive's or parameter's number, or ``log.`` of it; ``joined.``
+    terms only where no register is between product and accumulator, so that both are one path.
+    """
+    if term.startswith("joined."):
+        return where(features.numbers["stages"] < 2, trend_term(term.removeprefix("joined."), features), 0.0)
     if term == "one":
         return 1.0
     name = term.removeprefix("log.")

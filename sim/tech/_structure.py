@@ -10,7 +10,7 @@ from typing import Any
 from hwgen.pe import TileSpec
 from hwgen.pe._numbers import Num
 
-__all__ = ["BUFFER_BYTES", "BUFFER_WORD_BITS", "PJ_PER_UW_NS", "Structure", "Tech"]
+__all__ = ["BUFFER_BYTES", "BUFFER_WORD_BITS", "PJ_PER_UW_NS", "Outside", "Structure", "Tech"]
 
 P = Mapping[str, Any]
 
@@ -43,6 +43,23 @@ class Structure:
 
 
 @dataclass(frozen=True)
+class Outside:
+    """Something of a tile that no measured tile had: a parameter or a width, where (a truth value, or an array of them
+    for many tiles), its value there, and what was measured.
+    """
+
+    name: str
+    where: Any
+    value: Any
+    measured: str
+
+    def __str__(self) -> str:
+        """As a user reads it, for one tile."""
+        value = self.value if isinstance(self.value, str) else f"{float(self.value):g}"
+        return f"{self.name} {value} (measured: {self.measured})"
+
+
+@dataclass(frozen=True)
 class Tech(ABC):
     """A technology: prices tiles and buffers.
 
@@ -70,6 +87,10 @@ class Tech(ABC):
     def trust(self, name: str) -> str:
         """What stands behind the numbers of a family: the technology's status, or less."""
         return self.status
+
+    def outside(self, spec: type[TileSpec], p: P) -> list[Outside]:
+        """What of a tile lies beyond all that the technology's numbers were measured on; nothing where none were."""
+        return []
 
     @abstractmethod
     def buffer_bit_pj(self, write: bool) -> float:

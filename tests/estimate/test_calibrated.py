@@ -33,7 +33,8 @@ def blocks(count: int, seed: int = 1) -> tuple[list[Features], np.ndarray]:
     spec = family("int")
     found, values = [], []
     for _ in range(count):
-        tile = spec.from_values({"k": int(rng.integers(1, 9)), "bits": int(rng.integers(1, 9)), "group": 840})
+        values = {"k": int(rng.integers(1, 9)), "bits": int(rng.integers(1, 9)), "group": 840, "depth": 840}
+        tile = spec.from_values(values)
         features = block_features(spec, tile.p, "cell", tile.modules(tile.p)["cell"])
         found.append(features)
         values.append(30.0 * features.counts["ff"] + 20.0 * features.counts["mul"])
@@ -160,7 +161,8 @@ def test_half_of_the_held_out_tiles_have_values_that_no_calibration_has() -> Non
 def test_a_plan_measures_some_tiles_in_one_piece() -> None:
     wanted = plan(["int"], 6, 1)
     blocks = len(calibration_tiles("int", 6, 1))
-    assert [flat for _, flat in wanted] == [False] * blocks + [True] * -(-blocks // 3)
+    # One tile in five more lies at the ends of what is legal.
+    assert [flat for _, flat in wanted] == [False] * blocks + [True] * -(-blocks // 3) + [False]
 
 
 def test_rows_survive_the_table() -> None:
@@ -221,7 +223,9 @@ def test_a_table_of_the_user(tmp_path: Path) -> None:
     assert (tech.name, tech.status, tech.buffer_status) == ("mine", "measured", "published")
     layer = Layer("up", 4, 64, 256)
     report = estimate(family("int")(), layer, tech)
-    assert report.status == "measured"
+    # Few tiles are no measurement of a family.
+    tiles = len({repr(entry.spec) for entry in entries_of("int")})
+    assert report.status == f"modelled on {tiles} measured tiles"
     assert report.min_clk_period_ns == report.clk_period_ns > 0
     assert report.meets_clock
     # A family that was not measured follows the trend of all others, and says so.

@@ -15,6 +15,7 @@ from hwgen.quantize import acts_for, weights_for
 from hwgen.reference import run_steps
 from hwgen.schedule import Layer, Schedule
 from sim.golden import golden_layer
+from sim.run import run_layer
 
 TILES: dict[str, tuple[str, dict[str, Any]]] = {
     "int saturates": ("int", {"bits": 4, "overflow": "saturate"}),
@@ -97,15 +98,19 @@ def test_zero_points_do_not_correct_sums_that_are_bounded(name: str, overflow: s
 
 def test_layers_of_whole_rows_are_refused_where_no_golden_layer_is_defined() -> None:
     rows = {"m": 1, "n": 1, "k": 4, "group": 0, "depth": 8, "bits": 4, "overflow": "saturate"}
+    spec = family("int").from_values({**rows, "scheme": "asymmetric"})
+    with pytest.raises(HwgenError, match=r"must fit depth \(8\) of the int tile, where activation sums correct"):
+        Schedule(spec, Layer("l", 1, 1, 64))
+    Schedule(spec, Layer("l", 1, 1, 8))
     for name, more in (
-        ("int", {"scheme": "asymmetric"}),
         ("lut", {"scheme": "symmetric", "planes": "twos_complement", "symmetry": "none"}),
         ("mixpe", {"scheme": "symmetric", "dequant": "channel"}),
     ):
         spec = family(name).from_values({**rows, **more})
+        # The tile has a cost and a reference, a layer no golden one.
+        Schedule(spec, Layer("l", 1, 1, 64))
         with pytest.raises(HwgenError, match="whose sums saturate in a way that no layer is defined for"):
-            Schedule(spec, Layer("l", 1, 1, 64))
-        Schedule(spec, Layer("l", 1, 1, 8))
+            run_layer(spec, np.ones((1, 64)), np.ones((1, 64)))
 
 
 @pytest.mark.parametrize(

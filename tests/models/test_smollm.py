@@ -237,6 +237,25 @@ def test_tokenizer(llama_path: Path) -> None:
         assert tokenizer.decode(smollm.encode(model, text)) == text
 
 
+@pytest.mark.parametrize(
+    ("pre", "expected"),
+    [
+        ("smollm", ["1", "2", "Ġ", "1", "3"]),
+        ("gpt-2", ["12", "Ġ", "1", "3"]),
+        ("llama-bpe", ["12", "Ġ", "1", "3"]),
+        ("qwen2", ["1", "2", "Ġ", "1", "3"]),
+    ],
+)
+def test_kinds_of_byte_level_tokenizers(tmp_path: Path, pre: str, expected: list[str]) -> None:
+    model = open_model(tiny.write_llama(tmp_path / "x.gguf", metadata={"tokenizer.ggml.pre": pre}))
+    assert [tiny.TOKENS[number] for number in smollm.encode(model, "12 13")] == expected
+    # Only Llama 3 and Qwen take a sign together with the letters behind it: "(th" is one word, "(" and "th" are two.
+    words = [word for word, _ in tokenizer_of(model).pre_tokenizer.pre_tokenize_str("(the THE'S")]
+    assert words[0] == ("(the" if pre in ("llama-bpe", "qwen2") else "(")
+    for text in (TEXT, "café – naïve\n\n\ttab  12345", "日本"):
+        assert tokenizer_of(model).decode(smollm.encode(model, text)) == text
+
+
 def test_start_token(tmp_path: Path, llama_path: Path) -> None:
     path = tiny.write_llama(tmp_path / "x.gguf", metadata={"tokenizer.ggml.add_bos_token": True})
     assert smollm.encode(open_model(path), TEXT) == [1, *smollm.encode(open_model(llama_path), TEXT)]
@@ -294,8 +313,8 @@ def test_capture_refuses(llama_path: Path, cache: Path, layer: str, tokens: int,
         ),
         (
             {},
-            {"blk.0.attn_q.bias": np.zeros(64, np.float32)},
-            "tensor 'blk.0.attn_q.bias' of {}: is no part of the llama models that can be run",
+            {"blk.0.attn_sinks": np.zeros(64, np.float32)},
+            "tensor 'blk.0.attn_sinks' of {}: is no part of the llama models that can be run",
         ),
         ({}, {"output.weight": np.zeros((3, 64), np.float32)}, "tensor 'output.weight' of {}: shape must be (264, 64)"),
     ],
@@ -313,8 +332,9 @@ def test_models_that_cannot_be_run(
     ("metadata", "expected"),
     [
         (
-            {"tokenizer.ggml.pre": "llama-bpe"},
-            "the tokenizer must be gpt2 with pre-tokenizer smollm, not gpt2 with llama-bpe",
+            {"tokenizer.ggml.pre": "viking"},
+            "the tokenizer must be gpt2 with pre-tokenizer smollm, gpt-2, default, llama-bpe, llama3, qwen2, "
+            "not gpt2 with viking",
         ),
         ({"tokenizer.ggml.merges": None}, "metadata tokenizer.ggml.merges must be a list of strings"),
         ({"tokenizer.ggml.merges": ["q z"]}, "the merge 'q' + 'z' needs a token that is not there"),
@@ -335,7 +355,8 @@ def test_only_llama_in_gguf_can_be_run(tmp_path: Path) -> None:
     for file, found in ((path, "safetensors"), (other, "gguf of architecture 'gpt2'")):
         with pytest.raises(HwgenError) as caught:
             smollm.capture(file, "w")
-        assert str(caught.value) == f"model file {file}: running it needs GGUF of architecture 'llama', not {found}"
+        wanted = "running it needs GGUF of architecture llama, qwen2, qwen3"
+        assert str(caught.value) == f"model file {file}: {wanted}, not {found}"
     assert smollm.linear_layers(other) == [("w", 2, 2)]
 
 

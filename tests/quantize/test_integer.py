@@ -195,8 +195,8 @@ X = np.ones((2, 4))
         (lambda: float_minimum([[1.0], [-math.inf]], 4), "float_minimum: x must be finite, not -inf at [1, 0]"),
         (lambda: float_minimum(X, 0), "float_minimum: bits must be 1 to 16, not 0"),
         (
-            lambda: float_minimum(X, 4, scale_format="e8m0"),
-            "float_minimum: scale_format must be signed floating point such as fp16, not e8m0",
+            lambda: float_minimum(X, 4, scale_format="int8"),
+            "float_minimum: scale_format must be floating point such as fp16 or e8m0, not int8",
         ),
     ],
 )

@@ -1,0 +1,196 @@
+"""``python -m reports.held_out_wide``: the cost model on tiles over the whole legal space, none of them calibrated.
+
+The tiles and what was measured on them are committed (``held_out_wide_tiles.json``), so that the page follows a change
+of the model or of a table at once; ``--measure`` measures the same tiles again.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from matplotlib.figure import Figure
+
+from hwgen.emit import write_atomic
+from hwgen.pe import TileSpec, families, family
+from hwgen.synth import read_library
+from reports.held_out import label, step_pj
+from reports.plot import COLOURS
+from reports.provenance import provenance, write_result
+from sim.calibrate.measure import measure_all
+from sim.tech import load
+from sim.tech._calibrated import QUANTITIES, CalibratedTech, fitted_family, tile_step, tile_values
+
+__all__ = ["BOUNDS", "Tried", "main", "page", "tried"]
+
+RESULT = Path("reports/results/held_out_wide.md")
+TILES = Path("reports/results/held_out_wide_tiles.json")
+
+BOUNDS: Mapping[str, tuple[float, float]] = {"area": (0.03, 0.15), "energy": (0.06, 0.25), "period": (0.08, 0.25)}
+"""Wanted of tiles that are not marked: median and largest absolute error by quantity."""
+SETS = ("development", "blind")
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One tile: the model's relative errors by quantity, what of it lies outside of all that was measured."""
+
+    spec: TileSpec
+    part: str
+    cells: int
+    errors: Mapping[str, float]
+    outside: tuple[str, ...]
+
+
+def tried(tech: CalibratedTech, rows: Sequence[Mapping[str, Any]]) -> list[Tried]:
+    """The model against measured tiles."""
+    found = []
+    for row in rows:
+        spec = family(row["family"])(**row["tile"])
+        fitted = fitted_family(tech.toml, spec.family)
+        model = tile_step(spec, tile_values(type(spec), spec.p, fitted))
+        errors = {
+            "area": model["area_um2"] / row["area_um2"] - 1,
+            "energy": step_pj(model, spec) / step_pj(row, spec) - 1,
+            "period": model["min_clk_period_ns"] / row["min_clk_period_ns"] - 1,
+        }
+        outside = tuple(str(one) for one in fitted.known.outside(type(spec), spec.p))
+        found.append(Tried(spec, row["set"], row["cells"], errors, outside))
+    return found
+
+
+def _table(rows: Sequence[Tried]) -> str:
+    lines = [
+        "| family | tiles | marked | area median / max | energy median / max | period median / max |",
+        "|---|---|---|---|---|---|",
+    ]
+    groups = [(name, [row for row in rows if row.spec.family == name]) for name in sorted(families())]
+    for name, group in [*groups, ("all", list(rows))]:
+        inside = [row for row in group if not row.outside]
+        cells = []
+        for quantity in BOUNDS:
+            errors = np.abs([row.errors[quantity] for row in inside])
+            cells.append(f"{np.median(errors):.1%} / {errors.max():.1%}" if inside else "–")
+        if group:
+            lines.append(f"| {name} | {len(group)} | {len(group) - len(inside)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def verdicts(rows: Sequence[Tried]) -> list[str]:
+    """One sentence a quantity: whether the bounds are met on the tiles that are not marked, and who is above them."""
+    inside = [row for row in rows if not row.outside]
+    lines = []
+    for quantity, (median, largest) in BOUNDS.items():
+        errors = np.abs([row.errors[quantity] for row in inside])
+        above = [row for row in inside if abs(row.errors[quantity]) > largest]
+        names = ", ".join(sorted({row.spec.family for row in above}))
+        met = "met" if np.median(errors) <= median else "not met"
+        most = "met" if not above else f"not met by {len(above)} of {len(inside)} tiles ({names})"
+        lines.append(
+            f"* {quantity}: median {np.median(errors):.1%} (bound {median:.0%}): {met}; largest {errors.max():.1%} "
+            f"(bound {largest:.0%}): {most}."
+        )
+    return lines
+
+
+def page(results: Mapping[str, Sequence[Tried]], shares: Mapping[str, Mapping[str, Any]]) -> str:
+    """Text of the result page."""
+    legal = ", ".join(f"{name} {share['legal']:.1%}" for name, share in sorted(shares.items()))
+    parts = [
+        "Whole tiles over the whole legal space, mapped and sized in one piece, none of which is in a calibration. "
+        "Families share them about equally; names and ranges of at most 64 values are drawn uniformly, longer ranges "
+        "(shape, k, group, depth) uniformly in their logarithm, combinations that a family refuses again, and tiles "
+        f"too large to be measured in one piece too (`sim.calibrate.wide`). Legal at the first draw: {legal}. Tiles that "
+        "a later rule refuses are left out: groups that saturate or wrap beside a correction for zero points.",
+        "Error: model over measurement − 1; energy is that of a step with its clock. *Marked* tiles lie outside of all "
+        "that was measured, in a width or a parameter, and `estimate` and `sweep` say so (`extrapolated`): the tables "
+        "count them and leave them out. The *development* tiles were looked at while features were chosen, the *blind* "
+        "ones once, after everything was settled.",
+        f"![Model against measurement]({RESULT.stem}.png)",
+    ]
+    for name, rows in results.items():
+        parts.append(f"## {name}")
+        if name == "sky130hd":
+            for part in SETS:
+                parts += [f"{part.capitalize()}:", _table([row for row in rows if row.part == part])]
+            parts.append("All:")
+        else:
+            parts.append(
+                "This table has no tile at the ends of what is legal yet (they come with its next calibration), hence "
+                "so many marked ones."
+            )
+        parts += [_table(rows), "\n".join(verdicts(rows))]
+    parts += [
+        "## Every tile of sky130hd",
+        "| tile | set | parameters | cells | area | energy | period | extrapolated |",
+    ]
+    lines = ["|---|---|---|---|---|---|---|---|"]
+    for row in results["sky130hd"]:
+        errors = " | ".join(f"{row.errors[quantity]:+.1%}" for quantity in BOUNDS)
+        about = f"{row.spec.family} | {row.part} | {label(row.spec)} | {row.cells:,}"
+        lines.append(f"| {about} | {errors} | {'; '.join(row.outside)} |")
+    parts[-1] += "\n" + "\n".join(lines)
+    return "\n\n".join(parts)
+
+
+def figure(rows: Sequence[Tried], title: str) -> bytes:
+    """Errors of every tile by its size, a panel a quantity, families by colour, marked tiles hollow; PNG."""
+    drawing = Figure(figsize=(12, 4.2), layout="constrained")
+    names = sorted({row.spec.family for row in rows})
+    for axes, (quantity, (_, largest)) in zip(drawing.subplots(1, 3), BOUNDS.items(), strict=True):
+        axes.axhspan(-100 * largest, 100 * largest, color="#EEEEEE", zorder=0)
+        axes.axhline(0, color="#777777", linewidth=0.8)
+        for index, name in enumerate(names):
+            for hollow in (False, True):
+                some = [row for row in rows if row.spec.family == name and bool(row.outside) == hollow]
+                axes.scatter(
+                    [row.cells for row in some],
+                    [100 * row.errors[quantity] for row in some],
+                    s=26,
+                    facecolors="none" if hollow else COLOURS[index % len(COLOURS)],
+                    edgecolors=COLOURS[index % len(COLOURS)],
+                    label=None if hollow else name,
+                )
+        axes.set_xscale("log")
+        axes.set_xlabel("cells of the tile")
+        axes.set_ylabel(f"error of the {quantity} [%]")
+    drawing.legend(loc="outside right upper", frameon=False)
+    drawing.suptitle(f"{title}: model over measurement; grey: the bound, hollow: marked as extrapolated", fontsize=10)
+    buffer = io.BytesIO()
+    drawing.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
+
+
+@click.command()
+@click.option("--measure", type=(str, click.Path(path_type=Path)), multiple=True, help="technology and a Liberty file")
+@click.option("--jobs", type=int, default=1, show_default=True, help="tiles at a time")
+def main(measure: Sequence[tuple[str, Path]], jobs: int) -> None:
+    """Write the page, from the committed measurements or new ones of the same tiles."""
+    stored = json.loads(TILES.read_text())
+    for name in dict.fromkeys(name for name, _ in measure):
+        library = read_library([file for one, file in measure if one == name])
+        rows = stored["libraries"][name]
+        wanted = [(family(row["family"])(**row["tile"]), True) for row in rows]
+        for row, entry in zip(rows, measure_all(wanted, library, jobs=jobs)[0], strict=True):
+            row |= {"cells": entry.cells, **{quantity: entry.values[quantity] for quantity in QUANTITIES}}
+        TILES.write_text(json.dumps(stored, indent=0))
+    results = {}
+    for name, rows in stored["libraries"].items():
+        tech = load(name)
+        assert isinstance(tech, CalibratedTech)
+        results[name] = tried(tech, rows)
+    command = "python -m reports.held_out_wide"
+    title = "The cost model over the whole legal space"
+    write_result(RESULT, title, command, page(results, stored["shares"]), provenance())
+    write_atomic(RESULT.with_suffix(".png"), figure(results["sky130hd"], "sky130hd"), "held_out_wide")
+    click.echo(f"wrote {RESULT}")
+
+
+if __name__ == "__main__":
+    main()
