@@ -36,7 +36,8 @@ def left_out_rows(tech: CalibratedTech) -> list[list[object]]:
     rows: list[list[object]] = []
     for name in sorted(families()):
         cell = models[name]["blocks"]["cell"]
-        rows.append([name, cell["area_um2"]["measured"], *(f"{cell[q]['left_out_median']:.1%}" for q in QUANTITIES)])
+        errors = (cell[quantity].get("left_out_median") for quantity in QUANTITIES)
+        rows.append([name, cell["area_um2"]["measured"], *("–" if error is None else f"{error:.1%}" for error in errors)])
     return rows
 
 

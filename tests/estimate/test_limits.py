@@ -195,8 +195,8 @@ def test_rows_that_are_missing_are_missed(copied: Path) -> None:
         ("spread = 0.2", "spread = nan", "must be a finite number above 0, not nan"),
         ("noise = 0.01", "noise = inf", "must be a finite number above 0, not inf"),
         ("trend = { one = ", "trend = { one = -", "must be a finite number of at least 0, not -"),
-        ("trend = { one = ", 'trend = { and = "much", one = ', "must be a finite number of at least 0, not 'much'"),
-        ("measured = ", "measured = 1", "measurements must lie in the table beside"),
+        ("trend = { one = ", 'trend = { one = "much", none = ', "must be a finite number of at least 0, not 'much'"),
+        ("{ measured = ", "{ measured = 9", "measurements must lie in the table beside"),
         ("[models.any]", "[models.none]", "models must hold regressions of families and of 'any'"),
     ],
 )
