@@ -106,8 +106,8 @@ def page(results: Mapping[str, Sequence[Tried]], shares: Mapping[str, Mapping[st
         "Whole tiles over the whole legal space, mapped and sized in one piece, none of which is in a calibration. "
         "Families share them about equally; names and ranges of at most 64 values are drawn uniformly, longer ranges "
         "(shape, k, group, depth) uniformly in their logarithm, combinations that a family refuses again, and tiles "
-        f"too large to be measured in one piece too (`sim.calibrate.wide`). Legal at the first draw: {legal}. Tiles that "
-        "a later rule refuses are left out: groups that saturate or wrap beside a correction for zero points.",
+        f"too large to be measured in one piece too (`sim.calibrate.wide`). Legal at the first draw: {legal}. Tiles "
+        "that a later rule refuses are left out: groups that saturate or wrap beside a correction for zero points.",
         "Error: model over measurement − 1; energy is that of a step with its clock. *Marked* tiles lie outside of all "
         "that was measured, in a width or a parameter, and `estimate` and `sweep` say so (`extrapolated`): the tables "
         "count them and leave them out. The *development* tiles were looked at while features were chosen, the *blind* "
