@@ -31,6 +31,8 @@ class Formats:
     align_rounding: str = "rne"
     step: int = 4
     block_rule: str = "floor"
+    overflow: str = "refuse"
+    sum_bits: int = 0
 
 
 def weight_name(scheme: str, bits: int) -> str:
