@@ -37,7 +37,8 @@ def left_out_rows(tech: CalibratedTech) -> list[list[object]]:
     for name in sorted(families()):
         cell = models[name]["blocks"]["cell"]
         errors = (cell[quantity].get("left_out_median") for quantity in QUANTITIES)
-        rows.append([name, cell["area_um2"]["measured"], *("–" if error is None else f"{error:.1%}" for error in errors)])
+        shown = ("–" if error is None else f"{error:.1%}" for error in errors)
+        rows.append([name, cell["area_um2"]["measured"], *shown])
     return rows
 
 

@@ -111,8 +111,8 @@ def page(results: Mapping[str, Sequence[Tried]], shares: Mapping[str, Mapping[st
         "Error: model over measurement − 1; energy is that of a step with its clock. *Marked* tiles lie outside of all "
         "that was measured, in a width or a parameter, and `estimate` and `sweep` say so (`extrapolated`): the tables "
         "count them and leave them out. The *development* tiles were looked at while features were chosen, *blind* "
-        "ones once, after features and plan were settled; five tiles of bitmod with k from 8 to 16 joined the calibration "
-        "later, and the number of lanes left the features, both for other reasons than these tiles.",
+        "ones once, after features and plan were settled; five tiles of bitmod with k from 8 to 16 joined the "
+        "calibration later, and the number of lanes left the features, both for other reasons than these tiles.",
         f"![Model against measurement]({RESULT.stem}.png)",
     ]
     for name, rows in results.items():
@@ -144,7 +144,8 @@ def figure(rows: Sequence[Tried], title: str) -> bytes:
     """Errors of every tile by its size, a panel a quantity, families by colour, marked tiles hollow; PNG."""
     drawing = Figure(figsize=(12, 4.2), layout="constrained")
     names = sorted({row.spec.family for row in rows})
-    for axes, (quantity, (_, largest)) in zip(drawing.subplots(1, 3), BOUNDS.items(), strict=True):
+    panels = drawing.subplots(1, 3)
+    for axes, (quantity, (_, largest)) in zip(panels, BOUNDS.items(), strict=True):
         axes.axhspan(-100 * largest, 100 * largest, color="#EEEEEE", zorder=0)
         axes.axhline(0, color="#777777", linewidth=0.8)
         for index, name in enumerate(names):
@@ -161,7 +162,7 @@ def figure(rows: Sequence[Tried], title: str) -> bytes:
         axes.set_xscale("log")
         axes.set_xlabel("cells of the tile")
         axes.set_ylabel(f"error of the {quantity} [%]")
-    drawing.legend(loc="outside right upper", frameon=False)
+    drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
     drawing.suptitle(f"{title}: model over measurement; grey: the bound, hollow: marked as extrapolated", fontsize=10)
     buffer = io.BytesIO()
     drawing.savefig(buffer, format="png", dpi=110)
