@@ -344,10 +344,11 @@ def test_designs_that_cannot_be(values: dict[str, Any], message: str) -> None:
     assert str(caught.value) == message
 
 
-def test_the_smallest_group_that_is_named_works_and_a_smaller_one_does_not() -> None:
-    tile(group=32, post_lanes=1, m=4, bits=3)
-    with pytest.raises(HwgenError):
-        tile(group=28, post_lanes=1, m=4, bits=3)
+def test_groups_that_are_too_short_for_the_lanes_are_legal_and_wait() -> None:
+    for group, keeps_up in ((32, True), (28, False)):
+        spec = tile(group=group, post_lanes=1, m=4, bits=3)
+        steps = group // spec.k * int(spec.cycles_per_step(spec.p, spec.layer_mode))
+        assert (int(spec.post_cycles(spec.p)) <= steps) == keeps_up
 
 
 def test_golden_errors() -> None:

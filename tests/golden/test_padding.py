@@ -125,6 +125,7 @@ RUNS: dict[str, tuple[str, dict[str, Any], int]] = {
     "lut, bytes": ("lut", {"n": 4, "entries": "int8", "group": 32}, 101),
     "lut, fp32 entries": ("lut", {"n": 2, "cell": "fp_add", "scheme": "bipolar", "acts": "fp16", "bits": 2}, 131),
     "bitmod, lanes": ("bitmod", {"n": 2, "bits": 3, "group": 64, "post_lanes": 2}, 73),
+    "bitmod, lanes that wait": ("bitmod", {"n": 4, "bits": 3, "group": 16, "post_lanes": 1}, 35),
     "bitmod, sums": ("bitmod", {"n": 2, "bits": 6, "group": 32, "post_lanes": 0}, 35),
     "mixpe, before": ("mixpe", {"n": 4, "dequant": "before", "acts": "int8", "group": 32}, 101),
     "mixpe, fp16": ("mixpe", {"n": 4, "acts": "fp16", "align_scope": "row"}, 101),
@@ -137,8 +138,17 @@ RUNS: dict[str, tuple[str, dict[str, Any], int]] = {
 }
 
 
+# One case of a kind runs every time.
+OFTEN = {
+    *("int, whole row, systolic", "int, lanes that wait", "lut, keys", "bitmod, lanes that wait", "mixpe, fp16"),
+    *("posit, several a lane", "mx, ragged block", "minifloat, fp32 sums"),
+}
+
+
 @pytest.mark.rtl
-@pytest.mark.parametrize("case", RUNS)
+@pytest.mark.parametrize(
+    "case", [case if case in OFTEN else pytest.param(case, marks=pytest.mark.slow) for case in RUNS]
+)
 def test_whole_layers_through_the_verilog(case: str) -> None:
     """Values and counted cycles of layers of which nothing divides anything."""
     name, values, k = RUNS[case]

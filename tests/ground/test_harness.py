@@ -45,7 +45,13 @@ def test_every_command_declares_an_example(name: str) -> None:
     assert example(name, commands()[name])
 
 
-@pytest.mark.parametrize("name", commands())
+# Their values take longer than those of all others together; the others are tried every time.
+LONG = {"run", "demo", "energy"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in commands()]
+)
 def test_values(name: str) -> None:
     assert complaints(case for case in value_cases(full=False) if case.command == name) == []
 
