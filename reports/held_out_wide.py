@@ -94,19 +94,33 @@ def verdicts(rows: Sequence[Tried]) -> list[str]:
         most = "met" if not above else f"not met by {len(above)} of {len(inside)} tiles ({names})"
         lines.append(
             f"* {quantity}: median {np.median(errors):.1%} (bound {median:.0%}): {met}; largest {errors.max():.1%} "
-            f"(bound {largest:.0%}): {most}."
+            f"(bound {largest:.0%}): {most}.{_behind(inside, quantity, median)}"
         )
     return lines
+
+
+def _behind(rows: Sequence[Tried], quantity: str, median: float) -> str:
+    """Families whose own median is above the bound, in words."""
+    own = {
+        name: float(np.median([abs(row.errors[quantity]) for row in rows if row.spec.family == name]))
+        for name in sorted({row.spec.family for row in rows})
+    }
+    above = [f"{name} {value:.1%}" for name, value in own.items() if value > median]
+    return f" By itself the median is above it for {', '.join(above)}." if above else ""
 
 
 def page(results: Mapping[str, Sequence[Tried]], shares: Mapping[str, Mapping[str, Any]]) -> str:
     """Text of the result page."""
     legal = ", ".join(f"{name} {share['legal']:.1%}" for name, share in sorted(shares.items()))
+    small, large = ([share["small_and_large"][which] for share in shares.values()] for which in (0, 1))
     parts = [
         "Whole tiles over the whole legal space, mapped and sized in one piece, none of which is in a calibration. "
         "Families share them about equally; names and ranges of at most 64 values are drawn uniformly, longer ranges "
         "(shape, k, group, depth) uniformly in their logarithm, combinations that a family refuses again, and tiles "
-        f"too large to be measured in one piece too (`sim.calibrate.wide`). Legal at the first draw: {legal}. Tiles "
+        f"too large to be measured in one piece too (`sim.calibrate.wide`). Legal at the first draw: {legal}. "
+        f"Size is what bounds this page: of the legal draws {min(small):.1%} to {max(small):.1%} a family have up to "
+        f"12,000 gate equivalents, {min(large):.1%} to {max(large):.1%} up to 48,000; larger ones have the same "
+        "blocks more often. Tiles "
         "that a later rule refuses are left out: groups that saturate or wrap beside a correction for zero points.",
         "Error: model over measurement − 1; energy is that of a step with its clock. *Marked* tiles lie outside of all "
         "that was measured, in a width or a parameter, and `estimate` and `sweep` say so (`extrapolated`): the tables "
