@@ -182,7 +182,7 @@ def test_blocks_and_flat_exclude_each_other() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--clk-period-ns", "0"], "hwgen: synth: clk_period_ns must be above 0, not 0"),
+        (["--clk-period-ns", "0"], "'--clk-period-ns': must be a number above 0 and at most 1e+09, not '0'"),
         (
             ["--recipe", "both"],
             "hwgen: synth: recipe must be one of plain, booth, noalumacc, booth_noalumacc, plain_fast, "
