@@ -22,8 +22,10 @@ SMALL: dict[str, Any] = {"m": 2, "n": 1, "k": 2, "group": 32, "depth": 32, "post
     "values",
     [
         pytest.param({"stages": 2}, id="normalised"),
-        pytest.param({"accumulator": "exact", "stages": 0}, id="exact"),
-        pytest.param({"acts": "bf16", "acc_mantissa": 32, "k": 1}, id="wide mantissa, rounded once"),
+        pytest.param({"accumulator": "exact", "stages": 0}, id="exact", marks=pytest.mark.slow),
+        pytest.param(
+            {"acts": "bf16", "acc_mantissa": 32, "k": 1}, id="wide mantissa, rounded once", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_contract(values: dict[str, Any]) -> None:

@@ -26,8 +26,20 @@ def changed(spec: TileSpec) -> str:
 
 def cases(strength: int) -> list[object]:
     return [
-        pytest.param(spec, id=f"{name}-{changed(spec)}") for name in FAMILIES for spec in covered(name, strength)[0]
+        pytest.param(spec, id=f"{name}-{changed(spec)}", marks=pytest.mark.slow if long(spec) else ())
+        for name in FAMILIES
+        for spec in covered(name, strength)[0]
     ]
+
+
+def long(spec: TileSpec) -> bool:
+    """Whether the check takes a minute or more: large tiles of aligned floating-point sums, as measured.
+
+    Those are slow tests, as are the pairs of sweep values, which visit every value again.
+    """
+    steps = int(spec.sum_group(spec.p)) // int(spec.layer_k(spec.p))
+    work = spec.m * spec.n * int(spec.layer_k(spec.p)) * steps * int(spec.layer_cycles(spec.p))
+    return spec.family in ("bitmod", "mixpe") and work >= 1000
 
 
 def holds(spec: TileSpec) -> None:
