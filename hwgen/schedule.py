@@ -135,8 +135,7 @@ class Schedule:
         if spec.overflow == "refuse" and longest > int(spec.sum_depth(spec.p)):
             raise HwgenError(
                 f"layer {layer.name}: a group of {longest} products must fit depth ({spec.depth}) "
-                f"of the {spec.family} tile; "
-                f"use --depth {longest}, a smaller --group, or --overflow saturate"
+                f"of the {spec.family} tile; {spec.depth_hint(spec.p, longest)}"
             )
 
     def _divisor(self, length: int) -> int:

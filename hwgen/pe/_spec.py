@@ -164,7 +164,10 @@ class TileSpec:
     n: int = param(8, "columns: weight vectors per step (tile N)", legal=Range(1, 1024), sweep=(2, 4, 8))
     k: int = param(4, "products per sum and step (tile K)", legal=Range(1, 256), sweep=(2, 4, 8))
     group: int = param(
-        128, "group size: elements along K that share a scale; 0 is the whole row", legal=Range(0, 1 << 20)
+        128,
+        "group size: elements along K that share a scale; 0 is the whole row",
+        legal=Range(0, 1 << 20),
+        sweep=(64,),
     )
     depth: int = param(
         128,
@@ -250,6 +253,15 @@ class TileSpec:
             if step is p["k"]
             else "group must be a multiple of the elements that a step takes along K, not {group}",
         )
+        yield (
+            (p["overflow"] != "refuse") | (p["depth"] >= step) | (p["group"] > 0),
+            "depth must hold the products of a step ({k}), not {depth}"
+            if step is p["k"]
+            else "depth must hold the products of a step, not {depth}",
+        )
+        # Whole rows are as long as the layer: their fit is the schedule's to see.
+        fits = (p["overflow"] != "refuse") | (cls.sum_group(p) <= cls.sum_depth(p))
+        yield fits, "group must fit depth ({depth}), not {group}; " + cls._deeper(p, fits)
         if cls.uses_lanes(p) is not False:
             lanes = p["post_lanes"]
             yield (
@@ -272,6 +284,25 @@ class TileSpec:
                 (lanes == 0) | (group == 0) | (cls.post_cycles(p) <= steps * cls.layer_cycles(p)),
                 "post_lanes ({post_lanes}) cannot scale {m}x{n} sums within one group of {group}; " + cls._lane_hint(p),
             )
+
+    @classmethod
+    def _deeper(cls, p: P, fits: Num) -> str:
+        """What to do about groups that do not fit (scalars only; sweeps never print it)."""
+        if any(isinstance(value, np.ndarray) for value in p.values()) or fits:
+            return ""
+        return cls.depth_hint(p, int(cls.sum_group(p)))
+
+    @classmethod
+    def depth_hint(cls, p: P, products: int) -> str:
+        """What makes room for sums of so many products: the smallest depth that works, if one does, or less of them."""
+        if products not in (cls.parameters()["depth"].legal or ()):
+            return "no depth is large enough: use a smaller --group"
+        deeper = {**p, "depth": products}
+        broken = [text for ok, text in cls.constraints(deeper) if "depth" in text and not ok]
+        if broken:
+            rule = broken[0].partition(", not ")[0].format(**deeper)
+            return f"no depth of this tile is large enough ({rule}): use a smaller --group"
+        return f"the smallest depth that works is {products}: use --depth {products} or a smaller --group"
 
     @classmethod
     def _lane_hint(cls, p: P) -> str:

@@ -141,6 +141,7 @@ class Posit(ScaledSpec):
     m: int = again(TileSpec, "m", sweep=(1, 2))
     n: int = again(TileSpec, "n", sweep=(1, 2))
     k: int = param(2, "16-bit lanes of a simd tile, or products per step", legal=Range(1, 64), sweep=(1, 2))
+    group: int = again(TileSpec, "group", sweep=(32,))
     depth: int = again(TileSpec, "depth", sweep=(32, 127))
     overflow: str = param("refuse", "a quire does not overflow: longer groups are refused", legal=("refuse",))
     format: str = param(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable
 
 import numpy as np
@@ -14,8 +15,10 @@ from hwgen.formats.posit import PositFormat
 from hwgen.pe._spec import Side, TileSpec
 from hwgen.schedule import Steps
 
-__all__ = ["corner_steps", "flags", "random_steps", "reset_runs", "scale_steps"]
+__all__ = ["corner_steps", "flags", "full_steps", "random_steps", "reset_runs", "scale_steps"]
 
+_FEW_BITS = 10
+"""Longest codes of which all are looked at."""
 _CALM = 2.0**60
 """Largest value whose products do not overflow FP32."""
 
@@ -338,6 +341,84 @@ def _peak(
     best = int(np.abs(sums - missing).argmin())
     order = [0] * whole + [best]
     return acts[order], weights[order]
+
+
+def full_steps(spec: TileSpec, seed: int, mode: int = 0) -> Steps:
+    """Groups of exactly ``depth`` products in which every operand is at an end of its range, whatever ``overflow`` is.
+
+    The largest and the smallest activation meet the largest and the smallest weight, with every field of side
+    information but scales at its ends, and all that in every combination: rows take the activations in turn, columns
+    the weights, and as many groups follow as it takes. What ``depth`` leaves over of a step is padded, as it would be
+    at the end of a layer.
+    """
+    rng = np.random.default_rng(seed)
+    formats, columns, k = spec.mode_formats(mode), spec.code_columns(mode), spec.modes()[mode].k
+    scales = spec.scale_formats(spec.p)
+    fields, sizes = (spec.row_side(), spec.col_side()), (spec.m, spec.n)
+    ends = [
+        list(itertools.product(_ends(formats[side], _allowed(spec, role, mode)), _side_ends(fields[side])))
+        for side, role in enumerate(("acts", "weights"))
+    ]
+    in_turn = [
+        [np.arange(at, at + size) % len(found) for at in range(0, len(found), size)]
+        for found, size in zip(ends, sizes, strict=True)
+    ]
+    groups = list(itertools.product(*in_turn))
+    steps, rest = divmod(spec.depth, k)
+    padding = [form.padding for form in formats]
+    # Formats without a zero end with a whole step.
+    padded = steps > 0 and rest > 0 and None not in padding
+    length = max(steps + padded, 1)
+    first, last, group = flags([length] * len(groups))
+    codes: list[np.ndarray] = []
+    sides: list[dict[str, np.ndarray]] = []
+    for side in range(2):
+        chosen = [[ends[side][index] for index in pair[side]] for pair in groups]
+        words = np.array([[code for code, _ in found] for found in chosen], np.uint32)[group]
+        words = np.repeat(words[..., None], columns[side], axis=2)
+        if padded:
+            # With several outputs a column their codes of one element lie together.
+            words[last, :, rest * columns[side] // k :] = padding[side] or 0
+        codes.append(words)
+        values = {
+            name: np.array([[own[name] for _, own in found] for found in chosen])[group] for name in ends[side][0][1]
+        }
+        if "scale" in fields[side]:
+            values["scale"] = rng.choice(_near_one(scales[side]), size=(len(groups), sizes[side]))[group]
+        sides.append({name: values[name] for name in fields[side]})
+    return Steps(codes[0], codes[1], sides[0], sides[1], first, last, last.copy(), mode)
+
+
+def _ends(form: Format, corners: np.ndarray) -> list[int]:
+    """Codes of the largest and the smallest finite value; all corners where the value depends on side information."""
+    if form.side_bits:
+        return [int(code) for code in corners]
+    codes = form.codes() if form.code_bits <= _FEW_BITS else corners
+    codes = codes[_finite(form, codes)]
+    values = form.decode(codes).reshape(len(codes), -1).sum(axis=1)
+    return list(dict.fromkeys(int(codes[index]) for index in (values.argmax(), values.argmin())))
+
+
+def _side_ends(fields: dict[str, Side]) -> list[dict[str, int]]:
+    """Every combination of the ends of fields other than scales; of plain bits, those of either half."""
+    ends = {}
+    for name, side in fields.items():
+        legal = _legal(side)
+        half = len(legal) // 2
+        plain = not side.signed and side.values is None and half > 0
+        places = (0, half - 1, half, -1) if plain else (0, -1)
+        ends[name] = tuple(dict.fromkeys(legal[place] for place in places))
+    ends.pop("scale", None)
+    return [dict(zip(ends, values, strict=True)) for values in itertools.product(*ends.values())]
+
+
+def _near_one(name: str) -> np.ndarray:
+    """Codes of a scale format whose products with sums neither overflow nor vanish: from 1/2 up to 2."""
+    form = get(name)
+    codes = form.codes()
+    values = form.decode(codes)
+    found: np.ndarray = codes[(values >= 0.5) & (values <= 2)].astype(np.int64)
+    return found
 
 
 def _powers(name: str) -> dict[int, np.ndarray]:

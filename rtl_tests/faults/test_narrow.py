@@ -1,0 +1,111 @@
+"""Accumulators one bit too narrow: groups of ``depth`` products at the ends of their ranges show every one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hwgen.pe import TileSpec, families, family
+from hwgen.reference import run_steps
+from hwgen.verify import check_contract, simulate
+from hwgen.verify._contract import compare, unbounded
+from hwgen.verify._stimuli import full_steps
+
+SMALL: Mapping[str, Any] = {"m": 1, "n": 2, "k": 2, "group": 8, "depth": 12}
+ZEROS: Mapping[str, Any] = {"scheme": "asymmetric"}
+BLOCK: Mapping[str, Any] = {"m": 1, "n": 1, "k": 8, "post_lanes": 1}
+
+# Tiles whose sums are narrowest, by the width that is made narrower: (family, parameters, class method).
+TILES: Mapping[str, tuple[str, Mapping[str, Any], str]] = {
+    "int": ("int", SMALL, "acc_bits"),
+    "int, k does not divide depth": ("int", {**SMALL, "k": 8, "depth": 13}, "acc_bits"),
+    "int, saturating": ("int", {**SMALL, "overflow": "saturate"}, "acc_bits"),
+    "int, wrapping": ("int", {**SMALL, "overflow": "wrap"}, "acc_bits"),
+    "int, unsigned": ("int", {**SMALL, **ZEROS}, "acc_bits"),
+    "int, row sums": ("int", {**SMALL, **ZEROS}, "row_sum_bits"),
+    "int, row sums in lanes": ("int", {**SMALL, **ZEROS, "post_lanes": 1}, "row_sum_bits"),
+    "lut": ("lut", SMALL, "acc_bits"),
+    "lut, row sums": ("lut", SMALL, "row_sum_bits"),
+    "lut, bipolar weights": ("lut", {**SMALL, "scheme": "bipolar", "bits": 1}, "acc_bits"),
+    "lut, plain bits": ("lut", {**SMALL, "planes": "twos_complement", "symmetry": "none"}, "acc_bits"),
+    "lut, signed plain bits": (
+        "lut",
+        {**SMALL, "planes": "twos_complement", "symmetry": "none", "scheme": "symmetric"},
+        "acc_bits",
+    ),
+    "lut, aligned steps": ("lut", {**SMALL, "acts": "fp16", "align_scope": "step"}, "acc_bits"),
+    "mixpe": ("mixpe", {**SMALL, **ZEROS}, "acc_bits"),
+    "mixpe, row sums": ("mixpe", {**SMALL, **ZEROS}, "row_sum_bits"),
+    "mixpe, signed": ("mixpe", {**SMALL, "scheme": "symmetric"}, "acc_bits"),
+    "mixpe, before": ("mixpe", {**SMALL, "dequant": "before", "scheme": "symmetric"}, "acc_bits"),
+    "minifloat": ("minifloat", SMALL, "acc_bits"),
+    "minifloat, fp16": ("minifloat", {**SMALL, "acts": "fp16", "weights": "bf16"}, "acc_bits"),
+    "mx": ("mx", BLOCK, "acc_bits"),
+    "mx, integers": ("mx", {**BLOCK, "acts": "mxint8", "weights": "mxint8"}, "acc_bits"),
+    "bitmod, integers": ("bitmod", {**SMALL, "acts": "int8", "post_lanes": 0}, "acc_bits"),
+    "bitmod, exact": ("bitmod", {**SMALL, "accumulator": "exact", "post_lanes": 0}, "acc_bits"),
+    # One exponent bit less: the largest exponents are just beyond it.
+    "bitmod, normalised": ("bitmod", {**SMALL, "post_lanes": 0}, "_acc_exponent_bits"),
+    "posit": ("posit", {**SMALL, "format": "posit", "posit_bits": 8, "es": 0}, "acc_bits"),
+    "posit, fp4": ("posit", {**SMALL, "format": "fp4"}, "acc_bits"),
+    "posit, quarters": ("posit", {**SMALL, "k": 1}, "_segment_bits"),
+    "posit, along n": ("posit", {**SMALL, "k": 1, "simd_along": "n"}, "_segment_bits"),
+}
+
+
+def narrower(spec: TileSpec, method: str) -> TileSpec:
+    """The same tile with one bit less, and the same reference."""
+    kind = type(spec)
+
+    def less(cls: Any, p: Mapping[str, Any]) -> Any:
+        return getattr(kind, method)(p) - 1
+
+    made = type(kind.__name__, (kind,), {"__module__": kind.__module__, method: classmethod(less)})
+    return made(**spec.p)  # type: ignore[no-any-return]
+
+
+def test_every_family_with_a_depth_is_here() -> None:
+    assert {kind for kind, _, _ in TILES.values()} == set(families())
+
+
+def difference(spec: TileSpec) -> str:
+    """Where full groups first differ from sums that nothing bounds, over all modes; what `check_contract` looks for."""
+    for mode in range(len(spec.modes())):
+        steps = full_steps(spec, 3, mode)
+        detail = compare(spec, steps, run_steps(unbounded(spec), steps), simulate(spec, steps))
+        if detail:
+            return detail
+    return ""
+
+
+@pytest.mark.parametrize("name", TILES)
+def test_one_bit_less_is_caught(name: str) -> None:
+    kind, values, method = TILES[name]
+    spec = family(kind).from_values(values)
+    assert not difference(spec)
+    assert difference(narrower(spec, method))
+
+
+@pytest.mark.parametrize("name", ["int", "int, saturating", "lut, row sums"])
+def test_verify_names_it(name: str) -> None:
+    kind, values, method = TILES[name]
+    found = check_contract(narrower(family(kind).from_values(values), method))
+    assert "default: full groups: values" in {finding.check for finding in found if not finding.ok}
+
+
+def test_full_groups_have_every_combination_of_ends() -> None:
+    spec = family("int").from_values({**SMALL, **ZEROS, "k": 8, "depth": 13, "post_lanes": 1, "n": 1})
+    steps = full_steps(spec, 1)
+    assert steps.first.sum() == 8
+    assert len(steps) == 16
+    acts, weights = spec.act_format.fixed(steps.acts), spec.weight_format.fixed(steps.weights)
+    products = (acts[:, 0] != 0).reshape(8, -1).sum(axis=1)
+    assert (products == 13).all()
+    combinations = {
+        (int(acts[at, 0, 0]), int(weights[at, 0, 0]), int(steps.col["zero"][at, 0]))
+        for at in np.flatnonzero(steps.first)
+    }
+    assert combinations == {(a, w, z) for a in (-128, 127) for w in (0, 255) for z in (0, 255)}
