@@ -70,7 +70,8 @@ def _near(family: type[TileSpec], name: str, value: Any) -> TileSpec | None:
     for more in (0, 1, 2):
         for extra in itertools.combinations(options, more):
             try:
-                return family(**{name: value, **dict(extra)})
+                # By name: a value may bring others with it.
+                return family.from_values({name: value, **dict(extra)})
             except HwgenError:
                 continue
     return None

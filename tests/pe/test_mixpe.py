@@ -222,7 +222,7 @@ def test_formulas_take_arrays() -> None:
     """Widths and primitives of many tiles at once are those of each."""
     ks, bits = np.array([1, 3, 8, 16]), np.array([2, 3, 8, 4])
     for values in ({}, BEFORE, {"acts": "fp16", "align_scope": "step"}, {"scheme": "symmetric"}):
-        spec = tile(group=48, **values)
+        spec = tile(group=48, depth=48, **values)
         arrays = spec.p | {"k": ks, "bits": bits}
         for index, (k, b) in enumerate(zip(ks.tolist(), bits.tolist(), strict=True)):
             one = spec.p | {"k": k, "bits": b}
