@@ -6,21 +6,24 @@ import functools
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from hwgen.errors import HwgenError, suggest
-from hwgen.pe import TileSpec, family
-from hwgen.pe._param import check
+from hwgen.pe import Param, TileSpec, family
+from hwgen.pe._param import check, plain
 
-__all__ = ["Space", "axis_target", "parse_axis", "parse_values", "reason_of"]
+__all__ = ["OWN", "Space", "axis_target", "parse_axis", "parse_values", "reason_of"]
 
+OWN = "sweep values"
+"""Among the values of an axis: the family's own sweep values."""
 _WIDTHS = range(1, 17)
 """Weight widths that are tried to find out what ``bits`` stands for."""
-_RANGE = re.compile(r"(-?\d+):(-?\d+)(?::(\*?)(\d+))?")
+_RANGE = re.compile(r"(-?\d{1,20}):(-?\d{1,20})(?::(\*?)(\d{1,20}))?")
+_MOST_VALUES = 1 << 21
 
 
 def parse_axis(text: str) -> tuple[str, tuple[str, ...] | None]:
@@ -58,6 +61,9 @@ def _range(name: str, item: str, match: re.Match[str]) -> list[str]:
             f"axis {name}: a range must be first:last:step or first:last:*factor and advance, not {item!r}"
         )
     if not geometric:
+        # Counted before they are made: no parameter has so many values, and their list would fill the memory.
+        if (count := (last - first) // step + 1) > _MOST_VALUES:
+            raise HwgenError(f"axis {name}: a range must have at most {_MOST_VALUES:,} values, not {count:,}")
         return [str(value) for value in range(first, last + 1, step)]
     values = []
     while first <= last:
@@ -91,8 +97,8 @@ class Space:
         Parameters
         ----------
         axes: values by parameter; a parameter that is missing keeps its default, and None stands for the family's own
-            sweep values. ``bits`` is the weight width of every family. Without axes every parameter takes its sweep
-            values.
+            sweep values, as `OWN` does among other values. ``bits`` is the weight width of every family; values of
+            two axes that stand for one parameter add up. Without axes every parameter takes its sweep values.
         strict: refuse values that are not legal; otherwise they are counted in ``dropped`` (several families share
             axes).
 
@@ -103,23 +109,50 @@ class Space:
         chosen: dict[str, tuple[Any, ...]] = {key: (p.default,) for key, p in known.items()}
         wanted: dict[str, Sequence[Any] | None] = dict.fromkeys(known) if axes is None else dict(axes)
         refused: dict[str, list[str]] = {}
+        named: set[str] = set()
         for key, values in wanted.items():
             target = axis_target(spec, key)
             if target is None:
                 raise HwgenError(f"{name}: no parameter {key!r}{suggest(key, known)}; it has {', '.join(known)}")
-            if values is None:
-                chosen[target] = known[target].sweep or (known[target].default,)
-                continue
-            chosen[target], messages = _legal(spec, key, target, values)
-            if messages and strict:
-                raise HwgenError(messages[0])
-            refused.setdefault(target, []).extend(messages)
+            found: dict[Any, None] = dict.fromkeys(chosen[target] if target in named else ())
+            named.add(target)
+            own = known[target].sweep or (known[target].default,)
+            for value in (OWN,) if values is None else _several(name, key, values):
+                legal, messages = (own, []) if value == OWN else _legal(spec, known, key, target, value)
+                if messages and strict:
+                    raise HwgenError(messages[0])
+                refused.setdefault(target, []).extend(messages)
+                found |= dict.fromkeys(legal)
+            chosen[target] = tuple(found)
         dropped: dict[str, int] = {}
         for target, messages in refused.items():
             others = math.prod(len(values) for key, values in chosen.items() if key != target)
             for message in messages:
                 dropped[message] = dropped.get(message, 0) + others
         return cls(name, chosen, dropped)
+
+    @classmethod
+    def of_widths(
+        cls, name: str, axes: Mapping[str, Sequence[Any] | None] | None = None, *, strict: bool = True
+    ) -> list[Space]:
+        """Spaces that together hold ``axes``, as `of` takes them: one for each set of parameters that a width brings.
+
+        A family's scheme may follow from ``bits`` (1.58 is ternary in two bits). Where an axis names values of what a
+        width brings, it keeps those that go with the width. Raises `HwgenError` as `of`, and where none does.
+        """
+        spec = family(name)
+        known = spec.parameters()
+        if axes is None or "bits" not in axes or "bits" not in known:
+            return [cls.of(name, axes, strict=strict)]
+        listed = (OWN,) if axes["bits"] is None else _several(name, "bits", axes["bits"])
+        values = dict.fromkeys(one for value in listed for one in (known["bits"].sweep if value == OWN else (value,)))
+        widths: dict[tuple[tuple[str, tuple[Any, ...]], ...], list[Any]] = {}
+        for width in values:
+            brought = _brought(spec, width, axes)
+            widths.setdefault(tuple(sorted(brought.items())), []).append(width)
+        return [
+            cls.of(name, {**axes, "bits": chosen, **dict(brought)}, strict=strict) for brought, chosen in widths.items()
+        ]
 
     @functools.cached_property
     def spec(self) -> type[TileSpec]:
@@ -182,21 +215,51 @@ def axis_target(spec: type[TileSpec], name: str) -> str | None:
     return None
 
 
-def _legal(spec: type[TileSpec], name: str, target: str, values: Sequence[Any]) -> tuple[tuple[Any, ...], list[str]]:
-    """Legal values of parameter ``target``, and what is wrong with each of the others."""
+def _brought(spec: type[TileSpec], width: Any, axes: Mapping[str, Sequence[Any] | None]) -> dict[str, tuple[Any, ...]]:
+    """What a weight width brings along: values of other parameters, and of their axes those that go with it."""
     known = spec.parameters()
-    legal: list[Any] = []
-    messages: list[str] = []
-    for value in values:
-        parsed = value
-        if isinstance(value, str):
-            parsed = known[name].parse(value) if name in known else int(value) if value.isdigit() else value
-        try:
-            own = spec.aliases({name: parsed})
-            check(spec.family, known, own)
-        except HwgenError as error:
-            messages.append(str(error))
-            continue
-        if own[target] not in legal:
-            legal.append(own[target])
-    return tuple(legal), messages
+
+    def aliases(**values: Any) -> dict[str, Any]:
+        texts = {key: known[key].parse(value) if isinstance(value, str) else value for key, value in values.items()}
+        return spec.aliases(texts)
+
+    others = {key: known[key].sweep if listed is None else listed for key, listed in axes.items() if key in known}
+    others.pop("bits")
+    found: dict[str, tuple[Any, ...]] = {}
+    for key, choices in others.items():
+        kept, refusals = [], []
+        for choice in choices:
+            try:
+                aliases(bits=width, **{key: choice})
+                kept.append(choice)
+            except HwgenError as error:
+                refusals.append(error)
+        if refusals and not kept:
+            raise refusals[0]
+        if refusals:
+            found[key] = tuple(kept)
+    single = {key: choices[0] for key, choices in others.items() if len(choices) == 1}
+    return {key: (value,) for key, value in aliases(bits=width, **single).items() if key not in axes} | found
+
+
+def _several(family_name: str, name: str, values: Any) -> list[Any]:
+    """Values of an axis: any sequence, numpy array or tensor of one dimension. Raises `HwgenError` for others."""
+    if hasattr(values, "tolist"):
+        values = values.tolist()
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise HwgenError(f"{family_name}: values of axis {name} must be a list, not {values!r}")
+    return [plain(value) for value in values]
+
+
+def _legal(
+    spec: type[TileSpec], known: Mapping[str, Param], name: str, target: str, value: Any
+) -> tuple[tuple[Any, ...], list[str]]:
+    """The value of parameter ``target`` that ``value`` of an axis stands for, or what is wrong with it."""
+    parsed = value
+    if isinstance(value, str):
+        parsed = known[name].parse(value) if name in known else int(value) if value.isdigit() else value
+    try:
+        kept = check(spec.family, known, spec.aliases({name: parsed}))
+    except HwgenError as error:
+        return (), [str(error)]
+    return (kept[target],), []

@@ -1,18 +1,20 @@
 """Evaluate spaces as arrays: points in, columns out, stored as Parquet, resumed where it stopped.
 
-A point is a legal tile that every layer fits. Its row holds the family, all its parameters, ``weight_bits`` (bits per
-weight at the port), ``area_um2``, ``min_clk_period_ns``, and, over all layers with their counts, ``cycles``,
-``pre_cycles``, ``latency_us``, ``energy_pj``, ``energy_pj_per_mac`` and ``utilization``. Areas, energies and periods
-are the technology's, pre-layout; cycles are exact. Without a clock period every tile runs at its own shortest one;
-with one, tiles that cannot meet it are counted as skipped.
+A point is a legal tile that every layer fits. Its row holds the family, all its parameters, ``weight_bits`` (bits of
+a weight in memory, without its share of scales), ``area_um2``, ``min_clk_period_ns``, and, over all layers with their
+counts, ``cycles``, ``pre_cycles``, ``latency_us``, ``energy_pj``, ``energy_pj_per_mac`` and ``utilization``. Areas,
+energies and periods are the technology's, pre-layout; cycles are exact. Without a clock period every tile runs at its
+own shortest one; with one, tiles that cannot meet it are counted as skipped, as are points whose cycles 64 bits do not
+hold. Off-chip memory is not counted.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,11 +29,12 @@ import pyarrow.parquet as pq
 from dse.pareto import front, objective_values
 from dse.provenance import commit, content_hash, source_hash, versions
 from dse.space import Space, reason_of
-from hwgen.emit import write_atomic
-from hwgen.errors import HwgenError
+from hwgen.emit import replacing
+from hwgen.errors import HwgenError, os_error
 from hwgen.pe._numbers import Num
 from hwgen.schedule import Layer, layer_constraints
-from sim.estimate import clock_period, layer_costs
+from hwgen.simulators.cache import read_kept, write_kept
+from sim.estimate import OFF_CHIP, beyond_64_bits, clock_period, layer_costs
 from sim.tech import DEFAULT, Structure, Tech, load
 
 __all__ = ["METRICS", "Chunk", "Sweep", "evaluate", "run_sweep", "sweep_hash"]
@@ -51,6 +54,8 @@ METRICS = (
 
 CHUNK_POINTS = 1 << 17
 """Points evaluated at once: large enough that numpy dominates, small enough for the caches."""
+MOST_POINTS = 1 << 25
+"""Most points of a sweep: its rows are in memory at once, some 300 bytes each."""
 _PART_ROWS = 1 << 20
 _PART_SECONDS = 20.0
 _METADATA = b"hwgen.sweep"
@@ -100,6 +105,13 @@ def _legal(p: Mapping[str, Any], space: Space, layers: Sequence[Layer]) -> tuple
     rules = [(ok, reason_of(text)) for ok, text in space.spec.constraints(p)]
     for layer in layers:
         rules += [(ok, f"{text} ({layer.name})") for ok, text in layer_constraints(space.spec, p, layer.k)]
+    # Cycles of layers add up: each of them is to leave room for the others.
+    beyond = [beyond_64_bits(space.spec, p, layer.m, layer.n, layer.k, layer.count * len(layers)) for layer in layers]
+    rules += [
+        (np.logical_not(wraps), f"cycles must fit 64 bits ({layer.name})")
+        for wraps, layer in zip(beyond, layers, strict=True)
+        if wraps is not False
+    ]
     for ok, reason in rules:
         if ok is True:
             continue
@@ -156,9 +168,8 @@ def _metrics(
         slots = slots + layer.count * costs.mac_slots
         energy = energy + layer.count * costs.total_energy_pj
     macs = sum(layer.macs for layer in layers)
-    elements, bits = spec.weight_port(p)
     return {
-        "weight_bits": elements * bits / p["k"],
+        "weight_bits": spec.weight_stored_bits(p),
         "area_um2": parts.total_area_um2,
         "min_clk_period_ns": np.nan if parts.min_clk_period_ns is None else parts.min_clk_period_ns,
         "cycles": cycles,
@@ -247,6 +258,15 @@ def _work(spaces: Sequence[Space], points: int) -> Iterator[tuple[Space, dict[st
 def _check(
     spaces: Sequence[Space], layers: Sequence[Layer], clk_period_ns: float | None, objectives: Sequence[str]
 ) -> None:
+    for layer in layers:
+        if not isinstance(layer, Layer):
+            raise HwgenError(f"sweep: layers must be of the class hwgen.schedule.Layer, not {layer!r}")
+    points = sum(space.size for space in spaces)
+    if points > MOST_POINTS:
+        raise HwgenError(
+            f"sweep: must have at most {MOST_POINTS:,} points, not {points:,}; "
+            "give fewer values, or several sweeps with an output each"
+        )
     if not spaces or not layers:
         raise HwgenError(f"sweep: needs at least one family and one layer, not {len(spaces)} and {len(layers)}")
     if clk_period_ns is not None and not 0 < clk_period_ns < float("inf"):
@@ -281,7 +301,8 @@ def run_sweep(
     command: how the sweep was started, for the file's metadata.
     progress: called after each block with the points done and the points in all.
 
-    Raises `HwgenError` for an empty sweep, an unknown objective and an output that cannot be written.
+    Raises `HwgenError` for an empty sweep, for more points than `MOST_POINTS`, an unknown objective and an output that
+    cannot be written.
     """
     table = load(tech) if isinstance(tech, str) else tech
     _check(spaces, layers, clk_period_ns, objectives)
@@ -295,8 +316,9 @@ def run_sweep(
         why = "a file, not a folder" if target.is_dir() else "in an existing folder"
         raise HwgenError(f"sweep: output must be {why}, not {str(target)!r}")
     stored = _stored(target)
-    if stored is not None and stored.get("sweep_sha256") == digest:
-        points = pq.read_table(target).to_pandas()
+    points = _rows(target) if stored is not None and stored.get("sweep_sha256") == digest else None
+    if stored is not None and points is not None:
+        points = points.to_pandas()
         return Sweep(
             points,
             front(points, objectives),
@@ -311,10 +333,38 @@ def run_sweep(
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
-        raise HwgenError(f"sweep: cannot write beside {str(target)!r}: {error.strerror}") from error
-    return _run(
-        spaces, layers, objectives, table, clk_period_ns, target, command, progress, chunk_points, digest, folder
-    )
+        raise os_error(f"sweep: cannot write beside {str(target)!r}", error) from error
+    with _alone(folder, target):
+        return _run(
+            spaces, layers, objectives, table, clk_period_ns, target, command, progress, chunk_points, digest, folder
+        )
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, target: Path) -> Iterator[None]:
+    """Refuse while another process works in the folder; at the end remove it if it is empty: nothing to go on from."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise HwgenError(
+            f"sweep: the same sweep is being written to {str(target)!r} now; wait for it, or name another output"
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(handle)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def _rows(file: Path) -> pa.Table | None:
+    """Rows of a Parquet file; None if it is gone or damaged: pages carry checksums."""
+    try:
+        return pq.read_table(file, page_checksum_verification=True)
+    except (pa.ArrowException, OSError):
+        return None
 
 
 def _stored(target: Path) -> dict[str, Any] | None:
@@ -333,19 +383,26 @@ def _load_state(folder: Path, chunk_points: int) -> _State:
     file = folder / "state.json"
     if not file.exists():
         return _State()
-    raw = json.loads(file.read_text(encoding="utf-8"))
-    # Blocks are counted: with another block size the count would mean other points.
-    return _State() if raw.pop("chunk_points") != chunk_points else _State(**raw)
+    kept = read_kept(file)
+    # Blocks are counted: with another block size the count would mean other points. What is damaged is done again.
+    if not isinstance(kept, dict) or kept.pop("chunk_points", None) != chunk_points:
+        return _State()
+    try:
+        return _State(**kept)
+    except TypeError:
+        return _State()
 
 
 def _save(folder: Path, state: _State, tables: list[pa.Table], chunk_points: int) -> None:
     """Write the rows since the last time as one part, then the state that names it."""
     if tables:
         name = f"part{len(state.parts):05d}.parquet"
-        pq.write_table(pa.concat_tables(tables).unify_dictionaries(), folder / name, compression="zstd")
+        with replacing(folder / name, "sweep") as temporary:
+            whole = pa.concat_tables(tables).unify_dictionaries()
+            pq.write_table(whole, temporary, compression="zstd", write_page_checksum=True)
         state.parts.append(name)
         tables.clear()
-    write_atomic(folder / "state.json", json.dumps({**vars(state), "chunk_points": chunk_points}), "sweep")
+    write_kept(folder / "state.json", {**vars(state), "chunk_points": chunk_points})
 
 
 def _run(
@@ -363,12 +420,15 @@ def _run(
 ) -> Sweep:
     schema = _schema(spaces)
     state = _State() if folder is None else _load_state(folder, chunk_points)
+    kept: list[pa.Table] = [] if folder is None else [_rows(folder / name) for name in state.parts]
+    if any(part is None for part in kept):
+        # A part that is gone or damaged is done again, and as blocks are counted all of them are.
+        state, kept = _State(), []
     done = state.chunks
     resumed = state.looked_at
     earlier = state.seconds
     total = sum(space.size for space in spaces)
     tables: list[pa.Table] = []
-    kept: list[pa.Table] = [] if folder is None else [pq.read_table(folder / name) for name in state.parts]
     rows, saved = 0, time.monotonic()
     for space in spaces:
         tech.prepare(space.family)
@@ -401,6 +461,7 @@ def _run(
         "commit": commit(),
         "versions": versions(),
         "status": f"{tech.status}, pre-layout",
+        "off_chip_memory": OFF_CHIP,
         "tech": tech.name,
         "clk_period_ns": clk_period_ns,
         "layers": [vars(layer) for layer in layers],
@@ -408,22 +469,20 @@ def _run(
         "looked_at": looked_at,
         "seconds": state.seconds,
     }
-    if target is not None and folder is not None:
+    # A sweep without a point is the caller's to refuse: what lies at the output stays.
+    if target is not None and folder is not None and everything.num_rows:
         _write(everything.replace_schema_metadata({_METADATA: json.dumps(metadata).encode()}), target)
-        shutil.rmtree(folder)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
     points = everything.to_pandas()
     best = front(points, objectives)
     return Sweep(points, best, tuple(objectives), skipped, looked_at, state.seconds - earlier, resumed, metadata)
 
 
 def _write(table: pa.Table, target: Path) -> None:
-    try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        os.close(handle)
-        pq.write_table(table, temporary, compression="zstd")
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise HwgenError(f"sweep: cannot write {str(target)!r}: {error.strerror}") from error
+    """As the suffix says: .csv is CSV, anything else Parquet (the command line refuses what promises another)."""
+    with replacing(target, "sweep") as temporary:
+        if target.suffix.lower() == ".csv":
+            table.to_pandas().to_csv(temporary, index=False, lineterminator="\n")
+        else:
+            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from hwgen.emit import Emission, emit
-from hwgen.pe import TileSpec, family
+from hwgen.emit import Emission, Reset, emit
+from hwgen.errors import HwgenError
+from hwgen.pe import TileSpec, family, family_names
+from hwgen.pe._param import whole_number
 from hwgen.reference import Beats, run_steps
 from hwgen.schedule import Layer, Schedule, Steps
 from hwgen.verify import Finding, check_contract, choose_engine
@@ -30,11 +30,13 @@ class TileHandle:
     @classmethod
     def from_values(cls, name: str, parameters: Mapping[str, Any]) -> TileHandle:
         """A tile of family ``name``; raises `HwgenError` for unknown names and illegal values."""
+        if not isinstance(name, str):
+            raise HwgenError(f"tile: family must be a name, not {name!r}; families: {', '.join(family_names())}")
         return cls(family(name).from_values(parameters))
 
-    def emit(self, top: str | None = None) -> Emission:
+    def emit(self, top: str | None = None, *, reset: Reset | None = None) -> Emission:
         """Verilog and manifest; see `hwgen.emit.emit`."""
-        return emit(self.spec, top)
+        return emit(self.spec, top, reset=reset)
 
     def reference(self, steps: Steps) -> Beats:
         """What the tile puts out for a run of steps, bit for bit."""
@@ -42,11 +44,16 @@ class TileHandle:
 
     def schedule(self, layer: Layer) -> Schedule:
         """The layer on this tile; raises `HwgenError` when it does not fit."""
+        if not isinstance(layer, Layer):
+            raise HwgenError(f"schedule: layer must be of the class hwgen.schedule.Layer, not {layer!r}")
         return Schedule(self.spec, layer)
 
     def verify(self, seed: int = 1, engine: str = "auto") -> list[Finding]:
         """Check RTL against reference, values and cycles; see `hwgen.verify.check_contract`."""
-        return check_contract(self.spec, seed, choose_engine(self.spec, engine))
+        number = whole_number(seed)
+        if number is None or number < 0:
+            raise HwgenError(f"verify: seed must be a whole number from 0 up, not {seed!r}")
+        return check_contract(self.spec, number, choose_engine(self.spec, engine))
 
     def estimate(self, layer: Layer, **options: Any) -> Report:
         """Cycles (exact), area and energy of a layer; see `sim.estimate.estimate` (needs the extra ``sim``)."""
@@ -54,8 +61,11 @@ class TileHandle:
 
         return estimate(self.spec, layer, **options)
 
-    def run(self, weights: np.ndarray, acts: np.ndarray, name: str = "layer") -> LayerRun:
-        """A layer through the Verilog, compared with the golden PyTorch layer; see `sim.run.run_layer`."""
+    def run(self, weights: Any, acts: Any, name: str = "layer") -> LayerRun:
+        """A layer through the Verilog, compared with the golden PyTorch layer; see `sim.run.run_layer`.
+
+        ``weights`` [N, K] and ``acts`` [tokens, K] are numpy arrays, torch tensors or lists.
+        """
         from sim.run import run_layer
 
         return run_layer(self.spec, weights, acts, name=name)

@@ -2,10 +2,15 @@
 
 Output-stationary order: for every block of M tokens, for every block of N outputs, for every group along K, its steps.
 The sequence that drives the RTL and the cycle counts both come from here.
+
+Any layer fits any array: rows and columns beyond its edge, and elements along K beyond the end of its last group, are
+padding. Activations beyond the end are zero, so that their products and their part of Σ A vanish whatever the weights,
+zero points and scales are; only the last step of a row can have any, as tile K divides every whole group.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +20,15 @@ import numpy as np
 from hwgen.errors import HwgenError
 from hwgen.formats import QTensor
 from hwgen.pe._numbers import Num, ceil_div, maximum, where
+from hwgen.pe._param import whole_number
 from hwgen.pe._spec import TileSpec
 
 __all__ = ["Layer", "Schedule", "Steps", "closed_cycles", "closed_pre_cycles", "layer_constraints"]
 
 P = Mapping[str, Any]
+
+MOST = (1 << 63) - 1
+"""Most multiply-accumulates or cycles that are counted: what a signed number of 64 bits holds."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +44,23 @@ class Layer:
     count: int = 1
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise HwgenError(f"layer: name must be text, not {self.name!r}")
         for field in ("m", "n", "k", "count"):
-            if getattr(self, field) < 1:
-                raise HwgenError(f"layer {self.name}: {field} must be at least 1, not {getattr(self, field)}")
+            value = whole_number(given := getattr(self, field))
+            if value is None:
+                raise HwgenError(f"layer {self.name}: {field} must be a whole number, not {given!r}")
+            if value < 1:
+                raise HwgenError(f"layer {self.name}: {field} must be at least 1, not {value}")
+            if value > MOST:
+                # Not shown: Python writes no number of thousands of digits.
+                raise HwgenError(f"layer {self.name}: {field} must be at most {MOST}, which 64 bits hold")
+            object.__setattr__(self, field, value)
+        if self.macs > MOST:
+            raise HwgenError(
+                f"layer {self.name}: m·n·k·count must be at most {MOST}, which 64 bits hold, "
+                f"not {self.m}·{self.n}·{self.k}·{self.count}"
+            )
 
     @property
     def macs(self) -> int:
@@ -93,24 +116,16 @@ def closed_cycles(spec: type[TileSpec], p: P, m: Num, n: Num, k: Num) -> Num:
 def closed_pre_cycles(spec: type[TileSpec], p: P, m: Num, k: Num) -> Num:
     """Cycles in which the pre block prepares activations [m, k], first beat offered to last beat out; 0 without one."""
     pre = spec.pre_counts(p)
-    return 0 if pre is None else ceil_div(m, p["m"]) * (k // spec.layer_k(p)) * pre.passes + pre.latency
+    return 0 if pre is None else ceil_div(m, p["m"]) * ceil_div(k, spec.layer_k(p)) * pre.passes + pre.latency
 
 
 def layer_constraints(spec: type[TileSpec], p: P, k: Num) -> Iterator[tuple[Any, str]]:
     """Pairs (holds, sentence) that a layer with ``k`` inputs adds to those of a tile; scalars or arrays."""
-    group = where(p["group"] > 0, p["group"], k)
-    step = spec.layer_k(p)
-    whole = where(group < k, group, k)
-    yield (
-        (whole % step == 0) & (k % group % step == 0),
-        "tile k must divide the length of every group of the layer",
-    )
     summed = _sum_group(spec, p, k)
     longest = where(summed < k, summed, k)
-    # `overflow` is a name: a scalar.
     yield (
-        (longest <= spec.sum_depth(p)) | (p["overflow"] != "refuse"),
-        "a group of the layer must fit depth, or overflow be allowed",
+        (longest <= spec.sum_depth(p)) | spec.overflow_in_layers(p),
+        "a group of the layer must fit depth, or its sums saturate or wrap without a correction behind them",
     )
 
 
@@ -123,25 +138,14 @@ class Schedule:
 
     def __post_init__(self) -> None:
         spec, layer = self.spec, self.layer
-        for length in sorted(set(self.group_lengths)):
-            if length % self.step_k:
-                ragged = " (its ragged last group)" if length != (spec.group or layer.k) else ""
-                raise HwgenError(
-                    f"layer {layer.name}: k ({layer.k}) in groups of {spec.group or layer.k}{ragged} leaves "
-                    f"{length} products, "
-                    f"which tile k ({self.step_k}) must divide; choose --k {self._divisor(length)}"
-                )
         longest = max(self.sum_lengths)
-        if spec.overflow == "refuse" and longest > int(spec.sum_depth(spec.p)):
+        if longest > int(spec.sum_depth(spec.p)) and not spec.overflow_in_layers(spec.p):
+            how = f", whose sums {spec.overflow} in a way that no layer is defined for"
+            why = "" if spec.overflow == "refuse" else how
             raise HwgenError(
                 f"layer {layer.name}: a group of {longest} products must fit depth ({spec.depth}) "
-                f"of the {spec.family} tile; {spec.depth_hint(spec.p, longest)}"
+                f"of the {spec.family} tile{why}; {spec.depth_hint(spec.p, longest)}"
             )
-
-    def _divisor(self, length: int) -> int:
-        per_k = max(self.step_k // self.spec.k, 1)
-        both = (length, self.spec.group)
-        return max((d for d in range(1, self.spec.k + 1) if not any(x % (d * per_k) for x in both)), default=1)
 
     def _lengths(self, group: int) -> tuple[int, ...]:
         full, ragged = divmod(self.layer.k, group or self.layer.k)
@@ -151,6 +155,20 @@ class Schedule:
     def step_k(self) -> int:
         """Elements along K of one step."""
         return int(self.spec.layer_k(self.spec.p))
+
+    @property
+    def words_k(self) -> int:
+        """Elements along K of operands: those of the layer, and zeros up to whole code words (`whole_words`)."""
+        return self.layer.k + -self.layer.k % self._word_elements
+
+    @property
+    def _word_elements(self) -> int:
+        formats = self.spec.mode_formats(self.spec.layer_mode)
+        return math.lcm(*(form.elements for form in formats))
+
+    def whole_words(self, values: np.ndarray) -> np.ndarray:
+        """Float operands [rows, K] with zeros up to whole code words of the tile's formats, as quantisers want them."""
+        return np.pad(values, ((0, 0), (0, self.words_k - values.shape[1])))
 
     @property
     def group_lengths(self) -> tuple[int, ...]:
@@ -178,9 +196,14 @@ class Schedule:
         return int(self.spec.layer_outputs(self.spec.p))
 
     @property
+    def row_steps(self) -> int:
+        """Steps along K of one block; the last one may be padded."""
+        return int(ceil_div(self.layer.k, self.step_k))
+
+    @property
     def steps(self) -> int:
         """Steps of one run of the layer."""
-        return self.row_blocks * self.col_blocks * (self.layer.k // self.step_k)
+        return self.row_blocks * self.col_blocks * self.row_steps
 
     @property
     def beats(self) -> int:
@@ -196,7 +219,7 @@ class Schedule:
         ahead = False
         for _ in range(self.row_blocks * self.col_blocks):
             for length in self.sum_lengths:
-                work = length // self.step_k * step
+                work = int(ceil_div(length, self.step_k)) * step
                 end += max(work + fold, busy) if ahead else work
                 ahead = True
         return end + int(spec.drain(spec.p))
@@ -218,16 +241,29 @@ class Schedule:
     def lower(self, acts: QTensor, weights: QTensor) -> Steps:
         """Operands of every step. ``acts`` [tokens, K] as they enter the tile, ``weights`` [outputs, K].
 
-        Rows and columns beyond the layer's edge get padding codes and the first row's or column's side information.
+        Rows and columns beyond the layer's edge get padding codes and the first row's or column's side information,
+        elements beyond the end of K padding codes alone. Raises `HwgenError` for operands of another shape, and where
+        K needs padding and the activations' format has no zero.
         """
         spec, layer = self.spec, self.layer
         row_block, col_block, group, start = self.order()
         columns = spec.code_columns(spec.layer_mode)
-        a = _pad_rows(acts.codes, self.row_blocks * spec.m, acts.format.padding).reshape(
+        for what, tensor, rows in (("activations", acts, layer.m), ("weights", weights, layer.n)):
+            if tensor.shape != (rows, self.words_k):
+                raise HwgenError(
+                    f"layer {layer.name}: {what} must have shape {[rows, self.words_k]}, not {list(tensor.shape)}"
+                )
+        if layer.k % self.step_k and acts.format.padding is None:
+            raise HwgenError(
+                f"layer {layer.name}: k must be a multiple of tile k ({self.step_k}) with {acts.format} activations, "
+                f"which have no zero to fill a step with, not {layer.k}"
+            )
+        per_output = columns[1] // self.outputs
+        a = _pad(acts, self.row_blocks * spec.m, self.row_steps * columns[0]).reshape(
             self.row_blocks, spec.m, -1, columns[0]
         )
-        w = _pad_rows(weights.codes, self.col_blocks * spec.n * self.outputs, weights.format.padding or 0).reshape(
-            self.col_blocks, spec.n, self.outputs, -1, columns[1] // self.outputs
+        w = _pad(weights, self.col_blocks * spec.n * self.outputs, self.row_steps * per_output).reshape(
+            self.col_blocks, spec.n, self.outputs, -1, per_output
         )
         # Weights of one element of K for all outputs of a column lie together.
         w = w.transpose(0, 1, 3, 4, 2).reshape(self.col_blocks, spec.n, -1, columns[1])
@@ -238,7 +274,7 @@ class Schedule:
         col = {name: self._side(name, weights, self.col_blocks, spec.n, col_block, group) for name in spec.col_side()}
         length = int(spec.sum_group(spec.p)) or layer.k
         end = start + self.step_k
-        done = end == layer.k
+        done = end >= layer.k
         return Steps(
             step_acts, step_weights, row, col, start % length == 0, done | (end % length == 0), done, spec.layer_mode
         )
@@ -279,8 +315,8 @@ class Schedule:
         return rows.transpose(1, 0, 2).reshape(groups, -1)[:, : self.layer.m]
 
 
-def _pad_rows(codes: np.ndarray, rows: int, padding: int | None) -> np.ndarray:
-    extra = rows - len(codes)
-    if not extra:
-        return codes
-    return np.concatenate([codes, np.full((extra, codes.shape[1]), padding or 0, codes.dtype)])
+def _pad(tensor: QTensor, rows: int, words: int) -> np.ndarray:
+    """Code words of a matrix with padding codes up to [rows, words]."""
+    have_rows, have_words = tensor.codes.shape
+    extra = ((0, rows - have_rows), (0, words - have_words))
+    return np.pad(tensor.codes, extra, constant_values=tensor.format.padding or 0)

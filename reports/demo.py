@@ -38,7 +38,11 @@ SHAPES: Mapping[str, list[int]] = {"m": [1, 2, 4, 8, 16], "n": list(range(4, 132
 
 FORMATS: Mapping[str, list[dict[str, Any]]] = {
     "int": [{"bits": bits, "scheme": "asymmetric", "acts": "int8"} for bits in (2, 3, 4, 8)],
-    "lut": [{"bits": bits, "acts": acts} for acts in ("int8", "fp16") for bits in (2, 3, 4, 8)],
+    "lut": [
+        {"bits": bits, "scheme": scheme, "acts": acts}
+        for acts in ("int8", "fp16")
+        for bits, scheme in ((1, "bipolar"), (2, "ternary"), *((bits, "asymmetric") for bits in (2, 3, 4, 8)))
+    ],
     "mx": [
         *({"weights": w, "acts": a} for w in ("mxfp4", "mxint8") for a in ("mxfp4", "mxint8")),
         {"weights": "nvfp4", "acts": "nvfp4"},
@@ -97,8 +101,9 @@ def errors_of_formats(weights: np.ndarray, acts: np.ndarray) -> list[Formats]:
             golden = golden_layer(spec.quantize_weights(weights), spec.quantization())
             got = golden(torch.from_numpy(acts)).double().numpy()
             formats = spec.quantization()
-            # By the family's own names where it has them: block formats share their elements.
-            label = f"{settings.get('weights', formats.weights)} × {settings.get('acts', formats.acts)}"
+            # By the family's own names where it has them: block formats share their elements, ternary shares int2.
+            weights_name = "ternary" if formats.scheme == "ternary" else settings.get("weights", formats.weights)
+            label = f"{weights_name} × {settings.get('acts', formats.acts)}"
             found.append(Formats(name, settings, label, float(np.linalg.norm(got - want) / np.linalg.norm(want))))
     return found
 
@@ -149,12 +154,14 @@ def spec_of_row(row: pd.Series[Any]) -> TileSpec:
 
 def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
     """Run the demo; returns the run of the chosen point's Verilog. Raises `HwgenError` as its parts do."""
-    for parent in reversed(options.folder.parents):
-        make_folder(parent, "demo")
-    folder = make_folder(options.folder, "demo")
+    tech = load(options.tech)
     say("[1/5] real input")
     model = options.model or default_model(download=True, progress=say)
     weights, acts = layer_operands(model, options.layer, options.tokens)
+    # No earlier: what is refused leaves no folder behind.
+    for parent in reversed(options.folder.parents):
+        make_folder(parent, "demo")
+    folder = make_folder(options.folder, "demo")
     n, k = weights.shape
     layer = Layer(options.layer, len(acts), n, k)
     say(f"      {options.layer}: {n} x {k} weights, activations of {layer.m} tokens of real text")
@@ -171,7 +178,6 @@ def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
             f"demo: max_error must leave a format, the best has {100 * best:.2f} %, not {100 * options.max_error:.2f} %"
         )
 
-    tech = load(options.tech)
     say(f"[3/5] sweep PE families, weight widths and tile shapes; costs {tech.status} on {tech.title}")
     points, looked_at, speed, skipped = _sweep(kept, layer, folder, options.tech, watch)
     objectives = ["area_um2", "latency_us"]

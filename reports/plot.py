@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dse.pareto import front_mask
-from hwgen.emit import write_atomic
+from hwgen.emit import write_all
 from hwgen.errors import HwgenError
 
-__all__ = ["AXIS_LABELS", "COLOURS", "pareto_figure", "point_label", "save"]
+__all__ = ["AXIS_LABELS", "COLOURS", "pareto_figure", "point_label", "render", "save"]
 
 AXIS_LABELS = {
     "area_um2": "area of the tile [µm²]",
@@ -210,16 +210,21 @@ def save(figure: Figure, path: str | Path) -> tuple[Path, Path]:
 
     The same figure gives the same bytes. Raises `HwgenError` for another suffix and for a path that cannot be written.
     """
+    (png, one), (svg, two) = render(figure, path)
+    write_all({png: one, svg: two}, "plot")
+    return png, svg
+
+
+def render(figure: Figure, path: str | Path) -> list[tuple[Path, bytes]]:
+    """The files that `save` writes, and what is in them."""
     target = Path(path)
     if target.suffix not in ("", ".png", ".svg"):
         raise HwgenError(f"plot: output must end in .png or .svg, not {target.name!r}")
     FigureCanvasAgg(figure)
-    written = []
+    made = []
     for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
         buffer = io.BytesIO()
         with matplotlib.rc_context({"svg.hashsalt": "hwgen"}):
             figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
-        file = target.with_suffix(f".{kind}")
-        write_atomic(file, buffer.getvalue(), "plot")
-        written.append(file)
-    return written[0], written[1]
+        made.append((target.with_suffix(f".{kind}"), buffer.getvalue()))
+    return made

@@ -12,7 +12,7 @@ from dse.sweep import METRICS
 from hwgen.emit import write_atomic
 from hwgen.errors import HwgenError
 
-__all__ = ["columns_of", "csv", "format_cell", "markdown", "save"]
+__all__ = ["columns_of", "csv", "format_cell", "markdown", "save", "text"]
 
 
 def columns_of(points: pd.DataFrame, objectives: Sequence[str]) -> list[str]:
@@ -59,10 +59,16 @@ def csv(points: pd.DataFrame) -> str:
     return text
 
 
-def save(points: pd.DataFrame, path: str | Path, columns: Sequence[str]) -> Path:
-    """Write a table; the suffix says which kind. Raises `HwgenError` for a suffix that is neither .md nor .csv."""
+def text(points: pd.DataFrame, path: str | Path, columns: Sequence[str]) -> str:
+    """A table as the suffix of the path says. Raises `HwgenError` for a suffix that is neither .md nor .csv."""
     target = Path(path)
     if target.suffix not in (".md", ".csv"):
         raise HwgenError(f"table: output must end in .md or .csv, not {target.name!r}")
-    write_atomic(target, markdown(points, columns) if target.suffix == ".md" else csv(points), "table")
+    return markdown(points, columns) if target.suffix == ".md" else csv(points)
+
+
+def save(points: pd.DataFrame, path: str | Path, columns: Sequence[str]) -> Path:
+    """Write a table; the suffix says which kind. Raises `HwgenError` for a suffix that is neither .md nor .csv."""
+    target = Path(path)
+    write_atomic(target, text(points, target, columns), "table")
     return target

@@ -6,8 +6,10 @@
 * A block takes its clock energy in every cycle and its energy at work in its active cycles: blocks whose inputs hold
   through a step work once a step, the others in each of its cycles; the post lanes work one cycle per beat. Leakage
   goes on for as long as the layer takes.
-* Every bit at the tile's data ports is moved once from or to a 32 KB buffer: operands each step, side information
-  each group, results once. Memory outside the chip, clock tree and wires are not counted.
+* Everything at the tile's data ports is moved once from or to a 32 KB buffer, in the bits that memory holds
+  (`TileSpec.stored_bits`): operands each step, padding included, side information (scales, zero points, selectors) each
+  group where the tile takes it, results once. Memory outside the chip, clock tree and wires are not counted.
+* Utilisation counts the multiply-accumulates of the layer as given, those with padding left out.
 
 Areas, energies and periods are pre-layout.
 """
@@ -24,12 +26,26 @@ from hwgen.errors import HwgenError
 from hwgen.formats import get
 from hwgen.pe import TileSpec, family
 from hwgen.pe._numbers import Num, ceil_div, where
-from hwgen.schedule import Layer, Schedule, closed_cycles, closed_pre_cycles
+from hwgen.pe._param import plain, whole_number
+from hwgen.schedule import MOST, Layer, Schedule, closed_cycles, closed_pre_cycles
 from sim.tech import DEFAULT, PJ_PER_UW_NS, Structure, Tech, load
 
-__all__ = ["Costs", "Report", "active_cycles_per_step", "clock_period", "estimate", "estimate_arrays", "layer_costs"]
+__all__ = [
+    "OFF_CHIP",
+    "Costs",
+    "Report",
+    "active_cycles_per_step",
+    "beyond_64_bits",
+    "clock_period",
+    "estimate",
+    "estimate_arrays",
+    "layer_costs",
+]
 
 P = Mapping[str, Any]
+
+OFF_CHIP = "not counted: neither the time nor the energy of its accesses"
+"""What a report says of off-chip memory."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +132,7 @@ class Report:
             "tech": self.tech,
             "status": self.status,
             "buffer_status": self.buffer_status,
+            "off_chip_memory": OFF_CHIP,
             "clk_period_ns": self.clk_period_ns,
             "min_clk_period_ns": self.min_clk_period_ns,
             "meets_clock": self.meets_clock,
@@ -163,6 +180,8 @@ class Report:
 
 
 def _tech(tech: Tech | str) -> Tech:
+    if not isinstance(tech, Tech | str):
+        raise HwgenError(f"estimate: tech must be a technology or its name, not {tech!r}")
     return load(tech) if isinstance(tech, str) else tech
 
 
@@ -178,9 +197,12 @@ def clock_period(parts: Structure, clk_period_ns: float | None, tech: Tech) -> N
                 "try --clk-period-ns 1"
             )
         return parts.min_clk_period_ns
-    if not 0 < clk_period_ns < float("inf"):
-        raise HwgenError(f"estimate: clk_period_ns must be above 0, not {clk_period_ns:g}")
-    return clk_period_ns
+    given = plain(clk_period_ns)
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise HwgenError(f"estimate: clk_period_ns must be a number, not {clk_period_ns!r}")
+    if not 0 < given < float("inf"):
+        raise HwgenError(f"estimate: clk_period_ns must be above 0, not {given:g}")
+    return given
 
 
 def _activity(spec: type[TileSpec], p: P, steps: Num, groups: Num, pre_beats: Num) -> dict[str, Num]:
@@ -212,12 +234,14 @@ def _moved_bits(
     """Bits that cross the data ports in one run of a layer; ``scopes`` groups share side information."""
     m, n = p["m"], p["n"]
     act_count, act_bits = spec.act_port(p)
-    weight_count, weight_bits = spec.weight_port(p)
-    row_side, col_side = spec.side_bits(p)
+    acts, weights = spec.stored_bits(p)
+    row_side, col_side = spec.stored_side_bits(p)
+    # Floats: integers of 64 bits, which whole counts of steps fit, are soon too short for bits.
+    tiles, groups, scopes, steps, pre_beats = (1.0 * count for count in (tiles, groups, scopes, steps, pre_beats))
     raw = groups * (m * n * spec.sums_of_cell(p) * spec.acc_bits(p) + m * spec.row_sum_bits(p))
     moved = {
-        "sram_acts": steps * m * act_count * act_bits,
-        "sram_weights": steps * n * weight_count * weight_bits,
+        "sram_acts": steps * m * acts,
+        "sram_weights": steps * n * weights,
         "sram_sides": scopes * (m * sum(row_side.values(), start=0) + n * sum(col_side.values(), start=0)),
         "sram_results": where(p["post_lanes"] > 0, tiles * m * n * 32, raw) if spec.uses_lanes(p) else raw,
     }
@@ -225,7 +249,7 @@ def _moved_bits(
     if pre is not None:
         # Codes in on each pass, prepared activations out on the last.
         taken = spec.layer_k(p) * get(pre.source).code_bits
-        moved["sram_pre"] = pre_beats * m * taken + pre_beats // pre.passes * m * act_count * act_bits
+        moved["sram_pre"] = pre_beats * m * taken + pre_beats / pre.passes * m * act_count * act_bits
     return moved
 
 
@@ -242,7 +266,7 @@ def layer_costs(
     pre = spec.pre_counts(p)
     tiles = ceil_div(m, p["m"]) * ceil_div(n, p["n"] * spec.layer_outputs(p))
     scopes, groups = (tiles * ceil_div(k, where(g > 0, g, k)) for g in (p["group"], spec.sum_group(p)))
-    steps = tiles * (k // spec.layer_k(p))
+    steps = tiles * ceil_div(k, spec.layer_k(p))
     pre_beats = 0 if pre is None else pre_cycles - pre.latency
     active = _activity(spec, p, steps, groups, pre_beats)
     energy: dict[str, Num] = {}
@@ -256,8 +280,34 @@ def layer_costs(
         energy[name] = active_pj * active[name] + always * all_cycles
     for name, bits in _moved_bits(spec, p, tiles, groups, scopes, steps, pre_beats).items():
         energy[name] = bits * tech.buffer_bit_pj(write=name == "sram_results")
-    slots = cycles * (p["m"] * p["n"] * spec.layer_outputs(p) * spec.layer_k(p)) / spec.layer_cycles(p)
+    slots = 1.0 * cycles * (p["m"] * p["n"] * spec.layer_outputs(p) * spec.layer_k(p)) / spec.layer_cycles(p)
     return Costs(cycles, pre_cycles, slots, energy)
+
+
+def beyond_64_bits(spec: type[TileSpec], p: P, m: Num, n: Num, k: Num, count: int = 1) -> Num:
+    """Whether ``count`` runs of a layer, pre block included, take more cycles than `MOST`: a truth value or array.
+
+    Array code counts in 64 bits and would wrap silently.
+    """
+    # Every step does a product at least, so that this many cycles are never exceeded; most layers stay far below.
+    slowest = spec.layer_cycles(p) + spec.post_cycles(p) + spec.fold_cycles(p) + 2
+    pre = spec.pre_counts(p)
+    once = spec.drain(p) + (0 if pre is None else pre.latency)
+    bound = float(np.max(m)) * float(np.max(n)) * float(np.max(k)) * float(np.max(slowest)) + float(np.max(once))
+    if bound * count < MOST:
+        return False
+    # The same formulas in floating point, which loses digits but does not wrap.
+    shape = [np.asarray(size, np.float64) for size in (m, n, k)]
+    cycles = closed_cycles(spec, p, *shape) + closed_pre_cycles(spec, p, shape[0], shape[2])
+    return cycles * float(count) >= MOST * (1 - 1e-9)
+
+
+def _check_kinds(spec: object, layer: object) -> None:
+    if not isinstance(spec, TileSpec) or not isinstance(layer, Layer):
+        raise HwgenError(
+            "estimate: must be given the spec of a tile and a layer (hwgen.schedule.Layer), "
+            f"not {type(spec).__name__} and {type(layer).__name__}"
+        )
 
 
 def estimate(spec: TileSpec, layer: Layer, tech: Tech | str = DEFAULT, clk_period_ns: float | None = None) -> Report:
@@ -271,6 +321,7 @@ def estimate(spec: TileSpec, layer: Layer, tech: Tech | str = DEFAULT, clk_perio
     Raises `HwgenError` when the layer does not fit the tile, for an unknown technology and for a period that is not
     above 0 or is missing where the technology has no timing.
     """
+    _check_kinds(spec, layer)
     Schedule(spec, layer)
     table = _tech(tech)
     parts = table.structure(type(spec), spec.p)
@@ -292,6 +343,19 @@ def estimate(spec: TileSpec, layer: Layer, tech: Tech | str = DEFAULT, clk_perio
         status=table.trust(spec.family),
         buffer_status=table.buffer_status,
     )
+
+
+def _sizes(name: str, given: Any) -> Num:
+    """Sizes of layers as an int or an int64 array. Raises `HwgenError` for anything else, and below 1."""
+    size: Num = whole_number(given)
+    if size is None:
+        array = np.asarray(given)
+        if array.dtype.kind not in "iu" or not array.size or int(array.max()) > MOST:
+            raise HwgenError(f"estimate: {name} must be whole numbers of at most 64 bits, not {given!r}")
+        size = array.astype(np.int64)
+    if np.min(size) < 1:
+        raise HwgenError(f"estimate: {name} must be at least 1, not {np.min(size)}")
+    return size
 
 
 def estimate_arrays(
@@ -318,17 +382,21 @@ def estimate_arrays(
     """
     spec = family(pe) if isinstance(pe, str) else pe
     table = _tech(tech)
+    m, n, k = (_sizes(name, size) for name, size in (("m", m), ("n", n), ("k", k)))
+    if np.any(beyond_64_bits(spec, p, m, n, k)):
+        raise HwgenError(f"estimate: cycles of a layer must be at most {MOST}, which 64 bits hold; use a smaller layer")
     parts = table.structure(spec, p)
     period = clock_period(parts, clk_period_ns, table)
     costs = layer_costs(spec, p, parts, m, n, k, table, period)
+    macs = 1.0 * m * n * k
     columns = {
         "cycles": costs.cycles,
         "pre_cycles": costs.pre_cycles,
         "latency_us": (costs.cycles + costs.pre_cycles) * (period / 1000),
-        "utilization": m * n * k / costs.mac_slots,
+        "utilization": macs / costs.mac_slots,
         "area_um2": parts.total_area_um2,
         "energy_pj": costs.total_energy_pj,
-        "energy_pj_per_mac": costs.total_energy_pj / (m * n * k),
+        "energy_pj_per_mac": costs.total_energy_pj / macs,
     }
     if parts.min_clk_period_ns is not None:
         columns["min_clk_period_ns"] = parts.min_clk_period_ns

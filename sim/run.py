@@ -75,30 +75,56 @@ def _describe(mask: np.ndarray, got: np.ndarray, want: np.ndarray, what: str) ->
     return f"{what}{list(place)}: RTL {got[place]}, golden {want[place]}"
 
 
+def _matrix(layer: str, what: str, values: Any) -> np.ndarray:
+    """An operand as float32 or float64, whichever holds its numbers; torch tensors of any type and device too."""
+    if hasattr(values, "detach"):
+        # numpy has no bfloat16, and takes nothing that is on a device or carries a gradient.
+        values = values.detach().cpu()
+        values = (values if values.element_size() > 4 else values.float()).numpy()
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        array = np.empty(0, object)
+    if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "fiu":
+        raise HwgenError(
+            f"layer {layer}: {what} must be a matrix of real numbers, not "
+            + (f"{array.dtype} of shape {list(array.shape)}" if array.size else type(values).__name__)
+        )
+    exact = array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
+    if not np.isfinite(exact).all():
+        place = tuple(int(index) for index in np.argwhere(~np.isfinite(exact))[0])
+        raise HwgenError(f"layer {layer}: {what} must be finite, not {exact[place]} at {list(place)}")
+    return exact
+
+
 def run_layer(
     spec: TileSpec,
-    weights: np.ndarray,
-    acts: np.ndarray,
+    weights: Any,
+    acts: Any,
     *,
     name: str = "layer",
     progress: Progress = lambda _: None,
 ) -> LayerRun:
     """Quantise a layer for ``spec``, run all of it through the emitted Verilog, and compare.
 
-    Parameters: float ``weights`` [N, K] and ``acts`` [tokens, K]; ``progress`` is told what happens.
-    Raises `HwgenError` when the layer does not fit the tile or a tool is missing.
+    Parameters: ``weights`` [N, K] and ``acts`` [tokens, K], matrices of finite numbers as numpy arrays, torch tensors
+    or lists; ``progress`` is told what happens.
+    Raises `HwgenError` for other operands, when the layer does not fit the tile, or a tool is missing.
     """
     import torch
 
     from sim.golden import golden_layer
 
-    if weights.ndim != 2 or acts.ndim != 2 or weights.shape[1] != acts.shape[1]:
+    weights, acts = _matrix(name, "weights [N, K]", weights), _matrix(name, "activations [tokens, K]", acts)
+    if weights.shape[1] != acts.shape[1]:
         raise HwgenError(
             f"layer {name}: weights [N, K] and activations [tokens, K] must agree in K, "
             f"not {list(weights.shape)} and {list(acts.shape)}"
         )
     layer = Layer(name, len(acts), *weights.shape)
     schedule = Schedule(spec, layer)
+    float_y = acts.astype(np.float64) @ weights.astype(np.float64).T
+    weights, acts = schedule.whole_words(weights), schedule.whole_words(acts)
     formats = spec.quantization()
     progress(f"quantising {name}: {layer.n}×{layer.k} weights to {formats.weights}, {layer.m} tokens to {formats.acts}")
     q_weights = spec.quantize_weights(weights)
@@ -129,7 +155,7 @@ def run_layer(
     progress("comparing with the golden PyTorch layer")
     # The codes are shared, their meaning is not: the golden layer decodes them by itself.
     golden = golden_layer(q_weights, formats)
-    inputs = torch.from_numpy(np.ascontiguousarray(acts, dtype=np.float32))
+    inputs = torch.from_numpy(np.ascontiguousarray(acts))
     want = golden(inputs).detach().numpy()
     if spec.lanes:
         codes = spec.result_values(schedule.collect(observed.y).astype(np.uint32))
@@ -148,7 +174,6 @@ def run_layer(
         detail = detail or sums_text
         reference_equal = reference_equal and not wrong_sums
     mask = y.view(np.uint32) != want.view(np.uint32)
-    float_y = acts.astype(np.float64) @ weights.astype(np.float64).T
     norm = float(np.linalg.norm(float_y)) or 1.0
     return LayerRun(
         layer=layer,

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import os
 import pkgutil
+import re
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
 from hwgen import __version__
+from hwgen.cli._streams import ClosedPipe, drop_output, guarded_streams, say_error
 from hwgen.errors import HwgenError, suggest
 
 __all__ = ["main"]
 
 _ORDER = (
     *("list", "show", "emit", "verify", "run", "synth", "energy", "calibrate"),
-    *("estimate", "sweep", "demo", "model", "doctor"),
+    *("estimate", "sweep", "demo", "model", "cache", "doctor"),
 )
 
 
@@ -50,33 +55,90 @@ def group() -> None:
     """Generate, verify and explore hardware for quantised neural-network accelerators."""
 
 
-def _fail(message: str) -> NoReturn:
-    click.echo("hwgen: " + " ".join(message.split()), err=True)
-    sys.exit(2)
+_LONG_WORD = re.compile(r"(\S{100})\S{60,}(\S{40})")
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
-def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line.
+class _Ended(BaseException):
+    """Another process asked this one to end."""
 
-    A user's mistake is one line on stderr and status 2; Ctrl-C one line and 130; a closed pipe ends quietly.
-    """
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def _end(number: int, frame: object) -> NoReturn:
+    # Once is enough: what is cleaned up now must not be interrupted by an impatient second one.
+    for one in _SIGNALS:
+        signal.signal(one, signal.SIG_IGN)
+    raise _Ended(number)
+
+
+@contextlib.contextmanager
+def _orderly_end() -> Iterator[None]:
+    """A polite signal ends the program as an exception: children are killed, temporary files removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    # A signal that is ignored already (nohup) stays ignored.
+    before = {one: signal.getsignal(one) for one in _SIGNALS if signal.getsignal(one) is signal.SIG_DFL}
+    for one in before:
+        signal.signal(one, _end)
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _told(message: str, status: int) -> int:
+    """One line, whatever the message holds: no line breaks, no words of a thousand letters."""
+    say_error("hwgen: " + _LONG_WORD.sub(r"\1…\2", " ".join(message.split())))
+    return status
+
+
+def _run(arguments: list[str] | None) -> int:
+    """Exit status of a command line."""
     try:
         status = group.main(args=arguments, prog_name="hwgen", standalone_mode=False)
-        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
     except HwgenError as error:
-        _fail(str(error))
+        return _told(str(error), error.status)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        sys.exit(2)
+        return 2
     except click.ClickException as error:
         context: click.Context | None = getattr(error, "ctx", None)
         where = context.command_path.removeprefix("hwgen ") + ": " if context else ""
-        _fail(where + error.format_message())
+        return _told(where + error.format_message(), 2)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("hwgen: interrupted", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader has seen enough. Point stdout elsewhere, or Python complains when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    sys.exit(status if isinstance(status, int) else 0)
+        return _told("interrupted", 130)
+    except _Ended as error:
+        return _told("terminated", 128 + error.number)
+    except MemoryError:
+        return _told("not enough memory", 1)
+    except OSError as error:
+        # No command lets these through where it knows better: what is left is the ground's.
+        name = f"{error.filename}: " if error.filename else ""
+        return _told(f"{name}{error.strerror or error}", 1)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line.
+
+    A user's mistake is one line on stderr and status 2; what the machine refuses (a full disk, a closed standard
+    output) one line and 1; Ctrl-C one line and 130; a reader of standard output that has seen enough ends it quietly.
+    """
+    with guarded_streams(), _orderly_end():
+        try:
+            status = _run(arguments)
+            sys.stdout.flush()
+        except ClosedPipe:
+            drop_output()
+            status = 0
+        except HwgenError as error:
+            # Standard output, which failed only when it was emptied. A first word about it is enough.
+            drop_output()
+            status = status if status == 1 else _told(str(error), 1)
+    sys.exit(status)

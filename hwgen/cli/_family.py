@@ -26,7 +26,7 @@ def _option(p: Param) -> click.Option:
     default = p.default if p.type is not bool else str(p.default).lower()
     unit = f" [{p.unit}]" if p.unit else ""
     return click.Option(
-        [p.flag], type=str, metavar=p.type.__name__.upper(), help=f"{p.doc}{unit} ({p.allowed}; default {default})"
+        [p.flag], multiple=True, metavar=p.type.__name__.upper(), help=f"{p.doc}{unit} ({p.allowed}; default {default})"
     )
 
 
@@ -89,7 +89,7 @@ class FamilyCommand(click.Command):
         extra: list[click.Parameter] = [_option(p) for p in known.values()]
         if "bits" not in known:
             extra.append(
-                click.Option(["--bits"], type=str, metavar="INT", help="weight width (chooses the weight format)")
+                click.Option(["--bits"], multiple=True, metavar="INT", help="weight width (chooses the weight format)")
             )
         return [params[0], *extra, *params[1:]]
 
@@ -99,6 +99,10 @@ class FamilyCommand(click.Command):
         ctx.params.pop("pe")
         names = [*spec.parameters(), "bits"]
         texts = {name: ctx.params.pop(name) for name in dict.fromkeys(names) if name in ctx.params}
-        given = {name: text for name, text in texts.items() if text is not None}
+        given = {name: words[-1] for name, words in texts.items() if words}
+        for name, words in texts.items():
+            if len(set(words)) > 1:
+                flag = "--" + name.replace("_", "-")
+                raise HwgenError(f"{spec.family}: {flag} must be given once, not as {' and '.join(words)}")
         ctx.params["spec"] = spec.from_values(parse_values(spec, given))
         return super().invoke(ctx)

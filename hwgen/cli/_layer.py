@@ -6,7 +6,7 @@ import importlib.util
 import re
 
 from hwgen.errors import HwgenError
-from hwgen.schedule import Layer
+from hwgen.schedule import MOST, Layer
 
 __all__ = ["LAYER_HELP", "needs", "parse_layer"]
 
@@ -18,16 +18,21 @@ _LAYER = re.compile(r"(?:(?P<name>[^:]+):)?(?P<m>\d+)[x,](?P<n>\d+)[x,](?P<k>\d+
 def parse_layer(text: str) -> Layer:
     """Layer of ``8x1536x576``, ``8,1536,576`` or ``up:8x1536x576*30``.
 
-    Raises `HwgenError` for any other text and for a zero.
+    Raises `HwgenError` for any other text, for a zero, and for more than 64 bits hold.
     """
     match = _LAYER.fullmatch(text.replace(" ", ""))
     if match is None:
         raise HwgenError(
             f"--layer: must be MxNxK (tokens, outputs, inputs), e.g. 8x1536x576 or up:8x1536x576*30, not {text!r}"
         )
-    sizes = {key: int(match[key]) for key in ("m", "n", "k")}
+    texts = {key: match[key] or "1" for key in ("m", "n", "k", "count")}
+    for key, digits in texts.items():
+        if len(digits.lstrip("0")) > len(str(MOST)):
+            raise HwgenError(
+                f"--layer: {key} must be at most {MOST}, which 64 bits hold, not a number of {len(digits)} digits"
+            )
     name = match["name"] or "x".join(match[key] for key in ("m", "n", "k"))
-    return Layer(name, count=int(match["count"] or 1), **sizes)
+    return Layer(name, **{key: int(digits) for key, digits in texts.items()})
 
 
 def needs(command: str, extra: str, *modules: str) -> None:

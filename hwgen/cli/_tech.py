@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from hwgen.cli._values import Number
+
 __all__ = ["DEFAULT_TECH", "tech_option", "tech_options"]
 
 DEFAULT_TECH = "sky130hd"
@@ -25,4 +27,4 @@ tech_option = click.option(
 def tech_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--tech`` and ``--clk-period-ns``."""
     help_text = "clock period (default: the shortest that each tile allows)"
-    return tech_option(click.option("--clk-period-ns", type=float, help=help_text)(command))
+    return tech_option(click.option("--clk-period-ns", type=Number(), help=help_text)(command))

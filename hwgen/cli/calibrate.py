@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hwgen.cli._layer import needs
+from hwgen.cli._values import SEED, InputFile, Number, OutputFile, Text, Whole
 from hwgen.errors import HwgenError
 
 if TYPE_CHECKING:
@@ -18,24 +19,38 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command()
+@click.command(epilog="Example: hwgen calibrate --pe int --tiles 4 -o mine.toml")
 @click.option(
     "--liberty",
     "files",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=InputFile(),
     metavar="FILE",
     help="Liberty file, plain or gzip; may be repeated (default: the project's generic library)",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE.toml", help="table")
-@click.option("--name", help="name of the technology (default: that of the output file)")
-@click.option("--memory", help="SRAM that goes with it: generic45, sky130hd or asap7 (default: by the library's name)")
-@click.option("--node-nm", type=float, help="node of the library (default: that of its memory)")
+@click.option(
+    "-o",
+    "--output",
+    type=OutputFile("TOML", need_suffix=True, expand=lambda path: (path, path.with_suffix(".csv"))),
+    required=True,
+    metavar="FILE.toml",
+    help="table; the measurements go to FILE.csv beside it",
+)
+@click.option("--name", type=Text(), metavar="NAME", help="name of the technology (default: that of the output file)")
+@click.option(
+    "--memory",
+    type=Text(),
+    metavar="NAME",
+    help="SRAM that goes with it: generic45, sky130hd or asap7 (default: by the library's name)",
+)
+@click.option("--node-nm", type=Number(most=100_000), help="node of the library (default: that of its memory)")
 @click.option("--pe", "names", multiple=True, metavar="FAMILY", help="only these families; may be repeated")
-@click.option("--tiles", type=int, default=60, show_default=True, help="tiles to measure of each family")
-@click.option("--seed", type=int, default=1, show_default=True, help="seed of the plan")
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="tiles measured at a time")
-@click.option("--timeout-s", type=float, default=600.0, show_default=True, help="longest time of one mapping")
+@click.option(
+    "--tiles", type=Whole(most=100_000), default=60, show_default=True, help="tiles to measure of each family"
+)
+@click.option("--seed", type=SEED, default=1, show_default=True, help="seed of the plan")
+@click.option("--jobs", type=Whole(most=4096), default=1, show_default=True, help="tiles measured at a time")
+@click.option("--timeout-s", type=Number(), default=600.0, show_default=True, help="longest time of one mapping")
 def command(
     files: tuple[Path, ...],
     output: Path,

@@ -8,25 +8,36 @@ from pathlib import Path
 import click
 
 from hwgen.cli._tech import tech_option
+from hwgen.cli._values import InputFile, Number, OutputFolder, Whole
 
 
-@click.command()
+@click.command(epilog="Example: hwgen demo --layer blk.0.attn_k --tokens 2 -o demo")
 @click.option("--layer", default="blk.0.ffn_up", show_default=True, help="linear layer of the model")
-@click.option("--tokens", type=click.IntRange(1), default=8, show_default=True, help="tokens of real text")
-@click.option("--model", metavar="FILE", help="GGUF file; SmolLM2-135M (fetched once, 93 MB) if not given")
+@click.option("--tokens", type=Whole(), default=8, show_default=True, help="tokens of real text")
 @click.option(
-    "--max-error", type=float, default=0.2, show_default=True, help="largest relative output error of a format"
+    "--model", type=InputFile(), metavar="FILE", help="GGUF file; SmolLM2-135M (fetched once, 93 MB) if not given"
+)
+@click.option(
+    "--max-error", type=Number(), default=0.2, show_default=True, help="largest relative output error of a format"
 )
 @tech_option
-@click.option("-o", "--output", metavar="FOLDER", default="out/demo", show_default=True, help="where the files go")
-def command(layer: str, tokens: int, model: str | None, max_error: float, tech: str, output: str) -> None:
+@click.option(
+    "-o",
+    "--output",
+    type=OutputFolder(make_parents=True),
+    metavar="FOLDER",
+    default="out/demo",
+    show_default=True,
+    help="where the files go",
+)
+def command(layer: str, tokens: int, model: Path | None, max_error: float, tech: str, output: Path) -> None:
     """Quantise, sweep, pick, emit and run a layer of a real model, and leave a plot and a table behind."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from reports.demo import DemoOptions, run_demo
 
-    options = DemoOptions(layer, tokens, Path(output), max_error, Path(model) if model else None, tech)
+    options = DemoOptions(layer, tokens, output, max_error, model, tech)
     bars = Progress(
         TextColumn("      {task.description}"),
         BarColumn(),

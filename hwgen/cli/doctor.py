@@ -42,7 +42,7 @@ def _summary(found: Sequence[ToolStatus]) -> list[str]:
     return lines
 
 
-@click.command()
+@click.command(epilog="Example: hwgen doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of the table.")
 @click.pass_context
 def doctor(context: click.Context, as_json: bool) -> None:

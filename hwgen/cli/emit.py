@@ -9,48 +9,72 @@ from pathlib import Path
 import click
 
 from hwgen.cli._family import FamilyCommand
-from hwgen.emit import emit, write_all
+from hwgen.cli._values import Number, OutputFile, OutputFolder
+from hwgen.emit import Reset, emit, write_all
 from hwgen.pe import TileSpec
 
 
-@click.command(cls=FamilyCommand)
-@click.option("-o", "--output", metavar="FILE", help="Verilog file; standard output if not given")
+@click.command(cls=FamilyCommand, epilog="Example: hwgen emit --pe lut --bits 2 -o core.v")
 @click.option(
-    "--manifest", "manifest_file", metavar="FILE", help="also write the manifest: ports, packing, timing, versions"
+    "-o", "--output", type=OutputFile("Verilog"), metavar="FILE", help="Verilog file; standard output if not given"
+)
+@click.option(
+    "--manifest",
+    "manifest_file",
+    type=OutputFile("JSON"),
+    metavar="FILE",
+    help="also write the manifest: ports, packing, timing, versions",
 )
 @click.option("--top", metavar="NAME", help="name of the top module (default FAMILY_tile)")
-@click.option("--testbench", metavar="FOLDER", help="also write a self-checking Verilog bench with its vectors there")
-@click.option("--sdc", "sdc_file", metavar="FILE", help="also write timing constraints")
-@click.option("--clk-period-ns", type=float, default=1.0, show_default=True, help="clock period of the constraints")
+@click.option(
+    "--reset", "reset_kind", metavar="KIND", default="sync", help="kind of the reset: sync (default) or async"
+)
+@click.option(
+    "--reset-active", metavar="LEVEL", default="high", help="level that resets: high (default; port rst) or low (rst_n)"
+)
+@click.option(
+    "--testbench",
+    type=OutputFolder(),
+    metavar="FOLDER",
+    help="also write a self-checking Verilog bench with its vectors there",
+)
+@click.option(
+    "--axi-stream", is_flag=True, help="also emit module TOP_axis: the tile behind AXI4-Stream, with back-pressure"
+)
+@click.option("--sdc", "sdc_file", type=OutputFile("SDC"), metavar="FILE", help="also write timing constraints")
+@click.option("--clk-period-ns", type=Number(), default=1.0, show_default=True, help="clock period of the constraints")
 def command(
     spec: TileSpec,
-    output: str | None,
-    manifest_file: str | None,
+    output: Path | None,
+    manifest_file: Path | None,
     top: str | None,
-    testbench: str | None,
-    sdc_file: str | None,
+    reset_kind: str,
+    reset_active: str,
+    testbench: Path | None,
+    axi_stream: bool,
+    sdc_file: Path | None,
     clk_period_ns: float,
 ) -> None:
     """Write the Verilog of a tile: `hwgen emit --pe lut --bits 2 > core.v`.
 
     Standard output carries Verilog and nothing else. `hwgen emit --pe FAMILY --help` lists the family's parameters.
     """
-    emission = emit(spec, top)
+    reset = Reset(reset_kind, reset_active)
+    emission = emit(spec, top, reset=reset, axi_stream=axi_stream)
     # Everything is made before anything is written.
-    files: dict[Path, str | bytes] = {}
+    files: list[tuple[Path, str | bytes]] = []
     if manifest_file:
-        files[Path(manifest_file)] = json.dumps(emission.manifest, indent=2) + "\n"
+        files.append((manifest_file, json.dumps(emission.manifest, indent=2) + "\n"))
     if sdc_file:
         from hwgen.emit import sdc
 
-        files[Path(sdc_file)] = sdc(spec, emission.top, clk_period_ns)
+        files.append((sdc_file, sdc(spec, emission.top, clk_period_ns, reset=reset)))
     if testbench:
-        from hwgen.emit import bench_files, make_folder
+        from hwgen.emit import bench_files
 
-        folder = make_folder(testbench, f"{spec.family}: testbench")
-        files |= {folder / name: text for name, text in bench_files(emission).items()}
+        files += [(testbench / name, text) for name, text in bench_files(emission).items()]
     if output:
-        files[Path(output)] = emission.verilog
-    write_all(files, spec.family)
+        files.append((output, emission.verilog))
+    write_all(files, spec.family, folders=[testbench] if testbench else [])
     if not output:
         sys.stdout.write(emission.verilog)

@@ -10,6 +10,7 @@ import click
 
 from hwgen.cli._family import FamilyCommand
 from hwgen.cli._layer import needs
+from hwgen.cli._values import InputFile, Number, Text, Whole
 from hwgen.pe import TileSpec
 from hwgen.synth import RECIPES
 
@@ -19,28 +20,34 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command(cls=FamilyCommand)
+@click.command(
+    cls=FamilyCommand,
+    epilog="Example: hwgen energy --pe int --m 1 --n 1 --k 4 --recipe plain --layer blk.0.attn_k --streams 8",
+)
 @click.option(
     "--liberty",
     "files",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=InputFile(),
     metavar="FILE",
     help="Liberty file, plain or gzip; may be repeated (default: the project's generic library)",
 )
-@click.option("--clk-period-ns", type=float, default=1.0, show_default=True, help="clock period: target, and leakage")
+@click.option(
+    "--clk-period-ns", type=Number(), default=1.0, show_default=True, help="clock period: target, and leakage"
+)
 @click.option(
     "--layer",
     "layers",
     multiple=True,
+    type=Text(),
     metavar="NAME",
     help="layer of the default model whose operands are used; may be repeated (default: three, early, middle and late)",
 )
-@click.option("--streams", type=click.IntRange(1), default=256, show_default=True, help="tile positions at a time")
-@click.option("--cycles", type=click.IntRange(1), default=128, show_default=True, help="length of a stream, about")
+@click.option("--streams", type=Whole(most=2**20), default=256, show_default=True, help="tile positions at a time")
+@click.option("--cycles", type=Whole(most=2**20), default=128, show_default=True, help="length of a stream, about")
 @click.option("--glitches", is_flag=True, help="also runs with unit delays and with the library's (half a minute)")
 @click.option("--recipe", "recipes", multiple=True, metavar="NAME", help=f"map by these only: {', '.join(RECIPES)}")
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="child processes at a time")
+@click.option("--jobs", type=Whole(most=4096), default=1, show_default=True, help="child processes at a time")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def command(
     spec: TileSpec,

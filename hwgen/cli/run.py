@@ -7,39 +7,122 @@ import sys
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from hwgen.cli._family import FamilyCommand
+from hwgen.cli._layer import parse_layer
+from hwgen.cli._values import SEED, InputFile, OutputFile, Whole
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
 
 
-@click.command(cls=FamilyCommand)
-@click.option("--model", metavar="FILE", help="GGUF or safetensors file; the default model if not given")
+class RunCommand(FamilyCommand):
+    """``--weights`` and ``--acts`` also take array files: some families have formats under the same flags."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        from sim.operands import is_operand_file
+
+        words: list[str] = []
+        for word in args:
+            flag, equals, value = word.partition("=")
+            if flag in OPERANDS and equals and is_operand_file(value):
+                words += [f"{flag}-file", value]
+            elif words and words[-1] in OPERANDS and is_operand_file(word):
+                words[-1:] = [f"{words[-1]}-file", word]
+            else:
+                words.append(word)
+        for flag in OPERANDS:
+            if words.count(f"{flag}-file") > 1:
+                raise HwgenError(f"run: {flag} must name one file, not {words.count(f'{flag}-file')}")
+        return super().parse_args(ctx, words)
+
+
+OPERANDS = ("--weights", "--acts")
+
+
+class OperandFile(click.ParamType[str]):
+    """An array file that the command reads, perhaps with ``:NAME`` behind it; none of the outputs."""
+
+    name = "operand file"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from sim.operands import operand_path
+
+        InputFile().convert(operand_path(value), param, ctx)
+        return value
+
+
+@click.command(cls=RunCommand, epilog="Example: hwgen run --pe int --m 1 --n 4 --k 4 --layer blk.0.attn_k --tokens 1")
+@click.option("--model", type=InputFile(), metavar="FILE", help="GGUF file; the default model if not given")
 @click.option(
-    "--layer", required=True, metavar="NAME", help="linear layer, e.g. blk.0.ffn_up (hwgen model layers lists them)"
+    "--layer",
+    metavar="NAME",
+    help="linear layer, e.g. blk.0.ffn_up (hwgen model layers lists them); with --random MxNxK, e.g. 8x64x576",
 )
-@click.option("--tokens", type=click.IntRange(1), default=8, show_default=True, help="tokens of real text")
 @click.option(
-    "--text", "text_file", metavar="FILE", help="text whose activations are used; a public-domain one if not given"
+    "--weights-file",
+    type=OperandFile(),
+    metavar="FILE",
+    help="weights [N, K] from x.npy, x.npz:NAME or x.safetensors:NAME, not a model; --weights FILE says the same",
 )
-@click.option("--save", metavar="FILE", help="write the outputs [tokens, N] as .npy")
+@click.option(
+    "--acts-file",
+    type=OperandFile(),
+    metavar="FILE",
+    help="activations [tokens, K], likewise; --acts FILE says the same",
+)
+@click.option("--random", "distribution", metavar="NAME", help="random operands: normal, laplace, uniform or outliers")
+@click.option("--seed", type=SEED, default=1, show_default=True, help="seed of --random")
+@click.option("--tokens", type=Whole(), default=8, show_default=True, help="tokens of real text")
+@click.option(
+    "--text",
+    "text_file",
+    type=InputFile(),
+    metavar="FILE",
+    help="text whose activations are used; a public-domain one if not given",
+)
+@click.option(
+    "--save", type=OutputFile("NumPy", need_suffix=True), metavar="FILE", help="write the outputs [tokens, N] as .npy"
+)
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def command(
-    spec: TileSpec, model: str | None, layer: str, tokens: int, text_file: str | None, save: str | None, as_json: bool
+    spec: TileSpec,
+    model: Path | None,
+    layer: str | None,
+    weights_file: str | None,
+    acts_file: str | None,
+    distribution: str | None,
+    seed: int,
+    tokens: int,
+    text_file: Path | None,
+    save: Path | None,
+    as_json: bool,
 ) -> None:
     """Run a whole layer through the emitted Verilog and compare it with the golden PyTorch layer, bit for bit.
 
-    The activations are captured by running the model on real text. Exit status 1 when a value or a cycle count differs.
+    The activations are captured by running the model on real text, or weights and activations come from array files,
+    or they are random. Exit status 1 when a value or a cycle count differs.
     """
     from rich.console import Console
 
     from sim.inputs import layer_operands
+    from sim.operands import random_operands, read_matrix
     from sim.run import run_layer
 
+    _one_source(model, layer, weights_file, acts_file, distribution, text_file)
+    name, operands = layer or "layer", "model"
     console = Console(stderr=True)
-    with console.status(f"reading {layer}") as status:
-        weights, acts = layer_operands(Path(model) if model else None, layer, tokens, _text(text_file))
-        run = run_layer(spec, weights, acts, name=layer, progress=lambda line: status.update(line))
+    with console.status(f"reading {name}") as status:
+        if weights_file is not None and acts_file is not None:
+            weights, acts = read_matrix(weights_file, "run: --weights"), read_matrix(acts_file, "run: --acts")
+            operands = f"files: weights {weights_file}, activations {acts_file}"
+        elif distribution is not None:
+            shape = parse_layer(name)
+            name = shape.name
+            weights, acts, operands = random_operands(shape, distribution, seed)
+        else:
+            weights, acts = layer_operands(model, name, tokens, _text(text_file))
+        run = run_layer(spec, weights, acts, name=name, progress=lambda line: status.update(line))
     if save:
         import io
 
@@ -51,20 +134,55 @@ def command(
         np.save(buffer, run.y)
         write_atomic(save, buffer.getvalue(), "run")
     if as_json:
-        click.echo(json.dumps(run.document(), indent=2))
+        click.echo(json.dumps({**run.document(), "operands": operands}, indent=2))
     else:
+        if operands != "model":
+            click.echo(f"operands: {operands}")
         for line in report(run):
             click.echo(line)
     sys.exit(0 if run.ok else 1)
 
 
-def _text(file: str | None) -> str | None:
+def _one_source(
+    model: Path | None,
+    layer: str | None,
+    weights: str | None,
+    acts: str | None,
+    distribution: str | None,
+    text: Path | None,
+) -> None:
+    """Operands come from a model, from files or from random numbers: refuse a mixture, and less than one."""
+    if (weights is None) != (acts is None):
+        given, missing = ("--weights", "--acts") if acts is None else ("--acts", "--weights")
+        raise HwgenError(f"run: {given} from a file needs {missing} from a file too")
+    files = weights is not None
+    sources = {"--model": model is not None or text is not None, "--weights and --acts": files}
+    sources["--random"] = distribution is not None
+    of_model = not files and distribution is None
+    context = click.get_current_context()
+    for flag, used, why in (
+        ("tokens", of_model, "a model; the tokens are in the shape of the operands"),
+        ("seed", distribution is not None, "--random"),
+    ):
+        if not used and context.get_parameter_source(flag) is ParameterSource.COMMANDLINE:
+            raise HwgenError(f"run: --{flag} goes with {why}")
+    given_sources = [flag for flag, there in sources.items() if there]
+    if len(given_sources) > 1:
+        raise HwgenError(f"run: operands must come from one source, not from {' and from '.join(given_sources)}")
+    if layer is None and not files:
+        raise HwgenError(
+            "run: --layer must name a layer of the model (hwgen model layers lists them), or be MxNxK with --random; "
+            "or give --weights FILE and --acts FILE"
+        )
+
+
+def _text(file: Path | None) -> str | None:
     if file is None:
         return None
     try:
-        return Path(file).read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise HwgenError(f"run: --text must be a readable UTF-8 file, not {file!r}: {error}") from error
+        raise HwgenError(f"run: --text must be a readable UTF-8 file, not {str(file)!r}: {error}") from error
 
 
 def report(run: object) -> list[str]:

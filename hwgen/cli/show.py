@@ -13,7 +13,7 @@ from hwgen.emit._ports import tile_ports
 from hwgen.pe import TileSpec
 
 
-@click.command(cls=FamilyCommand)
+@click.command(cls=FamilyCommand, epilog="Example: hwgen show lut --bits 4")
 @click.option("--json", "as_json", is_flag=True, help="print the manifest without the Verilog's hash")
 def command(spec: TileSpec, as_json: bool) -> None:
     """Show a tile: what it computes, its parameters, ports and timing: `hwgen show lut --bits 4`."""

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from hwgen.cli._layer import LAYER_HELP, needs, parse_layer
 from hwgen.cli._tech import tech_options
+from hwgen.cli._values import OutputFile, Whole
 from hwgen.errors import HwgenError, suggest
 from hwgen.pe import family, family_names
 
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _SHAPE_AXES = ("m", "n", "k", "bits")
-"""What a sweep varies when nothing is said: tile shape and weight width."""
+"""What a sweep varies unless an axis says otherwise: tile shape and weight width."""
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@click.command(
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    epilog="Example: hwgen sweep --pe int --bits 2,4 --layer 8x1536x576 -o points.parquet",
+)
 @click.option(
     "--pe", "families", multiple=True, metavar="FAMILY", help=f"PE family, may be repeated: {', '.join(family_names())}"
 )
@@ -39,7 +43,8 @@ _SHAPE_AXES = ("m", "n", "k", "bits")
     "axes",
     multiple=True,
     metavar="NAME=VALUES",
-    help="values of a parameter: 2,3,4 or first:last:step or first:last:*factor; NAME alone: the family's sweep values",
+    help="values of a parameter: 2,3,4 or first:last:step or first:last:*factor; NAME alone: the family's sweep "
+    "values; values of the same name add up",
 )
 @click.option("--full", is_flag=True, help="all sweep values of all parameters that no axis names")
 @click.option(
@@ -51,11 +56,32 @@ _SHAPE_AXES = ("m", "n", "k", "bits")
 )
 @tech_options
 @click.option(
-    "-o", "--output", metavar="FILE", help="Parquet file of all points; an interrupted sweep goes on from its parts"
+    "-o",
+    "--output",
+    type=OutputFile("Parquet", "CSV", need_suffix=True),
+    metavar="FILE",
+    help="file of all points, .parquet or .csv; an interrupted sweep goes on from its parts",
 )
-@click.option("--plot", metavar="FILE", help="plot of the first two objectives, PNG and SVG")
-@click.option("--table", "table_file", metavar="FILE", help="table of the front, .md or .csv")
-@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="points of the front to print")
+@click.option(
+    "--plot",
+    type=OutputFile(
+        "PNG",
+        "SVG",
+        need_suffix=True,
+        bare=True,
+        expand=lambda path: [path.with_suffix(end) for end in (".png", ".svg")],
+    ),
+    metavar="FILE",
+    help="plot of the first two objectives, PNG and SVG",
+)
+@click.option(
+    "--table",
+    "table_file",
+    type=OutputFile("Markdown", "CSV", need_suffix=True),
+    metavar="FILE",
+    help="table of the front, .md or .csv",
+)
+@click.option("--top", type=Whole(), default=10, show_default=True, help="points of the front to print")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 @click.pass_context
 def command(
@@ -67,26 +93,27 @@ def command(
     objectives: tuple[str, ...],
     tech: str,
     clk_period_ns: float | None,
-    output: str | None,
-    plot: str | None,
-    table_file: str | None,
+    output: Path | None,
+    plot: Path | None,
+    table_file: Path | None,
     top: int,
     as_json: bool,
 ) -> None:
     """Sweep tiles and print the Pareto front: `hwgen sweep --pe int --pe lut --bits 2,4,8 --layer 8x1536x576`.
 
-    Every parameter of a family is also a flag that takes a list of values. Without axes the shape and the weight
-    width take the families' sweep values; other parameters keep their defaults. Points that are not legal, or that a
-    layer does not fit, are counted with the reason.
+    Every parameter of a family is also a flag that takes a list of values: `--n 8,16` is `--axis n=8,16`. Values of an
+    axis that is named again are added to those before. Shape and weight width (m, n, k, bits) take the families' sweep
+    values where no axis names them; other parameters keep their defaults. Points that are not legal, or that a layer
+    does not fit, are counted with the reason. Off-chip memory is not counted.
     """
     needs("sweep", "dse", "pandas", "pyarrow", "moocore")
     from dse.sweep import run_sweep
 
     names = tuple(dict.fromkeys(families)) or family_names()
-    spaces = _spaces(names, {**_parse_axes(axes), **_parse_flags(context.args)}, full)
+    spaces = _spaces(names, _axes([*axes, *_flags(context.args)]), full)
     shapes = [parse_layer(text) for text in layers]
     wanted = tuple(dict.fromkeys(objectives)) or ("area_um2", "latency_us")
-    _check_outputs(plot, table_file, wanted)
+    _check_plot(plot, wanted)
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("evaluating"),
@@ -112,7 +139,7 @@ def command(
     if not len(result.points):
         reasons = "; ".join(f"{count:,} × {reason}" for reason, count in result.skipped.items())
         raise HwgenError(f"sweep: none of the {result.looked_at:,} points is legal: {reasons}")
-    written = [Path(output)] if output else []
+    written = [output] if output else []
     written += _reports(result, plot, table_file, layers=layers)
     if as_json:
         click.echo(json.dumps(_document(result, top), indent=2))
@@ -120,17 +147,22 @@ def command(
         _print(result, top, written)
 
 
-def _parse_axes(texts: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
-    from dse.space import parse_axis
-
-    return dict(parse_axis(text) for text in texts)
-
-
-def _parse_flags(words: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
-    """``--NAME VALUES`` and ``--NAME=VALUES`` that are no options of the command: axes."""
-    from dse.space import parse_axis
+def _axes(texts: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
+    """Values of each axis, those of all its mentions; None stands for the family's own and may be one of them."""
+    from dse.space import OWN, parse_axis
 
     found: dict[str, tuple[str, ...] | None] = {}
+    for text in texts:
+        name, values = parse_axis(text)
+        if name in found:
+            values = tuple(dict.fromkeys([*(found[name] or (OWN,)), *(values or (OWN,))]))
+        found[name] = values
+    return found
+
+
+def _flags(words: Sequence[str]) -> list[str]:
+    """``--NAME VALUES`` and ``--NAME=VALUES`` that are no options of the command, as the axes NAME=VALUES."""
+    found: list[str] = []
     rest = list(words)
     while rest:
         word = rest.pop(0)
@@ -140,8 +172,7 @@ def _parse_flags(words: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
             if not rest or rest[0].startswith("--"):
                 raise HwgenError(f"sweep: {word} needs values, e.g. {word} 2,4,8")
             word = f"{word}={rest.pop(0)}"
-        name, values = parse_axis(word.removeprefix("--"))
-        found[name] = values
+        found.append(word.removeprefix("--"))
     return found
 
 
@@ -157,17 +188,16 @@ def _spaces(names: Sequence[str], axes: dict[str, tuple[str, ...] | None], full:
                 f"sweep: no parameter {axis!r} in {', '.join(names)}{suggest(axis, known)}; "
                 f"they have {', '.join(known)}"
             )
-    wanted = dict(axes) if axes else dict.fromkeys(_SHAPE_AXES)
     spaces = []
     for name, spec in specs.items():
-        own: dict[str, tuple[str, ...] | None] = dict.fromkeys(spec.parameters()) if full else {}
-        for axis, values in wanted.items():
-            target = axis_target(spec, axis)
-            if target is not None:
-                # The axis takes the place of the parameter that it stands for.
-                own.pop(target, None)
-                own[axis] = values
-        spaces.append(Space.of(name, own, strict=len(specs) == 1))
+        given = {axis: target for axis in axes if (target := axis_target(spec, axis)) is not None}
+        swept = spec.parameters() if full else [axis for axis in _SHAPE_AXES if axis_target(spec, axis) is not None]
+        # An axis takes the place of the parameter that it stands for.
+        own: dict[str, tuple[str, ...] | None] = {
+            axis: None for axis in swept if axis_target(spec, axis) not in given.values()
+        }
+        own |= {axis: axes[axis] for axis in given}
+        spaces += Space.of_widths(name, own, strict=len(specs) == 1)
     _refuse_values_of_no_family(spaces, axes)
     return spaces
 
@@ -192,28 +222,22 @@ def _refuse_values_of_no_family(spaces: Sequence[Space], axes: dict[str, tuple[s
                 raise HwgenError(messages[0])
 
 
-def _check_outputs(plot: str | None, table_file: str | None, objectives: Sequence[str]) -> None:
+def _check_plot(plot: Path | None, objectives: Sequence[str]) -> None:
     """Refuse before the work what would fail after it."""
     if plot:
         needs("sweep --plot", "dse", "matplotlib")
         if len(objectives) < 2 or any(name.startswith("-") for name in objectives[:2]):
             raise HwgenError(f"sweep: --plot needs two objectives to minimise first, not {', '.join(objectives)}")
-        if Path(plot).suffix not in ("", ".png", ".svg"):
-            raise HwgenError(f"sweep: --plot must end in .png or .svg, not {plot!r}")
-    if table_file and Path(table_file).suffix not in (".md", ".csv"):
-        raise HwgenError(f"sweep: --table must end in .md or .csv, not {table_file!r}")
-    for path in filter(None, (plot, table_file)):
-        if not Path(path).parent.is_dir():
-            raise HwgenError(f"sweep: output must be in an existing folder, not {path!r}")
 
 
-def _reports(result: Sweep, plot: str | None, table_file: str | None, layers: Sequence[str]) -> list[Path]:
+def _reports(result: Sweep, plot: Path | None, table_file: Path | None, layers: Sequence[str]) -> list[Path]:
     from dse.pareto import choose
+    from hwgen.emit import write_all
     from reports import table
 
-    written: list[Path] = []
+    files: list[tuple[Path, str | bytes]] = []
     if plot:
-        from reports.plot import pareto_figure, save
+        from reports.plot import pareto_figure, render
 
         x, y = result.objectives[:2]
         title = f"layer {', '.join(layers)}; {result.metadata['tech']}; {len(result.points):,} points"
@@ -226,10 +250,12 @@ def _reports(result: Sweep, plot: str | None, table_file: str | None, layers: Se
             basis=result.metadata["status"],
             chosen=choose(result.front, result.objectives),
         )
-        written += save(figure, plot)
+        files += render(figure, plot)
     if table_file:
-        written.append(table.save(result.front, table_file, table.columns_of(result.front, result.objectives)))
-    return written
+        columns = table.columns_of(result.front, result.objectives)
+        files.append((table_file, table.text(result.front, table_file, columns)))
+    write_all(files, "sweep")
+    return [path for path, _ in files]
 
 
 def _document(result: Sweep, top: int) -> dict[str, object]:
@@ -274,5 +300,6 @@ def _print(result: Sweep, top: int, written: Sequence[Path]) -> None:
     click.echo(
         f"areas, energies and periods are {result.metadata['status']} ({result.metadata['tech']}); cycles are exact"
     )
+    click.echo(f"off-chip memory is {result.metadata['off_chip_memory']}")
     for path in written:
         click.echo(f"wrote {path}")

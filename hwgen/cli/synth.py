@@ -9,6 +9,7 @@ import click
 
 from hwgen.cli._family import FamilyCommand
 from hwgen.cli._fpga import run_fpga
+from hwgen.cli._values import InputFile, Number, OutputFile, OutputFolder, Whole
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
 from hwgen.synth import NOISE, RECIPES, TileResult
@@ -18,29 +19,35 @@ from hwgen.synth.fpga import VENDORS
 __all__ = ["command"]
 
 
-@click.command(cls=FamilyCommand)
+@click.command(cls=FamilyCommand, epilog="Example: hwgen synth --pe int --m 1 --n 1 --k 4 --recipe plain --no-sta")
 @click.option(
     "--liberty",
     "files",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=InputFile(),
     metavar="FILE...",
     help="Liberty files of one library, plain or gzip (default: the project's generic one, in gate equivalents)",
 )
-@click.option("--clk-period-ns", type=float, default=1.0, show_default=True, help="target clock period")
+@click.option("--clk-period-ns", type=Number(), default=1.0, show_default=True, help="target clock period")
 @click.option("--block", "kinds", multiple=True, metavar="KIND...", help="only these blocks (row, cell, ...)")
 @click.option("--fmax", is_flag=True, help="look for the highest clock frequency, from the target on")
 @click.option("--strict", is_flag=True, help="exit status 2 when the target is not met")
 @click.option("--flat", is_flag=True, help="also map the whole tile as one netlist (paths across blocks)")
 @click.option("--recipe", "recipes", multiple=True, metavar="NAME...", help=f"only these of {', '.join(RECIPES)}")
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="child processes at a time")
-@click.option("--timeout-s", type=float, default=600.0, show_default=True, help="longest time of one child")
+@click.option("--jobs", type=Whole(most=4096), default=1, show_default=True, help="child processes at a time")
+@click.option("--timeout-s", type=Number(), default=600.0, show_default=True, help="longest time of one child")
 @click.option("--sta/--no-sta", default=None, help="also time with OpenSTA (default: where it is installed)")
-@click.option("--netlist", type=click.Path(path_type=Path), metavar="FILE", help="write the mapped Verilog")
-@click.option("--sdc", "sdc_file", type=click.Path(path_type=Path), metavar="FILE", help="write timing constraints")
+@click.option("--netlist", type=OutputFile("Verilog"), metavar="FILE", help="write the mapped Verilog")
+@click.option(
+    "--sdc",
+    "sdc_file",
+    type=OutputFile("SDC"),
+    metavar="FILE",
+    help="write timing constraints, in the library's time unit",
+)
 @click.option(
     "--orfs",
-    type=click.Path(path_type=Path),
+    type=OutputFolder(),
     metavar="FOLDER",
     help="write a design folder for OpenROAD-flow-scripts: config.mk, constraint.sdc, Verilog",
 )
@@ -81,7 +88,7 @@ def command(
     from rich.console import Console
     from rich.progress import Progress
 
-    from hwgen.emit import make_folder, sdc, write_all
+    from hwgen.emit import sdc, write_all
     from hwgen.simulators import find, require
     from hwgen.synth import generic_library, read_library, synthesise, tile_netlist
     from hwgen.synth._layout import layout_files
@@ -128,15 +135,14 @@ def command(
     timed = opensta(result, timeout_s) if sta or (sta is None and find("opensta")) else None
     # Constraints ask for the target, or for what the search found.
     period_ns = result.min_clk_period_ns if fmax else clk_period_ns
-    written: dict[Path, str | bytes] = {}
+    written: list[tuple[Path, str | bytes]] = []
     if netlist is not None:
-        written[netlist] = tile_netlist(result)
+        written.append((netlist, tile_netlist(result)))
     if sdc_file is not None:
-        written[sdc_file] = sdc(spec, f"{spec.family}_tile", period_ns)
+        written.append((sdc_file, sdc(spec, f"{spec.family}_tile", period_ns, time_unit=library.time_unit)))
     if orfs is not None:
-        folder = make_folder(orfs, "synth")
-        written |= {folder / name: text for name, text in layout_files(spec, library, period_ns).items()}
-    write_all(written, "synth")
+        written += [(orfs / name, text) for name, text in layout_files(spec, library, period_ns).items()]
+    write_all(written, "synth", folders=[orfs] if orfs else [])
     if as_json:
         click.echo(json.dumps(result.document() | {"opensta": timed.document() if timed else None}, indent=2))
     else:

@@ -8,11 +8,12 @@ import sys
 import click
 
 from hwgen.cli._family import FamilyCommand
+from hwgen.cli._values import SEED
 from hwgen.pe import TileSpec
 
 
-@click.command(cls=FamilyCommand)
-@click.option("--seed", type=int, default=1, show_default=True, help="seed of the random operands")
+@click.command(cls=FamilyCommand, epilog="Example: hwgen verify --pe int --m 1 --n 2 --k 4")
+@click.option("--seed", type=SEED, default=1, show_default=True, help="seed of the random operands")
 @click.option(
     "--engine",
     type=click.Choice(["auto", "amaranth", "verilator"]),

@@ -8,94 +8,22 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hwgen.emit._axi_stream import axi_stream_entry, axi_stream_rtlil
 from hwgen.emit._manifest import manifest
+from hwgen.emit._names import axi_stream_name, companion_name, module_name, pre_name
 from hwgen.emit._ports import tile_ports
+from hwgen.emit._reset import Reset
 from hwgen.emit._rtlil import component_rtlil, design_rtlil
-from hwgen.errors import HwgenError
 from hwgen.pe._spec import TileSpec
 
 __all__ = ["Emission", "emit", "to_verilog"]
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-_KEYWORDS = frozenset(
-    [
-        "always",
-        "and",
-        "assign",
-        "begin",
-        "buf",
-        "case",
-        "cell",
-        "config",
-        "default",
-        "design",
-        "disable",
-        "edge",
-        "else",
-        "end",
-        "endcase",
-        "endmodule",
-        "for",
-        "force",
-        "function",
-        "generate",
-        "if",
-        "initial",
-        "inout",
-        "input",
-        "instance",
-        "integer",
-        "library",
-        "localparam",
-        "logic",
-        "module",
-        "nand",
-        "negedge",
-        "nor",
-        "not",
-        "or",
-        "output",
-        "parameter",
-        "posedge",
-        "real",
-        "reg",
-        "repeat",
-        "signed",
-        "specify",
-        "table",
-        "task",
-        "time",
-        "tran",
-        "tri",
-        "use",
-        "wait",
-        "wand",
-        "while",
-        "wire",
-        "wor",
-        "xnor",
-        "xor",
-        "bit",
-        "byte",
-        "int",
-        "shortint",
-        "longint",
-        "class",
-        "interface",
-        "package",
-        "program",
-        "property",
-        "sequence",
-        "struct",
-        "union",
-    ]
-)
 
 
 @contextlib.contextmanager
@@ -155,7 +83,7 @@ def _plain_names(text: str) -> str:
     return re.sub(r"\\(\S+) (?=([;,)\]]?))", lambda match: plain[match[1]] + ("" if match[2] else " "), text)
 
 
-def _header(spec: TileSpec, top: str) -> str:
+def _header(spec: TileSpec, top: str, reset: Reset) -> str:
     from hwgen import __version__
 
     settings = " ".join(f"{name}={value}" for name, value in spec.p.items())
@@ -163,7 +91,7 @@ def _header(spec: TileSpec, top: str) -> str:
         f"// {top}: {spec.family} tile by hwgen {__version__}\n"
         f"// {spec.summary()}\n"
         f"// {settings}\n"
-        f"// One clock, synchronous active-high reset. "
+        f"// One clock, {'synchronous' if reset.kind == 'sync' else 'asynchronous'} active-{reset.active} reset. "
         "The manifest (hwgen emit --manifest) documents ports and timing.\n\n"
     )
 
@@ -173,20 +101,32 @@ class Emission:
     """A tile as Verilog with its manifest.
 
     ``verilog`` holds module ``top`` and its blocks (and ``top``_pre where the family has a block before the buffer,
-    and its companions).
+    its companions, and ``top``_axis, the tile behind AXI4-Stream, where that was asked for).
     """
 
     spec: TileSpec
     top: str
     verilog: str
+    reset: Reset = field(default_factory=Reset)
+    axi_stream: bool = False
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """Parameters, ports, packing, timing, versions and the hash of the Verilog; JSON-serialisable."""
-        return manifest(self.spec, self.top, self.verilog)
+        document = manifest(self.spec, self.top, self.verilog, self.reset)
+        if self.axi_stream:
+            document["axi_stream"] = axi_stream_entry(self.spec, axi_stream_name(self.top))
+        return document
 
 
-def emit(spec: TileSpec, top: str | None = None, *, shared: bool = True) -> Emission:
+def emit(
+    spec: TileSpec,
+    top: str | None = None,
+    *,
+    shared: bool = True,
+    reset: Reset | None = None,
+    axi_stream: bool = False,
+) -> Emission:
     """Emit a tile.
 
     Parameters
@@ -195,21 +135,20 @@ def emit(spec: TileSpec, top: str | None = None, *, shared: bool = True) -> Emis
     top: name of the top module; the family's name when None.
     shared: elaborate each distinct block once and instantiate it. ``False`` elaborates every copy, which is what
         Amaranth's simulator runs; both behave alike.
+    reset: of the tile and of all that is emitted with it; synchronous and active high when None.
+    axi_stream: also emit ``top``_axis, the tile behind AXI4-Stream.
 
-    Raises `HwgenError` when ``top`` is no plain Verilog identifier.
+    Raises `HwgenError` when ``top`` is no name that a module can have (`hwgen.emit._names.module_name`).
     """
-    name = f"{spec.family}_tile" if top is None else top
-    if not _IDENTIFIER.fullmatch(name) or name in _KEYWORDS:
-        raise HwgenError(
-            f"{spec.family}: top must be a Verilog identifier (letters, digits, underscore) and no keyword, "
-            f"not {name!r}"
-        )
     from hwgen.pe._tile import Tile
 
-    text = design_rtlil(lambda place: Tile(spec, place), name, tile_ports(spec), shared=shared)
+    name, reset = module_name(spec, top), reset or Reset()
+    text = design_rtlil(lambda place: Tile(spec, place), name, tile_ports(spec), shared=shared, reset=reset)
     pre = spec.pre()
     if pre is not None:
-        text += "\n" + pre.rtlil(f"{name}_pre")
+        text += "\n" + pre.rtlil(pre_name(name), reset)
     for suffix, companion in spec.companions().items():
-        text += "\n" + component_rtlil(companion.build(), f"{name}_{suffix}")
-    return Emission(spec, name, _header(spec, name) + to_verilog(text))
+        text += "\n" + component_rtlil(companion.build(), companion_name(name, suffix), reset)
+    if axi_stream:
+        text += "\n" + axi_stream_rtlil(spec, name, axi_stream_name(name), reset)
+    return Emission(spec, name, _header(spec, name, reset) + to_verilog(text), reset, axi_stream)

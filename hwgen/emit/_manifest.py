@@ -5,17 +5,22 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from hwgen.emit._ports import PortInfo, component_ports, tile_ports
+from hwgen.emit._names import companion_name, pre_name
+from hwgen.emit._ports import PortInfo, clock_ports, component_ports, tile_ports
+from hwgen.emit._reset import Reset
 from hwgen.errors import HwgenError
+from hwgen.formats import get
 from hwgen.pe._spec import TileSpec
 
 __all__ = ["MANIFEST_VERSION", "manifest", "spec_from_manifest"]
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
+_READ_VERSIONS = (1, 2)
+"""Versions of which a spec can be rebuilt: the second says more, and says it of signed operands, too."""
 
 
 def _version(package: str) -> str:
@@ -40,20 +45,22 @@ def _port_entry(port: PortInfo) -> dict[str, Any]:
             "signed": port.signed,
             "order": "row-major, element 0 in the least significant bits",
         }
+    if port.encoding:
+        entry["encoding"] = port.encoding
+    if port.values is not None:
+        entry["values"] = {"start": port.values.start, "stop": port.values.stop, "step": port.values.step}
     if port.delay != "0":
         entry["delay_cycles"] = port.delay
     return entry
 
 
-def manifest(spec: TileSpec, top: str, verilog: str) -> dict[str, Any]:
+def manifest(spec: TileSpec, top: str, verilog: str, reset: Reset | None = None) -> dict[str, Any]:
     """Everything that a user of the Verilog needs to know; see docs/manifest.md for the fields."""
     from hwgen import __version__
 
     p = spec.p
-    clock = [
-        PortInfo("clk", "input", 1, "clock, rising edge", role="clock"),
-        PortInfo("rst", "input", 1, "synchronous reset, active high", role="reset"),
-    ]
+    reset = reset or Reset()
+    clock = clock_ports(reset)
     document: dict[str, Any] = {
         "manifest_version": MANIFEST_VERSION,
         "family": spec.family,
@@ -70,9 +77,16 @@ def manifest(spec: TileSpec, top: str, verilog: str) -> dict[str, Any]:
             "fold_cycles": spec.folds,
             "skew": int(spec.skew(p)),
             "post_beats": int(spec.post_beats(p)),
+            "post_latency": int(spec.post_latency(p)) if spec.lanes else 0,
             "post_cycles": int(spec.post_cycles(p)),
             "drain": int(spec.drain(p)),
         },
+        "operands": [_operands(spec, mode) for mode in range(len(spec.modes()))],
+        "arithmetic": [spec.arithmetic(mode) for mode in range(len(spec.modes()))],
+        "outputs": _outputs(spec),
+        "correction": spec.correction(),
+        "post": spec.post_arithmetic() if spec.lanes else None,
+        "reset": {"port": reset.port, "kind": reset.kind, "active": reset.active},
         "ports": [_port_entry(port) for port in [*clock, *tile_ports(spec)]],
         "versions": {"hwgen": __version__, **{name: _version(name) for name in ("amaranth", "pyosys", "numpy")}},
         "verilog_sha256": hashlib.sha256(verilog.encode()).hexdigest(),
@@ -80,22 +94,66 @@ def manifest(spec: TileSpec, top: str, verilog: str) -> dict[str, Any]:
     pre = spec.pre()
     if pre is not None:
         document["pre"] = {
-            "top": f"{top}_pre",
+            "top": pre_name(top),
             "summary": pre.summary,
             "ports": [_port_entry(port) for port in [*clock, *pre.ports()]],
+            "arithmetic": pre.describe(),
             "timing": {"cycles_per_beat": 1, "latency": pre.latency, "passes": pre.passes},
         }
     companions = {
         name: {
-            "top": f"{top}_{name}",
+            "top": companion_name(top, name),
             "summary": companion.summary,
             "ports": [_port_entry(port) for port in [*clock, *component_ports(companion)]],
+            **({"arithmetic": dict(companion.arithmetic)} if companion.arithmetic else {}),
         }
         for name, companion in spec.companions().items()
     }
     if companions:
         document["companions"] = companions
-    return document
+    document["encodings"] = _encodings(spec, document)
+    # Tuples become lists: the document is what its text says.
+    copied: dict[str, Any] = json.loads(json.dumps(document))
+    return copied
+
+
+def _operands(spec: TileSpec, mode: int) -> dict[str, Any]:
+    """How many codes a row and a column take in a step, of which format, and how they lie in the port's elements."""
+    names, counts = spec.mode_formats(mode), spec.code_columns(mode)
+    packings = (spec.act_packing(mode), spec.weight_packing(mode))
+    found = {}
+    for role, form, count, packing in zip(("acts", "weights"), names, counts, packings, strict=True):
+        found[role] = {"encoding": packing.get("codes", form.name), "codes_per_step": count, "packing": packing}
+    return found
+
+
+def _outputs(spec: TileSpec) -> dict[str, Any]:
+    if spec.lanes:
+        return {"o_y": {"kind": "encoding", "encoding": spec.result_format}}
+    found = {"o_sums": spec.sum_encoding()}
+    if spec.has_row_sums:
+        found["o_row_sums"] = {"kind": "integer", "signed": True, "unit_exp": spec.row_lsb_exp}
+    return found
+
+
+def _encodings(spec: TileSpec, document: Mapping[str, Any]) -> dict[str, Any]:
+    """What the codes mean, for every encoding that the document names."""
+    formats = {form.name: form for mode in range(len(spec.modes())) for form in spec.mode_formats(mode)}
+    own = spec.own_encodings()
+    names = sorted(set(_named(document)))
+    return {name: own[name] if name in own else (formats.get(name) or get(name)).describe() for name in names}
+
+
+def _named(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key in ("encoding", "source", "target") and isinstance(inner, str):
+                yield inner
+            else:
+                yield from _named(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _named(inner)
 
 
 def spec_from_manifest(document: Mapping[str, Any] | str) -> TileSpec:
@@ -110,6 +168,6 @@ def spec_from_manifest(document: Mapping[str, Any] | str) -> TileSpec:
     if not isinstance(document, Mapping):
         raise HwgenError("manifest: must be a JSON object with family and parameters")
     found = document.get("manifest_version")
-    if found != MANIFEST_VERSION:
-        raise HwgenError(f"manifest: manifest_version must be {MANIFEST_VERSION}, not {found!r}")
+    if found not in _READ_VERSIONS:
+        raise HwgenError(f"manifest: manifest_version must be {' or '.join(map(str, _READ_VERSIONS))}, not {found!r}")
     return family(document["family"]).from_values(document["parameters"])

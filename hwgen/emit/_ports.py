@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from amaranth.hdl import Shape
 from amaranth.lib.wiring import In
 
+from hwgen.emit._reset import ACTIVE, Reset
 from hwgen.pe._spec import Companion, TileSpec
 
-__all__ = ["PortInfo", "component_ports", "element_port", "tile_ports"]
+__all__ = ["PortInfo", "clock_ports", "component_ports", "element_port", "reset_names", "tile_ports"]
 
 
 @dataclass(frozen=True)
 class PortInfo:
     """One port. Element ``index`` (row-major over ``shape``) sits at bits ``index * bits`` upwards.
 
-    ``delay`` says where an output element of a systolic tile appears: "m+n" cycles after ``o_valid``, else "0".
+    ``encoding`` names the format of side information and results that are codes, ``values`` what side information may
+    be where not everything is legal. ``delay`` says where an output element of a systolic tile appears: "m+n" cycles
+    after ``o_valid``, else "0".
     """
 
     name: str
@@ -29,6 +33,8 @@ class PortInfo:
     signed: bool = False
     role: str = "control"
     delay: str = "0"
+    encoding: str = ""
+    values: range | None = None
 
 
 def element_port(
@@ -40,6 +46,19 @@ def element_port(
     return PortInfo(name, direction, width, meaning, shape, bits, role=role, **more)  # type: ignore[arg-type]
 
 
+def clock_ports(reset: Reset) -> list[PortInfo]:
+    """Clock and reset, which every module has and which come before its own ports in every list."""
+    return [
+        PortInfo("clk", "input", 1, "clock, rising edge", role="clock"),
+        PortInfo(reset.port, "input", 1, reset.words, role="reset"),
+    ]
+
+
+def reset_names() -> list[str]:
+    """Names that the reset's port may have."""
+    return [Reset(active=active).port for active in ACTIVE]
+
+
 def component_ports(companion: Companion) -> list[PortInfo]:
     """Ports of a companion, in the order of its meanings, without ``clk`` and ``rst``."""
     component: Any = companion.build()
@@ -47,10 +66,25 @@ def component_ports(companion: Companion) -> list[PortInfo]:
     component._MustUse__used = True
     members = component.signature.members
     ways = {name: "input" if member.flow == In else "output" for name, member in members.items()}
-    return [
-        PortInfo(name, ways[name], Shape.cast(members[name].shape).width, meaning)
-        for name, meaning in companion.ports.items()
-    ]
+    found = []
+    for name, meaning in companion.ports.items():
+        width = Shape.cast(members[name].shape).width
+        count, encoding = companion.elements.get(name, (0, ""))
+        shape, bits = ((count,), width // count) if count else ((), 0)
+        found.append(PortInfo(name, ways[name], width, meaning, shape, bits, encoding=encoding))
+    return found
+
+
+def _elements_signed(packing: Mapping[str, Any]) -> bool:
+    """Whether an element of a port is one two's-complement number."""
+    alone = packing.get("per_element", 1) == 1 and not packing.get("ignored_bits")
+    return bool(packing.get("signed")) and alone
+
+
+def _result_words(spec: TileSpec) -> str:
+    if spec.result_format == "fp32":
+        return "FP32 results"
+    return f"{spec.result_format} results in the lowest bits of 32"
 
 
 def tile_ports(spec: TileSpec) -> list[PortInfo]:
@@ -58,11 +92,21 @@ def tile_ports(spec: TileSpec) -> list[PortInfo]:
     p = spec.p
     acts, act_bits = spec.act_port(p)
     weights, weight_bits = spec.weight_port(p)
+    packings = [(spec.act_packing(mode), spec.weight_packing(mode)) for mode in range(len(spec.modes()))]
+    acts_signed, weights_signed = (
+        all(_elements_signed(packing) for packing in side) for side in zip(*packings, strict=True)
+    )
     ports = [
         PortInfo("i_valid", "input", 1, "a step is offered; hold all i_ ports until i_ready"),
         PortInfo("i_ready", "output", 1, "last cycle of the step: it is accepted at the next rising edge"),
         element_port(
-            "i_acts", "input", f"activations [M][{acts}], {spec.act_port_meaning}", (spec.m, acts), act_bits, "acts"
+            "i_acts",
+            "input",
+            f"activations [M][{acts}], {spec.act_port_meaning}",
+            (spec.m, acts),
+            act_bits,
+            "acts",
+            signed=acts_signed,
         ),
         element_port(
             "i_weights",
@@ -71,12 +115,21 @@ def tile_ports(spec: TileSpec) -> list[PortInfo]:
             (spec.n, weights),
             weight_bits,
             "weights",
+            signed=weights_signed,
         ),
     ]
     for name, side in spec.row_side().items():
         ports.append(
             element_port(
-                f"i_row_{name}", "input", f"per row: {side.doc}", (spec.m,), side.bits, "row_side", signed=side.signed
+                f"i_row_{name}",
+                "input",
+                f"per row: {side.doc}",
+                (spec.m,),
+                side.bits,
+                "row_side",
+                signed=side.signed,
+                encoding=side.encoding,
+                values=side.values,
             )
         )
     for name, side in spec.col_side().items():
@@ -89,6 +142,8 @@ def tile_ports(spec: TileSpec) -> list[PortInfo]:
                 side.bits,
                 "col_side",
                 signed=side.signed,
+                encoding=side.encoding,
+                values=side.values,
             )
         )
     if spec.mode_bits:
@@ -103,7 +158,13 @@ def tile_ports(spec: TileSpec) -> list[PortInfo]:
     if spec.lanes:
         ports.append(
             element_port(
-                "o_y", "output", f"FP32 results, {spec.lanes} a beat, row-major over [M][N]", (spec.lanes,), 32, "y"
+                "o_y",
+                "output",
+                f"{_result_words(spec)}, {spec.lanes} a beat, row-major over [M][N]",
+                (spec.lanes,),
+                32,
+                "y",
+                encoding=spec.result_format,
             )
         )
         return ports

@@ -3,27 +3,82 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from amaranth.back import rtlil
-from amaranth.hdl import ClockSignal, Elaboratable, Instance, Module, ResetSignal, Signal, Value, ValueLike
+from amaranth.hdl import (
+    ClockDomain,
+    ClockSignal,
+    Elaboratable,
+    Instance,
+    Module,
+    ResetSignal,
+    Signal,
+    Value,
+    ValueLike,
+)
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
+from hwgen.emit._names import block_name
 from hwgen.emit._ports import PortInfo
+from hwgen.emit._reset import Reset
 from hwgen.emit._widen import widen
 
-__all__ = ["component_rtlil", "design_rtlil"]
+__all__ = ["component_rtlil", "design_rtlil", "signals_rtlil"]
 
 
 _INPUT = {name: re.compile(rf"^ *wire width 1 input \d+ +\\{name}\n", re.M) for name in ("clk", "rst")}
 
 
-def _drop_unused_reset(text: str) -> str:
-    """Remove the reset port that Amaranth gives to every clocked block, where no register has a reset."""
-    return _INPUT["rst"].sub("", text) if text.count("\\rst") == len(_INPUT["rst"].findall(text)) else text
+_DEFAULT = Reset()
+_DIRECTIONS = {"input": PortDirection.Input, "output": PortDirection.Output}
+Ports = dict[str, tuple[Value, Any]]
+
+
+def _drop_unused(text: str, *names: str) -> str:
+    """Remove clock and reset where nothing in a module uses them: Amaranth gives both to every clocked block."""
+    for name in names:
+        if len(re.findall(rf"\\{name}(?!\w)", text)) == len(_INPUT[name].findall(text)):
+            text = _INPUT[name].sub("", text)
+    return text
+
+
+class _Domain(Elaboratable):
+    """A component in a clock domain with a reset of another kind or level than Amaranth's own.
+
+    The domain's reset signal is active high; a port that is active low is inverted once, where it comes in.
+    """
+
+    def __init__(self, inner: Any, reset: Reset) -> None:
+        self._inner = inner
+        self._domain = ClockDomain("sync", async_reset=reset.kind == "async")
+        self._low = Signal(name=reset.port) if reset.active == "low" else None
+        rst = self._domain.rst if self._low is None else self._low
+        self.ports: Ports = {"clk": (self._domain.clk, PortDirection.Input), reset.port: (rst, PortDirection.Input)}
+
+    def elaborate(self, platform: Any) -> Module:
+        m: Module = self._inner.elaborate(platform)
+        # Elaborated here and not as a submodule: tell Amaranth that it is in use.
+        self._inner._MustUse__used = True
+        m.domains += self._domain
+        if self._low is not None:
+            m.d.comb += self._domain.rst.eq(~self._low)
+        return m
+
+
+def _convert(component: wiring.Component, name: str, reset: Reset) -> str:
+    """RTLIL of one component, its members as ports beside clock and reset."""
+    if reset == _DEFAULT:
+        return str(rtlil.convert(component, name=name, emit_src=False))
+    domain = _Domain(component, reset)
+    own: Ports = {
+        path[0]: (Value.cast(value), PortDirection.Input if member.flow == In else PortDirection.Output)
+        for path, member, value in component.signature.flatten(component)
+    }
+    return str(rtlil.convert(domain, name=name, ports={**own, **domain.ports}, emit_src=False))
 
 
 class _Outputs:
@@ -33,8 +88,10 @@ class _Outputs:
 class _SharedBlocks:
     """Place blocks as instances and keep the RTLIL of each kind once."""
 
-    def __init__(self, top: str) -> None:
+    def __init__(self, top: str, reset: Reset) -> None:
         self.top = top
+        # Within a tile the reset is active high: its top inverts another one.
+        self._reset = Reset(reset.kind)
         self.texts: dict[str, str] = {}
         self._ports: dict[str, list[tuple[str, int, bool]]] = {}
         self._clocked: dict[str, tuple[bool, bool]] = {}
@@ -42,10 +99,11 @@ class _SharedBlocks:
     def place(
         self, m: Module, kind: str, name: str, factory: Callable[[], wiring.Component], **inputs: ValueLike
     ) -> Any:
-        module = f"{self.top}_{kind}"
+        module = block_name(self.top, kind)
         if kind not in self.texts:
             block = factory()
-            text = _drop_unused_reset(rtlil.convert(block, name=module, emit_src=False))
+            text = _convert(block, module, self._reset)
+            text = _drop_unused(text, "rst") if self._reset == _DEFAULT else _drop_unused(text, "rst", "clk")
             self.texts[kind] = text
             self._ports[kind] = [
                 (path[0], len(Value.cast(value)), member.flow == In)
@@ -96,7 +154,12 @@ class _Top(Elaboratable):
 
 
 def design_rtlil(
-    make: Callable[[Any], wiring.Component], top: str, ports: list[PortInfo], *, shared: bool = True
+    make: Callable[[Any], wiring.Component],
+    top: str,
+    ports: list[PortInfo],
+    *,
+    shared: bool = True,
+    reset: Reset = _DEFAULT,
 ) -> str:
     """RTLIL of one top with its blocks.
 
@@ -105,21 +168,25 @@ def design_rtlil(
     """
     from hwgen.pe._tile import place_submodule
 
-    blocks = _SharedBlocks(top)
+    blocks = _SharedBlocks(top, reset)
     wrapper = _Top(make, blocks.place if shared else place_submodule, ports)
-    directions = {"input": PortDirection.Input, "output": PortDirection.Output}
-    text = rtlil.convert(
-        wrapper,
-        name=top,
-        ports={name: (signal, directions[wrapper.directions[name]]) for name, signal in wrapper.signals.items()},
-        emit_src=False,
-    )
+    signals: Ports = {name: (signal, _DIRECTIONS[wrapper.directions[name]]) for name, signal in wrapper.signals.items()}
+    if reset == _DEFAULT:
+        text = rtlil.convert(wrapper, name=top, ports=signals, emit_src=False)
+    else:
+        domain = _Domain(wrapper, reset)
+        text = rtlil.convert(domain, name=top, ports={**signals, **domain.ports}, emit_src=False)
     return _plain("\n".join([*blocks.texts.values(), text]))
 
 
-def component_rtlil(component: wiring.Component, top: str) -> str:
+def component_rtlil(component: wiring.Component, top: str, reset: Reset = _DEFAULT) -> str:
     """RTLIL of one component as module ``top``, its members as ports."""
-    return _plain(rtlil.convert(component, name=top, emit_src=False))
+    return _plain(_convert(component, top, reset))
+
+
+def signals_rtlil(elaboratable: Elaboratable, top: str, signals: Sequence[Signal]) -> str:
+    """RTLIL of what has no members, ``signals`` as its ports; synchronous reset."""
+    return _plain(rtlil.convert(elaboratable, name=top, ports=signals, emit_src=False))
 
 
 def _plain(text: str) -> str:

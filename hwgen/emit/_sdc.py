@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
 
-from hwgen.emit._ports import PortInfo, tile_ports
+from hwgen.emit._ports import PortInfo, clock_ports, tile_ports
+from hwgen.emit._reset import Reset
 from hwgen.errors import HwgenError
 from hwgen.pe._spec import TileSpec
 
 __all__ = ["sdc"]
 
 
-_PER_NS = {"ns": 1, "ps": 1000}
+_PER_NS = {"fs": 1e6, "ps": 1e3, "ns": 1.0, "us": 1e-3}
 
 
 def sdc(
-    spec: TileSpec, top: str, clk_period_ns: float, io_fraction: float = 0.2, *, time_unit: Literal["ns", "ps"] = "ns"
+    spec: TileSpec,
+    top: str,
+    clk_period_ns: float,
+    io_fraction: float = 0.2,
+    *,
+    time_unit: str = "ns",
+    reset: Reset | None = None,
 ) -> str:
     """Constraints of the module ``top`` (and of its ``_pre`` block, which has the same clock and reset).
 
@@ -23,25 +30,35 @@ def sdc(
     ----------
     clk_period_ns: period of the one clock.
     io_fraction: part of the period that logic outside the tile takes before inputs and after outputs, 0 to below 1.
-    time_unit: of the times in the text; tools take them in the unit of their first library.
+    time_unit: of the times in the text, as libraries name it (ns, ps, 10ps); tools take them in the unit of their first
+        library.
+    reset: of the module; synchronous and active high when None.
 
-    Raises `HwgenError` for a period or a fraction out of range.
+    Raises `HwgenError` for a period or a fraction out of range, and for a unit that is none.
     """
+    unit = re.fullmatch(r"([\d.]*)([fpnu]s)", time_unit)
+    if unit is None:
+        raise HwgenError(
+            f"{spec.family}: time_unit must be fs, ps, ns or us, with a number or without, not {time_unit!r}"
+        )
     if not 0 < clk_period_ns < float("inf"):
         raise HwgenError(f"{spec.family}: clk_period_ns must be a positive number, not {clk_period_ns:g}")
     if not 0 <= io_fraction < 1:
         raise HwgenError(f"{spec.family}: io_fraction must be at least 0 and below 1, not {io_fraction:g}")
-    period = clk_period_ns * _PER_NS[time_unit]
+    period = clk_period_ns * _PER_NS[unit[2]] / float(unit[1] or 1)
     delay = f"{period * io_fraction:.6g}"
     ports = tile_ports(spec)
-    inputs = ["rst", *(_bits(port) for port in ports if port.direction == "input")]
+    clock, reset_port = clock_ports(reset or Reset())
+    inputs = [reset_port.name, *(_bits(port) for port in ports if port.direction == "input")]
     outputs = [_bits(port) for port in ports if port.direction == "output"]
+    about = "The reset is synchronous: it is\n# timed like any other input and is no false path."
+    if reset is not None and reset.kind == "async":
+        about = "The reset is\n# asynchronous: its release is timed (recovery and removal) and is no false path."
     lines = [
         f"# Timing constraints of {top}; times in {time_unit}, which the reading tool's unit must be.",
-        f"create_clock -name clk -period {period:.6g} [get_ports clk]",
+        f"create_clock -name clk -period {period:.6g} [get_ports {clock.name}]",
         "",
-        f"# Logic outside the tile has {io_fraction:.6g} of the period on either side. The reset is synchronous: it is",
-        "# timed like any other input and is no false path.",
+        f"# Logic outside the tile has {io_fraction:.6g} of the period on either side. {about}",
         *(f"set_input_delay -clock clk {delay} [get_ports {name}]" for name in inputs),
         *(f"set_output_delay -clock clk {delay} [get_ports {name}]" for name in outputs),
         "",

@@ -22,6 +22,7 @@ from hwgen.errors import HwgenError
 if TYPE_CHECKING:
     from hwgen.emit._emit import Emission
     from hwgen.emit._ports import PortInfo
+    from hwgen.emit._reset import Reset
     from hwgen.pe import TileSpec
     from hwgen.pe._pre import PreSpec
     from hwgen.schedule import Steps
@@ -63,13 +64,15 @@ def bench_files(emission: Emission, *runs: Steps) -> dict[str, str]:
 
     Raises `HwgenError` when a run ends no output.
     """
+    from hwgen.emit._names import pre_name
     from hwgen.emit._ports import tile_ports
 
     spec, top = emission.spec, emission.top
-    files = _files(top, tile_ports(spec), _tile_vectors(spec, runs or _stimuli(spec)))
+    reset = emission.reset
+    files = _files(top, tile_ports(spec), _tile_vectors(spec, runs or _stimuli(spec)), reset)
     pre = spec.pre()
     if pre is not None:
-        files |= _files(f"{top}_pre", pre.ports(), _pre_vectors(pre, emission))
+        files |= _files(pre_name(top), pre.ports(), _pre_vectors(pre, emission), reset)
     return files
 
 
@@ -179,13 +182,16 @@ def _range(width: int) -> str:
     return "" if width == 1 else f"[{width - 1}:0] "
 
 
-def _files(top: str, ports: list[PortInfo], vectors: _Vectors) -> dict[str, str]:
+def _files(top: str, ports: list[PortInfo], vectors: _Vectors, reset: Reset) -> dict[str, str]:
+    from hwgen.emit._names import bench_name
+
+    name = bench_name(top)
     ins = [port for port in ports if port.direction == "input" and port.name not in _CONTROL]
     outs = [port for port in ports if port.direction == "output" and port.name not in _CONTROL]
     return {
-        f"{top}_tb.v": _bench(top, ins, outs, vectors),
-        f"{top}_tb_in.hex": _hex(ins, vectors.inputs, vectors.idle),
-        f"{top}_tb_out.hex": _hex(outs, vectors.outputs, vectors.cycles),
+        f"{name}.v": _bench(name, top, ins, outs, vectors, reset),
+        f"{name}_in.hex": _hex(ins, vectors.inputs, vectors.idle),
+        f"{name}_out.hex": _hex(outs, vectors.outputs, vectors.cycles),
     }
 
 
@@ -209,11 +215,14 @@ def _aligned(ports: list[PortInfo]) -> tuple[int, list[str]]:
     return skew, parts
 
 
-def _bench(top: str, ins: list[PortInfo], outs: list[PortInfo], vectors: _Vectors) -> str:
+def _bench(name: str, top: str, ins: list[PortInfo], outs: list[PortInfo], vectors: _Vectors, reset: Reset) -> str:
     steps, beats = len(vectors.idle), len(vectors.cycles)
     in_bits, out_bits = sum(port.width for port in ins), sum(port.width for port in outs)
     skew, parts = _aligned(outs)
-    name = f"{top}_tb"
+    rst, on = reset.port, f"{reset.level}"
+    # Whether the module is in reset, and not.
+    resetting, running = (rst, f"!{rst}") if reset.level else (f"!{rst}", rst)
+    released = "reset_left != 0" if reset.level else "reset_left == 0"
     declare = [f"  wire {_range(port.width)}{port.name};" for port in [*ins, *outs]]
     declare += [f"  reg {_range(port.width)}{kind}_{port.name};" for port in outs for kind in ("want", "got")]
     history = [f"  reg [{out_bits - 1}:0] past{ago};" for ago in range(1, skew + 1)]
@@ -221,9 +230,9 @@ def _bench(top: str, ins: list[PortInfo], outs: list[PortInfo], vectors: _Vector
     pasts = ["now", *(f"past{ago}" for ago in range(1, skew + 1))]
     valids = ["o_valid", *(f"valid{ago}" for ago in range(1, skew + 1))]
     shift = [f"    {late} <= {early};" for early, late in itertools.pairwise(pasts)]
-    shift += [f"    {late} <= rst ? 1'b0 : {early};" for early, late in itertools.pairwise(valids)]
+    shift += [f"    {late} <= {resetting} ? 1'b0 : {early};" for early, late in itertools.pairwise(valids)]
     moved = "  always @(posedge clk) begin\n" + "\n".join(shift) + "\n  end\n" if shift else ""
-    connect = ["clk", "rst", *_CONTROL, *(port.name for port in [*ins, *outs])]
+    connect = ["clk", rst, *_CONTROL, *(port.name for port in [*ins, *outs])]
     compare = "".join(
         f"""\
           if (!stopped && got_{port.name} !== want_{port.name}) begin
@@ -244,7 +253,7 @@ def _bench(top: str, ins: list[PortInfo], outs: list[PortInfo], vectors: _Vector
         "// It prints one line that begins with PASS or FAIL; the exit status is 0 for both.",
         "",
         f"module {name};",
-        "  reg clk, rst, i_valid;",
+        f"  reg clk, {rst}, i_valid;",
         "  wire i_ready, o_valid;",
         *declare,
         "",
@@ -270,7 +279,7 @@ def _bench(top: str, ins: list[PortInfo], outs: list[PortInfo], vectors: _Vector
         f'    $readmemh("{name}_in.hex", stimuli);',
         f'    $readmemh("{name}_out.hex", expected);',
         "    clk = 0;",
-        "    rst = 1;",
+        f"    {rst} = {on};",
         "    i_valid = 0;",
         f"    offered = stimuli[0][{in_bits - 1}:0];",
         "    reset_left = 3;",
@@ -292,7 +301,7 @@ def _bench(top: str, ins: list[PortInfo], outs: list[PortInfo], vectors: _Vector
   always @(negedge clk)
     if (reset_left != 0) begin
       reset_left = reset_left - 1;
-      rst = reset_left != 0;
+      {rst} = {released};
       i_valid = reset_left == 0;
     end else begin
       if (accepted) begin
@@ -310,7 +319,7 @@ def _bench(top: str, ins: list[PortInfo], outs: list[PortInfo], vectors: _Vector
 
   // Everything is looked at just before the rising edge.
   always @(posedge clk)
-    if (!rst && !stopped) begin
+    if ({running} && !stopped) begin
       accepted = i_valid && i_ready;
       if (i_valid)
         started = 1;

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import math
+import operator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from hwgen.errors import HwgenError
 
-__all__ = ["Floats", "Format", "Integers", "Scalar", "Words", "check_range", "floor_log2"]
+__all__ = ["Floats", "Format", "Integers", "Scalar", "Words", "check_range", "floor_log2", "whole"]
 
 Words = npt.NDArray[np.uint32]
 """Code words, unsigned whatever the format."""
@@ -28,10 +29,30 @@ Scalar = Fraction | float
 """A decoded value: a fraction, or a float where no fraction exists (NaN, the infinities and -0.0)."""
 
 
-def check_range(name: str, parameter: str, value: int, low: int, high: int) -> None:
-    """Raise `HwgenError` unless ``low <= value <= high``."""
-    if not low <= value <= high:
-        raise HwgenError(f"{name}: {parameter} must be {low} to {high}, not {value}")
+def whole(value: object) -> int | None:
+    """A whole number of any type (numpy's too) as an int; None for anything else, truth values included."""
+    if isinstance(value, bool | np.bool_):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def check_range(name: str, parameter: str, value: int, low: int, high: int) -> int:
+    """``value`` as an int. Raises `HwgenError` unless it is whole and ``low <= value <= high``."""
+    number = whole(value)
+    if number is None or not low <= number <= high:
+        raise HwgenError(
+            f"{name}: {parameter} must be {low} to {high}, not {number if number is not None else repr(value)}"
+        )
+    return number
+
+
+def _plain(value: Scalar) -> float | str:
+    """A value as JSON has it: NaN and infinities as words."""
+    number = float(value)
+    return number if math.isfinite(number) else str(number)
 
 
 def floor_log2(value: Fraction) -> int:
@@ -161,6 +182,23 @@ class Format(abc.ABC):
     @abc.abstractmethod
     def corners(self) -> tuple[int, ...]:
         """Codes worth testing, ascending: ends, zeros, ±1, ends of the subnormals and normals, NaN and infinities."""
+
+    def describe(self) -> dict[str, Any]:
+        """What a code means, for the manifest: ``kind`` with its parameters (docs/manifest.md lists the kinds).
+
+        This version is the table of all values, one for each value of the side information where there is some.
+        """
+        sides: list[int | None] = list(range(1 << self.side_bits)) if self.side_bits else [None]
+        codes = range(1 << self.code_bits)
+        tables = [
+            [_plain(self.decode_scalar(code) if side is None else self._of_side(code, side)) for code in codes]
+            for side in sides
+        ]
+        found: dict[str, Any] = {"kind": "table", "bits": self.code_bits, "values": tables[0]}
+        return found if len(tables) == 1 else {**found, "values_by_side": tables}
+
+    def _of_side(self, code: int, side: int) -> float:
+        return float(self.decode(np.array([code], np.uint32), np.array([side], np.uint32))[0])
 
     @property
     def padding(self) -> int | None:

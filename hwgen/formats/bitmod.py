@@ -50,7 +50,7 @@ class BitmodFormat(Format):
     specials: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        check_range("bitmod", "bits", self.code_bits, min(_BASIC), max(_BASIC))
+        object.__setattr__(self, "code_bits", check_range("bitmod", "bits", self.code_bits, min(_BASIC), max(_BASIC)))
         usual = _SPECIALS[self.code_bits]
         # Adding zero turns -0 into +0, so that equal tables have equal names.
         table = tuple(float(value) + 0.0 for value in self.specials) if self.specials else usual
@@ -85,6 +85,15 @@ class BitmodFormat(Format):
     def largest(self, side: int) -> float:
         """Largest magnitude for one selector, its special value included."""
         return max(abs(value) for value in self.levels(side))
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "kind": "magnitudes",
+            "bits": self.code_bits,
+            "magnitudes": list(self.basic),
+            "special_code": self.special_code,
+            "specials": list(self.specials),
+        }
 
     # ------------------------------------------------------------------ the specification
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 
 from hwgen.errors import HwgenError, suggest
@@ -70,7 +71,7 @@ _POSIT = re.compile(r"posit([1-9]\d?)_(\d)")
 _PATTERN = re.compile(r"(?:(u?int|bipolar)([1-9]\d?)|(u?)e([1-9])m(\d{1,2})(ieee|fn|)(?:b(-?\d{1,3}))?)")
 
 
-_BITMOD = re.compile(r"bitmod_fp([34])\(([-\d.,]*)\)")
+_BITMOD = re.compile(r"bitmod_fp([34])\(([^()]*)\)")
 """A BitMoD format with a table of special values of its own."""
 
 _CODEBOOK = re.compile(r"codebook\(([-+\d.,e]*)\)")
@@ -85,7 +86,10 @@ def names() -> tuple[str, ...]:
 def _numbers(text: str, what: str) -> tuple[float, ...]:
     """Numbers separated by commas; ``what`` they are. Raises `HwgenError` for other words."""
     try:
-        return tuple(float(word) for word in text.split(","))
+        numbers = tuple(float(word) for word in text.split(","))
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError
+        return numbers
     except ValueError as error:
         raise HwgenError(f"format: {what} must be numbers separated by commas, not {text!r}") from error
 

@@ -62,6 +62,17 @@ class Hif4Format(Format):
     code_bits: int = field(default=18, init=False)
     elements: int = field(default=4, init=False)
 
+    def describe(self) -> dict[str, Any]:
+        return {
+            "kind": "word",
+            "bits": self.code_bits,
+            "elements": self.elements,
+            "element_bits": 4,
+            "element": "sign in bit 3 above a magnitude in units of 2**exponent, element i from bit 4 i up",
+            "exponent": self.lsb_exp,
+            "doubling_bits": [_LEVEL_3, _LEVEL_2],
+        }
+
     # ------------------------------------------------------------------ the specification
 
     def decode_scalar(self, code: int, element: int = 0) -> Scalar:

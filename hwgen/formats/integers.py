@@ -32,11 +32,20 @@ class IntFormat(Format):
 
     def __post_init__(self) -> None:
         label = self.name or ("int" if self.twos_complement else "uint")
-        check_range(label, "bits", self.code_bits, 1, 32)
-        check_range(label, "fraction_bits", self.fraction_bits, 0, 32)
+        object.__setattr__(self, "code_bits", check_range(label, "bits", self.code_bits, 1, 32))
+        object.__setattr__(self, "fraction_bits", check_range(label, "fraction_bits", self.fraction_bits, 0, 32))
         if not self.name:
             fraction = f"f{self.fraction_bits}" if self.fraction_bits else ""
             object.__setattr__(self, "name", f"{label}{self.code_bits}{fraction}")
+
+    def describe(self) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "kind": "integer",
+            "bits": self.code_bits,
+            "signed": self.twos_complement,
+            "exponent": -self.fraction_bits,
+        }
+        return {**found, "lowest_code_means": self._low} if self.symmetric else found
 
     @property
     def _low(self) -> int:
@@ -104,12 +113,15 @@ class BipolarFormat(Format):
     name: str = field(init=False)
 
     def __post_init__(self) -> None:
-        check_range("bipolar", "bits", self.code_bits, 1, 8)
+        object.__setattr__(self, "code_bits", check_range("bipolar", "bits", self.code_bits, 1, 8))
         object.__setattr__(self, "name", f"bipolar{self.code_bits}")
 
     @property
     def _high(self) -> int:
         return (1 << self.code_bits) - 1
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "affine", "bits": self.code_bits, "times": 2, "plus": 1 - (1 << self.code_bits)}
 
     def decode_scalar(self, code: int) -> Scalar:
         return Fraction(2 * self._code(code) - self._high)

@@ -43,8 +43,8 @@ class MinifloatFormat(Format):
     def __post_init__(self) -> None:
         bare = f"{'' if self.sign_bit else 'u'}e{self.exponent_bits}m{self.mantissa_bits}"
         label = self.name or bare
-        check_range(label, "exponent_bits", self.exponent_bits, 1, 8)
-        check_range(label, "mantissa_bits", self.mantissa_bits, 0, 23)
+        object.__setattr__(self, "exponent_bits", check_range(label, "exponent_bits", self.exponent_bits, 1, 8))
+        object.__setattr__(self, "mantissa_bits", check_range(label, "mantissa_bits", self.mantissa_bits, 0, 23))
         if self.specials not in SPECIALS:
             raise HwgenError(f"{label}: specials must be one of {', '.join(SPECIALS)}, not {self.specials!r}")
         if self.specials == "ieee" and (self.exponent_bits < 2 or self.mantissa_bits < 1):
@@ -56,12 +56,24 @@ class MinifloatFormat(Format):
         usual = max((1 << (self.exponent_bits - 1)) - 1, 1)
         if self.bias is None:
             object.__setattr__(self, "bias", usual)
-        check_range(label, "bias", self._bias, -512, 512)
+        object.__setattr__(self, "bias", check_range(label, "bias", self._bias, -512, 512))
         if not self.name:
             suffix = "" if self.specials == "none" else self.specials
             shift = "" if self.bias == usual else f"b{self.bias}"
             object.__setattr__(self, "name", f"{bare}{suffix}{shift}")
         object.__setattr__(self, "code_bits", self.exponent_bits + self.mantissa_bits + self.sign_bit)
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "kind": "float",
+            "bits": self.code_bits,
+            "sign_bit": self.sign_bit,
+            "exponent_bits": self.exponent_bits,
+            "mantissa_bits": self.mantissa_bits,
+            "bias": self._bias,
+            "subnormals": True,
+            "specials": self.specials,
+        }
 
     # ------------------------------------------------------------------ codes of note (magnitudes, sign bit 0)
 
@@ -239,6 +251,18 @@ class NormalFormat(Format):
     @property
     def _hidden(self) -> int:
         return 1 << self.mantissa_bits
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "kind": "float",
+            "bits": self.code_bits,
+            "sign_bit": False,
+            "exponent_bits": self.exponent_bits,
+            "mantissa_bits": self.mantissa_bits,
+            "bias": self.bias,
+            "subnormals": False,
+            "specials": "fn",
+        }
 
     def decode_scalar(self, code: int) -> Scalar:
         if self._code(code) == self.nan_code:

@@ -39,8 +39,8 @@ class PositFormat(Format):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", f"posit{self.code_bits}_{self.es}")
-        check_range("posit", "bits", self.code_bits, 2, 16)
-        check_range("posit", "es", self.es, 0, 3)
+        object.__setattr__(self, "code_bits", check_range("posit", "bits", self.code_bits, 2, 16))
+        object.__setattr__(self, "es", check_range("posit", "es", self.es, 0, 3))
 
     # ------------------------------------------------------------------ codes and exponents of note
 
@@ -62,6 +62,9 @@ class PositFormat(Format):
     @property
     def _max_code(self) -> int:
         return self.nan_code - 1
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "posit", "bits": self.code_bits, "es": self.es, "nar": self.nan_code}
 
     # ------------------------------------------------------------------ the specification
 

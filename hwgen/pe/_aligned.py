@@ -23,7 +23,7 @@ from hwgen.arith.bits import wire
 from hwgen.formats import Format, MinifloatFormat, QTensor, get
 from hwgen.pe._numbers import Num, clog2, unsigned_bits, where
 from hwgen.pe._param import Range, param
-from hwgen.pe._pre import PreSpec, align_row
+from hwgen.pe._pre import PreSpec, align_description, align_row
 from hwgen.pe._scaled import ScaledSpec
 from hwgen.pe._spec import Counts, P, PreCounts
 
@@ -242,6 +242,20 @@ class AlignedSpec(ScaledSpec):
         if self._scope_aligns:
             return f"{self.acts} aligned over a {self.align_scope}, as {self.act_format.name}"
         return super().act_port_meaning
+
+    def act_packing(self, mode: int) -> dict[str, Any]:
+        return self.plain_packing(self.act_format)
+
+    def _act_integers(self) -> dict[str, Any]:
+        """Activations as cells see them."""
+        if not self._steps_align:
+            return self.integers_of(self.act_format)
+        return {
+            "rule": "aligned over a step",
+            "encoding": self.acts,
+            **align_description(self.guard_bits, self.align_rounding),
+            "shift": "what a step adds to sums and to row sums is shifted to the left by E - 1",
+        }
 
     # ------------------------------------------------------------------ reference
 

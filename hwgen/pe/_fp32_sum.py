@@ -201,6 +201,18 @@ class Fp32SumSpec(TileSpec):
     def lsb_exp(self) -> int:
         return 0 if self.fp32_sums(self.p) else super().lsb_exp
 
+    def sum_encoding(self) -> dict[str, Any]:
+        return {"kind": "encoding", "encoding": "fp32"} if self.fp32_sums(self.p) else super().sum_encoding()
+
+    def fp32_accumulation(self) -> dict[str, Any]:
+        """How updates become a sum, for the manifest."""
+        return {
+            "partials": self.adder_stages if self.folds else 1,
+            "definition": "update u of a group is added to partial sum u mod partials, from +0; at the end, with U "
+            "updates, partial U mod partials is the first and the following ones are added to it in turn",
+            "add": "IEEE 754, nearest even, subnormals kept; every NaN is 7fc00000, x + (-x) = +0",
+        }
+
     # ------------------------------------------------------------------ reference
 
     def accumulate(self, sums: np.ndarray, term: np.ndarray) -> np.ndarray:

@@ -3,13 +3,43 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from hwgen.errors import HwgenError, suggest
 
-__all__ = ["Param", "Range", "again", "check", "param", "parameters", "resolve"]
+__all__ = ["Param", "Range", "again", "check", "param", "parameters", "plain", "resolve", "whole_number"]
+
+
+def whole_number(value: object) -> int | None:
+    """``value`` as an int: an integer of any type (numpy's and torch's too); None for all else, bool included."""
+    kept = plain(value)
+    if isinstance(kept, bool):
+        return None
+    try:
+        # A tensor of one element would do, whatever its shape; a list of one number is no number.
+        return None if getattr(kept, "ndim", 0) else operator.index(kept)
+    except TypeError:
+        return None
+
+
+def plain(value: Any) -> Any:
+    """A number, truth value or name of numpy or torch as Python's own; anything else as it is.
+
+    Parameters are written into manifests, hashes and messages, where a type of another package would show.
+    """
+    if isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return str(value)
+    scalar: Any = getattr(value, "item", None)
+    if isinstance(value, np.generic) or (scalar is not None and getattr(value, "ndim", None) == 0):
+        return scalar()
+    return value
 
 
 @dataclass(frozen=True)
@@ -37,6 +67,7 @@ class Param:
     unit: str
     legal: Range | tuple[Any, ...] | None
     sweep: tuple[Any, ...]
+    spellings: Mapping[Any, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def flag(self) -> str:
@@ -47,11 +78,18 @@ class Param:
     def allowed(self) -> str:
         """What is legal, as a phrase that completes "must be"."""
         if isinstance(self.legal, Range):
-            return str(self.legal)
+            return " or ".join([str(self.legal), *map(str, self.spellings)])
         if self.legal is None:
             return {int: "a whole number", str: "a name", bool: "true or false"}[self.type]
         words = [str(value) for value in self.legal]
         return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+    def plain(self, value: Any) -> Any:
+        """A value as it is kept: of Python's own type, and by its first spelling."""
+        value = plain(value)
+        if isinstance(value, int | str) and not isinstance(value, bool):
+            return self.spellings.get(value, value)
+        return value
 
     def parse(self, text: str) -> Any:
         """Turn command-line text into a value; text that is no such value is returned for `check` to refuse."""
@@ -72,6 +110,7 @@ def param(
     legal: Range | Iterable[Any] | None = None,
     sweep: Iterable[Any] = (),
     unit: str = "",
+    spellings: Mapping[Any, Any] | None = None,
 ) -> Any:
     """Declare a field of a `TileSpec`.
 
@@ -82,9 +121,10 @@ def param(
     legal: a `Range`, or the tuple of legal values; ``None`` where the family checks the value itself.
     sweep: values that tests and sweeps visit; empty for a parameter that sweeps leave alone.
     unit: unit of the value, empty for counts and names.
+    spellings: other ways to write a value, as other tools do, and the value that they stand for.
     """
     bounds = legal if legal is None or isinstance(legal, Range) else tuple(legal)
-    info = {"doc": doc, "legal": bounds, "sweep": tuple(sweep), "unit": unit}
+    info = {"doc": doc, "legal": bounds, "sweep": tuple(sweep), "unit": unit, "spellings": dict(spellings or {})}
     return dataclasses.field(default=default, metadata={"hwgen": info})
 
 
@@ -110,9 +150,13 @@ def parameters(spec: type) -> dict[str, Param]:
     return found
 
 
-def check(family: str, known: Mapping[str, Param], values: Mapping[str, Any]) -> None:
-    """Refuse values that are not legal on their own. Combinations are the family's own `validate`."""
-    for name, value in values.items():
+def check(family: str, known: Mapping[str, Param], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as they are kept (`Param.plain`); refuses those that are not legal on their own.
+
+    Combinations are the family's own `validate`.
+    """
+    kept = {name: known[name].plain(value) for name, value in values.items()}
+    for name, value in kept.items():
         p = known[name]
         right_type = isinstance(value, p.type) and (p.type is bool or not isinstance(value, bool))
         if not right_type or (p.legal is not None and value not in p.legal):
@@ -121,7 +165,15 @@ def check(family: str, known: Mapping[str, Param], values: Mapping[str, Any]) ->
                 if isinstance(value, str) and isinstance(p.legal, tuple)
                 else ""
             )
-            raise HwgenError(f"{family}: {name} must be {p.allowed}, not {value!r}{near}")
+            raise HwgenError(f"{family}: {name} must be {p.allowed}, not {_shown(value)}{near}")
+    return kept
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except ValueError:
+        return "a number of thousands of digits"  # which Python refuses to write
 
 
 def resolve(family: str, known: Mapping[str, Param], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,8 +22,20 @@ from hwgen.pe._numbers import ceil_div
 
 if TYPE_CHECKING:
     from hwgen.emit._ports import PortInfo
+    from hwgen.emit._reset import Reset
 
-__all__ = ["PreSpec", "align_row"]
+__all__ = ["PreSpec", "align_description", "align_row"]
+
+
+def align_description(guard_bits: int, rounding: str) -> dict[str, Any]:
+    """The rule of `hwgen.arith.align`, for the manifest."""
+    return {
+        "guard_bits": guard_bits,
+        "rounding": {"rne": "nearest even", "truncate": "towards zero"}[rounding],
+        "definition": "E is the largest exponent field of the scope, subnormals and zero counting as 1, infinities and "
+        "NaN as the largest finite value; a value becomes value / 2**(E - bias - mantissa_bits - guard_bits), its "
+        "magnitude rounded",
+    }
 
 
 def align_row(
@@ -114,11 +126,26 @@ class PreSpec:
             ports.append(element_port("o_scale", "output", "E8M0 scale of the scope [M]", (self.m,), 8, "scale"))
         return ports
 
-    def rtlil(self, top: str) -> str:
-        """RTLIL of the block as module ``top``."""
+    def describe(self) -> dict[str, Any]:
+        """What the block computes, for the manifest."""
+        found: dict[str, Any] = {"source": self.source, "target": self.target, "align": None}
+        if self.align:
+            scope = "group" if self.align == "group" and self.group else "row"
+            found["align"] = {
+                "scope": scope,
+                "elements": self.group if scope == "group" else None,
+                **align_description(self.guard_bits, self.rounding),
+                "scale": "E - bias + 127, an E8M0 code",
+                "passes": "all beats of a scope with i_observe, i_first with the first of them, then the same again",
+            }
+        return found
+
+    def rtlil(self, top: str, reset: Reset | None = None) -> str:
+        """RTLIL of the block as module ``top``; a synchronous reset, active high, where None."""
+        from hwgen.emit._reset import Reset
         from hwgen.emit._rtlil import design_rtlil
 
-        return design_rtlil(lambda place: PreBlock(self, place), top, self.ports())
+        return design_rtlil(lambda place: PreBlock(self, place), top, self.ports(), reset=reset or Reset())
 
     def scopes(self, k: int) -> list[slice]:
         """Scopes along K that share an exponent."""
@@ -159,11 +186,13 @@ class PreSpec:
     def lower(self, codes: np.ndarray) -> dict[str, np.ndarray]:
         """Beats of activations [tokens, K] in order: ``acts`` [S, M, K], ``observe`` [S], ``first`` [S]."""
         blocks = int(ceil_div(len(codes), self.m))
-        padded = np.zeros((blocks * self.m, codes.shape[1]), np.uint32)
-        padded[: len(codes)] = codes
+        # A step beyond the last element is filled with zeros, whose exponent decides nothing.
+        length = int(ceil_div(codes.shape[1], self.k)) * self.k
+        padded = np.zeros((blocks * self.m, length), np.uint32)
+        padded[: len(codes), : codes.shape[1]] = codes
         acts, observe, first = [], [], []
         for block in padded.reshape(blocks, self.m, -1):
-            for scope in self.scopes(codes.shape[1]):
+            for scope in self.scopes(length):
                 beats = block[:, scope].reshape(self.m, -1, self.k).transpose(1, 0, 2)
                 for number in range(self.passes):
                     looking = number == 0 and self.passes == 2
@@ -174,7 +203,7 @@ class PreSpec:
 
     def cycles(self, tokens: int, k: int) -> int:
         """Cycles to convert activations [tokens, K]: first beat offered to last beat out, inclusive."""
-        return int(ceil_div(tokens, self.m)) * (k // self.k) * self.passes + self.latency
+        return int(ceil_div(tokens, self.m)) * int(ceil_div(k, self.k)) * self.passes + self.latency
 
 
 class _PreRow(wiring.Component):

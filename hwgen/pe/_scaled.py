@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hwgen.errors import HwgenError
 from hwgen.formats import get
+from hwgen.formats.base import whole
 from hwgen.pe._numbers import Num, where
 from hwgen.pe._param import Range, param
 from hwgen.pe._spec import Counts, P, Side, TileSpec
 
 __all__ = ["SCALES", "LanesSpec", "ScaledSpec"]
+
+_TERNARY = (1.58, "1.58", 1.585, "1.585")
+"""Spellings of log2(3) bits, which take two bits in a memory of this design."""
 
 SCALES = ("fp16", "bf16", "e8m0", "fp8_e4m3")
 """Formats that a scale may have."""
@@ -23,7 +28,7 @@ class LanesSpec(TileSpec):
 
     post_lanes: int = param(
         0,
-        "lanes that scale group sums and accumulate them in FP32; 0 gives raw sums",
+        "lanes that scale group sums and accumulate them in FP32, groups wait where they are too few; 0 gives raw sums",
         legal=Range(0, 1024),
         sweep=(0, 2),
     )
@@ -42,13 +47,15 @@ class LanesSpec(TileSpec):
         if not self.lanes:
             return {}
         bits, _ = self.side_bits(self.p)
-        return {"scale": Side(int(bits["scale"]), f"scale of the row's activations, {self.scale_formats(self.p)[0]}")}
+        form = self.scale_formats(self.p)[0]
+        return {"scale": Side(int(bits["scale"]), f"scale of the row's activations, {form}", encoding=form)}
 
     def col_side(self) -> dict[str, Side]:
         if not self.lanes:
             return {}
         _, bits = self.side_bits(self.p)
-        return {"scale": Side(int(bits["scale"]), f"scale of the column's group, {self.scale_formats(self.p)[1]}")}
+        form = self.scale_formats(self.p)[1]
+        return {"scale": Side(int(bits["scale"]), f"scale of the column's group, {form}", encoding=form)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +72,31 @@ class ScaledSpec(LanesSpec):
             "post_lanes must be 0 with the float minimum of scheme minimum, not {post_lanes}; "
             "scale its sums in software",
         )
+        yield (
+            (p["scheme"] != "ternary") | (p["bits"] == 2) if "bits" in p else True,
+            "bits must be 2 with scheme ternary, not {bits}; its codes are 3, 0 and 1",
+        )
+
+    @classmethod
+    def aliases(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """``bits`` 1.58 is scheme ternary in two bits; weights of one bit are ±1 (bipolar) unless a scheme is named."""
+        given, schemes = dict(values), cls.parameters()["scheme"].legal
+        assert isinstance(schemes, tuple)
+        bits = given.get("bits")
+        if isinstance(bits, str | float) and bits in _TERNARY and "ternary" in schemes:
+            if given.setdefault("scheme", "ternary") != "ternary":
+                raise HwgenError(f"{cls.family}: scheme must be ternary with bits 1.58, not {given['scheme']}")
+            given["bits"] = 2
+        elif given.get("scheme") == "ternary":
+            given.setdefault("bits", 2)
+        elif whole(bits) == 1 and "bipolar" in schemes:
+            given.setdefault("scheme", "bipolar")
+        return given
+
+    @staticmethod
+    def signed_weights(p: P) -> bool:
+        """Whether weights are two's complement: ternary ones are two bits of which -2 is not used."""
+        return bool(p["scheme"] in ("symmetric", "ternary"))
 
     @property
     def has_zero(self) -> bool:
@@ -86,6 +118,15 @@ class ScaledSpec(LanesSpec):
         row, col = super().side_bits(p)
         if cls.row_sum_range(p) is not None:
             col["zero"] = where(p["post_lanes"] > 0, cls.zero_width(p), 0)
+        return row, col
+
+    @classmethod
+    def stored_side_bits(cls, p: P) -> tuple[Counts, Counts]:
+        row, col = super().stored_side_bits(p)
+        if "zero" in col:
+            # The port takes a signed number that follows from the zero point, or from the scheme alone.
+            zero = cls.zero_width(p) - 1 if p["scheme"] == "asymmetric" else 0
+            col["zero"] = where(p["post_lanes"] > 0, zero, 0)
         return row, col
 
     def col_side(self) -> dict[str, Side]:

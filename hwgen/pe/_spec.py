@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
@@ -20,7 +20,7 @@ from hwgen.arith.compressor import Term
 from hwgen.errors import HwgenError
 from hwgen.formats import Format, QTensor, get
 from hwgen.pe._numbers import Num, bits_for, bits_for_multiple, ceil_div, clog2, maximum, unsigned_bits, where
-from hwgen.pe._param import Param, Range, check, param, parameters, resolve
+from hwgen.pe._param import Param, Range, check, param, parameters, plain, resolve, whole_number
 
 if TYPE_CHECKING:
     from amaranth.hdl import Module, Value
@@ -62,6 +62,8 @@ class Side:
     signed: bool = False
     values: range | None = None
     """Values that may occur, where not every one of ``bits`` bits may."""
+    encoding: str = ""
+    """Name of the format of its codes; without one they are plain integers."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,16 @@ class Block:
 class Companion:
     """A block that is emitted beside the tile, such as a register file that feeds one of its side ports.
 
-    ``build`` makes the component, ``ports`` says what each of its ports is.
+    ``build`` makes the component, ``ports`` says what each of its ports is. ``elements`` names the number of elements
+    and their encoding (empty: whole numbers) of ports that have several or are codes; ``arithmetic`` is for the
+    manifest.
     """
 
     summary: str
     build: Callable[[], wiring.Component]
     ports: Mapping[str, str]
+    elements: Mapping[str, tuple[int, str]] = dataclasses.field(default_factory=dict)
+    arithmetic: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,8 @@ class Quantization:
     settings of another one. ``align`` is None, or the scope ("step", "group",
     "row") over which floating-point activations become integers with ``align_guard`` bits below the largest one's last
     place, rounded as
-    ``align_rounding`` says. ``step`` is the tile's K.
+    ``align_rounding`` says. ``step`` is the tile's K. ``overflow`` "saturate" or "wrap": sums have ``sum_bits`` bits
+    and take one number a step.
     """
 
     acts: str
@@ -143,6 +150,8 @@ class Quantization:
     block_rule: str = "floor"
     arithmetic: str = "exact"
     options: tuple[tuple[str, Any], ...] = ()
+    overflow: str = "refuse"
+    sum_bits: int = 0
 
 
 @dataclass(frozen=True)
@@ -165,9 +174,10 @@ class TileSpec:
     k: int = param(4, "products per sum and step (tile K)", legal=Range(1, 256), sweep=(2, 4, 8))
     group: int = param(
         128,
-        "group size: elements along K that share a scale; 0 is the whole row",
+        "group size: elements along K that share a scale; 0, or -1 as AWQ and GPTQ write it, is the whole row",
         legal=Range(0, 1 << 20),
-        sweep=(64,),
+        spellings={-1: 0},
+        sweep=(64, 128),
     )
     depth: int = param(
         128,
@@ -198,6 +208,8 @@ class TileSpec:
     family: ClassVar[str] = ""
     sums_per_cell: ClassVar[int] = 1
     """P, sums per cell, where it is a constant; `sums_of_cell` is the formula."""
+    golden_overflow: ClassVar[bool] = False
+    """Whether the golden layer knows how sums of this family saturate or wrap: they take one number a step."""
     row_per_phase: ClassVar[bool] = False
     """Whether the row bus changes within a step (its register is then clocked in every phase)."""
     col_per_phase: ClassVar[bool] = True
@@ -216,7 +228,8 @@ class TileSpec:
         cls.family = cls.__module__.rsplit(".", 1)[-1]
 
     def __post_init__(self) -> None:
-        check(self.family, self.parameters(), self.p)
+        for name, value in check(self.family, self.parameters(), self.p).items():
+            object.__setattr__(self, name, value)
         for ok, text in self.constraints(self.p):
             if not ok:
                 raise HwgenError(f"{self.family}: {text.format(**self.p)}")
@@ -231,12 +244,26 @@ class TileSpec:
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
         """Build from a mapping; raises `HwgenError` for an unknown name or an illegal value."""
-        return cls(**resolve(cls.family, cls.parameters(), cls.aliases(values)))
+        known = cls.parameters()
+        kept = {name: known[name].plain(value) if name in known else plain(value) for name, value in values.items()}
+        # What a family translates is compared and looked up there: it gets names and numbers, whole ones for widths.
+        check(cls.family, known, {n: v for n, v in kept.items() if n in known and not isinstance(v, Hashable)})
+        if "bits" not in known and not isinstance(width := kept.get("bits", 1), str) and whole_number(width) is None:
+            raise HwgenError(f"{cls.family}: bits must be a whole number, not {width!r}")
+        return cls(**resolve(cls.family, known, cls.aliases(kept)))
 
     @classmethod
     def aliases(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """Translate the names that hold for every family (``bits`` = weight width) into this family's own."""
         return dict(values)
+
+    @classmethod
+    def fitting_lanes(cls, given: dict[str, Any], lanes: int) -> dict[str, Any]:
+        """``given`` with as many post lanes as divide its n, at most ``lanes``, where it does not name them."""
+        columns = whole_number(given.get("n", cls.parameters()["n"].default))
+        if columns is not None and columns > 0 and "post_lanes" not in given:
+            given["post_lanes"] = max(count for count in range(1, min(lanes, columns) + 1) if columns % count == 0)
+        return given
 
     @property
     def p(self) -> dict[str, Any]:
@@ -259,6 +286,12 @@ class TileSpec:
             if step is p["k"]
             else "depth must hold the products of a step, not {depth}",
         )
+        # What is corrected afterwards must not have been bounded before: Σ A·W and Σ A are bounded apart.
+        yield (
+            (p["overflow"] == "refuse") | (cls.row_sum_range(p) is None) | (cls.sum_group(p) <= cls.sum_depth(p)),
+            "group must fit depth ({depth}) where activation sums correct for zero points, not {group}: sums that "
+            "{overflow} cannot be corrected; use a larger --depth or a smaller --group",
+        )
         # Whole rows are as long as the layer: their fit is the schedule's to see.
         fits = (p["overflow"] != "refuse") | (cls.sum_group(p) <= cls.sum_depth(p))
         yield fits, "group must fit depth ({depth}), not {group}; " + cls._deeper(p, fits)
@@ -278,11 +311,6 @@ class TileSpec:
             yield (
                 (lanes == 0) | (group > 0) | (p["group"] > 0),
                 "group must be positive with post_lanes ({post_lanes}), not 0",
-            )
-            steps = ceil_div(maximum(group, 1), step)
-            yield (
-                (lanes == 0) | (group == 0) | (cls.post_cycles(p) <= steps * cls.layer_cycles(p)),
-                "post_lanes ({post_lanes}) cannot scale {m}x{n} sums within one group of {group}; " + cls._lane_hint(p),
             )
 
     @classmethod
@@ -305,18 +333,6 @@ class TileSpec:
         return f"the smallest depth that works is {products}: use --depth {products} or a smaller --group"
 
     @classmethod
-    def _lane_hint(cls, p: P) -> str:
-        """Name the smallest group and lane count that work (scalars only; sweeps never print it)."""
-        if any(isinstance(value, np.ndarray) for value in p.values()):
-            return ""
-        sums, cycles = p["m"] * p["n"], cls.layer_cycles(p)
-        group = ceil_div(cls.post_cycles(p), cycles) * cls.layer_k(p)
-        window = max(p["group"] // cls.layer_k(p), 1) * cycles
-        enough = next((d for d in range(1, p["n"] + 1) if p["n"] % d == 0 and ceil_div(sums, d) <= window), None)
-        by_lanes = f" or post_lanes {enough}" if enough else ""
-        return f"the smallest that works is group {group}{by_lanes}"
-
-    @classmethod
     def uses_lanes(cls, p: P) -> bool:
         """Whether the family has a ``post_lanes`` parameter."""
         return "post_lanes" in p
@@ -332,6 +348,25 @@ class TileSpec:
     def weight_port(cls, p: P) -> tuple[Num, Num]:
         """(elements per column, bits per element) of the weight port."""
         raise NotImplementedError
+
+    @classmethod
+    def stored_bits(cls, p: P) -> tuple[Num, Num]:
+        """Bits that memory holds, and moves, of what a row and a column take in a step of a layer; no side information.
+
+        Those of the ports, unless a port's words are wider than the codes in them: then the codes'.
+        """
+        (acts, act_bits), (weights, weight_bits) = cls.act_port(p), cls.weight_port(p)
+        return acts * act_bits, weights * weight_bits
+
+    @classmethod
+    def stored_side_bits(cls, p: P) -> tuple[Counts, Counts]:
+        """The same of the fields of row and of column side information, once a group."""
+        return cls.side_bits(p)
+
+    @classmethod
+    def weight_stored_bits(cls, p: P) -> Num:
+        """Bits of one weight in memory, its share of the side information left out."""
+        return cls.stored_bits(p)[1] / (cls.layer_k(p) * cls.layer_outputs(p))
 
     @classmethod
     def row_bus_bits(cls, p: P) -> Num:
@@ -393,6 +428,16 @@ class TileSpec:
     def sum_depth(cls, p: P) -> Num:
         """Most products that a sum holds without overflow."""
         return p["depth"]
+
+    @classmethod
+    def overflow_in_layers(cls, p: P) -> Num:
+        """Whether groups of a layer may be longer than `sum_depth`: sums then saturate or wrap, as in the golden layer.
+
+        Not where activation sums correct for zero points: both sums are bounded apart.
+        """
+        if p["overflow"] == "refuse" or not cls.golden_overflow or cls.row_sum_range(p) is not None:
+            return False
+        return cls.acc_bits(p) <= _INT64_SUMS
 
     @classmethod
     def layer_k(cls, p: P) -> Num:
@@ -718,6 +763,14 @@ class TileSpec:
         """How layers are quantised for this tile."""
         raise NotImplementedError
 
+    def bounded_sums(self) -> dict[str, Any]:
+        """The fields of `Quantization` that say what bounds a sum; none where nothing does, or the golden layer does
+        not know it.
+        """
+        if not self.overflow_in_layers(self.p):
+            return {}
+        return {"overflow": self.overflow, "sum_bits": int(self.acc_bits(self.p))}
+
     def quantize_weights(self, weights: np.ndarray) -> QTensor:
         """Quantise float weights [N, K] as `quantization` says."""
         from hwgen.quantize import weights_for
@@ -919,6 +972,93 @@ class TileSpec:
     def scales_by_lanes(self) -> bool:
         """Whether the frame's own lanes scale the sums, with floating-point scales on both sides."""
         return self.lanes > 0 and type(self).post_block is TileSpec.post_block
+
+    # ------------------------------------------------------------------ what the manifest says (docs/manifest.md)
+
+    def act_packing(self, mode: int) -> dict[str, Any]:
+        """How `pack_acts` puts a row's codes into its port elements."""
+        return self.plain_packing(self.mode_formats(mode)[0])
+
+    def weight_packing(self, mode: int) -> dict[str, Any]:
+        """How `pack_weights` puts a column's codes into its port elements."""
+        return self.plain_packing(self.mode_formats(mode)[1])
+
+    @staticmethod
+    def plain_packing(form: Format, per_element: int = 1, lsb: int = 0, **more: Any) -> dict[str, Any]:
+        """Codes side by side, ``per_element`` an element from bit ``lsb`` up."""
+        signed = form.describe().get("signed", False)
+        packing = {"kind": "codes", "code_bits": form.code_bits, "per_element": per_element, "lsb": lsb}
+        return {**packing, "signed": bool(signed), **more}
+
+    def arithmetic(self, mode: int) -> dict[str, Any]:
+        """What a group's raw sums are: ``kind``, its parameters, and the definition in words.
+
+        A family that says no more than its docstring is of no kind that a machine could follow.
+        """
+        return {"kind": "family", "definition": inspect.getdoc(inspect.getmodule(type(self))) or ""}
+
+    def dot_arithmetic(self, mode: int) -> dict[str, Any]:
+        """`arithmetic` of a family whose sums are exact sums of products of integers."""
+        return {
+            "kind": "dot",
+            "definition": "sum over the group's steps and k of activation times weight, exact",
+            "acts": self.integers_of(self.mode_formats(mode)[0]),
+            "weights": self.integers_of(self.mode_formats(mode)[1]),
+            "accumulator": self.accumulator_rule(),
+        }
+
+    @staticmethod
+    def integers_of(form: Format) -> dict[str, Any]:
+        """Operands as integers: values in units of the format's last place."""
+        return {"rule": "encoding", "encoding": form.name, "unit_exp": form.lsb_exp, "specials": "largest finite value"}
+
+    def accumulator_rule(self) -> dict[str, Any]:
+        """Width of a sum, and what happens at its ends, after every update."""
+        return {"bits": int(self.acc_bits(self.p)), "overflow": self.overflow, "depth": int(self.sum_depth(self.p))}
+
+    def correction(self) -> dict[str, Any] | None:
+        """How a layer's sum comes from raw sums and row sums; None where the raw sums are it."""
+        if not self.has_row_sums:
+            return None
+        return {
+            "wanted": "sums[m][n] - zero[n] * row_sums[m], in units of 2**formats.sum_lsb_exp",
+            "zero": "zero point of the weights' group (with scheme minimum 0)",
+            "zero_point": {"times": 1, "plus": 0, "values": list(self._zero_range())},
+            "row_sum_unit_exp": self.row_lsb_exp,
+        }
+
+    def _zero_range(self) -> tuple[int, int, int]:
+        values: range = getattr(self, "zero_values", range(1))
+        return values.start, values.stop, values.step
+
+    def post_arithmetic(self) -> dict[str, Any]:
+        """What the post lanes make of group sums."""
+        formats = self.quantization()
+        return {
+            "definition": "the exact product of corrected sum, both scales and 2**unit_exp, rounded once into FP32; "
+            "products of an output's groups are added in FP32, in order, from +0",
+            "kind": "scales",
+            "row_scale": {"port": "i_row_scale", "encoding": formats.act_scale},
+            "col_scale": {"port": "i_col_scale", "encoding": formats.weight_scale},
+            "zero": "i_col_zero" if "zero" in self.col_side() else None,
+            "unit_exp": self.lsb_exp,
+            "rounding": "nearest even",
+            "specials": "a NaN scale, or an infinite one times 0, gives NaN (7fc00000); exact zero gives +0",
+            "add": "IEEE 754, nearest even",
+        }
+
+    def own_encodings(self) -> dict[str, dict[str, Any]]:
+        """Encodings of side information that are no formats, by the name that `Side` gives them."""
+        return {}
+
+    @property
+    def result_format(self) -> str:
+        """Name of the format of what leaves the post lanes, in the lowest bits of 32."""
+        return "fp32"
+
+    def sum_encoding(self) -> dict[str, Any]:
+        """What the bits of a raw sum are."""
+        return {"kind": "integer", "signed": self.sum_signed, "unit_exp": self.lsb_exp}
 
     # ------------------------------------------------------------------ documentation
 

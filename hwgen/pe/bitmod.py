@@ -199,6 +199,11 @@ class Bitmod(TileSpec):
     cell_uses_phase: ClassVar[bool] = False
     POST_SIDES: ClassVar[tuple[str, ...]] = ("scale",)
 
+    @classmethod
+    def aliases(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Lanes that are not named are as many as fit the columns."""
+        return cls.fitting_lanes(dict(values), cls.parameters()["post_lanes"].default)
+
     # ------------------------------------------------------------------ formats and modes
 
     @classmethod
@@ -219,13 +224,6 @@ class Bitmod(TileSpec):
             "depth must be at most k · 2^(acc_mantissa − 6) with a normalised accumulator, not {depth}; "
             "use a wider --acc-mantissa, a smaller --depth or --accumulator exact",
         )
-
-    @classmethod
-    def _lane_hint(cls, p: P) -> str:
-        if any(isinstance(value, np.ndarray) for value in p.values()):
-            return ""
-        group = ceil_div(cls.post_cycles(p), cls.layer_cycles(p)) * cls.layer_k(p)
-        return f"the smallest that works is group {group}"
 
     @staticmethod
     def _floating(p: P) -> bool:
@@ -333,17 +331,118 @@ class Bitmod(TileSpec):
 
     @property
     def weight_port_meaning(self) -> str:
-        return "integers sign-extended to 8 bits, FP4 codes in bits 3 to 0, FP3 codes in bits 3 to 1"
+        return "integers sign-extended to 8 bits, FP4 codes in bits 3 to 0, FP3 codes in bits 3 to 1 above a bit 0 of 0"
 
     @classmethod
     def side_bits(cls, p: P) -> tuple[Counts, Counts]:
         return {}, {"special": _SPECIAL_BITS, "scale": where(p["post_lanes"] > 0, _SCALE_BITS, 0)}
 
+    @classmethod
+    def stored_bits(cls, p: P) -> tuple[Num, Num]:
+        acts, _ = super().stored_bits(p)
+        return acts, p["k"] * p["bits"]
+
+    @classmethod
+    def stored_side_bits(cls, p: P) -> tuple[Counts, Counts]:
+        row, col = cls.side_bits(p)
+        # A selector of an entry of the register file; integers have none.
+        return row, {**col, "special": where(p["bits"] <= WIDTHS[_FIRST_FP], clog2(ENTRIES), 0)}
+
     def col_side(self) -> dict[str, Side]:
-        fields = {"special": Side(_SPECIAL_BITS, "special value of the column's group: sign, magnitude in halves")}
+        doc = "special value of the column's group: sign, magnitude in halves"
+        fields = {"special": Side(_SPECIAL_BITS, doc, encoding="sign_magnitude")}
         if self.lanes:
-            fields["scale"] = Side(_SCALE_BITS, "scale of the column's group, int8")
+            fields["scale"] = Side(_SCALE_BITS, "scale of the column's group, int8", encoding="int8")
         return fields
+
+    # ------------------------------------------------------------------ what the manifest says
+
+    def weight_packing(self, mode: int) -> dict[str, Any]:
+        form, width = self.mode_formats(mode)[1], WIDTHS[mode]
+        if mode < _FIRST_FP:
+            return self.plain_packing(form, fill="sign")
+        lsb = 4 - width
+        unused: dict[str, Any] = {"ignored_bits": [4, 5, 6, 7]}
+        if lsb:
+            unused["zero_bits"] = list(range(lsb))
+        return self.plain_packing(form, 1, lsb, **unused)
+
+    def arithmetic(self, mode: int) -> dict[str, Any]:
+        form = self.mode_formats(mode)[1]
+        digits = mode < _FIRST_FP
+        found: dict[str, Any] = {
+            "kind": "terms",
+            "definition": "weights are sums of terms sign * 2**exp * 2**bsig in halves, one a cycle, lowest phase "
+            "first; an update adds one term of each weight of the step",
+            "acts": {"encoding": self.acts, "specials": "largest finite value"},
+            "weights": {
+                "encoding": form.name,
+                "terms": "booth" if digits else "leading ones",
+                "phases": int(self.cycles_per_step(self.p, mode)),
+                "definition": "radix-4 Booth digit d of phase p: bits 2p + 1 to 2p - 1 of the two's complement (bit -1 "
+                "is 0) give -2 to 2; exp 1 for 2, bsig 2p + 1; digit 0 is no term"
+                if digits
+                else "the magnitude in halves: phase 0 its leading one with exp one less than its place and bsig 1, "
+                "phase 1 the next one with exp its place and bsig 0; a leading one in place 0 comes in phase 1",
+                "special": None if digits else "i_col_special",
+            },
+            "unit_exp": self.lsb_exp,
+        }
+        if not self._floating(self.p):
+            return {**found, "sum": "exact", "accumulator": self.accumulator_rule()}
+        return {
+            **found,
+            "step": {
+                "guard_bits": self.guard_bits,
+                "definition": "e_k is the activation's exponent field (subnormals 1) plus the term's exp, 0 without a "
+                "term; e = max e_k; d is the sum over k of +-((significand * 2**guard_bits) >> (e - e_k)), magnitudes "
+                "cut off; the update is d * 2**(e + bsig)",
+                "dot_bits": int(self._dot_bits(self.p)),
+            },
+            **self._sum_description(),
+        }
+
+    def _sum_description(self) -> dict[str, Any]:
+        if not self._normalised(self.p):
+            return {"sum": "exact", "accumulator": self.accumulator_rule()}
+        return {
+            "sum": "normalised",
+            "accumulator": {
+                "mantissa_bits": self.acc_mantissa,
+                "frame_bits": int(self._frame_bits(self.p)),
+                "depth": self.depth,
+                "definition": "a sum is (M, E), M of mantissa_bits; d stands on top of a frame of frame_bits at "
+                "exponent e + bsig + dot_bits - 1, M on top of one at E; the one with the lower exponent is shifted "
+                "right by the difference, rounded down; their sum (one bit more) loses its repeated sign bits, s of "
+                "them, and is cut to its mantissa_bits top bits, rounded down; E = the larger exponent + 1 - s. Zero "
+                "is M = E = 0; d = 0 changes nothing, and a group starts from zero",
+            },
+        }
+
+    def own_encodings(self) -> dict[str, dict[str, Any]]:
+        bits = MAGNITUDE_BITS
+        return {"sign_magnitude": {"kind": "sign_magnitude", "bits": bits + 1, "exponent": -1, "most_ones": 2}}
+
+    def sum_encoding(self) -> dict[str, Any]:
+        if not self._normalised(self.p):
+            return super().sum_encoding()
+        exponent = int(self._acc_exponent_bits(self.p))
+        return {
+            "kind": "mantissa_exponent",
+            "mantissa_bits": self.acc_mantissa,
+            "exponent_bits": exponent,
+            "unit_exp": self.lsb_exp,
+            "definition": "M in two's complement in the lowest bits, E above; M * 2**E * 2**unit_exp",
+        }
+
+    def post_arithmetic(self) -> dict[str, Any]:
+        return {
+            **super().post_arithmetic(),
+            "definition": "the exact product of group sum, integer scale and 2**unit_exp, rounded once into FP32; "
+            "products of an output's groups are added in FP32, in order, from +0",
+            "row_scale": None,
+            "specials": "zero gives +0",
+        }
 
     def companions(self) -> dict[str, Companion]:
         entry = "sign above a magnitude in halves"
@@ -358,6 +457,18 @@ class Bitmod(TileSpec):
                     "selectors": "entry of each column's group [N], two bits each",
                     "specials": f"what the tile's i_col_special takes [N]: {entry}",
                     "error": "an entry is not the sum of two powers of two",
+                },
+                elements={
+                    "value": (1, "sign_magnitude"),
+                    "selectors": (self.n, ""),
+                    "specials": (self.n, "sign_magnitude"),
+                },
+                arithmetic={
+                    "kind": "register file",
+                    "entries": ENTRIES,
+                    "definition": "with write, value is in the entry at address from the next rising edge on; reset "
+                    "makes all entries 0. specials[n] is the entry selectors[n], in the same cycle; error: an entry's "
+                    "magnitude has more ones than its encoding allows",
                 },
             )
         }

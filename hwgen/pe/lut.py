@@ -13,7 +13,8 @@ number and accumulates. A step adds Σ_k A·q', exactly.
   weights.
 * Wanted sum of weights s·(q − z): (Σ A·q' − z'·Σ A) / 2 with z' = 2z + 1 − 2^W, odd for every integer z. Σ A is the
   entry in which every activation is positive, so it costs an accumulator per row and no adder tree.
-* Ternary weights run as two planes: ``bits 2``.
+* Weights of one bit (``bits 1``) are sign(w) · mean|w|, scheme bipolar unless another is named. Ternary weights
+  (``bits 1.58`` or scheme ``ternary``) are −1, 0 and 1 times mean|w| and run as the two planes of two's complement.
 
 The steps of the paper's ablation (Table 2: W2, int8 activations) as flags, each with those before it:
 
@@ -100,12 +101,19 @@ class Lut(Fp32SumSpec, AlignedSpec):
 
     n: int = again(AlignedSpec, "n", default=64)
     k: int = param(4, "activations per table (tile K)", legal=Range(2, 8), sweep=(2, 4, 8))
-    bits: int = param(2, "weight width: bit planes", legal=Range(1, 8), sweep=(1, 2, 3, 4, 8), unit="bit")
+    bits: int = param(
+        2,
+        "weight width: bit planes; 1.58 is ternary in two planes",
+        legal=Range(1, 8),
+        sweep=(1, 2, 3, 4, 8),
+        unit="bit",
+    )
     acts: str = again(AlignedSpec, "acts", sweep=("int8", "int16", *FLOATS))
     scheme: str = param(
         "asymmetric",
-        "weights: unsigned with an integer zero point or a float minimum, signed, or odd integers without zero",
-        legal=("asymmetric", "minimum", "symmetric", "bipolar"),
+        "weights: unsigned with an integer zero point or a float minimum, signed, or odd integers without zero, or "
+        "-1, 0 and 1 by their mean",
+        legal=("asymmetric", "minimum", "symmetric", "bipolar", "ternary"),
         sweep=("asymmetric", "bipolar"),
     )
     planes_per_cycle: int = param(
@@ -157,6 +165,14 @@ class Lut(Fp32SumSpec, AlignedSpec):
     # ------------------------------------------------------------------ formats
 
     @classmethod
+    def aliases(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        given = super().aliases(values)
+        # Plain bits have no ±1: there one bit keeps the scheme of all widths.
+        if "scheme" not in values and given.get("planes") == "twos_complement" and given.get("scheme") == "bipolar":
+            del given["scheme"]
+        return given
+
+    @classmethod
     def constraints(cls, p: P) -> Iterable[tuple[Any, str]]:
         yield from super().constraints(p)
         yield (
@@ -170,7 +186,7 @@ class Lut(Fp32SumSpec, AlignedSpec):
         )
         yield (
             not plain or p["scheme"] != "bipolar",
-            "scheme must be asymmetric, minimum or symmetric with planes twos_complement, not {scheme}",
+            "scheme must be asymmetric, minimum, symmetric or ternary with planes twos_complement, not {scheme}",
         )
         yield (
             p["symmetry"] == "half" or p["negation"] == "offline",
@@ -208,14 +224,14 @@ class Lut(Fp32SumSpec, AlignedSpec):
         )
         yield (
             not adds or cls._sums_are_wanted(p),
-            "scheme must be bipolar, or symmetric with planes twos_complement, with cell fp_add, not {scheme}; "
-            "to subtract an activation sum that was rounded apart would lose the digits that both share",
+            "scheme must be bipolar, or symmetric or ternary with planes twos_complement, with cell fp_add, "
+            "not {scheme}; to subtract an activation sum that was rounded apart would lose the digits that both share",
         )
 
-    @staticmethod
-    def _sums_are_wanted(p: P) -> bool:
+    @classmethod
+    def _sums_are_wanted(cls, p: P) -> bool:
         """Whether a tile's sums need no correction by the activation sum."""
-        return bool(p["scheme"] == "bipolar" or (p["planes"] == "twos_complement" and p["scheme"] == "symmetric"))
+        return bool(p["scheme"] == "bipolar" or (p["planes"] == "twos_complement" and cls.signed_weights(p)))
 
     @classmethod
     def fp32_sums(cls, p: P) -> bool:
@@ -320,7 +336,7 @@ class Lut(Fp32SumSpec, AlignedSpec):
 
     @property
     def weight_format(self) -> Format:
-        kind = {"symmetric": "int", "bipolar": "bipolar"}.get(self.scheme, "uint")
+        kind = "int" if self.signed_weights(self.p) else "bipolar" if self.scheme == "bipolar" else "uint"
         return get(f"{kind}{self.bits}")
 
     @property
@@ -376,7 +392,7 @@ class Lut(Fp32SumSpec, AlignedSpec):
             zero = np.broadcast_to(np.asarray(weights.zero, dtype=np.int64), (len(weights.codes), groups))
         else:
             zero = np.full(
-                (len(weights.codes), groups), (1 << (self.bits - 1)) if self.scheme == "symmetric" else 0, np.int64
+                (len(weights.codes), groups), (1 << (self.bits - 1)) if self.signed_weights(self.p) else 0, np.int64
             )
         return zero if self.planes == "twos_complement" else 2 * zero + 1 - (1 << self.bits)
 
@@ -417,7 +433,7 @@ class Lut(Fp32SumSpec, AlignedSpec):
         top = 2 ** p["bits"] - 1
         if p["planes"] == "bipolar":
             return -largest * top, largest * top
-        if p["scheme"] == "symmetric":
+        if cls.signed_weights(p):
             half = 2 ** (p["bits"] - 1)
             return where(-high * half < low * (half - 1), -high * half, low * (half - 1)), -low * half
         return low * top, high * top
@@ -446,7 +462,7 @@ class Lut(Fp32SumSpec, AlignedSpec):
 
     @classmethod
     def _negates(cls, p: P) -> bool:
-        return bool(p["symmetry"] == "half" or (p["planes"] == "twos_complement" and p["scheme"] == "symmetric"))
+        return bool(p["symmetry"] == "half" or (p["planes"] == "twos_complement" and cls.signed_weights(p)))
 
     @classmethod
     def row_sum_range(cls, p: P) -> tuple[Num, Num] | None:
@@ -580,6 +596,126 @@ class Lut(Fp32SumSpec, AlignedSpec):
             return f"bit planes, plane 0 first; a key of {self.k} bits is {{sign, index of {self.k - 1}}}"
         return "bit planes, plane 0 first; bit k of a key belongs to activation k"
 
+    @property
+    def _code_mask(self) -> int:
+        """What a code is xored with before its bits are planes: w + 2^(W−1) flips the sign bit of two's complement."""
+        return 1 << (self.bits - 1) if self.signed_weights(self.p) and self.planes == "bipolar" else 0
+
+    def act_packing(self, mode: int) -> dict[str, Any]:
+        if self.precompute == "internal":
+            return super().act_packing(mode)
+        fields = self._row_fields(self.p)
+        beside = [name for name in ("shift", "factor", "sum") if fields[name]]
+        return {
+            "kind": "table",
+            "codes": self.acts if self.fp32_sums(self.p) else self.act_format.name,
+            "entries": int(self._entries(self.p)),
+            "entry_bits": int(self._stored_bits(self.p)),
+            "signed": not self.fp32_sums(self.p),
+            "definition": "element e is the sum over k of digit(bit k of e) times activation k"
+            + ("; activation K - 1, which has no bit, counts as its own positive" if self.symmetry == "half" else ""),
+            "digits": self._digits,
+            "top_activation": "positive" if self.symmetry == "half" else "by its bit",
+            "beside": [{"name": name, "bits": int(fields[name]), "signed": name == "sum"} for name in beside],
+            "beside_from": "bit 0 of the element after the entries",
+        }
+
+    @property
+    def _digits(self) -> list[int]:
+        """What a plane's bits 0 and 1 stand for."""
+        return [0, 1] if self.planes == "twos_complement" else [-1, 1]
+
+    def weight_packing(self, mode: int) -> dict[str, Any]:
+        mirrored = self.symmetry == "half" and self.negation == "offline"
+        packing: dict[str, Any] = {
+            "kind": "planes",
+            "signed": False,
+            "xor": self._code_mask,
+            "definition": "element p is the key of plane p: bit k is bit p of (code k ^ xor)",
+            "mirror": None,
+        }
+        if mirrored:
+            packing["mirror"] = {
+                "sign_bit": self.k - 1,
+                "negates": 1,
+                "definition": "bit K - 1 of a key says whether the entry is negated. Where the plane's bit of "
+                "activation K - 1 is 1, the other bits are as above and the entry is not negated; where it is 0, they "
+                "are complemented and the entry is negated",
+            }
+        return packing
+
+    def arithmetic(self, mode: int) -> dict[str, Any]:
+        planes, per_cycle = self.bits, self.planes_per_cycle
+        negative = self.planes == "twos_complement" and self.signed_weights(self.p)
+        weights = {
+            "bits": planes,
+            "xor": self._code_mask,
+            "digits": self._digits,
+            "plane_weights": [-(1 << b) if negative and b == planes - 1 else 1 << b for b in range(planes)],
+        }
+        common = {
+            "weights": weights,
+            "updates": [list(range(first, first + per_cycle)) for first in range(0, planes, per_cycle)],
+        }
+        if self.fp32_sums(self.p):
+            return {
+                "kind": "fp32_planes",
+                "definition": "an entry of activations 0 to K - 1 is the FP32 sum of the entry of the upper "
+                "K - floor(K/2) and that of the lower floor(K/2) of them, each by the same rule, down to one: its "
+                "value in FP32 times its digit (digit 0: +0; a sum with an entry of no digit but 0 is the other entry; "
+                "an entry of one NaN may be any NaN). A plane's term is its entry times plane_weight, rounded to FP32 "
+                "(entries below 2**-126 count as zero); terms of an update are added by a balanced tree, then "
+                "accumulated",
+                "acts": {"encoding": self.acts},
+                **common,
+                "accumulate": self.fp32_accumulation(),
+            }
+        return {
+            "kind": "planes",
+            "definition": "an update adds, over its planes, plane_weight times the sum over k of activation k times "
+            "digit(bit of (code k ^ xor)); sums of K activations as entries says",
+            "acts": self._act_integers(),
+            **common,
+            "entries": self._entry_description(),
+            "accumulator": self.accumulator_rule(),
+            "row_sums": "sum of the activations, before entries are rounded",
+        }
+
+    def _entry_description(self) -> dict[str, Any]:
+        if not self._bytes(self.p):
+            return {"rule": "exact"}
+        scale = "the least s >= 0 for which A / 2**s rounds to 127 at most (ties to even); an entry e becomes e / 2**s"
+        if self._factors(self.p):
+            scale = "c = max(1, ceil(A / 127)); an entry e becomes e / c"
+        return {
+            "rule": self.entry_rule,
+            "definition": f"A is the sum of the magnitudes of the K activations, {scale}, rounded to nearest even, "
+            "and what is looked up is multiplied by the same again",
+        }
+
+    def correction(self) -> dict[str, Any] | None:
+        found = super().correction()
+        if found is None:
+            return None
+        halved = self.planes == "bipolar"
+        offset = f"z is {1 << (self.bits - 1)}, which makes two's complement of offset binary"
+        points = {
+            "asymmetric": "z is the zero point of the weights' group",
+            "symmetric": offset,
+            "ternary": offset,
+            "minimum": "z is 0, and the minimum is added by row_sums",
+        }
+        return {
+            **found,
+            "zero": points[self.scheme],
+            "zero_point": {
+                **found["zero_point"],
+                "times": 2 if halved else 1,
+                "plus": 1 - (1 << self.bits) if halved else 0,
+                "constant": (1 << (self.bits - 1)) if self.signed_weights(self.p) else None,
+            },
+        }
+
     def table(self, ints: np.ndarray) -> np.ndarray:
         """Tables [..., entries] of integers [..., K], by definition: one signed or plain subset sum per index."""
         entries = int(self._entries(self.p))
@@ -622,9 +758,7 @@ class Lut(Fp32SumSpec, AlignedSpec):
     def pack_weights(self, codes: np.ndarray, mode: int = 0) -> np.ndarray:
         # Codes and keys have at most 8 bits: bytes keep whole layers quick.
         q = np.asarray(codes).astype(np.uint8)
-        if self.scheme == "symmetric" and self.planes == "bipolar":
-            # w + 2^(W−1): flip the sign bit of the two's-complement code.
-            q = q ^ np.uint8(1 << (self.bits - 1))
+        q = q ^ np.uint8(self._code_mask)
         low = np.uint8((1 << (self.k - 1)) - 1)
         keys = np.zeros((*q.shape[:-1], self.bits), np.uint8)
         for plane in range(self.bits):
@@ -648,9 +782,7 @@ class Lut(Fp32SumSpec, AlignedSpec):
         if self.fp32_sums(self.p):
             return self._fp32_terms(acts, weights)
         ints, shift = self._integers(acts), self._shift(acts)
-        q = np.asarray(weights, dtype=np.int64)
-        if self.scheme == "symmetric" and self.planes == "bipolar":
-            q = q ^ (1 << (self.bits - 1))
+        q = np.asarray(weights, dtype=np.int64) ^ self._code_mask
         per_cycle = self.planes_per_cycle
         looked_up = self._look_up(ints) if self._bytes(self.p) else None
         terms = []
@@ -662,7 +794,7 @@ class Lut(Fp32SumSpec, AlignedSpec):
                     total = total + (looked_up(bit) << plane)
                     continue
                 factor = bit if self.planes == "twos_complement" else 2 * bit - 1
-                negative = self.planes == "twos_complement" and self.scheme == "symmetric" and plane == self.bits - 1
+                negative = self.planes == "twos_complement" and self.signed_weights(self.p) and plane == self.bits - 1
                 weight = -(1 << plane) if negative else 1 << plane
                 total = total + weight * np.einsum("...mk,...nk->...mn", ints, factor)
             terms.append(total << shift[..., :, None])
@@ -895,7 +1027,7 @@ class Lut(Fp32SumSpec, AlignedSpec):
         per_cycle, phases = self.planes_per_cycle, self.bits // self.planes_per_cycle
         factor = self._field(row, "factor")
         table = [row[index * entry_bits : (index + 1) * entry_bits] for index in range(entries)]
-        signed_planes = self.planes == "twos_complement" and self.scheme == "symmetric"
+        signed_planes = self.planes == "twos_complement" and self.signed_weights(self.p)
         total: Value = Const(0, 1)
         carry: Value | None = None
         for lane in range(per_cycle):

@@ -96,6 +96,7 @@ class Minifloat(Fp32SumSpec, LanesSpec):
     )
 
     cell_uses_phase: ClassVar[bool] = False
+    golden_overflow: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name in ("acts", "weights"):
@@ -141,6 +142,7 @@ class Minifloat(Fp32SumSpec, LanesSpec):
             step=self.k,
             arithmetic="fp32" if fp32 else "exact",
             options=(("interleave", self.adder_stages if self.interleave == "ring" else 1),) if fp32 else (),
+            **self.bounded_sums(),
         )
 
     # ------------------------------------------------------------------ formulas
@@ -288,6 +290,18 @@ class Minifloat(Fp32SumSpec, LanesSpec):
         counts["mux2"] = k * sum(grown)
         counts["xor"] = k * product
         return counts
+
+    def arithmetic(self, mode: int) -> dict[str, Any]:
+        if not self.fp32_sums(self.p):
+            return self.dot_arithmetic(mode)
+        return {
+            "kind": "fp32_dot",
+            "definition": "products rounded once to FP32 (IEEE 754, subnormals kept), added up by a balanced tree of "
+            "FP32 additions (0 + 1, 2 + 3 and so on, an odd one waits), then accumulated",
+            "acts": {"encoding": self.act_format.name},
+            "weights": {"encoding": self.weight_format.name},
+            "accumulate": self.fp32_accumulation(),
+        }
 
     # ------------------------------------------------------------------ reference
 

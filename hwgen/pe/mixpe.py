@@ -11,6 +11,8 @@ Floating-point activations (W4A16) become integers as `hwgen.pe._aligned` says: 
 increment of an exponent is a shift of the significand, so the same tree adds the partial terms; with ``align_scope
 step`` a cell shifts its step's sum by the step's exponent.
 
+Ternary weights (``bits 1.58`` or scheme ``ternary``) are −1, 0 and 1 times mean|w| (BitNet b1.58), stored as two bits.
+
 ``dequant`` places the dequantisation of weights s·(q − z):
 
 * ``group``, after the sum of each group: Y = Σ_g s_g·(Σ_k X·Q − z_g·Σ_k X). Σ_k X is kept once per row, for all
@@ -42,6 +44,7 @@ from hwgen.formats import Format, QTensor, get
 from hwgen.pe._aligned import AlignedSpec, shift_left_by, shift_mux2
 from hwgen.pe._numbers import Num, bits_for, maximum, where
 from hwgen.pe._param import Range, again, param
+from hwgen.pe._scaled import ScaledSpec
 from hwgen.pe._spec import Addend, Counts, P, Quantization, Side
 
 __all__ = ["Mixpe"]
@@ -81,12 +84,13 @@ class Mixpe(AlignedSpec):
     """MixPE shift-and-add tile."""
 
     group: int = again(AlignedSpec, "group", sweep=(0, 64))
-    bits: int = param(4, "weight width", legal=Range(2, 8), sweep=(2, 3, 4, 8), unit="bit")
+    bits: int = param(4, "weight width; 1.58 is ternary in two bits", legal=Range(2, 8), sweep=(2, 3, 4, 8), unit="bit")
     acts: str = again(AlignedSpec, "acts", sweep=("int8", "fp16", "bf16"))
     scheme: str = param(
         "asymmetric",
-        "weights: unsigned with an integer zero point, signed, or unsigned with a float minimum",
-        legal=("asymmetric", "symmetric", "minimum"),
+        "weights: unsigned with an integer zero point, signed, or unsigned with a float minimum, or -1, 0 and 1 by "
+        "their mean",
+        legal=("asymmetric", "symmetric", "minimum", "ternary"),
         sweep=("asymmetric", "symmetric"),
     )
     dequant: str = param(
@@ -114,9 +118,9 @@ class Mixpe(AlignedSpec):
             "the sum of a whole row is scaled once, after the tile",
         )
         yield (
-            not before or p["scheme"] != "minimum",
+            not before or p["scheme"] in ("asymmetric", "symmetric"),
             "scheme must be asymmetric or symmetric with dequant before, not {scheme}; "
-            "cells take integers, which a float minimum does not leave",
+            "cells take integers below an integer scale of their group",
         )
         yield (
             not (before and cls._floating(p)) or p["align_scope"] != "group",
@@ -133,7 +137,7 @@ class Mixpe(AlignedSpec):
 
     @staticmethod
     def _signed(p: P) -> bool:
-        return bool(p["scheme"] == "symmetric")
+        return ScaledSpec.signed_weights(p)
 
     @classmethod
     def _cell_signed(cls, p: P) -> bool:
@@ -197,7 +201,7 @@ class Mixpe(AlignedSpec):
             return super().col_side()
         _, bits = self.side_bits(self.p)
         docs = {"group_scale": "integer scale of the column's group", "group_zero": "zero point of the column's group"}
-        return {name: Side(int(width), docs[name]) for name, width in bits.items()}
+        return {name: Side(int(width), docs[name], encoding=f"uint{int(width)}") for name, width in bits.items()}
 
     def side_values(self, name: str, tensor: QTensor) -> np.ndarray:
         if name == "group_scale":
@@ -323,6 +327,19 @@ class Mixpe(AlignedSpec):
             lambda k, bits, width: _dot_counts(k, 1, bits, False, width), p["k"], cls._aligned_bits(p), width
         )
         return {**tree, "mux2": shift_mux2(width, cls._top_shift(p))}
+
+    def arithmetic(self, mode: int) -> dict[str, Any]:
+        found = {**self.dot_arithmetic(mode), "acts": self._act_integers()}
+        if self._before(self.p):
+            found["weights"] = {
+                "rule": "dequantised",
+                "encoding": self.weight_format.name,
+                "definition": "(code value - zero) * scale, its lowest bits in two's complement",
+                "bits": _LEVEL_BITS,
+                "scale": "i_col_group_scale",
+                "zero": None if self._signed(self.p) else "i_col_group_zero",
+            }
+        return found
 
     # ------------------------------------------------------------------ reference
 

@@ -19,6 +19,11 @@ Infinities and NaN among the elements (E4M3, E5M2) count as the largest finite m
 in this project: no quantiser emits them, and a flag for them would be a register and a wide OR in every cell. The code
 1000 of NVINT4, which is symmetric, counts as -7.
 
+Quantisers work in FP32, each operation rounded, in the order of the formats' authors: a block scale of NVFP4 and NVINT4
+is E4M3((amax / max) / outer) with outer = max|x| / (max · 448), one of HiF4 is E6M2(bf16(amax · bf16(1/7))); exponents
+of MX are integers. `hwgen.quantize.nv` also has the orders of Model Optimizer and Transformer Engine, which part from
+this one next to ties (docs/quantisers.md).
+
 Timing: one cycle per step of K elements, latency 1 + stages to the block sum, 5 more to the first FP32 result.
 Source: OCP Microscaling Formats v1.0 (the order and the rounding points, which it leaves open, are those above);
 NVFP4 as NVIDIA's cuDNN documents it; NVINT4, arXiv 2510.25602; HiF4, arXiv 2602.11287.
@@ -115,10 +120,14 @@ class Mx(TileSpec):
         sweep=("floor", "ceil"),
     )
     post_lanes: int = param(
-        4, "lanes that scale block sums and accumulate them in FP32", legal=Range(1, 1024), sweep=(1, 2, 4)
+        4,
+        "lanes that scale block sums and accumulate them in FP32; blocks wait where they are too few",
+        legal=Range(1, 1024),
+        sweep=(1, 2, 4),
     )
 
     cell_uses_phase: ClassVar[bool] = False
+    golden_overflow: ClassVar[bool] = True
 
     @classmethod
     def aliases(cls, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,9 +156,8 @@ class Mx(TileSpec):
                 given.setdefault(size, block)
             # A shorter block leaves the lanes less time.
             lanes = known["post_lanes"].default * max(known["group"].default // block, 1)
-            columns = given.get("n", known["n"].default)
-            given.setdefault("post_lanes", min(lanes, columns) if isinstance(columns, int) else lanes)
-        return given
+            return cls.fitting_lanes(given, lanes)
+        return cls.fitting_lanes(given, cls.parameters()["post_lanes"].default)
 
     @classmethod
     def constraints(cls, p: P) -> Iterable[tuple[Any, str]]:
@@ -163,10 +171,12 @@ class Mx(TileSpec):
             p["block_rule"] == "floor" or weights.scheme == "mx",
             "block_rule must be floor for {weights}, whose scales are no powers of two, not {block_rule}",
         )
+        if weights.scheme != "mx":
+            # Other blocks are what their formats say; OCP defines MX for any block, and formats of 32 elements.
+            yield p["group"] == weights.block, f"group must be {weights.block}, the block of {{weights}}, not {{group}}"
         elements = weights.element.elements
         if elements > 1:
             yield p["k"] % elements == 0, f"k must be a multiple of {elements} with {{weights}}, not {{k}}"
-            yield p["group"] == weights.block, f"group must be {weights.block} with {{weights}}, not {{group}}"
 
     @property
     def act_format(self) -> Format:
@@ -187,6 +197,7 @@ class Mx(TileSpec):
             weight_scale=weights.scale.name,
             step=self.k,
             block_rule=self.block_rule,
+            **self.bounded_sums(),
         )
 
     @classmethod
@@ -196,11 +207,13 @@ class Mx(TileSpec):
 
     def row_side(self) -> dict[str, Side]:
         acts, _ = self._blocks(self.p)
-        return {"scale": Side(acts.scale.code_bits, f"{acts.scale.name} scale of the row's block")}
+        form = acts.scale
+        return {"scale": Side(form.code_bits, f"{form.name} scale of the row's block", encoding=form.name)}
 
     def col_side(self) -> dict[str, Side]:
         _, weights = self._blocks(self.p)
-        return {"scale": Side(weights.scale.code_bits, f"{weights.scale.name} scale of the column's block")}
+        form = weights.scale
+        return {"scale": Side(form.code_bits, f"{form.name} scale of the column's block", encoding=form.name)}
 
     # ------------------------------------------------------------------ formulas
 
@@ -232,6 +245,16 @@ class Mx(TileSpec):
     def weight_port(cls, p: P) -> tuple[Num, Num]:
         _, form = cls._elements(p)
         return p["k"] // form.elements, form.code_bits
+
+    @classmethod
+    def stored_bits(cls, p: P) -> tuple[Num, Num]:
+        acts, weights = super().stored_bits(p)
+        repeated = [form.repeated_bits / form.block for form in cls._blocks(p)]
+        # A bit that several words of a block repeat is in memory once.
+        return (
+            acts - p["k"] * repeated[0] if repeated[0] else acts,
+            weights - p["k"] * repeated[1] if repeated[1] else weights,
+        )
 
     @classmethod
     def row_bus_bits(cls, p: P) -> Num:
@@ -338,6 +361,9 @@ class Mx(TileSpec):
         else:
             total = products(a, w)
         return total[None, ..., None]
+
+    def arithmetic(self, mode: int) -> dict[str, Any]:
+        return self.dot_arithmetic(mode)
 
     # ------------------------------------------------------------------ logic
 

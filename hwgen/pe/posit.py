@@ -347,6 +347,12 @@ class Posit(ScaledSpec):
     def weight_port(cls, p: P) -> tuple[Num, Num]:
         return cls.act_port(p)
 
+    @classmethod
+    def stored_bits(cls, p: P) -> tuple[Num, Num]:
+        acts, weights = super().stored_bits(p)
+        # With parts along n a lane of activations has the code of one, and the rest of it is empty.
+        return acts // cls.layer_outputs(p), weights
+
     @property
     def act_port_meaning(self) -> str:
         return "16-bit lanes, the first code in the lowest bits" if self._simd else super().act_port_meaning
@@ -468,6 +474,59 @@ class Posit(ScaledSpec):
     @property
     def zero_values(self) -> range:
         return range(1)
+
+    # ------------------------------------------------------------------ what the manifest says
+
+    def act_packing(self, mode: int) -> dict[str, Any]:
+        form = self.mode_formats(mode)[0]
+        if not self._simd:
+            return self.plain_packing(form)
+        parts = SIMD[mode].parts if self.simd_along == "k" else 1
+        unused = list(range(parts * form.code_bits, _LANE_BITS))
+        packing = self.plain_packing(form, parts)
+        return {**packing, "ignored_bits": unused} if unused else packing
+
+    def weight_packing(self, mode: int) -> dict[str, Any]:
+        return self.plain_packing(self.mode_formats(mode)[1], SIMD[mode].parts if self._simd else 1)
+
+    def arithmetic(self, mode: int) -> dict[str, Any]:
+        form = self.mode_formats(mode)[0]
+        parts = SIMD[mode].parts if _along_n(self.p) else 1
+        bits = int(self.acc_bits(self.p))
+        found: dict[str, Any] = {
+            "kind": "quire",
+            "definition": "sum over the group's steps and k of activation times weight, exact; NaR once an operand of "
+            "the sum was NaR",
+            "acts": {"encoding": form.name},
+            "weights": {"encoding": form.name},
+            "unit_exp": self._unit(mode) if _along_n(self.p) else self.lsb_exp,
+            "nar": "100..0" if self.format != "fp4" else None,
+            "accumulator": self.accumulator_rule(),
+            "outputs": parts,
+            "words": {"count": int(self.sums_of_cell(self.p)), "bits": bits, "sums": parts, "every": 1},
+        }
+        if _along_n(self.p):
+            found["weight_order"] = "weight k * outputs + j belongs to activation k and output j"
+            found["words"] |= {"every": QUARTERS // parts if parts > 1 else 1, "whole": parts == 1}
+            found["words"]["definition"] = (
+                "the sum is one number of all words, lowest first"
+                if parts == 1
+                else "word j * every is the sum of output j, the others are 0"
+            )
+        return found
+
+    def post_arithmetic(self) -> dict[str, Any]:
+        found = {**super().post_arithmetic(), "unit_exp": self.lsb_exp}
+        if self.format != "fp4":
+            found["specials"] = f"NaR gives NaN; {found['specials']}"
+        if self.readout != "fp32":
+            found["rounding"] = "to odd (cut off, the last bit set where something was lost)"
+            found["result"] = "the FP32 result rounded to nearest even into the output's encoding"
+        return found
+
+    @property
+    def result_format(self) -> str:
+        return self._output_format.name
 
     # ------------------------------------------------------------------ inventory
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from hwgen.quantize._bitmod import bitmod, per_token
-from hwgen.quantize._block import hif4, mx, nv
+from hwgen.quantize._block import NV_RULES, hif4, mx, nv
 from hwgen.quantize._codebook import codebook
 from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._integer import float_minimum, integer
+from hwgen.quantize._mean import ternary
 from hwgen.quantize._plan import LayerFormats, acts_for, per_row, weights_for
 from hwgen.quantize._posit import default_anchor, posit
 from hwgen.quantize._two_level import two_level, two_level_limit
 
 __all__ = [
+    "NV_RULES",
     "LayerFormats",
     "acts_for",
     "bitmod",
@@ -27,6 +29,7 @@ __all__ = [
     "per_row",
     "per_token",
     "posit",
+    "ternary",
     "two_level",
     "two_level_limit",
     "weights_for",

@@ -9,7 +9,16 @@ from hwgen.errors import HwgenError
 from hwgen.formats import Format, IntFormat, QTensor, get
 from hwgen.formats.base import Floats, Words
 from hwgen.formats.bitmod import BitmodFormat
-from hwgen.quantize._groups import Groups, as_format, divide, float32_scales, scale_codes, scale_format_of, to_words
+from hwgen.quantize._groups import (
+    Groups,
+    as_format,
+    divide,
+    float32_scales,
+    quotient,
+    scale_codes,
+    scale_format_of,
+    to_words,
+)
 
 __all__ = ["bitmod", "per_token"]
 
@@ -33,7 +42,8 @@ def bitmod(
        ``scale_format`` s is rounded to it and there is no second level.
     3. Codes anew, nearest to x divided by the scale as rounded.
 
-    A group of zeros has scale 0, codes of zero and selector 0. ``group_size`` 0 is the whole row. Raises `HwgenError`.
+    A group of zeros has scale 0, codes of zero and selector 0. ``group_size`` 0 is the whole row. The paper gives no
+    precision and its code works in that of the weights, hence float64. Raises `HwgenError`.
     Source: BitMoD (HPCA'25), Algorithm 1 and Table V; second level as in VS-Quant (MLSys'21).
     """
     form = as_format(format)
@@ -49,9 +59,9 @@ def bitmod(
     scales, codes, outer = _two_levels(as_format(scale_format), outer_format, ideal)
     # Products of 24 and 8 bits: exact.
     effective = scales.decode(codes) * (1.0 if outer is None else outer)
-    quotient = divide(groups.x, groups.spread(effective))
+    ratio = divide(groups.x, groups.spread(effective))
     return QTensor(
-        codes=_nearest(form, quotient, None if selector is None else groups.spread(selector)),
+        codes=_nearest(form, ratio, None if selector is None else groups.spread(selector)),
         format=form,
         group_size=groups.size,
         granularity=groups.by,
@@ -65,7 +75,8 @@ def bitmod(
 def per_token(x: npt.ArrayLike, format: Format | str, scale_format: Format | str = "bf16") -> QTensor:
     """Quantise activations [tokens, K] to symmetric integers whose scale, one a token, is the second-level one.
 
-    outer = amax / qmax rounded to FP32, codes rn(x / outer) within ±qmax; the codes of the scales are those of 1.
+    outer = amax / qmax and x / outer in FP32, as INT8 activations are made per token; codes rn(x / outer) within ±qmax.
+    The codes of the scales are those of 1.
     Raises `HwgenError`.
     """
     form, scales = as_format(format), scale_format_of("per_token", scale_format)
@@ -74,7 +85,7 @@ def per_token(x: npt.ArrayLike, format: Format | str, scale_format: Format | str
     groups = Groups.cut("per_token", x, 0)
     outer = float32_scales(get("fp32"), groups.amax / form.max_value)
     return QTensor(
-        codes=_nearest(form, divide(groups.x, outer.astype(np.float64)), None),
+        codes=_nearest(form, quotient(groups.x, outer.astype(np.float64), get("fp32")), None),
         format=form,
         group_size=groups.size,
         granularity="channel",
@@ -84,21 +95,23 @@ def per_token(x: npt.ArrayLike, format: Format | str, scale_format: Format | str
     )
 
 
-def _nearest(form: Format, quotient: Floats, side: npt.NDArray[np.uint8] | None) -> Words:
-    """Codes nearest to ``quotient``; integers stay within ±max."""
+def _nearest(form: Format, ratio: Floats, side: npt.NDArray[np.uint8] | None) -> Words:
+    """Codes nearest to ``ratio``; integers stay within ±max."""
     if side is not None:
-        return form.encode(quotient, side)
-    return to_words(np.clip(np.rint(quotient), -form.max_value, form.max_value), form.code_bits)
+        return form.encode(ratio, side)
+    return to_words(np.clip(np.rint(ratio), -form.max_value, form.max_value), form.code_bits)
 
 
 def _choose(groups: Groups, form: BitmodFormat) -> tuple[npt.NDArray[np.uint8], Floats]:
     """Selector and unrounded scale of every group, [N, G]."""
     errors, ideals = [], []
+    unit = groups.spread(np.frexp(groups.amax)[1])
     for side in range(len(form.specials)):
         ideal = groups.amax / form.largest(side)
         scale = groups.spread(ideal)
         values = form.decode(form.encode(divide(groups.x, scale), side), side)
-        errors.append(groups.reduce(np.add, (groups.x - scale * values) ** 2))
+        # In a unit near the largest magnitude: no square leaves float64.
+        errors.append(groups.reduce(np.add, np.ldexp(groups.x - scale * values, -unit) ** 2))
         ideals.append(ideal)
     # The first of equal minima.
     selector = np.argmin(errors, axis=0)

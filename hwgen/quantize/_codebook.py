@@ -19,7 +19,8 @@ def codebook(
     s = amax / max|value| of the codebook (1 for NF4), rounded to ``scale_format`` first; the codes are those of the
     values nearest to x / s, ties to the even code. A block of zeros has s = 0 (or the format's smallest scale) and the
     code nearest to 0. ``group_size`` 0 is the whole row. Raises `HwgenError`.
-    Source: QLoRA (NeurIPS'23), section 3: NF4 in blocks of 64, scales in FP32 there.
+    Source: QLoRA (NeurIPS'23), section 3: NF4 in blocks of 64. Its scales are FP32, and bitsandbytes multiplies by
+    1 / amax and compares with midpoints in FP32, which parts from x / s only next to ties.
     """
     form = as_format(format)
     if not isinstance(form, CodebookFormat):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -10,23 +11,34 @@ import numpy.typing as npt
 
 from hwgen.errors import HwgenError
 from hwgen.formats import Format, MinifloatFormat, NormalFormat, get
-from hwgen.formats.base import Floats, Integers, Words
+from hwgen.formats.base import Floats, Integers, Words, whole
 
 __all__ = [
     "Groups",
+    "Singles",
     "as_format",
     "check_element",
     "divide",
     "float32_scales",
+    "matrix",
+    "quotient",
     "scale_codes",
     "scale_format_of",
+    "single",
     "to_words",
 ]
 
 
+Singles = npt.NDArray[np.float32]
+
+
 def as_format(form: Format | str) -> Format:
-    """A format by itself or by name."""
-    return get(form) if isinstance(form, str) else form
+    """A format by itself or by name. Raises `HwgenError` for anything else."""
+    if isinstance(form, Format):
+        return form
+    if not isinstance(form, str):
+        raise HwgenError(f"format: must be a name such as int8 or a Format, not {form!r}")
+    return get(form)
 
 
 def scale_format_of(quantiser: str, form: Format | str, *, negative: bool = False) -> Format:
@@ -36,6 +48,25 @@ def scale_format_of(quantiser: str, form: Format | str, *, negative: bool = Fals
         kind = "signed floating point such as fp16" if negative else "floating point such as fp16 or e8m0"
         raise HwgenError(f"{quantiser}: scale_format must be {kind}, not {found.name}")
     return found
+
+
+def matrix(quantiser: str, x: npt.ArrayLike) -> Floats:
+    """``x`` as float64 of any shape: arrays of any real type, torch tensors, nested lists. Raises `HwgenError`."""
+    given = x
+    try:
+        if callable(detach := getattr(x, "detach", None)):
+            # A torch tensor, which may need a gradient, be elsewhere, or have a type that numpy lacks (bfloat16).
+            tensor = detach().cpu()
+            x = tensor if tensor.is_complex() else tensor.double().numpy()
+        array = np.asarray(x)
+        if array.dtype.kind in "fiub" or (array.dtype.kind == "V" and array.dtype.names is None):
+            return array.astype(np.float64)
+        if array.dtype.kind == "O" and all(isinstance(value, numbers.Real) for value in array.ravel().tolist()):
+            return array.astype(np.float64)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        pass
+    kind = type(given).__name__ + (f" of {given.dtype}" if hasattr(given, "dtype") else "")
+    raise HwgenError(f"{quantiser}: x must be a matrix of numbers [N, K], not {kind}")
 
 
 def check_element(quantiser: str, parameter: str, form: Format) -> None:
@@ -60,20 +91,23 @@ class Groups:
 
         Raises `HwgenError` for anything but a non-empty matrix of finite numbers, and for a negative group size.
         """
-        array = np.asarray(x, dtype=np.float64)
+        array = matrix(quantiser, x)
+        size = whole(group_size)
         if array.ndim != 2 or array.size == 0:
             raise HwgenError(f"{quantiser}: x must be a non-empty matrix [N, K], not of shape {list(array.shape)}")
         if not np.isfinite(array).all():
             first = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])
             raise HwgenError(f"{quantiser}: x must be finite, not {array[first]} at {list(first)}")
-        if group_size < 0:
-            raise HwgenError(f"{quantiser}: group size must be positive, or 0 for the whole row, not {group_size}")
-        if per_tensor and group_size:
-            raise HwgenError(f"{quantiser}: group size must be 0 with per_tensor, not {group_size}")
+        if size is None:
+            raise HwgenError(f"{quantiser}: group size must be a whole number, not {group_size!r}")
+        if size < 0:
+            raise HwgenError(f"{quantiser}: group size must be positive, or 0 for the whole row, not {size}")
+        if per_tensor and size:
+            raise HwgenError(f"{quantiser}: group size must be 0 with per_tensor, not {size}")
         k = array.shape[1]
         if per_tensor:
             return cls(array, k, "tensor")
-        return cls(array, group_size, "group") if 0 < group_size < k else cls(array, k, "channel")
+        return cls(array, size, "group") if 0 < size < k else cls(array, k, "channel")
 
     def reduce(self, ufunc: np.ufunc, values: Floats) -> Floats:
         """Reduce ``values`` [N, K] over each group: [N, G], or [1, 1] for a tensor."""
@@ -91,6 +125,21 @@ class Groups:
     def amax(self) -> Floats:
         """Largest magnitude of each group."""
         return self.reduce(np.maximum, np.abs(self.x))
+
+    @property
+    def mean(self) -> Floats:
+        """Mean magnitude of each group, in float64."""
+        return self.mean_of(np.ones(self.x.shape, dtype=np.bool_))
+
+    def mean_of(self, kept: npt.NDArray[np.bool_]) -> Floats:
+        """Mean magnitude of each group's elements where ``kept`` [N, K], in float64; 0 where there are none."""
+        count = np.maximum(self.reduce(np.add, kept.astype(np.float64)), 1.0)
+        magnitude = np.where(kept, np.abs(self.x), 0.0)
+        with np.errstate(over="ignore"):
+            total = self.reduce(np.add, magnitude)
+        # A sum beyond float64 has a mean within it, and one that is not 0 a mean that is not.
+        mean = np.where(np.isinf(total), self.reduce(np.add, magnitude / self.spread(count)), total / count)
+        return np.where(total > 0, np.maximum(mean, np.finfo(np.float64).smallest_subnormal), 0.0)
 
 
 def scale_codes(form: Format, ideal: Floats) -> Words:
@@ -112,6 +161,27 @@ def divide(x: Floats, scale: Floats) -> Floats:
     shape = np.broadcast_shapes(x.shape, scale.shape)
     with np.errstate(over="ignore"):
         return np.divide(x, scale, out=np.zeros(shape), where=np.broadcast_to(scale > 0, shape))
+
+
+def single(values: Floats) -> Singles:
+    """Values in FP32, rounded to nearest even; what lies beyond it saturates."""
+    largest = float(np.finfo(np.float32).max)
+    return np.clip(values, -largest, largest).astype(np.float32)
+
+
+def quotient(x: Floats, scale: Floats, form: Format) -> Floats:
+    """``x / scale``, and 0 where the scale is 0, for a scale that was rounded to ``form``.
+
+    In FP32 for scales in FP32, as the originals divide that keep such scales: a tie of x and amax is one of their
+    quotient too, which float64 would see beside it, by the error of the scale. Otherwise in float64: for scales of 11
+    bits both round values of 11 bits alike.
+    """
+    if form != get("fp32"):
+        return divide(x, scale)
+    shape = np.broadcast_shapes(x.shape, scale.shape)
+    with np.errstate(over="ignore", under="ignore"):
+        found = np.divide(single(x), single(scale), out=np.zeros(shape, np.float32), where=scale > 0)
+    return found.astype(np.float64)
 
 
 def to_words(integers: Floats | Integers, bits: int) -> Words:

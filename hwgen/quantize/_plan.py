@@ -14,6 +14,7 @@ from hwgen.quantize._codebook import codebook
 from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._groups import as_format
 from hwgen.quantize._integer import float_minimum, integer
+from hwgen.quantize._mean import ternary
 from hwgen.quantize._posit import posit
 from hwgen.quantize._two_level import two_level
 
@@ -59,16 +60,18 @@ def per_row(x: npt.ArrayLike, format: Format | str, scale_format: Format | str =
 def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
     """Quantise weights [N, K] for a layer.
 
-    ``scheme`` symmetric, asymmetric or bipolar: `integer` of the weight format's width; minimum: `float_minimum`; mx,
-    nv and hif4: the block quantisers, `mx` with ``block_rule``; element, posit, bitmod and codebook: `minifloat`,
-    `posit`, `bitmod` and `codebook` in the weight format; two_level_asymmetric and two_level_symmetric: `two_level` of
-    its width, with ``weight_scale`` for channels.
+    ``scheme`` symmetric, asymmetric or bipolar: `integer` of the weight format's width; ternary: `ternary` in the
+    weight format; minimum: `float_minimum`; mx, nv and hif4: the block quantisers, `mx` with ``block_rule``; element,
+    posit, bitmod and codebook: `minifloat`, `posit`, `bitmod` and `codebook` in the weight format;
+    two_level_asymmetric and two_level_symmetric: `two_level` of its width, with ``weight_scale`` for channels.
     Raises `HwgenError` for another scheme.
     """
     form, group, scale = get(formats.weights), formats.group, formats.weight_scale
     match formats.scheme:
         case "symmetric" | "asymmetric" | "bipolar":
             return integer(weights, form.code_bits, group, formats.scheme, scale)
+        case "ternary":
+            return ternary(weights, group, scale, format=form)
         case "minimum":
             return float_minimum(weights, form.code_bits, group, scale)
         case "mx":
@@ -88,7 +91,7 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
         case "two_level_asymmetric" | "two_level_symmetric":
             return two_level(weights, form.code_bits, group, formats.scheme.removeprefix("two_level_"), scale)
     raise HwgenError(
-        "weights: scheme must be symmetric, asymmetric, bipolar, minimum, mx, nv, hif4, element, posit, "
+        "weights: scheme must be symmetric, asymmetric, bipolar, ternary, minimum, mx, nv, hif4, element, posit, "
         f"bitmod, codebook, two_level_asymmetric or two_level_symmetric, not {formats.scheme!r}"
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numbers
+
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
@@ -37,14 +39,15 @@ def posit(
     s = amax / anchor, rounded to ``scale_format`` first (E8M0 by default, which needs no multiplier); the codes are
     ``format.encode(x / s)``, so that only x = 0 becomes 0. ``anchor`` defaults to `default_anchor`. All-zero groups get
     s = 0 (or the format's smallest scale) and codes of zero.
-    ``group_size`` 0 is one scale per row. Raises `HwgenError`.
+    ``group_size`` 0 is one scale per row. The scaling is this project's, in float64; rounding is the posit standard's.
+    Raises `HwgenError`.
     """
     form = as_format(format)
     if not isinstance(form, PositFormat):
         raise HwgenError(f"posit: format must be a posit such as posit8_0, not {form.name}")
     scales = scale_format_of("posit", scale_format)
     anchor = default_anchor(form, scales) if anchor is None else anchor
-    if not 0 < anchor <= form.max_value:
+    if not isinstance(anchor, numbers.Real) or not 0 < anchor <= form.max_value:
         raise HwgenError(f"posit: anchor must be positive and at most maxpos ({form.max_value:g}), not {anchor!r}")
     groups = Groups.cut("posit", x, group_size)
     codes = scale_codes(scales, groups.amax / anchor)

@@ -23,8 +23,10 @@ def two_level_limit(bits: int, scheme: str) -> int:
 
     Asymmetric: rounding may take a value past the end of its group by half a scale, which is about
     2·limit / (2**bits - 1): floor(127 · (2**bits - 1) / 2**bits), 119 for 4 bits. Symmetric: the largest multiple of
-    2**(bits - 1) - 1, which the codes then end at, 126 for 4 bits.
+    2**(bits - 1) - 1, which the codes then end at, 126 for 4 bits. Raises `HwgenError` for what `two_level` refuses.
     """
+    _check_scheme(scheme)
+    bits = check_range("two_level", "bits", bits, 2, 8)
     if scheme == "symmetric":
         top = (1 << (bits - 1)) - 1
         return _INT8 // top * top
@@ -54,13 +56,11 @@ def two_level(
 
     s1·(q - z) is an int8, which is what multiplies activations. Scale codes of the result are s1 (uint8), ``outer``
     is one a channel, 0 for a channel of zeros. ``group_size`` 0 is the whole row. Raises `HwgenError`.
-    Source: QServe (MLSys'25, arXiv 2405.04532), progressive group quantisation; its limit of 119 for 4 bits.
+    Source: QServe (MLSys'25, arXiv 2405.04532), progressive group quantisation; its limit of 119 for 4 bits. The
+    second level is integers, and exact; the first is float64, where QServe has the weights' FP16.
     """
-    if scheme not in _SCHEMES:
-        raise HwgenError(
-            f"two_level: scheme must be one of {', '.join(_SCHEMES)}, not {scheme!r}{suggest(scheme, _SCHEMES)}"
-        )
-    check_range("two_level", "bits", bits, 2, 8)
+    _check_scheme(scheme)
+    bits = check_range("two_level", "bits", bits, 2, 8)
     outer_form = scale_format_of("two_level", outer_format)
     groups = Groups.cut("two_level", x, group_size)
     limit = two_level_limit(bits, scheme)
@@ -78,6 +78,13 @@ def two_level(
         zero_kind="none" if scheme == "symmetric" else "integer",
         outer=outer,
     )
+
+
+def _check_scheme(scheme: str) -> None:
+    if scheme not in _SCHEMES:
+        raise HwgenError(
+            f"two_level: scheme must be one of {', '.join(_SCHEMES)}, not {scheme!r}{suggest(scheme, _SCHEMES)}"
+        )
 
 
 def _grouped(level: Groups, bits: int, symmetric: bool) -> tuple[Floats, Floats, Floats]:

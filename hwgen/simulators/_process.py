@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
+import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from hwgen.errors import HwgenError, os_error
 
 __all__ = ["Finished", "run", "run_all"]
 
@@ -46,11 +51,26 @@ def _kill(child: subprocess.Popen[str]) -> None:
     child.communicate()
 
 
-def _start(argv: Sequence[str | Path], cwd: Path | None, env: Mapping[str, str] | None) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    """The temporary folder of children: what one leaves behind that is killed (Yosys' ABC, a compiler) goes with it."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="hwgen-child-"))
+    except OSError as error:
+        raise os_error(f"temporary folder {tempfile.gettempdir()}: cannot be written", error) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(
+    argv: Sequence[str | Path], cwd: Path | None, env: Mapping[str, str] | None, scratch: Path
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [str(word) for word in argv],
         cwd=cwd,
-        env=None if env is None else dict(env),
+        env={**(os.environ if env is None else env), "TMPDIR": str(scratch)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -70,9 +90,18 @@ def run(
 ) -> Finished:
     """Run one child to its end and return what it wrote.
 
-    It is killed when its time is over, and soon after another thread sets ``stop``.
+    It is killed when its time is over, and soon after another thread sets ``stop``. Raises `HwgenError` for a time
+    that is no number above 0.
     """
-    child = _start(argv, cwd, env)
+    if timeout_s is not None and not timeout_s > 0:
+        raise HwgenError(f"timeout_s must be a number above 0, not {timeout_s:g}")
+    if timeout_s is not None and (math.isinf(timeout_s) or timeout_s > threading.TIMEOUT_MAX / 4):
+        timeout_s = None
+    with _scratch() as scratch:
+        return _watched(_start(argv, cwd, env, scratch), timeout_s, stop)
+
+
+def _watched(child: subprocess.Popen[str], timeout_s: float | None, stop: threading.Event | None) -> Finished:
     end = None if timeout_s is None else time.monotonic() + timeout_s
     try:
         while True:
@@ -107,16 +136,17 @@ def run_all(
     running: list[subprocess.Popen[str]] = []
     waiting = list(commands)
     failed = False
-    try:
-        while running or (waiting and not failed):
-            while waiting and len(running) < jobs and not failed:
-                running.append(_start(waiting.pop(0), cwd, env))
-            stdout, stderr = running[0].communicate()
-            child = running.pop(0)
-            done.append(Finished(child.returncode, stdout, stderr))
-            failed = failed or child.returncode != 0
-    except BaseException:
-        for child in running:
-            _kill(child)
-        raise
+    with _scratch() as scratch:
+        try:
+            while running or (waiting and not failed):
+                while waiting and len(running) < jobs and not failed:
+                    running.append(_start(waiting.pop(0), cwd, env, scratch))
+                stdout, stderr = running[0].communicate()
+                child = running.pop(0)
+                done.append(Finished(child.returncode, stdout, stderr))
+                failed = failed or child.returncode != 0
+        except BaseException:
+            for child in running:
+                _kill(child)
+            raise
     return done

@@ -1,8 +1,8 @@
 """Compiled simulation of a streaming module: arrays in, arrays out, no Python in the cycle loop.
 
-The module's protocol: ``rst`` is synchronous and active high; a *step* is taken in a cycle with ``i_valid`` and
-``i_ready`` high, its data ports hold until then; a *beat* is a cycle with ``o_valid`` high, it cannot be held back.
-Data ports carry noise whenever ``i_valid`` is low, so a design that looks at them then is found out.
+The module's protocol: ``rst`` is active high unless the protocol says otherwise; a *step* is taken in a cycle with
+``i_valid`` and ``i_ready`` high, its data ports hold until then; a *beat* is a cycle with ``o_valid`` high, it cannot
+be held back. Data ports carry noise whenever ``i_valid`` is low, so a design that looks at them then is found out.
 """
 
 from __future__ import annotations
@@ -67,12 +67,14 @@ class Slice:
 class StreamProtocol:
     """Names of the signals that carry the protocol, each one bit wide, and the skew of the outputs.
 
-    ``i_ready`` is None for a module that takes a step in every cycle. Output bits that no slice of ``skew`` names are
+    ``i_ready`` is None for a module that takes a step in every cycle; ``rst_level`` is
+    the value of ``rst`` that resets. Output bits that no slice of ``skew`` names are
     valid together with ``o_valid``.
     """
 
     clk: str = "clk"
     rst: str = "rst"
+    rst_level: int = 1
     i_valid: str = "i_valid"
     i_ready: str | None = "i_ready"
     o_valid: str = "o_valid"
@@ -462,7 +464,7 @@ class CompiledSim:
         names = self.protocol
         job = [
             f"steps {steps}\npatience {max_cycles}\nsettle {_SETTLE_CYCLES}\nreset_cycles {_RESET_CYCLES}\n",
-            f"clk {self._index(names.clk)}\nrst {self._index(names.rst)}\n",
+            f"clk {self._index(names.clk)}\nrst {self._index(names.rst)}\nrst_level {names.rst_level}\n",
             f"i_valid {self._index(names.i_valid)}\no_valid {self._index(names.o_valid)}\n",
         ]
         if names.i_ready is not None:

@@ -139,6 +139,7 @@ struct Result {
 struct Job {
     uint64_t steps = 0, beats = 0, patience = 0, settle = 0, reset_cycles = 0, runs = 1;
     bool record = true, timed = false, has_idle = false;
+    uint64_t rst_level = 1;
     int64_t clk = -1, rst = -1, valid = -1, ready = -1, out_valid = -1;
     std::vector<Port*> inputs, outputs, constants;
     std::vector<Sample> samples;
@@ -189,6 +190,7 @@ void Job::read() {
             else if (key == "idle") has_idle = value;
             else if (key == "clk") clk = value;
             else if (key == "rst") rst = value;
+            else if (key == "rst_level") rst_level = value;
             else if (key == "i_valid") valid = value;
             else if (key == "i_ready") ready = value;
             else if (key == "o_valid") out_valid = value;
@@ -237,13 +239,13 @@ Result Job::run(uint64_t number) {
         model_eval(model);
     };
     i_valid = 0;
-    reset = 1;
+    reset = rst_level;
     junk();
     for (uint64_t cycle = 0; cycle < reset_cycles; ++cycle) {
         settle_inputs();
         tick();
     }
-    reset = 0;
+    reset = !rst_level;
 
     Result result;
     const auto start = std::chrono::steady_clock::now();

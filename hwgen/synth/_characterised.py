@@ -1,22 +1,21 @@
 """What a Liberty library says of single cells for power and delays: read on demand, only of cells that are asked for.
 
-Energies are pJ, capacitances pF, times ns, leakages nW. Energy tables are in the library's capacitance unit times its
-voltage unit squared. They leave out what charges the load: a rise and a fall together cost rise + fall + C V².
+Energies are pJ, capacitances pF, times ns, leakages nW. Energy tables are in the library's capacitance unit times V²,
+whatever its voltage unit. They leave out what charges the load: a rise and a fall together cost rise + fall + C V².
 """
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from hwgen.errors import HwgenError
+from hwgen.synth._liberty_text import Group
 from hwgen.synth._logic import Function, function
-from hwgen.synth.liberty import _TOKEN, Library, _Group, _load_pf, _numbers, _text, _time_ns
+from hwgen.synth._tables import slew_load
+from hwgen.synth.liberty import Head, Library, capacitance_of, cell_group, direction_of, pins_of
 
 __all__ = ["Arc", "CellPower", "Energy", "Table", "characterised"]
 
@@ -73,7 +72,7 @@ class Arc:
 @dataclass(frozen=True)
 class CellPower:
     """One cell. ``hidden`` are the energies of input pins by themselves; ``state`` and its complement name the state of
-    a flip-flop, None for gates.
+    a flip-flop, None for gates; ``clear`` and ``preset`` are when it is 0 and 1 whatever its clock does.
     """
 
     name: str
@@ -85,37 +84,8 @@ class CellPower:
     clock: str | None
     next_state: Function | None
     state: tuple[str, str] | None
-
-
-_START = re.compile(r"""\bcell\s*\(\s*"?([^\s"()]+)"?\s*\)\s*\{""")
-
-
-@functools.lru_cache(maxsize=8)
-def _file(path: Path) -> tuple[str, Mapping[str, int], _Group]:
-    """Text of a file, where each cell begins, and the library group without its cells."""
-    text = _text(path)
-    places = {match[1]: match.start() for match in _START.finditer(text)}
-    head = text[: min(places.values(), default=len(text))]
-    return text, places, _group(head, 0)
-
-
-def _group(text: str, start: int) -> _Group:
-    """The group that begins at a place; whatever is still open at the end of the text ends there."""
-    stack: list[_Group] = [_Group("", "")]
-    for token in _TOKEN.finditer(text, start):
-        if token["group"]:
-            group = _Group(token["group"], token["name"].strip().strip('"'))
-            stack[-1].groups.append(group)
-            stack.append(group)
-        elif token["close"]:
-            stack.pop()
-            if len(stack) == 1:
-                break
-        elif token["attribute"]:
-            stack[-1].attributes[token["attribute"]] = token["value"].strip().strip('"').strip()
-        elif token["complex"]:
-            stack[-1].attributes[token["complex"]] = token["arguments"]
-    return stack[0].groups[0]
+    clear: Function | None = None
+    preset: Function | None = None
 
 
 _KNOWN: dict[tuple[str, str], CellPower] = {}
@@ -134,119 +104,114 @@ def characterised(library: Library, names: Iterable[str]) -> dict[str, CellPower
 
 
 def _find(library: Library, name: str) -> CellPower:
-    for path in library.files:
-        text, places, head = _file(path)
-        if name in places:
-            return _Reader(head, path).cell(_group(text, places[name]))
-    raise HwgenError(f"liberty {library.name}: the library must have the cell {name}, which it has not")
-
-
-def _power_nw(text: str, path: Path) -> float:
-    found = re.fullmatch(r"([\d.]+)\s*(pW|nW|uW|mW)", text.strip())
-    if found is None:
-        raise HwgenError(f"liberty: {path} must give its leakage_power_unit in pW, nW, uW or mW, not {text!r}")
-    return float(found[1]) * {"pW": 1e-3, "nW": 1.0, "uW": 1e3, "mW": 1e6}[found[2]]
+    head, group = cell_group(library, name)
+    return _Reader(head).cell(group)
 
 
 class _Reader:
-    """Reads cells with one library's units and templates."""
+    """Reads cells with one file's units, templates and defaults."""
 
-    def __init__(self, head: _Group, path: Path) -> None:
+    def __init__(self, head: Head) -> None:
         self.head = head
-        self.ns = _time_ns(head.attributes.get("time_unit", "1ns"), path)
-        self.pf = _load_pf(head.attributes.get("capacitive_load_unit", "1,pf"), path)
-        self.nw = _power_nw(head.attributes.get("leakage_power_unit", "1nW"), path)
-        kinds = ("lu_table_template", "power_lut_template")
-        self.templates = {group.name: group for group in head.groups if group.kind in kinds}
+        self.ns, self.pf, self.nw = head.units.ns, head.units.pf, head.units.nw
 
-    def cell(self, group: _Group) -> CellPower:
-        pins = {pin.name: pin for pin in group.of("pin")}
-        inputs = {name: pin for name, pin in pins.items() if pin.attributes.get("direction") == "input"}
-        outputs = {name: pin for name, pin in pins.items() if "function" in pin.attributes}
+    def cell(self, group: Group) -> CellPower:
+        pins = dict(pins_of(group))
+        inputs = {name: pin for name, pin in pins.items() if direction_of(pin) == "input"}
+        outputs = {name: pin for name, pin in pins.items() if "function" in pin and direction_of(pin) != "internal"}
+        functions = {name: function(pin.text("function")) for name, pin in outputs.items()}
         state = next(group.of("ff"), None)
         names = None
         if state is not None:
-            first, second = (part.strip().strip('"') for part in state.name.split(","))
+            first, second = (*state.names, "", "")[:2]
             names = (first, second)
+        clock = None if state is None else re.sub(r"[\s()]", "", state.text("clocked_on"))
+        arcs = {
+            name: self._arcs(pin, [clock] if clock else list(functions[name].inputs)) for name, pin in outputs.items()
+        }
         return CellPower(
             name=group.name,
             leakage_nw=self._leakage(group) * self.nw,
-            input_pf={name: self._capacitance(pin) for name, pin in inputs.items()},
-            functions={name: function(pin.attributes["function"]) for name, pin in outputs.items()},
-            arcs={name: self._arcs(pin) for name, pin in outputs.items()},
+            input_pf={
+                name: (capacitance_of(pin, self.head, mean=True) or 0.0) * self.pf for name, pin in inputs.items()
+            },
+            functions=functions,
+            arcs=arcs,
             hidden={
-                name: tuple(self._energy(g) for g in pin.of("internal_power") if "related_pin" not in g.attributes)
+                name: tuple(self._energy(g) for g in pin.of("internal_power") if not _sources(g))
                 for name, pin in inputs.items()
             },
-            clock=None if state is None else state.attributes.get("clocked_on", "").replace(" ", "").strip("()"),
-            next_state=None if state is None else function(state.attributes.get("next_state", "0")),
+            clock=clock,
+            next_state=None if state is None else function(state.text("next_state", "0")),
             state=names,
+            clear=self._set(state, "clear"),
+            preset=self._set(state, "preset"),
         )
 
-    def _capacitance(self, pin: _Group) -> float:
-        """Mean of a rising and a falling edge, where both are given."""
-        both = [pin.number(f"{edge}_capacitance", pin.number("capacitance")) for edge in ("rise", "fall")]
-        return sum(both) / 2 * self.pf
+    @staticmethod
+    def _set(state: Group | None, name: str) -> Function | None:
+        return function(state.text(name)) if state is not None and name in state else None
 
-    def _leakage(self, group: _Group) -> float:
-        """Over all states: as the cell says, else its entry without condition, else the mean of its entries."""
-        if "cell_leakage_power" in group.attributes:
-            return group.number("cell_leakage_power")
-        by_rail: dict[str, list[_Group]] = {}
+    def _leakage(self, group: Group) -> float:
+        """Over all states: as the cell says, else its entry without condition, else the mean of its entries, else as
+        the library has it for all cells or for their areas.
+        """
+        own = group.number("cell_leakage_power")
+        if own is not None:
+            return own
+        by_rail: dict[str, list[Group]] = {}
         for entry in group.of("leakage_power"):
-            by_rail.setdefault(entry.attributes.get("related_pg_pin", ""), []).append(entry)
+            by_rail.setdefault(entry.text("related_pg_pin"), []).append(entry)
         total = 0.0
         for entries in by_rail.values():
-            general = [entry for entry in entries if "when" not in entry.attributes] or entries
-            total += sum(entry.number("value") for entry in general) / len(general)
-        return total if by_rail else self.head.number("default_cell_leakage_power")
+            general = [entry for entry in entries if "when" not in entry] or entries
+            total += sum(entry.number("value") or 0.0 for entry in general) / len(general)
+        if by_rail:
+            return total
+        default = self.head.group.number("default_cell_leakage_power")
+        if default is not None:
+            return default
+        return (self.head.group.number("default_leakage_power_density") or 0.0) * (group.number("area") or 0.0)
 
-    def _table(self, group: _Group | None, unit: float) -> Table:
+    def _table(self, group: Group | None, unit: float) -> Table:
         if group is None:
             return Table(np.zeros(1), np.zeros(1), np.zeros((1, 1)))
-        values = _numbers(group.attributes.get("values", ""))
-        template = self.templates.get(group.name, group)
-        axes = {"slew": np.zeros(1), "load": np.zeros(1)}
-        order = []
-        usual = {"1": "input_transition_time", "2": "total_output_net_capacitance"}
-        for index in ("1", "2"):
-            points = _numbers(group.attributes.get(f"index_{index}", template.attributes.get(f"index_{index}", "")))
-            if points.size and values.size > 1:
-                is_load = "capacitance" in template.attributes.get(f"variable_{index}", usual[index])
-                axes["load" if is_load else "slew"] = points * (self.pf if is_load else self.ns)
-                order.append("load" if is_load else "slew")
-        grid = values.reshape([axes[name].size for name in order] or [1]) * unit
-        if order == ["load", "slew"]:
-            grid = grid.T
-        return Table(axes["slew"], axes["load"], grid.reshape(axes["slew"].size, axes["load"].size))
+        slews, loads, values = slew_load(group, self.head.templates)
+        return Table(slews * self.ns, loads * self.pf, values * unit)
 
-    def _energy(self, group: _Group) -> Energy:
+    def _energy(self, group: Group) -> Energy:
         tables = {table.kind: table for table in group.groups}
         both = tables.get("power")
-        when = group.attributes.get("when")
         return Energy(
-            rail=group.attributes.get("related_pg_pin", ""),
-            when=None if when is None else function(when),
+            rail=group.text("related_pg_pin"),
+            when=function(group.text("when")) if "when" in group else None,
             rise=self._table(tables.get("rise_power", both), self.pf),
             fall=self._table(tables.get("fall_power", both), self.pf),
         )
 
-    def _arcs(self, pin: _Group) -> tuple[Arc, ...]:
+    def _arcs(self, pin: Group, causes: Sequence[str]) -> tuple[Arc, ...]:
+        """Arcs to an output; energies that name no input are of all ``causes`` that have none of their own."""
         energies: dict[str, list[Energy]] = {}
         delays: dict[str, list[tuple[bool, Table, Table]]] = {}
+        general: list[Energy] = []
         for group in pin.of("internal_power"):
-            for source in group.attributes.get("related_pin", "").split():
-                energies.setdefault(source, []).append(self._energy(group))
+            energy = self._energy(group)
+            for source in _sources(group):
+                energies.setdefault(source, []).append(energy)
+            if not _sources(group):
+                general.append(energy)
+        for source in causes if general else ():
+            energies.setdefault(source, general)
         for group in pin.of("timing"):
-            kind = group.attributes.get("timing_type", "combinational")
+            kind = group.text("timing_type", "combinational")
             if not (kind.startswith("combinational") or kind.endswith("_edge")):
                 continue
             tables = {table.kind: table for table in group.groups}
-            for source in group.attributes.get("related_pin", "").split():
+            for source in _sources(group):
                 for edge in ("rise", "fall"):
                     if f"cell_{edge}" in tables:
                         entry = (
-                            "when" not in group.attributes,
+                            "when" not in group,
                             self._table(tables[f"cell_{edge}"], self.ns),
                             self._table(tables.get(f"{edge}_transition"), self.ns),
                         )
@@ -254,13 +219,18 @@ class _Reader:
         arcs = []
         for source in dict.fromkeys([*energies, *delays]):
             entries = delays.get(source, [])
-            general = [entry for entry in entries if entry[0]] or entries
+            plain = [entry for entry in entries if entry[0]] or entries
             arcs.append(
                 Arc(
                     source,
                     tuple(energies.get(source, [])),
-                    tuple(delay for _, delay, _ in general),
-                    tuple(slew for _, _, slew in general),
+                    tuple(delay for _, delay, _ in plain),
+                    tuple(slew for _, _, slew in plain),
                 )
             )
         return tuple(arcs)
+
+
+def _sources(group: Group) -> list[str]:
+    """Pins that a group relates to."""
+    return [name.replace("\\", "") for name in re.split(r"[\s,]+", group.text("related_pin")) if name]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
 
 from hwgen.emit import emit, sdc
 from hwgen.pe import TileSpec
@@ -11,9 +10,7 @@ from hwgen.synth.liberty import Library
 
 __all__ = ["layout_files", "platform"]
 
-_Unit = Literal["ns", "ps"]
-
-_PLATFORMS: dict[str, tuple[str, _Unit]] = {
+_PLATFORMS: dict[str, tuple[str, str]] = {
     r"sky130_fd_sc_hd__": ("sky130hd", "ns"),
     r"sky130_fd_sc_hs__": ("sky130hs", "ns"),
     r"asap7sc7p5t": ("asap7", "ps"),
@@ -24,7 +21,7 @@ _PLATFORMS: dict[str, tuple[str, _Unit]] = {
 """Names of libraries as they begin, with the flow's name of the process and the time unit of its first library."""
 
 
-def platform(library: Library) -> tuple[str, _Unit] | None:
+def platform(library: Library) -> tuple[str, str] | None:
     """The flow's platform of a library and the time unit in which it reads constraints; None for an unknown one."""
     found = [known for pattern, known in _PLATFORMS.items() if re.match(pattern, library.name)]
     return found[0] if found else None
@@ -37,10 +34,10 @@ def layout_files(spec: TileSpec, library: Library, clk_period_ns: float) -> dict
     """
     emission = emit(spec)
     known = platform(library)
-    unit: _Unit = known[1] if known else "ns"
+    unit = known[1] if known else library.time_unit
     lines = [
         f"# No platform of the flow is known for the library {library.name}: name one here, and give constraint.sdc",
-        "# the time unit of its libraries (it is in ns).",
+        f"# the time unit of its first library (it is in {unit}, this one's).",
         "# export PLATFORM = sky130hd",
     ]
     if known:

@@ -5,25 +5,37 @@ Recipes are few and named; the result says which one it is of. All figures are p
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import re
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from hwgen.errors import HwgenError
-from hwgen.simulators.cache import cache_dir, digest
+from hwgen.simulators.cache import cache_dir, digest, read_kept, write_kept
 from hwgen.synth._parallel import in_parallel
 from hwgen.synth._parts import Part
-from hwgen.synth._slim import Slim, slimmed
+from hwgen.synth._slim import Slim, record_later, slimmed
 from hwgen.synth._yosys import yosys, yosys_version
 from hwgen.synth.liberty import Library
 
-__all__ = ["FAST", "RECIPES", "SMALL", "VERSION", "Job", "Mapped", "Runs", "known_result", "netlist", "run_job"]
+__all__ = [
+    "FAST",
+    "RECIPES",
+    "SMALL",
+    "VERSION",
+    "Job",
+    "Mapped",
+    "Runs",
+    "known_result",
+    "netlist",
+    "run_job",
+    "version_for",
+]
 
 _ARITHMETIC = {
     "plain": "",
@@ -50,8 +62,21 @@ SMALL = tuple(name for name, flags in RECIPES.items() if "fast" not in flags.spl
 FAST = tuple(name for name in RECIPES if name not in SMALL)
 """Recipes that map for delay."""
 
-VERSION = "synth 4"
-"""Part of the names in the cache: to be raised with every change of what a recipe does."""
+VERSION = "synth 5"
+"""Part of the names in the cache: to be raised with every change of what a recipe does, or of how a library is read."""
+
+_STANDING = {
+    "70a45bf9b5ea8f6a701dc34744b5c767b38e1af31b1d1f97309a97ec64603ecf": "synth 4",
+    "ee1261154dedf410d2f568e6638ea72964f2769e2fce24b7442a37e5fbd8624d": "synth 4",
+}
+"""Libraries by their digest (sky130hd, the generic one) that are read as before, and whose results of that version
+stand: what mapping reads of them was compared."""
+
+
+def version_for(library: Library) -> str:
+    """The version that results of a library have in the cache."""
+    return _STANDING.get(library.sha256, VERSION)
+
 
 _DELAY = re.compile(r"ABC: WireLoad = .*?Delay =\s*([\d.]+) ps")
 
@@ -68,7 +93,9 @@ class Job:
     def key(self, library: Library, version: str) -> str:
         """Name of the result in the cache."""
         part = self.part
-        return digest([VERSION, part.rtlil, part.top, self.recipe, repr(self.aim_ns), library.sha256, version])
+        return digest(
+            [version_for(library), part.rtlil, part.top, self.recipe, repr(self.aim_ns), library.sha256, version]
+        )
 
 
 @dataclass(frozen=True)
@@ -142,6 +169,7 @@ def _run(job: Job, library: Library, stop: threading.Event | None) -> tuple[Mapp
             path_ns=max(delays, default=0.0) / 1000,
             cell_types=dict(sorted(types.items())),
         )
+        record_later(cells.folder)
         return mapped, (folder / "mapped.v").read_text()
 
 
@@ -155,12 +183,10 @@ def run_job(job: Job, library: Library, stop: threading.Event | None = None) -> 
     if known is not None:
         return known
     mapped, verilog = _run(job, library, stop)
-    from hwgen.emit import write_atomic
-
     found = _entry(job, library)
-    found.mkdir(parents=True, exist_ok=True)
-    write_atomic(found / "mapped.v", verilog, "synth cache")
-    write_atomic(found / "mapped.json", json.dumps(asdict(mapped)), "synth cache")
+    # The netlist first: a result that is known has one.
+    write_kept(found / "netlist.json", verilog)
+    write_kept(found / "mapped.json", asdict(mapped))
     return mapped
 
 
@@ -199,16 +225,31 @@ class Runs:
 
 def known_result(job: Job, library: Library) -> Mapped | None:
     """Result of a job that was done before, or None."""
-    path = _entry(job, library) / "mapped.json"
-    if not path.exists():
+    document = read_kept(_entry(job, library) / "mapped.json")
+    if not isinstance(document, dict) or document.keys() != {entry.name for entry in fields(Mapped)}:
         return None
-    document: dict[str, Any] = json.loads(path.read_text())
-    return Mapped(**document)
+    return None if _kept_netlist(job, library) is None else Mapped(**document)
+
+
+def _kept_netlist(job: Job, library: Library) -> str | None:
+    entry = _entry(job, library)
+    kept = read_kept(entry / "netlist.json")
+    if kept is None and not (entry / "netlist.json").exists():
+        # As earlier versions wrote it.
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            kept = (entry / "mapped.v").read_text()
+    return kept if isinstance(kept, str) and kept.rstrip().endswith("endmodule") else None
 
 
 def netlist(job: Job, library: Library) -> str:
     """Mapped Verilog of a job that `run_job` has done."""
-    return (_entry(job, library) / "mapped.v").read_text()
+    kept = _kept_netlist(job, library)
+    if kept is None:
+        # Damaged since the job was done.
+        run_job(job, library)
+        kept = _kept_netlist(job, library)
+    assert kept is not None
+    return kept
 
 
 def _entry(job: Job, library: Library) -> Path:

@@ -2,26 +2,34 @@
 
 Kept are cells that a design may use, their pins and functions, and the delay tables of gates: ABC's own dump of the
 result is that of the whole library. Wire loads are left out with the power, as all figures are without wires.
+
+It is written in the one way that Yosys and ABC read: a pin and a related pin a group, tables over slew and load in this
+order, one pair of units, defaults said at each pin. What they could not use is refused here, by its name and place.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import numpy as np
+
 from hwgen.errors import HwgenError
-from hwgen.simulators.cache import cached, digest
+from hwgen.simulators.cache import cached, digest, read_kept, write_kept
+from hwgen.synth._liberty_text import Group
+from hwgen.synth._logic import function
+from hwgen.synth._tables import slew_load
 from hwgen.synth._yosys import yosys
-from hwgen.synth.liberty import Library, library_group
-from hwgen.synth.liberty import _Group as Group
+from hwgen.synth.liberty import Head, Library, capacitance_of, direction_of, library_groups, pins_of
 
-__all__ = ["Slim", "slimmed"]
+__all__ = ["Slim", "record_later", "slimmed"]
 
-_VERSION = "liberty 2"
+_VERSION = "liberty 5"
 """Part of the name in the cache: to be raised with every change of what is kept."""
 
 _LEFT_OUT = "*lpflow* *probe* *macro_sparecell*"
@@ -49,13 +57,15 @@ end
 """
 
 _DELAYS = {"cell_rise", "cell_fall", "rise_transition", "fall_transition"}
-_GROUPS = {"pin", "timing", "ff", "latch", *_DELAYS}
-_UNITS = ("time_unit", "capacitive_load_unit")
+_GROUPS = {"ff", "latch"}
+_TIMES_NS = {1.0: "1ns", 1e-3: "1ps", 1e-2: "10ps", 1e-1: "100ps"}
+_LOADS_PF = {1.0: "(1, pf)", 1e-3: "(1, ff)"}
+"""Units that ABC reads."""
+_LOADS = {"capacitance", "rise_capacitance", "fall_capacitance", "max_capacitance"}
 
 _KEPT = {
     "library": {
         "delay_model",
-        *_UNITS,
         "nom_process",
         "nom_voltage",
         "nom_temperature",
@@ -105,18 +115,70 @@ class Slim:
 def slimmed(library: Library) -> Slim:
     """The cells of a library that mapping may use as one file, made once and kept in the cache.
 
-    Of several files the first gives the defaults, as ABC takes them when it merges. Raises `HwgenError` for files of
-    different units.
+    Of several files the first gives the units, and the defaults as ABC takes them when it merges. Raises `HwgenError`
+    where the library lacks what mapping needs: a buffer and an inverter, and delays of its gates that can be read.
     """
 
     def make(folder: Path) -> None:
-        files = [library_group(path) for path in library.files]
+        files = list(library_groups(library))
+        _check(library, {group.name for _, cells in files for group in cells if _usable(group, library)})
         made = Slim(folder)
         made.cells.write_text(_text(library, files, timed=True))
         made.shapes.write_text(_text(library, files, timed=False))
         (folder / "flip_flops").write_text("\n".join(_flip_flops(library, made)))
 
-    return Slim(cached(digest([_VERSION, library.sha256]), make))
+    found = Slim(cached(digest([_VERSION, library.sha256]), make))
+    _drop_damaged(found.folder)
+    return found
+
+
+_LATER = ".later"
+"""In the folder of a library: sums of what ABC keeps there once it has read it."""
+
+
+def record_later(folder: Path) -> None:
+    """Remember what ABC has kept, so that it is noticed if that is damaged: ABC itself would take it as it is."""
+    made = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.scl")}
+    if made and not (folder / _LATER).exists():
+        write_kept(folder / _LATER, made)
+
+
+def _drop_damaged(folder: Path) -> None:
+    if not (folder / _LATER).exists():
+        return
+    known = read_kept(folder / _LATER)
+    now = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.scl")}
+    if known != now:
+        for path in [folder / _LATER, *folder.glob("*.scl")]:
+            path.unlink(missing_ok=True)
+
+
+_PAIRS = ({(1, 1)}, {(0, 0), (0, 1), (1, 0)}, {(0, 1), (1, 0), (1, 1)}, {(0, 0)})
+"""Where AND, NAND, OR and NOR of two inputs are 1."""
+
+
+def _check(library: Library, used: Collection[str]) -> None:
+    """Whether cells that mapping may use suffice for ABC, which otherwise ends without a word."""
+    gates = [library.cells[name] for name in used if library.cells[name].flip_flop is None]
+    if not any(cell.functions for cell in gates):
+        raise HwgenError(
+            f"liberty {library.name}: the library must have gates with delays of all their inputs "
+            "(cell_rise, cell_fall, rise_transition, fall_transition), which it has not"
+        )
+    needed = {
+        "a buffer": any(cell.name in used for cell in library.drivers(inverted=False)),
+        "an inverter": any(cell.name in used for cell in library.drivers(inverted=True)),
+        "an AND, NAND, OR or NOR of two inputs": any(
+            _ones(text) in _PAIRS for cell in gates if len(cell.input_pf) == 2 for text in cell.functions.values()
+        ),
+    }
+    for what, has in needed.items():
+        if not has:
+            raise HwgenError(f"liberty {library.name}: the library must have {what} that may be used, which it has not")
+
+
+def _ones(text: str) -> set[tuple[int, ...]]:
+    return {(int(row[0]), *map(int, row[1:])) for row in np.argwhere(function(text).truth())}
 
 
 def _flip_flops(library: Library, made: Slim) -> list[str]:
@@ -130,59 +192,192 @@ def _flip_flops(library: Library, made: Slim) -> list[str]:
     return sorted(name for name in used if name in library.cells and library.cells[name].flip_flop)
 
 
-def _text(library: Library, files: Sequence[Group], *, timed: bool) -> str:
-    units = {name: {re.sub(r"[\s\"]", "", file.attributes.get(name, "")) for file in files} for name in _UNITS}
-    for name, values in units.items():
-        if len(values) > 1:
-            listed = ", ".join(path.name for path in library.files)
-            raise HwgenError(f"liberty: {listed} must have one {name}, not {' and '.join(sorted(values))}")
-    lines = [f"library ({_quoted(library.name)}) {{", *_attributes(files[0], "  ")]
-    for index, file in enumerate(files):
-        renamed = _templates(file, index)
-        for group in file.groups:
-            if group.kind == "cell" and _usable(group, library):
-                lines += _lines(group, "  ", renamed, timed=timed and not _holds_state(group))
-            elif group.kind == "lu_table_template" and timed:
-                lines += _lines(group, "  ", renamed, timed=True)
+@dataclass(frozen=True)
+class _Scale:
+    """What numbers of a file are multiplied by to be in the units that are written."""
+
+    ns: float
+    pf: float
+
+
+_OWN_TEMPLATE = (
+    "  lu_table_template (hwgen) {",
+    "    variable_1 : input_net_transition;",
+    "    variable_2 : total_output_net_capacitance;",
+    '    index_1 ("0, 1");',
+    '    index_2 ("0, 1");',
+    "  }",
+)
+"""ABC takes indices of a table only where it has a template."""
+
+
+def _text(library: Library, files: Sequence[tuple[Head, list[Group]]], *, timed: bool) -> str:
+    units = files[0][0].units
+    ns, pf = (units.ns, units.pf) if units.ns in _TIMES_NS and units.pf in _LOADS_PF else (1e-3, 1e-3)
+    lines = [
+        f"library ({_quoted(library.name)}) {{",
+        f"  time_unit : {_TIMES_NS[ns]};",
+        f"  capacitive_load_unit {_LOADS_PF[pf]};",
+        *_attributes(files[0][0].group, "  ", _Scale(units.ns / ns, units.pf / pf)),
+    ]
+    if "nom_voltage" not in files[0][0].group:
+        lines.append(f"  nom_voltage : {library.voltage_v / units.volt!r};")
+    if timed:
+        lines += _OWN_TEMPLATE
+    for index, (head, cells) in enumerate(files):
+        scale = _Scale(head.units.ns / ns, head.units.pf / pf)
+        renamed = {name: f"{name}_{index}" for name in head.templates}
+        if timed:
+            for group in head.templates.values():
+                if group.kind == "lu_table_template" and scale.ns == scale.pf == 1:
+                    lines += _template(group, renamed[group.name])
+        for group in cells:
+            if _usable(group, library):
+                lines += _Writer(head, scale, renamed).cell(group, timed=timed and not _holds_state(group))
     return "\n".join([*lines, "}", ""])
-
-
-def _templates(file: Group, index: int) -> dict[str, str]:
-    """New names of a file's table templates: those of another file may be the same with other axes."""
-    return {group.name: f"{group.name}_{index}" for group in file.of("lu_table_template")}
 
 
 def _usable(cell: Group, library: Library) -> bool:
     if not library.cells[cell.name].usable or any(fnmatchcase(cell.name, pattern) for pattern in _LEFT_OUT.split()):
         return False
-    return _holds_state(cell) or bool(library.cells[cell.name].functions)
+    return _holds_state(cell) or (bool(library.cells[cell.name].functions) and _is_timed(cell))
 
 
 def _holds_state(cell: Group) -> bool:
     return any(group.kind in ("ff", "latch") for group in cell.groups)
 
 
-def _lines(group: Group, indent: str, renamed: dict[str, str], *, timed: bool) -> Iterator[str]:
-    """A group as text; ``timed`` is whether delays are wanted, which nobody reads of cells that hold state."""
-    name = renamed.get(group.name, group.name)
-    yield f"{indent}{group.kind} ({', '.join(_quoted(part) for part in name.split(',')) if name else ''}) {{"
-    yield from _attributes(group, indent + "  ")
-    for inner in group.groups:
-        leakage = inner.kind == "leakage_power" and "when" not in inner.attributes
-        if leakage or (inner.kind in _GROUPS and (timed or inner.kind != "timing")):
-            yield from _lines(inner, indent + "  ", renamed, timed=timed)
-    yield f"{indent}}}"
+def _delays(pin: Group) -> Iterator[Group]:
+    """Timings that are delays from an input to an output, not checks."""
+    return (one for one in pin.of("timing") if one.text("timing_type", "combinational").startswith("combinational"))
 
 
-def _attributes(group: Group, indent: str) -> Iterator[str]:
+def _is_timed(cell: Group) -> bool:
+    """Whether a gate has delays of every input to every output that depends on it, which ABC takes for granted."""
+    for name, pin in pins_of(cell):
+        if "function" not in pin or direction_of(pin) in ("input", "internal"):
+            continue
+        known: dict[str, set[str]] = {}
+        for timing in _delays(pin):
+            tables = {table.kind for table in timing.groups} & _DELAYS
+            related = _related(timing)
+            if tables and not related:
+                raise HwgenError(f"liberty: {timing.place()}: a delay of pin {name} must have a related_pin, not none")
+            for source in related:
+                known.setdefault(source, set()).update(tables)
+        if any(known.get(source) != _DELAYS for source in function(pin.text("function")).inputs):
+            return False
+    return True
+
+
+def _related(timing: Group) -> list[str]:
+    return [name.replace("\\", "") for name in re.split(r"[\s,]+", timing.text("related_pin")) if name]
+
+
+def _template(group: Group, name: str) -> Iterator[str]:
+    yield f"  {group.kind} ({_quoted(name)}) {{"
+    yield from _attributes(group, "    ", _Scale(1, 1))
+    yield "  }"
+
+
+class _Writer:
+    """Writes cells of one file; ``renamed`` are its templates: another file's may have other axes."""
+
+    def __init__(self, head: Head, scale: _Scale, renamed: Mapping[str, str]) -> None:
+        self.head, self.scale, self.renamed = head, scale, renamed
+
+    def cell(self, group: Group, *, timed: bool) -> Iterator[str]:
+        """A cell as text; ``timed`` is whether delays are wanted, which nobody reads of cells that hold state."""
+        yield f"  cell ({_quoted(group.name)}) {{"
+        yield from _attributes(group, "    ", self.scale)
+        for inner in group.groups:
+            if inner.kind == "leakage_power" and "when" not in inner:
+                yield "    leakage_power () {"
+                yield from _attributes(inner, "      ", self.scale)
+                yield "    }"
+            elif inner.kind in _GROUPS:
+                yield f"    {inner.kind} ({', '.join(_quoted(name) for name in inner.names)}) {{"
+                yield from _attributes(inner, "      ", self.scale)
+                yield "    }"
+            elif inner.kind == "pin":
+                for name in inner.names:
+                    yield from self._pin(inner, name, timed=timed)
+        yield "  }"
+
+    def _pin(self, pin: Group, name: str, *, timed: bool) -> Iterator[str]:
+        yield f"    pin ({_quoted(name)}) {{"
+        yield from _attributes(pin, "      ", self.scale)
+        direction = direction_of(pin)
+        if direction == "input" and "capacitance" not in pin:
+            value = capacitance_of(pin, self.head, mean=False) or 0.0
+            yield f"      capacitance : {value * self.scale.pf!r};"
+        default = self.head.group.number("default_max_capacitance")
+        if direction == "output" and "max_capacitance" not in pin and default is not None:
+            yield f"      max_capacitance : {default * self.scale.pf!r};"
+        for timing in pin.of("timing") if timed else ():
+            for source in _related(timing) or [""]:
+                yield "      timing () {"
+                yield from _attributes(timing, "        ", self.scale, related_pin=source)
+                for table in timing.groups:
+                    if table.kind in _DELAYS:
+                        yield from self._table(table)
+                yield "      }"
+        yield "    }"
+
+    def _table(self, table: Group) -> Iterator[str]:
+        slews, loads, values = slew_load(table, self.head.templates)
+        template = self.head.templates.get(table.name)
+        known = template is not None and _axes_of(template) == ["slew", "load"]
+        scale = self.scale
+        if scale.ns == scale.pf == 1 and (values.size == 1 or (known and min(values.shape) > 1)):
+            yield f"        {table.kind} ({_quoted(self.renamed.get(table.name, table.name))}) {{"
+            yield from _attributes(table, "          ", scale)
+        else:
+            # A table over one axis is written over both.
+            rows, columns = _at_least_two(slews), _at_least_two(loads)
+            grid = np.broadcast_to(values, (rows.size if slews.size == 1 else slews.size, values.shape[1]))
+            grid = np.broadcast_to(grid, (grid.shape[0], columns.size)) if loads.size == 1 else grid
+            yield f"        {table.kind} (hwgen) {{"
+            yield f'          index_1 ("{_numbers(rows * scale.ns)}");'
+            yield f'          index_2 ("{_numbers(columns * scale.pf)}");'
+            rowed = ", ".join(f'"{_numbers(row * scale.ns)}"' for row in grid)
+            yield f"          values ({rowed});"
+        yield "        }"
+
+
+def _axes_of(template: Group) -> list[str]:
+    given = [template.text(f"variable_{number}") for number in (1, 2) if f"variable_{number}" in template]
+    return ["slew" if "transition" in name else "load" for name in given]
+
+
+def _at_least_two(points: np.ndarray) -> np.ndarray:
+    return points if points.size > 1 else np.array([points[0], points[0] + 1.0])
+
+
+def _numbers(values: np.ndarray) -> str:
+    return ", ".join(repr(float(value)) for value in values)
+
+
+def _attributes(group: Group, indent: str, scale: _Scale, related_pin: str = "") -> Iterator[str]:
     kept = _KEPT.get(group.kind)
-    for name, value in group.attributes.items():
+    for name in group.attributes:
         if kept is not None and name not in kept:
             continue
-        if name in ("values", "index_1", "index_2", "capacitive_load_unit"):
-            yield f"{indent}{name} ({value});"
+        factor = scale.pf if name in _LOADS else scale.ns if name.endswith("max_transition") else 1.0
+        if name in ("values", "index_1", "index_2"):
+            yield f"{indent}{name} ({_quoted_list(group.raw(name))});"
+        elif factor != 1:
+            yield f"{indent}{name} : {(group.number(name) or 0.0) * factor!r};"
         else:
+            value = related_pin if name == "related_pin" else group.text(name)
+            if name in _LOADS or name in ("area", "max_transition"):
+                group.number(name)
             yield f"{indent}{name} : {_quoted(value)};"
+
+
+def _quoted_list(raw: str) -> str:
+    """A list of numbers: as it is written, without comments."""
+    return re.sub(r"/\*.*?\*/|//[^\n]*", " ", raw, flags=re.S)
 
 
 def _quoted(value: str) -> str:

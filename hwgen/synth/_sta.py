@@ -12,8 +12,8 @@ from typing import Any
 from hwgen.errors import HwgenError
 from hwgen.simulators import _process, toolchain
 from hwgen.synth import TileResult, tile_netlist
+from hwgen.synth._liberty_text import whole_text
 from hwgen.synth._parts import FLAT, parts
-from hwgen.synth.liberty import unpacked
 
 __all__ = ["Timed", "TimedTile", "opensta"]
 
@@ -79,7 +79,7 @@ def opensta(result: TileResult, timeout_s: float = 600) -> TimedTile:
         (folder / "netlist.v").write_text(text)
         lines = []
         for index, path in enumerate(library.files):
-            (folder / f"{index}.lib").write_bytes(unpacked(path))
+            (folder / f"{index}.lib").write_text(whole_text(path).removeprefix("\ufeff"), encoding="utf-8")
             lines.append(f"read_liberty {folder / f'{index}.lib'}")
         lines.append("set_cmd_units -time ns -capacitance pF")
         for part in shown:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -31,7 +33,31 @@ def yosys(script: Path, what: str, timeout_s: float, stop: threading.Event | Non
     if done.returncode is None:
         raise HwgenError(f"synth: {what} must be mapped within {timeout_s:g} s, which it was not; raise --timeout-s")
     if done.returncode:
-        lines = [line for line in done.text.splitlines() if "ERROR" in line]
-        reason = lines[0].strip() if lines else f"exit status {done.returncode} without a message"
-        raise HwgenError(f"synth: Yosys must map {what}, but stopped: {reason}")
+        raise HwgenError(f"synth: Yosys must map {what}, but stopped: {_cause(done.text, done.returncode)}")
     return done
+
+
+_SAID = re.compile(
+    r"^ABC: (?!\+|=|\*\*|Warning)(.*(?:[Ee]rror|cannot|[Ff]ault|failed|[Aa]ssert|not available|[Aa]bort).*)$", re.M
+)
+_STATUS = re.compile(r"ABC: .*return code (\d+)")
+
+
+def _cause(text: str, status: int) -> str:
+    """Why Yosys stopped: what ABC said, where ABC was it, whose output Yosys then misses; else Yosys' own words."""
+    lines = [line.strip() for line in text.splitlines() if "ERROR" in line]
+    if not lines:
+        return f"exit status {status} without a message"
+    if "ABC" not in lines[0]:
+        return lines[0]
+    of_last_run = text[max(text.rfind("Executing ABC pass"), 0) :]
+    said = [line.strip().removeprefix("Error: ") for line in _SAID.findall(of_last_run)]
+    ended = _STATUS.search(lines[0])
+    if ended is not None and int(ended[1]) > 128:
+        try:
+            name = signal.strsignal(int(ended[1]) - 128) or "a signal"
+        except ValueError:
+            name = "a signal"
+        first = next((line for line in said if "ault" not in line), "")
+        return f"ABC crashed ({name.lower()}){f' after it said: {first}' if first else ''}"
+    return f"ABC said: {said[0]}" if said else lines[0]

@@ -15,7 +15,7 @@ from typing import Any
 from hwgen.errors import HwgenError, suggest
 from hwgen.pe import TileSpec
 from hwgen.simulators import _process, toolchain
-from hwgen.simulators.cache import cache_dir, digest
+from hwgen.simulators.cache import cache_dir, digest, read_kept, write_kept
 from hwgen.synth._parallel import in_parallel
 from hwgen.synth._parts import FLAT, Part, parts
 from hwgen.synth._yosys import yosys, yosys_version
@@ -219,7 +219,7 @@ def estimate(
     command = functools.partial(_command, _vendor(vendor), dsp)
     wanted = parts(spec, kinds=kinds) if kinds else _whole(spec)
     entries = [_entry(part, command(part.top)) for part in wanted]
-    known = [entry.exists() for entry in entries]
+    known = [isinstance(read_kept(entry), dict) for entry in entries]
     tasks = [
         functools.partial(_cells, part, command(part.top), entry, timeout_s)
         for part, entry in zip(wanted, entries, strict=True)
@@ -239,7 +239,8 @@ def _entry(part: Part, command: str) -> Path:
 
 def _cells(part: Part, command: str, entry: Path, timeout_s: float, stop: threading.Event) -> dict[str, int]:
     """Cells of a part by type, from the cache where it was mapped before."""
-    if not entry.exists():
+    found: dict[str, int] | None = read_kept(entry)
+    if not isinstance(found, dict):
         with tempfile.TemporaryDirectory(prefix="hwgen-fpga-") as name:
             folder = Path(name)
             (folder / "design.il").write_text(part.rtlil)
@@ -248,12 +249,8 @@ def _cells(part: Part, command: str, entry: Path, timeout_s: float, stop: thread
             (folder / "script.ys").write_text("\n".join(lines))
             yosys(folder / "script.ys", part.top, timeout_s, stop)
             counted = json.loads((folder / "stat.json").read_text())["modules"][f"\\{part.top}"]["num_cells_by_type"]
-        from hwgen.emit import write_atomic
-
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        own = {kind: count for kind, count in sorted(counted.items()) if kind not in part.boxes}
-        write_atomic(entry, json.dumps(own), "synth cache")
-    found: dict[str, int] = json.loads(entry.read_text())
+        found = {kind: count for kind, count in sorted(counted.items()) if kind not in part.boxes}
+        write_kept(entry, found)
     return found
 
 

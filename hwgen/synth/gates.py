@@ -40,6 +40,9 @@ Nets = npt.NDArray[np.int64]
 ZERO, ONE = 0, 1
 """Nets that are constant."""
 
+_SETTLING = 8
+"""How often set and reset of flip-flops may change what they are computed from."""
+
 
 @dataclass(frozen=True)
 class Cells:
@@ -104,8 +107,8 @@ class _Module:
                 self.ports[identifier] = kind
         self.instances: list[tuple[str, str, dict[str, list[int]]]] = []
         for kind, instance, pins in _INSTANCE.findall(body):
-            found = {pin.strip(): self.bits(text) for pin, text in _PIN.findall(pins)}
-            self.instances.append((kind.strip(), instance.strip(), found))
+            found = {_plain(pin): self.bits(text) for pin, text in _PIN.findall(pins)}
+            self.instances.append((_plain(kind), instance.strip(), found))
         self.aliases = [
             pair
             for left, right in _ASSIGN.findall(body)
@@ -140,6 +143,11 @@ class _Module:
         return nets[begin : end + 1]
 
 
+def _plain(identifier: str) -> str:
+    """A name without the backslash and the blank of an escaped one."""
+    return identifier.strip().removeprefix("\\")
+
+
 def _constant(size: int, base: str, digits: str) -> list[int]:
     text = re.sub(r"[xXzZ?]", "0", digits)
     value = int(text, {"b": 2, "h": 16, "d": 10, "o": 8}[base])
@@ -159,7 +167,7 @@ def read_netlist(verilog: str, cells: Mapping[str, CellPower], top: str | None =
     """
     modules = {}
     for name, _, body in _MODULE.findall(verilog):
-        modules[name.strip()] = _Module(name.strip(), body)
+        modules[_plain(name)] = _Module(_plain(name), body)
     if not modules:
         raise HwgenError("netlist: the text must have a Verilog module, which it has not")
     if top is None:
@@ -305,7 +313,7 @@ class Node:
     kept: tuple[np.ndarray, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _FlipFlops:
     """Flip-flops of one type: rows of their inputs, outputs and hidden states."""
 
@@ -318,7 +326,7 @@ class _FlipFlops:
 class Activity:
     """Counts over ``vectors`` = streams x cycles: changes of every net between consecutive cycles, cycles with a one.
 
-    ``both`` counts by type of flip-flop, and by pair (data pin, output pin), cycles in which both are one [cells].
+    ``both`` counts by type of flip-flop, and by pair (data pin, state), cycles in which both are one [cells].
     """
 
     vectors: int
@@ -427,6 +435,8 @@ class GateSim:
         if streams % 64:
             self._mask[-1] = np.uint64((1 << streams % 64) - 1)
         self._before = self.values.copy()
+        # Most are tied off.
+        self._forced = [part for part in self.flip_flops if _has_sets(part)]
         self._outputs()
         self.reset_counts()
 
@@ -450,10 +460,34 @@ class GateSim:
         return found
 
     def settle(self) -> None:
-        """Evaluate all gates."""
+        """Evaluate all gates, and set and reset of flip-flops that have them."""
+        self._evaluate()
+        for _ in range(_SETTLING):
+            changed = [self._force(part) for part in self._forced]
+            if not any(changed):
+                return
+            self._outputs()
+            self._evaluate()
+        raise HwgenError(f"netlist {self.netlist.top}: set and reset must settle, which they do not")
+
+    def _evaluate(self) -> None:
         values, one = self.values, self.one
         for call, rows, target in self._plan:
             values[target] = call(one, *(values.take(row, axis=0) for row in rows))
+
+    def _force(self, part: _FlipFlops) -> bool:
+        """Set and reset a type of flip-flop; returns whether a state changed."""
+        before = self.states[part.state]
+        after = self._with_sets(part, before)
+        self.states[part.state] = after
+        return not np.array_equal(before, after)
+
+    def _with_sets(self, part: _FlipFlops, state: Words) -> Words:
+        for what, value in ((part.cell.clear, False), (part.cell.preset, True)):
+            if what is not None:
+                active = what.call(self.one, *(self._at(part, pin) for pin in what.inputs))
+                state = state | active if value else state & ~active
+        return state
 
     def count(self) -> None:
         """Count the settled cycle: toggles against the settled cycle before it."""
@@ -472,7 +506,8 @@ class GateSim:
         for part in self.flip_flops:
             function = part.cell.next_state
             assert function is not None
-            self.states[part.state] = function.call(self.one, *(self._at(part, pin) for pin in function.inputs))
+            state = function.call(self.one, *(self._at(part, pin) for pin in function.inputs))
+            self.states[part.state] = self._with_sets(part, state) if part in self._forced else state
         self._outputs()
 
     def _at(self, part: _FlipFlops, pin: str) -> Words:
@@ -497,10 +532,28 @@ class GateSim:
         return Activity(self.streams * self.cycles, toggles, ones, self._both)
 
 
+def _has_sets(part: _FlipFlops) -> bool:
+    """Whether set or reset of a type of flip-flop are anything but tied to a level that does nothing."""
+    for what in (part.cell.clear, part.cell.preset):
+        if what is None:
+            continue
+        levels = [part.cells.nets[pin] for pin in what.inputs]
+        if not all((nets <= ONE).all() for nets in levels) or (what.call(1, *levels) & 1).any():
+            return True
+    return False
+
+
 def _pairs(cell: CellPower) -> list[tuple[str, str]]:
-    """Pairs of data pin and output pin that conditions on the clock's energy speak of."""
-    named = {pin for energy in cell.hidden.get(cell.clock or "", ()) if energy.when for pin in energy.when.inputs}
-    return [(data, output) for data in cell.input_pf if data in named for output in cell.functions if output in named]
+    """Pairs of data pin and state that conditions on internal energies speak of, by whatever outputs name the state."""
+    if cell.state is None:
+        return []
+    named: dict[str, None] = {}
+    entries = [*cell.hidden.values(), *(arc.energies for arcs in cell.arcs.values() for arc in arcs)]
+    for energy in (one for energies in entries for one in energies):
+        pins = energy.when.inputs if energy.when else ()
+        if any(pin in cell.functions or pin in cell.state for pin in pins):
+            named.update(dict.fromkeys(pin for pin in pins if pin in cell.input_pf and pin != cell.clock))
+    return [(pin, cell.state[0]) for pin in cell.input_pf if pin in named]
 
 
 def _flip_flops(netlist: GateNetlist, known: Mapping[str, CellPower]) -> list[_FlipFlops]:

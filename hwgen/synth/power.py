@@ -8,14 +8,15 @@
   spent in every cycle, whether data change or not, as there are no gated clocks.
 * Slews are computed, the slowest of each cell's inputs, from the driver that mapping assumes at the ports. The clock is
   ideal: one driver's slew, and no tree.
-* Probabilities are measured. Pins are taken to be independent of each other, but for the data and the output of a
-  flip-flop, whose pairs are counted.
+* Probabilities are measured. Pins are taken to be independent of each other, but for the state of a flip-flop: its
+  outputs follow from it (a condition may name both), and each data pin is counted together with it.
 
 Everything is pre-layout: no wires, no clock tree. Zero-delay toggles leave out glitches.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -271,13 +272,47 @@ class _Meter:
         return result
 
     def _probability(self, when: Function) -> np.ndarray:
-        for (data, output), both in self.activity.both.get(self.cell.name, {}).items():
-            if set(when.inputs) == {data, output}:
-                joint = both / self.activity.vectors
-                seen = {(1, 1): joint, (1, 0): self.ones[data] - joint, (0, 1): self.ones[output] - joint}
-                seen[0, 0] = 1 - seen[1, 1] - seen[1, 0] - seen[0, 1]
-                truth = when.truth()
-                place = [(data, output).index(pin) for pin in when.inputs]
-                chosen = [p for values, p in seen.items() if truth[values[place[0]], values[place[1]]]]
-                return np.clip(np.sum(chosen, axis=0), 0, 1) if chosen else np.zeros(len(self.cells))
-        return probability(when, self.ones, self.inside)
+        """Probability of a condition. The state of a flip-flop is one variable whatever outputs name it, and data pins
+        depend on it as they were counted together; else pins are independent.
+        """
+        state = self.cell.state
+        outputs = self.cell.functions if state is not None else {}
+        if state is None or not any(pin in outputs or pin in state for pin in when.inputs):
+            return probability(when, self.ones, self.inside)
+        held = self._ones_of_state()
+        both = self.activity.both.get(self.cell.name, {})
+        data = [pin for pin in when.inputs if pin not in outputs and pin not in state]
+        total = np.zeros(len(self.cells))
+        for one in (0, 1):
+            share = held if one else 1 - held
+            known = {state[0]: one, state[1]: 1 - one}
+            for name, what in outputs.items():
+                known[name] = int(what.call(1, *(known.get(pin, 0) for pin in what.inputs)) & 1)
+            for bits in itertools.product((0, 1), repeat=len(data)):
+                values = known | dict(zip(data, bits, strict=True))
+                if not when.call(1, *(values[pin] for pin in when.inputs)) & 1:
+                    continue
+                part = share
+                for pin, bit in zip(data, bits, strict=True):
+                    part = part * self._given(pin, bit, one, held, both.get((pin, state[0])))
+                total = total + part
+        return np.clip(total, 0, 1)
+
+    def _ones_of_state(self) -> np.ndarray:
+        """Share of cycles in which the state is 1, from an output that shows it."""
+        assert self.cell.state is not None
+        for pin, what in self.cell.functions.items():
+            if pin in self.ones and len(what.inputs) == 1 and what.inputs[0] in self.cell.state:
+                direct = bool(what.call(1, 1) & 1) == (what.inputs[0] == self.cell.state[0])
+                return self.ones[pin] if direct else 1 - self.ones[pin]
+        return np.full(len(self.cells), 0.5)
+
+    def _given(self, pin: str, bit: int, one: int, held: np.ndarray, both: np.ndarray | None) -> np.ndarray:
+        """Probability that a data pin is ``bit`` while the state is ``one``."""
+        ones = self.ones[pin]
+        if both is None:
+            return ones if bit else 1 - ones
+        share = held if one else 1 - held
+        joint = both / self.activity.vectors if one else ones - both / self.activity.vectors
+        high: np.ndarray = np.clip(np.where(share > 0, joint / np.where(share > 0, share, 1), 0), 0, 1)
+        return high if bit else 1 - high

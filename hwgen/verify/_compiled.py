@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from hwgen.emit import Emission, emit
-from hwgen.emit._ports import PortInfo, tile_ports
+from hwgen.emit import Emission, Reset, emit
+from hwgen.emit._names import pre_name
+from hwgen.emit._ports import PortInfo, clock_ports, tile_ports
 from hwgen.pe._pre import PreSpec
 from hwgen.pe._spec import TileSpec
 from hwgen.schedule import Steps
@@ -21,9 +22,13 @@ __all__ = ["CompiledPre", "CompiledTile", "port_words", "skew_slices"]
 _CONTROL = ("i_valid", "i_ready", "o_valid")
 
 
-def _ports(infos: list[PortInfo]) -> list[Port]:
-    clock = [Port("clk", 1, "input"), Port("rst", 1, "input")]
-    return clock + [Port(info.name, info.width, info.direction) for info in infos]  # type: ignore[arg-type]
+def _ports(infos: list[PortInfo], reset: Reset) -> list[Port]:
+    every = [*clock_ports(reset), *infos]
+    return [Port(info.name, info.width, info.direction) for info in every]  # type: ignore[arg-type]
+
+
+def _protocol(reset: Reset, skew: tuple[Slice, ...] = ()) -> StreamProtocol:
+    return StreamProtocol(rst=reset.port, rst_level=reset.level, skew=skew)
 
 
 def skew_slices(infos: list[PortInfo]) -> tuple[Slice, ...]:
@@ -75,8 +80,8 @@ class CompiledTile:
         return build(
             self.emission.verilog,
             self.emission.top,
-            _ports(self.infos),
-            StreamProtocol(skew=skew_slices(self.infos)),
+            _ports(self.infos, self.emission.reset),
+            _protocol(self.emission.reset, skew_slices(self.infos)),
         )
 
     def run_words(self, words: dict[str, np.ndarray], beats: int, idle: np.ndarray | None = None) -> SimResult:
@@ -142,7 +147,9 @@ class CompiledPre:
     @cached_property
     def simulator(self) -> CompiledSim:
         """The program; built on first use."""
-        return build(self.emission.verilog, f"{self.emission.top}_pre", _ports(self.pre.ports()))
+        reset = self.emission.reset
+        ports = _ports(self.pre.ports(), reset)
+        return build(self.emission.verilog, pre_name(self.emission.top), ports, _protocol(reset))
 
     def run(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, int]:
         """Convert activation codes [tokens, K].

@@ -52,7 +52,7 @@ def expected_beats(pre: PreSpec, acts: QTensor) -> tuple[np.ndarray, np.ndarray 
     # Rows beyond the last token hold zeros, whose exponent counts as 1.
     padded = np.full((blocks * pre.m, len(scopes)), pre.scale_code(1), np.int64)
     padded[: len(acts.codes)] = aligned.scale_codes
-    per_scope = np.array([(scope.stop - scope.start) // pre.k for scope in scopes])
+    per_scope = np.array([-(-(scope.stop - scope.start) // pre.k) for scope in scopes])
     scale = np.repeat(padded.reshape(blocks, pre.m, -1), per_scope, axis=2).transpose(0, 2, 1).reshape(-1, pre.m)
     return words, scale
 

@@ -386,7 +386,8 @@ def full_steps(spec: TileSpec, seed: int, mode: int = 0) -> Steps:
         if "scale" in fields[side]:
             values["scale"] = rng.choice(_near_one(scales[side]), size=(len(groups), sizes[side]))[group]
         sides.append({name: values[name] for name in fields[side]})
-    return Steps(codes[0], codes[1], sides[0], sides[1], first, last, last.copy(), mode)
+    (acts, weights), (row, col) = codes, sides
+    return Steps(acts, weights, row, col, first, last, last.copy(), mode)
 
 
 def _ends(form: Format, corners: np.ndarray) -> list[int]:

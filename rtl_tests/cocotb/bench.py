@@ -18,7 +18,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly
 
 FOLDER_VARIABLE = "HWGEN_COCOTB_FOLDER"
-CONTROL = ("clk", "rst", "i_valid", "i_ready", "o_valid")
+CONTROL = ("i_valid", "i_ready", "o_valid")
 # Cycles after the last beat in which one more is an error.
 SETTLE_CYCLES = 32
 
@@ -152,18 +152,19 @@ async def stream(dut: Any) -> None:
     folder = Path(os.environ[FOLDER_VARIABLE])
     manifest = json.loads((folder / "manifest.json").read_text())
     vectors = np.load(folder / "vectors.npz")
-    data = [port for port in manifest["ports"] if port["name"] not in CONTROL]
+    data = [p for p in manifest["ports"] if p["name"] not in CONTROL and p["role"] not in ("clock", "reset")]
+    reset, resetting = getattr(dut, manifest["reset"]["port"]), int(manifest["reset"]["active"] == "high")
     driver = Driver(dut, [port for port in data if port["direction"] == "input"], vectors)
     outputs = [port for port in data if port["direction"] == "output"]
     checker = Checker(outputs, vectors)
     monitor = Monitor(dut, outputs, checker)
 
     dut.i_valid.value = 0
-    dut.rst.value = 1
+    reset.value = resetting
     Clock(dut.clk, 10, "ns").start()
     for _ in range(3):
         await FallingEdge(dut.clk)
-    dut.rst.value = 0
+    reset.value = 1 - resetting
     last = checker.cycles[-1]
     for cycle in range(last + monitor.longest + SETTLE_CYCLES):
         if cycle:

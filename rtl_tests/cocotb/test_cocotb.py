@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from cocotb_tools.runner import get_runner
 
-from hwgen.emit import Emission, emit
+from hwgen.emit import Emission, Reset, emit
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec, families, family
 from hwgen.simulators import cocotb_environment, find, pack_words
@@ -102,9 +102,11 @@ def simulate(simulator: str, verilog: str, top: str, folder: Path) -> None:
     )
 
 
-def check(spec: TileSpec, simulator: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def check(
+    spec: TileSpec, simulator: str, folder: Path, monkeypatch: pytest.MonkeyPatch, reset: Reset | None = None
+) -> None:
     environment(simulator, monkeypatch)
-    emission = emit(spec)
+    emission = emit(spec, reset=reset)
     due = write_vectors(folder, emission, real_slice(spec))
     assert due["steps"] >= LEAST_STEPS
     simulate(simulator, emission.verilog, emission.top, folder)
@@ -114,6 +116,10 @@ def check(spec: TileSpec, simulator: str, folder: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("name", families())
 def test_verilator(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check(families()[name](m=2, n=4), "verilator", tmp_path, monkeypatch)
+
+
+def test_another_reset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check(family("int")(m=2, n=4), "icarus", tmp_path, monkeypatch, Reset("async", "low"))
 
 
 SLOW = pytest.mark.slow

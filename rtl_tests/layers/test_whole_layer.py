@@ -60,16 +60,6 @@ def test_demo(real_model: Path, tmp_path: Path) -> None:
     ("parameters", "k", "message"),
     [
         (
-            {"group": 0, "k": 8},
-            36,
-            r"k \(36\) in groups of 36 leaves 36 products, which tile k \(8\) must divide; choose --k 6$",
-        ),
-        (
-            {"group": 16, "k": 8},
-            36,
-            r"k \(36\) in groups of 16 \(its ragged last group\) leaves 4 products, which tile k \(8\)",
-        ),
-        (
             {"group": 0},
             576,
             r"a group of 576 products must fit depth \(128\) of the int tile; the smallest depth that works is 576",
@@ -80,6 +70,38 @@ def test_a_layer_that_does_not_fit(parameters: dict[str, int], k: int, message: 
     weights, acts = np.ones((4, k), np.float32), np.ones((2, k), np.float32)
     with pytest.raises(HwgenError, match=message):
         run_layer(family("int").from_values(parameters), weights, acts, name="blk")
+
+
+@pytest.mark.parametrize(
+    ("acts", "message"),
+    [
+        (None, r"^layer x: activations \[tokens, K\] must be a matrix of real numbers, not object of shape \[\]$"),
+        ([1.0, 2.0], r"must be a matrix of real numbers, not float64 of shape \[2\]$"),
+        ([[1.0], [1.0, 2.0]], r"must be a matrix of real numbers, not list$"),
+        ([["a"] * 8], r"must be a matrix of real numbers, not <U1 of shape \[1, 8\]$"),
+        (np.ones((1, 8), np.complex64), r"must be a matrix of real numbers, not complex64 of shape \[1, 8\]$"),
+        (np.ones((0, 8)), r"must be a matrix of real numbers, not ndarray$"),
+        ([[0.0] * 7 + [float("nan")]], r"must be finite, not nan at \[0, 7\]$"),
+    ],
+)
+def test_operands_that_are_no_matrices(acts: object, message: str) -> None:
+    with pytest.raises(HwgenError, match=message):
+        run_layer(family("int")(), np.ones((4, 8), np.float32), acts, name="x")
+
+
+@pytest.mark.rtl
+def test_operands_of_any_kind() -> None:
+    """Lists, tensors with a gradient and of bfloat16, integers and float64 give what arrays of their values give."""
+    torch = pytest.importorskip("torch")
+    spec = family("int")(m=1, n=2, k=4, group=0, depth=16)
+    weights, acts = [[1, -2, 3, 4, 5, 6], [7, 8, -9, 1, 2, 3]], [[0.1, 0.2, 0.3, 0.4, 0.5, 0.7]]
+    plain = run_layer(spec, np.array(weights, np.float32), np.array(acts, np.float64))
+    assert plain.ok, plain.detail
+    exact = torch.tensor(acts, dtype=torch.float64, requires_grad=True)
+    for other in (run_layer(spec, weights, acts), run_layer(spec, torch.tensor(weights), exact)):
+        assert other.ok, other.detail
+        assert other.y.tolist() == plain.y.tolist()
+    assert run_layer(spec, torch.tensor(weights).bfloat16(), torch.tensor(acts).half()).ok
 
 
 def test_operands_must_agree() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import hwgen
-from hwgen.emit import write_atomic
+from hwgen.emit import write_all
 from hwgen.errors import HwgenError, suggest
 from hwgen.pe import families, family
 from hwgen.provenance import commit
@@ -148,8 +148,7 @@ def calibrate(
         "models": models,
     }
     csv_file = output.with_suffix(".csv")
-    write_atomic(csv_file, table.getvalue(), "calibrate")
-    write_atomic(output, toml_text(document), "calibrate")
+    write_all({csv_file: table.getvalue(), output: toml_text(document)}, "calibrate")
     left_out = {
         one: {
             kind: {quantity: fitted["left_out_median"] for quantity, fitted in found.items() if fitted["measured"]}

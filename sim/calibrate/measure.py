@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
-from hwgen.emit import write_atomic
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
-from hwgen.simulators.cache import cache_dir, digest
+from hwgen.simulators.cache import cache_dir, digest, read_kept, write_kept
 from hwgen.synth import Library, TileResult, synthesise
 from hwgen.synth._parts import parts
-from hwgen.synth._run import VERSION
+from hwgen.synth._run import version_for
 from hwgen.synth._yosys import yosys_version
 from sim.energy import EnergyReport, measure_energy
 from sim.estimate import active_cycles_per_step
@@ -116,11 +115,12 @@ def measure_all(
 
     def one(spec: TileSpec, flat: bool) -> tuple[list[Measured], bool]:
         path = cache_dir() / "calibrate" / f"{_key(spec, library, flat)}.json"
-        if path.exists():
-            return [parse_row(row) for row in json.loads(path.read_text())], True
+        kept = read_kept(path)
+        if isinstance(kept, list):
+            with contextlib.suppress(HwgenError, KeyError, TypeError, ValueError):
+                return [parse_row(row) for row in kept], True
         rows = measure(spec, library, flat=flat, timeout_s=timeout_s)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, json.dumps([row.row() for row in rows]), "calibration cache")
+        write_kept(path, [row.row() for row in rows])
         # As they are read back: the first run and one that goes on give the same bytes.
         return [parse_row(row.row()) for row in rows], False
 
@@ -144,5 +144,5 @@ def measure_all(
 
 def _key(spec: TileSpec, library: Library, flat: bool) -> str:
     rtlil: Iterable[str] = (part.rtlil for part in parts(spec, flat=flat))
-    how = [_VERSION, VERSION, yosys_version(), str(flat), *RECIPES, str(TARGET_NS)]
+    how = [_VERSION, version_for(library), yosys_version(), str(flat), *RECIPES, str(TARGET_NS)]
     return digest([*how, repr(spec), library.sha256, *rtlil])

@@ -1,7 +1,8 @@
 """Linear layers through tables of activation sums: entries that are bytes ("int8_table"), or FP32 ("fp32_table").
 
 Weights of W bits stand for levels u = 0 … 2**W - 1 and q' = 2u - (2**W - 1) = Σ_b 2**b · s_b with s_b = ±1. The
-activations of a step, integers a_k, give an entry e = Σ_k s_k · a_k for every choice of signs. With A = Σ |a_k|, the
+activations of a step, integers a_k, give an entry e = Σ_k s_k · a_k for every choice of signs; a row that does not fill
+its last step has zeros there. With A = Σ |a_k|, the
 largest of them, the entries of a step share a scale:
 
     pow2      2**s with the least s >= 0 for which A / 2**s rounds to 127 at most
@@ -30,7 +31,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hwgen.errors import HwgenError, suggest
 from hwgen.formats import QTensor
@@ -63,6 +64,11 @@ def byte_entries(entries: Tensor, largest: Tensor, rule: str) -> Tensor:
     return torch.round(entries / scale[..., None]) * scale[..., None]
 
 
+def _whole_steps(values: Tensor, step: int, filling: int = 0) -> Tensor:
+    """``values`` [.., K] up to whole steps: a table is always that of ``step`` activations, the last ones zero."""
+    return nn.functional.pad(values, (0, -values.shape[-1] % step), value=filling)
+
+
 class ByteTableLinear(QuantLinear):
     """A layer whose tables have bytes for entries; ``options`` of the quantization: ``rule``."""
 
@@ -87,12 +93,13 @@ class ByteTableLinear(QuantLinear):
         totals = []
         for part in self.weights.group_slices:
             # With a unit that differs from step to step a table is rounded in its own step's unit.
-            own = self._own_unit(acts)[:, part].reshape(tokens, -1, step)
-            a = ints[:, part].reshape(tokens, -1, step)
+            own = _whole_steps(self._own_unit(acts)[:, part], step, 1).reshape(tokens, -1, step)
+            a = _whole_steps(ints[:, part], step).reshape(tokens, -1, step)
+            ranks = _whole_steps(u[:, part], step).reshape(len(u), -1, step)
             table = byte_entries((a / own) @ signs.double().T, (a / own).abs().sum(dim=2), self._rule) * own[..., :1]
             total = torch.zeros(tokens, len(u), dtype=torch.float64)
             for bit in range(self._bits):
-                index = ((u[:, part].reshape(len(u), -1, step) >> bit & 1) * place).sum(dim=2)
+                index = ((ranks >> bit & 1) * place).sum(dim=2)
                 for number in range(table.shape[1]):
                     total += 2.0**bit * table[:, number, index[:, number]]
             totals.append(total.to(torch.int64))
@@ -122,7 +129,7 @@ class ByteTableLinear(QuantLinear):
             zero = torch.from_numpy(weights.zeros.copy()).to(torch.int64)
         else:
             # Signed weights are levels less 2**(W-1); a float minimum is added by itself.
-            middle = 1 << (self._bits - 1) if self.quantization.scheme == "symmetric" else 0
+            middle = 1 << (self._bits - 1) if self.quantization.scheme in ("symmetric", "ternary") else 0
             zero = torch.full((len(weights.codes), count), middle)
         return (2 * zero + 1 - (1 << self._bits)).expand(-1, count).T
 
@@ -159,6 +166,7 @@ class Fp32TableLinear(Fp32Linear):
     def _updates(self, acts: Tensor, u: Tensor) -> Iterator[Tensor]:
         """What is added to a group's sums [T, N], for activations [T, K] and levels [N, K]."""
         step, bits = self.quantization.step, self.weights.format.code_bits
+        acts, u = _whole_steps(acts, step), _whole_steps(u, step)
         for start in range(0, acts.shape[1], step):
             a = acts[:, None, start : start + step].float()
             rank = u[None, :, start : start + step]

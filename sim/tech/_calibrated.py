@@ -23,6 +23,7 @@ from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec, family
 from hwgen.pe._inventory import ONCE
 from hwgen.pe._numbers import Num, maximum, where
+from hwgen.pe._param import resolve
 from sim.memory import library_bit_pj, library_memories, library_memory
 from sim.tech._model import Features, Kernel, Regression, block_features
 from sim.tech._structure import BUFFER_BYTES, BUFFER_WORD_BITS, Structure, Tech
@@ -197,8 +198,11 @@ def longest_path(p: P, periods: Mapping[str, Num]) -> Num:
 
 @functools.cache
 def _tile(name: str, changes: str) -> TileSpec:
-    """A tile by the parameters that differ from their defaults: rows of its blocks name it again and again."""
-    return family(name).from_values(json.loads(changes))
+    """A tile by the parameters that differ from their declared defaults: rows of its blocks name it again and again."""
+    spec = family(name)
+    # Not from_values: there what is named changes the defaults of the rest, which `Measured.row` does not know of. And
+    # unchecked: what was measured stays measured where it is no tile that one would build (a group beyond the depth).
+    return spec.unchecked(resolve(name, spec.parameters(), json.loads(changes)))
 
 
 def parse_row(row: Mapping[str, str]) -> Measured:

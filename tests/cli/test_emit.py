@@ -66,7 +66,7 @@ def test_manifest_rebuilds_the_spec(name: str) -> None:
 
 
 def test_manifest_refuses_what_is_none() -> None:
-    with pytest.raises(HwgenError, match=r"^manifest: manifest_version must be 1, not None$"):
+    with pytest.raises(HwgenError, match=r"^manifest: manifest_version must be 1 or 2, not None$"):
         spec_from_manifest("{}")
     with pytest.raises(HwgenError, match=r"^manifest: must be a JSON document: "):
         spec_from_manifest("not json")

@@ -39,19 +39,20 @@ def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
             ["emit", "--pe", "lut", "--planes", "twos_complement"],
             "lut: symmetry must be none with planes twos_complement, not half; plain bits have no mirrored half",
         ),
+        (["emit", "--pe", "int", "--m", "1", "--m", "2"], "int: --m must be given once, not as 1 and 2"),
+        (["emit", "--pe", "mx", "--bits", "8", "--bits=4"], "mx: --bits must be given once, not as 8 and 4"),
         (["emit", "--pe", "mx", "--bits", "5"], "mx: bits must be 4, 6 or 8, not 5"),
         (
             ["emit", "--pe", "int", "--k", "3"],
             "int: group must be a multiple of k (3), not 128; choose a k that divides the group",
         ),
         (
-            ["emit", "--pe", "lut", "--post-lanes", "1"],
-            "lut: post_lanes (1) cannot scale 2x64 sums within one group of 128; "
-            "the smallest that works is group 256 or post_lanes 2",
+            ["emit", "--pe", "lut", "--post-lanes", "3"],
+            "lut: post_lanes must divide n (64), not 3",
         ),
         (
             ["emit", "--pe", "int", "--top", "module"],
-            "int: top must be a Verilog identifier (letters, digits, underscore) and no keyword, not 'module'",
+            "int: top must be no reserved word of Verilog (IEEE 1364) or SystemVerilog (IEEE 1800), not 'module'",
         ),
         (
             ["run", "--pe", "int", "--layer", "blk.0.ffn_up", "--model", "no-such-model.gguf"],
@@ -72,10 +73,13 @@ def test_one_line_and_status_2(arguments: list[str], message: str) -> None:
 def test_unwritable_output_leaves_nothing(tmp_path: Path) -> None:
     missing = tmp_path / "missing" / "core.v"
     done = run("emit", "--pe", "int", "-o", str(missing), "--manifest", str(tmp_path / "m.json"))
-    assert (done.returncode, done.stderr) == (2, f"hwgen: int: cannot write '{missing}': No such file or directory\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"hwgen: emit: --output: cannot write '{missing}': No such file or directory\n",
+    )
     assert not missing.parent.exists()
     folder = run("emit", "--pe", "int", "-o", str(tmp_path))
-    assert folder.stderr == f"hwgen: int: output must be a file, not the folder '{tmp_path}'\n"
+    assert folder.stderr == f"hwgen: emit: --output: output must be a file, not the folder '{tmp_path}'\n"
     # All or none: the manifest could have been written.
     assert not list(tmp_path.iterdir())
 

@@ -92,6 +92,8 @@ def test_sweep_writes_all_that_it_promises(tmp_path: Path) -> None:
         "--axis",
         "n=4:16:*2",
         "--planes-per-cycle=1,2",
+        "--m=2",
+        "--k=4",
     ]
     files = ["-o", "s.parquet", "--plot", "s.png", "--table", "s.md"]
     objectives = ["--objective", "area_um2", "--objective", "energy_pj_per_mac", "--objective", "-weight_bits"]
@@ -99,15 +101,15 @@ def test_sweep_writes_all_that_it_promises(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     assert run.stderr == ""
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s.md", "s.parquet", "s.png", "s.svg"]
-    # int: 3 n x 2 bits, lut: x 2 planes, mx: 4 bits only, and 16 columns are too many for its lanes.
+    # int: 3 n x 2 bits, lut: x 2 planes, mx: 4 bits only.
     assert "points looked at" in run.stdout
     assert "skipped 3: mx: bits must be 4, 6 or 8, not 2" in run.stdout
     table = pq.read_table(tmp_path / "s.parquet").to_pandas()
-    assert table["pe"].value_counts().to_dict() == {"int": 6, "lut": 12, "mx": 2}
+    assert table["pe"].value_counts().to_dict() == {"int": 6, "lut": 12, "mx": 3}
     assert set(table["weight_bits"]) == {2, 4}
     again = hwgen("sweep", *arguments, *objectives, "--layer", "4x64x128", "-o", "s.parquet", "--json", cwd=tmp_path)
     document = json.loads(again.stdout)
-    assert (document["points"], document["front_points"]) == (20, len((tmp_path / "s.md").read_text().splitlines()) - 2)
+    assert (document["points"], document["front_points"]) == (21, len((tmp_path / "s.md").read_text().splitlines()) - 2)
     assert document["command"].startswith("hwgen sweep --pe int")
 
 
@@ -117,6 +119,68 @@ def test_sweep_without_axes_varies_shape_and_width() -> None:
     assert document["looked_at"] == len(known["m"].sweep) * len(known["n"].sweep) * len(known["k"].sweep) * len(
         known["bits"].sweep
     )
+
+
+def test_an_axis_takes_only_its_own_place() -> None:
+    """--bits 4 leaves the shape axes alone; --full leaves none at its default."""
+    known = family("int").parameters()
+    shapes = len(known["m"].sweep) * len(known["n"].sweep) * len(known["k"].sweep)
+    for given in (["--bits", "4"], ["--axis", "bits=4"], ["--bits", "4", "--acts", "int8"]):
+        document = json.loads(hwgen("sweep", "--pe", "int", *given, "--layer", "4x64x128", "--json").stdout)
+        assert document["looked_at"] == shapes
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--n", "4", "--n", "8"],
+        ["--axis", "n=4", "--axis", "n=8"],
+        ["--axis", "n=4", "--n=8,4"],
+        ["--n=4:8:*2"],
+    ],
+)
+def test_values_of_a_repeated_axis_add_up(given: list[str]) -> None:
+    fixed = ["--m", "1", "--k", "4", "--bits", "8"]
+    document = json.loads(hwgen("sweep", "--pe", "int", *fixed, *given, "--layer", "4x64x128", "--json").stdout)
+    assert sorted(row["n"] for row in document["front"]) == [4, 8]
+    assert document["looked_at"] == 2
+
+
+def test_what_is_not_counted_is_said(tmp_path: Path) -> None:
+    said = "off-chip memory is not counted: neither the time nor the energy of its accesses\n"
+    shape = ["--pe", "int", "--m", "1", "--n", "4", "--k", "4", "--bits", "8", "--layer", "4x64x100"]
+    assert said in hwgen("estimate", *shape).stdout
+    assert said in hwgen("sweep", *shape).stdout
+    for command in ("estimate", "sweep"):
+        document = json.loads(hwgen(command, *shape, "--json").stdout)
+        assert document["off_chip_memory"] == "not counted: neither the time nor the energy of its accesses"
+
+
+def test_whole_rows_as_other_tools_write_them() -> None:
+    shape = ["--pe", "int", "--layer", "4x64x100", "--json"]
+    rows = [hwgen("estimate", *shape, "--group", group).stdout for group in ("-1", "0")]
+    assert json.loads(rows[0]) == json.loads(rows[1])
+    swept = hwgen("sweep", *shape, "--m", "1", "--n", "4", "--k", "4", "--bits", "8", "--group", "-1,0,64").stdout
+    assert json.loads(swept)["looked_at"] == 2
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (
+            "8x64x" + "9" * 5000,
+            "--layer: k must be at most 9223372036854775807, which 64 bits hold, not a number of 5000",
+        ),
+        ("8x64x9223372036854775808", "layer 8x64x9223372036854775808: k must be at most 9223372036854775807, which 64"),
+        ("4294967296x4294967296x1", "layer 4294967296x4294967296x1: m·n·k·count must be at most 9223372036854775807, "),
+    ],
+)
+@pytest.mark.parametrize("command", ["estimate", "sweep"])
+def test_layers_beyond_64_bits(command: str, layer: str, message: str) -> None:
+    run = hwgen(command, "--pe", "int", "--layer", layer)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.startswith(f"hwgen: {message}")
+    assert run.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -138,7 +202,15 @@ def test_sweep_without_axes_varies_shape_and_width() -> None:
         ),
         (
             ["--pe", "int", "--axis", "k=128", "--axis", "group=64"],
-            "sweep: none of the 1 points is legal: 1 × int: group must be a multiple of k",
+            "sweep: none of the 45 points is legal: 45 × int: group must be a multiple of k",
+        ),
+        (
+            ["--pe", "int", "--axis", "n=1:1000000000:1"],
+            "axis n: a range must have at most 2,097,152 values, not 1,000,000,000",
+        ),
+        (
+            ["--pe", "int", "--m=1:256", "--n=1:1024", "--k=1:256", "--bits=8"],
+            "sweep: must have at most 33,554,432 points, not 67,108,864; give fewer values, or several sweeps",
         ),
         (["--pe", "int", "--plot", "x.pdf"], "sweep: --plot must end in .png or .svg, not 'x.pdf'"),
         (
@@ -148,7 +220,7 @@ def test_sweep_without_axes_varies_shape_and_width() -> None:
         (["--pe", "int", "--table", "x.txt"], "sweep: --table must end in .md or .csv, not 'x.txt'"),
         (
             ["--pe", "int", "-o", "absent/x.parquet"],
-            "sweep: output must be in an existing folder, not 'absent/x.parquet'",
+            "sweep: --output: cannot write 'absent/x.parquet': No such file or directory",
         ),
     ],
 )

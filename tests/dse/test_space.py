@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dse.space import Space, axis_target, parse_axis, parse_values, reason_of
+from dse.space import OWN, Space, axis_target, parse_axis, parse_values, reason_of
 from hwgen.errors import HwgenError
 from hwgen.formats import block_names
 from hwgen.pe import family
@@ -89,6 +89,25 @@ def test_bits_stands_for_the_weight_format() -> None:
     assert Space.of("mx", {"bits": None}).axes["weights"] == block_names()
 
 
+def test_axes_of_one_parameter_add_up() -> None:
+    space = Space.of("mx", {"bits": ("8",), "weights": ("mxfp4", "mxint8")})
+    assert space.axes["weights"] == ("mxint8", "mxfp4")
+    own = family("int").parameters()["n"].sweep
+    assert Space.of("int", {"n": (3, OWN, own[0])}).axes["n"] == (3, *own)
+
+
+def test_values_of_any_type() -> None:
+    torch = pytest.importorskip("torch")
+    for values in ([1, 2], np.array([1, 2]), torch.tensor([1, 2]), (np.int8(1), torch.tensor(2)), range(1, 3)):
+        found = Space.of("int", {"m": values}).axes["m"]
+        assert found == (1, 2)
+        assert {type(value) for value in found} == {int}
+    assert Space.of("int", {"group": (-1, 0, 64)}).axes["group"] == (0, 64)
+    for wrong in (5, "5", int):
+        with pytest.raises(HwgenError, match="int: values of axis m must be a list, not "):
+            Space.of("int", {"m": wrong})  # type: ignore[dict-item]
+
+
 def test_values_of_another_family_are_counted() -> None:
     space = Space.of("mx", {"bits": ("2", "3", "4"), "n": (4, 8, 16)}, strict=False)
     assert space.size == 3
@@ -122,3 +141,33 @@ def test_reasons_have_no_values() -> None:
     sentence = "group must be a multiple of k ({k}), not {group}; choose a k that divides the group"
     assert reason_of(sentence) == "group must be a multiple of k"
     assert reason_of("{m}x{n} sums do not fit") == "mxn sums do not fit"
+
+
+def test_a_width_brings_its_scheme() -> None:
+    spaces = Space.of_widths("lut", {"bits": ("1", "1.58", "2", "4"), "n": (8, 16)})
+    assert [(space.axes["bits"], space.axes["scheme"]) for space in spaces] == [
+        ((1,), ("bipolar",)),
+        ((2,), ("ternary",)),
+        ((2, 4), ("asymmetric",)),
+    ]
+    assert {space.axes["n"] for space in spaces} == {(8, 16)}
+
+
+def test_schemes_that_are_named_stay() -> None:
+    spaces = Space.of_widths("int", {"bits": ("1", "1.58"), "scheme": ("symmetric", "ternary")})
+    # One bit has both, which the constraints then sort out; 1.58 keeps the one that it can have.
+    assert [(space.axes["bits"], space.axes["scheme"]) for space in spaces] == [
+        ((1,), ("symmetric", "ternary")),
+        ((2,), ("ternary",)),
+    ]
+    plain = {"bits": (1, 2), "planes": ("twos_complement",), "symmetry": ("none",)}
+    assert [space.axes["scheme"] for space in Space.of_widths("lut", plain)] == [("asymmetric",)]
+    with pytest.raises(HwgenError) as caught:
+        Space.of_widths("int", {"bits": ("1.58",), "scheme": ("asymmetric", "symmetric")})
+    assert str(caught.value) == "int: scheme must be ternary with bits 1.58, not asymmetric"
+
+
+@pytest.mark.parametrize("axes", [None, {"n": (2, 4)}, {"bits": ("8", "4")}])
+def test_widths_that_bring_nothing(axes: dict[str, Any] | None) -> None:
+    assert Space.of_widths("mx", axes) == [Space.of("mx", axes)]
+    assert Space.of_widths("int", axes) == [Space.of("int", axes)]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from pathlib import Path
@@ -15,8 +16,8 @@ from dse.pareto import front
 from dse.space import Space, reason_of
 from dse.sweep import METRICS, run_sweep, sweep_hash
 from hwgen.errors import HwgenError
-from hwgen.pe import family
-from hwgen.schedule import Layer, Schedule
+from hwgen.pe import TileSpec, family
+from hwgen.schedule import Layer, Schedule, closed_cycles
 from sim.estimate import estimate
 from sim.tech import load
 
@@ -85,8 +86,8 @@ def test_skipped_points_have_reasons() -> None:
     # 1: 2, 4; 2: 4; 3: 2, 4.
     assert result.skipped == {"lut: planes_per_cycle must divide bits": 5}
     assert len(result.points) == 12 - 5
-    result = run_sweep([Space.of("int", {"k": (4, 8, 128)})], [Layer("odd", 1, 8, 132)])
-    assert result.skipped == {"int: tile k must divide the length of every group of the layer (odd)": 2}
+    result = run_sweep([Space.of("int", {"k": (3, 4, 128)})], [Layer("odd", 1, 8, 132)])
+    assert result.skipped == {"int: group must be a multiple of k": 1}
     result = run_sweep([Space.of("int", {"group": (0, 64), "overflow": None})], [Layer("l", 1, 8, 576)])
     assert result.skipped == {"int: a group of the layer must fit depth, or overflow be allowed (l)": 1}
     assert len(result.points) == 5
@@ -225,3 +226,114 @@ def test_progress_reaches_the_end() -> None:
     run_sweep(spaces(), LAYERS, chunk_points=50, progress=lambda done, total: seen.append((done, total)))
     assert seen[-1][0] == seen[-1][1] == sum(space.size for space in spaces())
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def exact_cycles(spec: TileSpec, layer: Layer) -> int:
+    """Cycles in Python's integers, which have no end."""
+    return layer.count * int(closed_cycles(type(spec), spec.p, layer.m, layer.n, layer.k))
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [Layer("wide", 1 << 21, 1 << 21, 1 << 20)],
+        [Layer("often", 8, 64, 128, count=1 << 46)],
+        [Layer("a", 1 << 20, 1 << 20, 1 << 22), Layer("b", 1 << 20, 1 << 20, 1 << 22)],
+    ],
+)
+@pytest.mark.parametrize("pe", ["int", "lut", "bitmod", "posit"])
+def test_cycles_never_wrap(pe: str, layers: list[Layer]) -> None:
+    """Points whose cycles 64 bits hold are exact, the others are skipped with the reason."""
+    axes = {"m": (1, 2, 16), "n": (1, 4, 64), "k": (2, 8), "post_lanes": (0,)}
+    space = Space.of(pe, axes | ({"bits": (8, 1)} if pe == "lut" else {}))
+    result = run_sweep([space], layers, tech="tpuv4i7", clk_period_ns=1.0)
+    seen = 0
+    for values in itertools.product(*space.axes.values()):
+        try:
+            spec = space.spec.from_values(dict(zip(space.axes, values, strict=True)))
+        except HwgenError:
+            continue
+        want = sum(exact_cycles(spec, layer) for layer in layers)
+        rows = result.points
+        for name in ("m", "n", "k", "bits"):
+            if name in space.axes:
+                rows = rows[rows[name] == spec.p[name]]
+        if len(rows):
+            assert rows["cycles"].item() == want
+            assert 0 < rows["utilization"].item() <= 1
+            assert rows["energy_pj"].item() > 0
+        else:
+            assert want * len(layers) > 1 << 62
+        seen += len(rows)
+    assert seen == len(result.points)
+    assert all("cycles must fit 64 bits" in reason for reason in result.skipped), result.skipped
+
+
+def test_some_points_are_too_long() -> None:
+    layer = Layer("wide", 1 << 21, 1 << 21, 1 << 20)
+    result = run_sweep(
+        [Space.of("lut", {"m": (1, 64), "n": (1,), "k": (2,), "bits": (8,)})],
+        [layer],
+        tech="tpuv4i7",
+        clk_period_ns=1.0,
+    )
+    assert result.skipped == {"lut: cycles must fit 64 bits (wide)": 1}
+    assert result.points["m"].tolist() == [64]
+
+
+WIDTHS: list[tuple[str, dict[str, Any], float]] = [
+    ("bitmod", {"bits": 8}, 8),
+    ("bitmod", {"bits": 6}, 6),
+    ("bitmod", {"bits": 5}, 5),
+    ("bitmod", {"bits": 4}, 4),
+    ("bitmod", {"bits": 3}, 3),
+    ("int", {"bits": 3}, 3),
+    ("lut", {"bits": 3, "k": 5, "group": 125}, 3),
+    ("lut", {"bits": 2}, 2),
+    ("mixpe", {"bits": 3}, 3),
+    ("mx", {"bits": 6}, 6),
+    ("mx", {"bits": 4}, 4),
+    ("mx", {"weights": "nvfp4"}, 4),
+    ("mx", {"weights": "hif4"}, (4 * 64 + 8 + 16) / 64),
+    ("minifloat", {"weights": "fp6_e3m2", "acts": "fp16"}, 6),
+    ("posit", {"operands": "p16"}, 16),
+    ("posit", {"operands": "p8"}, 8),
+    ("posit", {"operands": "p4"}, 4),
+    ("posit", {"operands": "fp4", "simd_along": "n"}, 4),
+    ("posit", {"format": "posit", "posit_bits": 6, "es": 1}, 6),
+]
+
+
+@pytest.mark.parametrize(("pe", "values", "bits"), WIDTHS)
+def test_weights_are_charged_at_the_bits_that_memory_holds(pe: str, values: dict[str, Any], bits: float) -> None:
+    spec = family(pe).from_values(values)
+    assert spec.weight_stored_bits(spec.p) == bits
+    space = Space.of(pe, {name: (value,) for name, value in spec.p.items()})
+    layer = Layer("layer", 4, 64, 640)
+    result = run_sweep([space], [layer], tech="tpuv4i7", clk_period_ns=1.0)
+    assert result.points["weight_bits"].tolist() == [bits]
+    # Each block of M tokens reads all weights once; nothing is ragged here.
+    table = load("tpuv4i7")
+    k = -(-640 // int(spec.layer_k(spec.p))) * int(spec.layer_k(spec.p))
+    outputs = int(spec.layer_outputs(spec.p)) * spec.n
+    reads = -(-4 // spec.m) * -(-64 // outputs) * outputs * k
+    energy = estimate(spec, layer, "tpuv4i7", 1.0).energy_pj["sram_weights"]
+    assert energy == pytest.approx(reads * bits * table.buffer_bit_pj(write=False))
+
+
+@pytest.mark.parametrize(
+    ("pe", "values", "bits"),
+    [
+        ("bitmod", {"bits": 4, "post_lanes": 0}, 2),
+        ("bitmod", {"bits": 6, "post_lanes": 0}, 0),
+        ("int", {"bits": 4, "scheme": "asymmetric", "post_lanes": 1}, 16 + 4),
+        ("int", {"bits": 4, "post_lanes": 1}, 16),
+        ("lut", {"bits": 3, "scheme": "asymmetric", "post_lanes": 8}, 16 + 3),
+        ("lut", {"bits": 3, "scheme": "symmetric", "post_lanes": 8}, 16),
+        ("mx", {}, 8),
+    ],
+)
+def test_scales_zero_points_and_selectors(pe: str, values: dict[str, Any], bits: int) -> None:
+    """Bits of a group's side information in memory: a zero point is as wide as a weight, a selector has two bits."""
+    spec = family(pe).from_values(values)
+    assert sum(int(width) for width in spec.stored_side_bits(spec.p)[1].values()) == bits

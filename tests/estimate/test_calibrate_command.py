@@ -54,12 +54,15 @@ def test_a_calibration_goes_on_and_prices_tiles(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-o", "mine.csv"], "hwgen: calibrate: output must be a .toml file in an existing folder, not 'mine.csv'"),
+        (["-o", "mine.csv"], "hwgen: calibrate: --output must end in .toml, not 'mine.csv'"),
         (
             ["-o", "no/folder/mine.toml"],
-            "hwgen: calibrate: output must be a .toml file in an existing folder, not 'no/folder/mine.toml'",
+            "hwgen: calibrate: --output: cannot write 'no/folder/mine.toml': No such file or directory",
         ),
-        (["-o", "mine.toml", "--tiles", "0"], "hwgen: calibrate: tiles must be at least 1, not 0"),
+        (
+            ["-o", "mine.toml", "--tiles", "0"],
+            "hwgen: calibrate: Invalid value for '--tiles': 0 is not in the range 1<=x<=100000.",
+        ),
         (
             ["-o", "mine.toml", "--memory", "asap"],
             "hwgen: calibrate: memory must be one of generic45, sky130hd, asap7, not 'asap'; did you mean 'asap7'?",

@@ -159,8 +159,8 @@ def test_reports_of_different_tiles_do_not_add() -> None:
 
 
 def test_a_layer_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(HwgenError, match=r"layer odd: k \(130\) in groups of 128 .* leaves 2 products"):
-        estimate(family("int")(), Layer("odd", 1, 8, 130))
+    with pytest.raises(HwgenError, match=r"layer long: a group of 200 products must fit depth \(128\) of the int tile"):
+        estimate(family("int")(group=0), Layer("long", 1, 8, 200))
     with pytest.raises(HwgenError) as caught:
         estimate(family("int")(), LAYER, clk_period_ns=0)
     assert str(caught.value) == "estimate: clk_period_ns must be above 0, not 0"

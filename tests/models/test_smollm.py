@@ -13,6 +13,7 @@ import torch
 
 from hwgen.errors import HwgenError
 from sim.models import smollm
+from sim.models.cache import write_array
 from sim.models.gguf_reader import GgufFile
 from sim.models.llama import Llama
 from sim.models.tokenizer import tokenizer_of
@@ -155,7 +156,7 @@ def test_capture_is_kept_and_the_key_holds_all_that_matters(
     files = list((cache / "captures").iterdir())
     assert [path.suffix for path in files] == [".npy"]
     changed = np.full_like(first, 5)
-    np.save(files[0], changed)
+    write_array(files[0], changed)
     assert np.array_equal(smollm.capture(llama_path, "blk.0.ffn_up.weight", TEXT, 4), changed)
     copy = tmp_path / "renamed.gguf"
     copy.write_bytes(llama_path.read_bytes())
@@ -167,6 +168,19 @@ def test_capture_is_kept_and_the_key_holds_all_that_matters(
     other = tiny.write_llama(tmp_path / "other.gguf", metadata={"llama.rope.freq_base": 500.0})
     assert not np.array_equal(smollm.capture(other, "blk.0.ffn_up", TEXT, 4), changed)
     assert len(list((cache / "captures").iterdir())) == 5
+
+
+@pytest.mark.parametrize("place", [0, 60, 200, -40, -1])
+def test_a_flipped_bit_of_a_capture_is_seen(llama_path: Path, cache: Path, place: int) -> None:
+    """In the header, in the numbers and in the checksum itself."""
+    first = smollm.capture(llama_path, "blk.0.ffn_up", TEXT, 4)
+    (path,) = (cache / "captures").iterdir()
+    whole = path.read_bytes()
+    damaged = bytearray(whole)
+    damaged[place] ^= 1
+    path.write_bytes(damaged)
+    assert np.array_equal(smollm.capture(llama_path, "blk.0.ffn_up", TEXT, 4), first)
+    assert path.read_bytes() == whole
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"nonsense"])

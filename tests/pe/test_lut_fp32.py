@@ -189,8 +189,8 @@ def test_golden_layer(values: dict[str, Any], name: str) -> None:
         ),
         (
             {"acts": "fp16", "scheme": "symmetric"},
-            "lut: scheme must be bipolar, or symmetric with planes twos_complement, with cell fp_add, not symmetric; "
-            "to subtract an activation sum that was rounded apart would lose the digits that both share",
+            "lut: scheme must be bipolar, or symmetric or ternary with planes twos_complement, with cell fp_add, "
+            "not symmetric; to subtract an activation sum that was rounded apart would lose the digits that both share",
         ),
         (
             {"acts": "fp16", "cell": "aligned", "adder_stages": 2},

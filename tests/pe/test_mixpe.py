@@ -275,7 +275,12 @@ def test_rules_take_arrays_even_of_what_is_refused(dequant: dict[str, Any], scop
         (
             {"scheme": "minimum", **BEFORE},
             "mixpe: scheme must be asymmetric or symmetric with dequant before, not minimum; "
-            "cells take integers, which a float minimum does not leave",
+            "cells take integers below an integer scale of their group",
+        ),
+        (
+            {"scheme": "ternary", **BEFORE},
+            "mixpe: scheme must be asymmetric or symmetric with dequant before, not ternary; "
+            "cells take integers below an integer scale of their group",
         ),
         (
             {"acts": "fp16", **BEFORE},

@@ -65,10 +65,19 @@ def asymmetric(x: list[Fraction], bits: int, scale_name: str) -> Group:
 
 
 def bipolar(x: list[Fraction], bits: int, scale_name: str) -> Group:
+    if bits == 1:
+        code, _ = scale(sum(abs(v) for v in x) / Fraction(len(x)), scale_name)
+        return Group([int(v > 0) for v in x], code)
     top = 2**bits - 1
     code, s = scale(max(abs(v) for v in x) / top, scale_name)
     encoder = oracle.search(f"bipolar{bits}")
     return Group([encoder.encode(ratio(v, s)) for v in x], code)
+
+
+def ternary(x: list[Fraction], bits: int, scale_name: str) -> Group:
+    mean = sum(abs(v) for v in x) / Fraction(len(x))
+    code, _ = scale(mean, scale_name)
+    return Group([clip(-1, round(ratio(v, mean)), 1) % 2**bits for v in x], code)
 
 
 def minimum(x: list[Fraction], bits: int, scale_name: str) -> Group:
@@ -114,36 +123,70 @@ def mx(x: list[Fraction], name: str, rule: str) -> Group:
     return Group(codes, exponent + 127)
 
 
-def nv(x: list[list[Fraction]], name: str, block: int) -> tuple[Fraction, list[list[Group]]]:
+def nv(x: list[list[Fraction]], name: str, block: int, rule: str = "division") -> tuple[Fraction, list[list[Group]]]:
     """Second-level scale of a matrix, and its blocks row by row."""
     top = Fraction(7) if name == "int4" else oracle.search(name).values[-1]
-    ideal = max(abs(v) for row in x for v in row) / (top * 448)
-    outer = nearest_float(ideal, 24)
+    largest = max(single(abs(v)) for row in x for v in row)
+    if rule == "transformer_engine":
+        encode = single(top * 448 / largest) if largest else Fraction(1)
+        outer = single(1 / encode)
+    else:
+        outer = single(largest / (top * 448))
+        if largest and not outer:
+            outer = Fraction(2) ** -149
     rows = []
     for row in x:
         groups = []
         for start in range(0, len(row), block or len(row)):
-            part = row[start : start + (block or len(row))]
-            code, s = scale(ratio(max(abs(v) for v in part) / top, outer), "fp8_e4m3")
+            part = [single(abs(v)) * (-1 if v < 0 else 1) for v in row[start : start + (block or len(row))]]
+            amax = max(abs(v) for v in part)
+            if rule == "division":
+                ideal = single(ratio(single(amax / top), outer))
+            elif rule == "modelopt":
+                ideal = single(ratio(amax, single(top * outer)))
+            else:
+                ideal = single(single(amax / top) * encode)
+            code, s = scale(max(ideal, Fraction(2) ** -149) if amax else Fraction(0), "fp8_e4m3")
+            factor = single(s * outer)
+            if rule == "transformer_engine":
+                inverse = single(ratio(Fraction(1), factor))
+                elements = [signed(v, single(abs(v) * inverse)) for v in part]
+            else:
+                elements = [signed(v, single(ratio(abs(v), factor))) for v in part]
             if name == "int4":
-                codes = [clip(-7, round(ratio(v, s * outer)), 7) % 16 for v in part]
+                codes = [clip(-7, round(v), 7) % 16 for v in elements]
             else:
                 search = oracle.search(name)
-                codes = [search.encode(ratio(v, s * outer)) for v in part]
+                codes = [search.encode(v) for v in elements]
                 codes = [search.encode(-0.0) if c == 0 and v < 0 else c for c, v in zip(codes, part, strict=True)]
             groups.append(Group(codes, code))
         rows.append(groups)
     return outer, rows
 
 
-def nearest_float(x: Fraction, digits: int) -> Fraction:
-    """x >= 0 to ``digits`` binary digits, ties to even; exponents have no limit."""
+def signed(like: Fraction, magnitude: Fraction) -> Fraction:
+    """``magnitude`` with the sign of ``like``."""
+    return -magnitude if like < 0 else magnitude
+
+
+def nearest_float(x: Fraction, digits: int, lowest: int | None = None) -> Fraction:
+    """x >= 0 to ``digits`` binary digits and no unit below 2**lowest, ties to even; exponents have no upper limit."""
     if not x:
         return x
     unit = Fraction(2) ** (x.numerator.bit_length() - x.denominator.bit_length() - digits)
     while x / unit >= 2**digits:
         unit *= 2
+    if lowest is not None:
+        unit = max(unit, Fraction(2) ** lowest)
     return round(x / unit) * unit
+
+
+LARGEST = Fraction(2**24 - 1) * 2**104
+
+
+def single(x: Fraction) -> Fraction:
+    """x >= 0 in FP32, subnormals included; beyond the largest, that."""
+    return min(nearest_float(min(x, LARGEST), 24, -149), LARGEST)
 
 
 E6M2 = [Fraction(4 + m, 4) * Fraction(2) ** (e - 48) for e in range(64) for m in range(4)][:-1]
@@ -152,18 +195,20 @@ E6M2 = [Fraction(4 + m, 4) * Fraction(2) ** (e - 48) for e in range(64) for m in
 
 def hif4(x: list[Fraction]) -> Group:
     """A block, its length a multiple of 4; the codes are words."""
-    ideal = nearest_float(max(abs(v) for v in x) / 7, 8)
+    magnitudes = [single(abs(v)) for v in x]
+    ideal = nearest_float(single(max(magnitudes) * Fraction(146, 1024)), 8)
     code = min(range(len(E6M2)), key=lambda c: (abs(E6M2[c] - ideal), c % 2))
-    r = nearest_float(1 / E6M2[code], 8)
+    r = nearest_float(single(1 / E6M2[code]), 8)
     words = []
-    for eight in (x[start : start + 8] for start in range(0, len(x), 8)):
-        level_2 = max(abs(v) for v in eight) * r >= 4
-        for four in (eight[start : start + 4] for start in range(0, len(eight), 4)):
-            level_3 = max(abs(v) for v in four) * r / 2**level_2 >= 2
+    for start in range(0, len(x), 8):
+        level_2 = single(max(magnitudes[start : start + 8]) * r) >= 4
+        for first in range(start, min(start + 8, len(x)), 4):
+            level_3 = single(max(magnitudes[first : first + 4]) * r) / 2**level_2 >= 2
             word = level_2 << 17 | level_3 << 16
-            for place, v in enumerate(four):
-                quarters = math.floor(abs(v) * r / 2**level_2 / 2**level_3 * 4 + Fraction(1, 2))
-                word |= (min(quarters, 7) | (v < 0) << 3) << 4 * place
+            for place in range(4):
+                quarters = single(magnitudes[first + place] * r) / 2**level_2 / 2**level_3 * 4
+                whole = math.floor(single(quarters + Fraction(1, 2)))
+                word |= (min(whole, 7) | (x[first + place] < 0) << 3) << 4 * place
             words.append(word)
     return Group(words, code)
 

@@ -15,7 +15,7 @@ from tests.quantize import slow
 ELEMENTS = {name: block_format(name).element.name for name in block_names() if block_format(name).scheme == "mx"}
 
 
-@pytest.mark.parametrize("name", ["fp4_e2m1", "fp6_e3m2", "fp8_e4m3", "fp8_e5m2", "ternary", "e3m0"])
+@pytest.mark.parametrize("name", ["fp4_e2m1", "fp6_e3m2", "fp8_e4m3", "fp8_e5m2", "e3m0"])
 @pytest.mark.parametrize(("group", "scale"), [(32, "fp16"), (0, "bf16"), (16, "fp8_e4m3"), (7, "e8m0")])
 def test_minifloat_is_its_definition(name: str, group: int, scale: str) -> None:
     x = slow.samples(30)

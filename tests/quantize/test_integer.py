@@ -70,7 +70,9 @@ def test_symmetric_never_uses_the_lowest_code() -> None:
 def test_one_bit() -> None:
     assert integer([[-2.0, -0.9, 5.0, 0.0]], 1).dequantize().tolist() == [[-2.0, 0.0, 0.0, 0.0]]
     assert integer([[1.0, 5.0]], 1).dequantize().tolist() == [[0.0, 0.0]]
-    assert integer([[-2.0, 1.0, 0.25]], 1, scheme="bipolar").dequantize().tolist() == [[-2.0, 2.0, 2.0]]
+    # The mean magnitude, not the largest; 0 is negative; the last group is shorter.
+    given = integer([[-2.0, 1.0, 0.0, 3.0, -7.0]], 1, 3, scheme="bipolar")
+    assert given.dequantize().tolist() == [[-1.0, 1.0, -1.0, 5.0, -5.0]]
 
 
 @pytest.mark.parametrize("scheme", DEFINITIONS)
@@ -177,8 +179,10 @@ X = np.ones((2, 4))
         (lambda: integer(X, 9, scheme="bipolar"), "integer: bits must be 1 to 8, not 9"),
         (
             lambda: integer(X, 4, scheme="symetric"),
-            "integer: scheme must be one of symmetric, asymmetric, bipolar, not 'symetric'; did you mean 'symmetric'?",
+            "integer: scheme must be one of symmetric, asymmetric, bipolar, ternary, not 'symetric'; "
+            "did you mean 'symmetric'?",
         ),
+        (lambda: integer(X, 4, scheme="ternary"), "integer: bits must be 2 with scheme ternary, not 4"),
         (
             lambda: integer(X, 4, scale_format="int8"),
             "integer: scale_format must be floating point such as fp16 or e8m0, not int8",

@@ -21,6 +21,7 @@ from hwgen.quantize import (
     per_row,
     per_token,
     posit,
+    ternary,
     two_level,
     weights_for,
 )
@@ -51,7 +52,9 @@ class Plan:
         (Plan(weights="nvfp4", scheme="nv"), lambda: nv(X, "fp4_e2m1", 16)),
         (Plan(weights="nvint4", scheme="nv", group=0), lambda: nv(X, "nvint4", 0)),
         (Plan(weights="hif4", scheme="hif4"), lambda: hif4(X, 16)),
-        (Plan(weights="ternary", scheme="element"), lambda: minifloat(X, "ternary", 16)),
+        (Plan(weights="ternary", scheme="element"), lambda: ternary(X, 16, format="ternary")),
+        (Plan(weights="int2", scheme="ternary", weight_scale="bf16"), lambda: ternary(X, 16, "bf16")),
+        (Plan(weights="ternary", scheme="ternary", group=0), lambda: ternary(X, format="ternary")),
         (Plan(weights="posit8_0", scheme="posit", weight_scale="e8m0"), lambda: posit(X, "posit8_0", 16, "e8m0")),
         (Plan(weights="bitmod_fp3", scheme="bitmod", weight_scale="int8"), lambda: bitmod(X, "bitmod_fp3", 16)),
         (Plan(weights="int6", scheme="bitmod", weight_scale="fp16"), lambda: bitmod(X, "int6", 16, "fp16")),
@@ -96,8 +99,8 @@ def test_unknown_scheme() -> None:
     with pytest.raises(HwgenError) as caught:
         weights_for(Plan(scheme="log"), X)
     assert str(caught.value) == (
-        "weights: scheme must be symmetric, asymmetric, bipolar, minimum, mx, nv, hif4, element, posit, bitmod, "
-        "codebook, two_level_asymmetric or two_level_symmetric, not 'log'"
+        "weights: scheme must be symmetric, asymmetric, bipolar, ternary, minimum, mx, nv, hif4, element, posit, "
+        "bitmod, codebook, two_level_asymmetric or two_level_symmetric, not 'log'"
     )
 
 

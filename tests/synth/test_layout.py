@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from hwgen.emit import emit, sdc
+from hwgen.errors import HwgenError
 from hwgen.pe import family
 from hwgen.synth import generic_library
 from hwgen.synth._layout import layout_files, platform
 from tests.synth.command import command
+from tests.synth.minilib import in_other_units, mini
 
 SPEC = family("int")(m=1, n=1, k=1, bits=2)
 
@@ -67,6 +69,35 @@ def test_times_in_ps() -> None:
     assert "set_input_delay -clock clk 100 " in text
 
 
+@pytest.mark.parametrize(
+    ("unit_ns", "unit", "period"), [(1.0, "ns", "0.5"), (1e-3, "ps", "500"), (1e-2, "10ps", "50"), (0.1, "100ps", "5")]
+)
+def test_constraints_in_the_unit_of_the_library(unit_ns: float, unit: str, period: str) -> None:
+    library = dataclasses.replace(generic_library(), time_unit_ns=unit_ns)
+    assert library.time_unit == unit
+    written = layout_files(SPEC, library, 0.5)
+    assert f"create_clock -name clk -period {period} [get_ports clk]" in written["constraint.sdc"]
+    assert f"(it is in {unit}, this one's)" in written["config.mk"]
+
+
+@pytest.mark.parametrize("unit", ["minutes", "", "ms", "ps10"])
+def test_a_unit_that_is_none(unit: str) -> None:
+    with pytest.raises(HwgenError) as caught:
+        sdc(SPEC, "int_tile", 0.5, time_unit=unit)
+    assert str(caught.value) == f"int: time_unit must be fs, ps, ns or us, with a number or without, not {unit!r}"
+
+
+def test_the_command_writes_them_in_picoseconds(tmp_path: Path) -> None:
+    path = tmp_path / "ps.lib"
+    path.write_text(in_other_units(mini()))
+    done = command(
+        *("int", "--m", "1", "--n", "1", "--k", "1", "--bits", "2", "--recipe", "plain", "--no-sta", "--block", "cell"),
+        *("--liberty", str(path), "--clk-period-ns", "0.5", "--sdc", str(tmp_path / "tile.sdc")),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "create_clock -name clk -period 500 [get_ports clk]" in (tmp_path / "tile.sdc").read_text()
+
+
 def test_the_command_writes_them(tmp_path: Path) -> None:
     paths = {name: str(tmp_path / name) for name in ("netlist.v", "tile.sdc", "flow")}
     done = command(
@@ -80,4 +111,4 @@ def test_the_command_writes_them(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "flow").iterdir()) == ["config.mk", "constraint.sdc", "int_tile.v"]
     lost = command("int", "--m", "1", "--n", "1", "--k", "1", "--recipe", "plain", "--orfs", "/nowhere/flow")
     assert lost.returncode == 2
-    assert lost.stderr == "hwgen: synth: cannot make the folder '/nowhere/flow': No such file or directory\n"
+    assert lost.stderr == "hwgen: synth: --orfs: cannot write '/nowhere/flow': No such file or directory\n"

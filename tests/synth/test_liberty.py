@@ -99,11 +99,11 @@ def test_energies_of_the_generic_library_are_those_of_its_rules() -> None:
         ("library (none) {\n  nom_voltage : 1;\n}\n", "cells.lib must have cells, not none"),
         (
             CELLS.replace("next_state", "other_state"),
-            "cells.lib must have a flip-flop without set and reset, not only other cells",
+            "cells.lib must have a flip-flop that a tile can use, which it has not: FF has no next_state",
         ),
         (CELLS.replace('function : "!A"', 'other : "!A"'), "cells.lib must have gates, not only flip-flops"),
-        (CELLS.replace('"1ps"', '"1 fortnight"'), "must give its time_unit in ps or ns, not '1 fortnight'"),
-        (CELLS.replace("(1, ff)", "(1, kg)"), "must give its capacitive_load_unit in ff or pf, not '1, kg'"),
+        (CELLS.replace('"1ps"', '"1 fortnight"'), "must give its time_unit in fs, ps, ns or us, not '1 fortnight'"),
+        (CELLS.replace("(1, ff)", "(1, kg)"), "must give its capacitive_load_unit in ff, pf or nf, not '1 kg'"),
     ],
 )
 def test_files_that_are_no_library(tmp_path: Path, text: str, message: str) -> None:
@@ -117,6 +117,8 @@ def test_a_missing_file_and_two_corners(tmp_path: Path) -> None:
     with pytest.raises(HwgenError) as caught:
         read_library([tmp_path / "none.lib"])
     assert str(caught.value).endswith("must be a readable Liberty file, plain or gzip (No such file or directory)")
-    other = write(tmp_path, CELLS.replace("0.7", "0.8").replace("(INV)", "(INV2)"), "other.lib")
+    other = write(
+        tmp_path, CELLS.replace("0.7", "0.8").replace("(INV)", "(INV2)").replace("(FF)", "(FF2)"), "other.lib"
+    )
     with pytest.raises(HwgenError, match=r"must be of one corner, not 0\.7 V 25 °C, 0\.8 V 25 °C$"):
         read_library([write(tmp_path, CELLS), other])

@@ -7,9 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pyosys
-import pytest
 
-from hwgen.errors import HwgenError
 from hwgen.synth import read_library
 from hwgen.synth._slim import slimmed
 
@@ -118,16 +116,22 @@ def delays(dumped: list[str]) -> list[str]:
 
 def test_shapes_have_no_delays(tmp_path: Path) -> None:
     path = tmp_path / "one.lib"
-    path.write_text(library("one", "1, 30", gate("INV", "!A") + FLIP_FLOP))
+    path.write_text(library("one", "1, 30", gate("INV", "!A") + gate("BUF", "A") + gate("OR", "A + B") + FLIP_FLOP))
     text = slimmed(read_library([path])).shapes.read_text()
     assert "ff (IQ, IQN) {\n      clocked_on : C;\n      next_state : D;" in text
     assert "values" not in text
 
 
-def test_two_units_are_refused(tmp_path: Path) -> None:
-    one, two = tmp_path / "one.lib", tmp_path / "two.lib"
-    one.write_text(library("one", "1, 30", gate("INV", "!A") + FLIP_FLOP))
-    two.write_text(library("two", "1, 30", gate("BUF", "A"), unit="10ps"))
-    with pytest.raises(HwgenError) as caught:
-        slimmed(read_library([one, two]))
-    assert str(caught.value) == "liberty: one.lib, two.lib must have one time_unit, not 10ps and 1ps"
+def test_files_of_two_units_are_one_library_of_the_first_ones(tmp_path: Path) -> None:
+    one, two, three = tmp_path / "one.lib", tmp_path / "two.lib", tmp_path / "three.lib"
+    gates = gate("INV", "!A") + gate("BUF", "A")
+    one.write_text(library("one", "1, 30", gates + FLIP_FLOP))
+    # The same numbers are times ten times as long.
+    two.write_text(library("two", "1, 30", gate("NAND", "!(A B)"), unit="10ps"))
+    long = gate("NAND", "!(A B)", delay="10, 20").replace('"5, 9"', '"50, 90"')
+    three.write_text(library("two", "1, 30", long).replace('index_1 ("1, 10")', 'index_1 ("10, 100")'))
+    dumps = [abc_dump([slimmed(read_library([one, more])).cells], tmp_path) for more in (two, three)]
+    assert [line for line in dumps[0] if "max_transition" not in line] == [
+        line for line in dumps[1] if "max_transition" not in line
+    ]
+    assert sum('values ("10' in line or "10.0" in line for line in dumps[0]) > 0
