@@ -69,11 +69,13 @@ def _near(family: type[TileSpec], name: str, value: Any) -> TileSpec | None:
     ]
     for more in (0, 1, 2):
         for extra in itertools.combinations(options, more):
-            try:
-                # By name: a value may bring others with it.
-                return family.from_values({name: value, **dict(extra)})
-            except HwgenError:
-                continue
+            values = {name: value, **dict(extra)}
+            # As it is, or with what a value brings with it.
+            for build in (lambda values: family(**values), family.from_values):
+                try:
+                    return build(values)
+                except HwgenError:
+                    continue
     return None
 
 

@@ -259,10 +259,15 @@ class TileSpec:
 
     @classmethod
     def fitting_lanes(cls, given: dict[str, Any], lanes: int) -> dict[str, Any]:
-        """``given`` with as many post lanes as divide its n, at most ``lanes``, where it does not name them."""
-        columns = whole_number(given.get("n", cls.parameters()["n"].default))
+        """``given`` with as many post lanes as divide its n, at most ``lanes``, where it does not name them and their
+        default are not as many.
+        """
+        known = cls.parameters()
+        columns = whole_number(given.get("n", known["n"].default))
         if columns is not None and columns > 0 and "post_lanes" not in given:
-            given["post_lanes"] = max(count for count in range(1, min(lanes, columns) + 1) if columns % count == 0)
+            fitting = max(count for count in range(1, min(lanes, columns) + 1) if columns % count == 0)
+            if fitting != known["post_lanes"].default:
+                given["post_lanes"] = fitting
         return given
 
     @property
@@ -288,7 +293,7 @@ class TileSpec:
         )
         # What is corrected afterwards must not have been bounded before: Σ A·W and Σ A are bounded apart.
         yield (
-            (p["overflow"] == "refuse") | (cls.row_sum_range(p) is None) | (cls.sum_group(p) <= cls.sum_depth(p)),
+            (p["overflow"] == "refuse") | (not cls.corrects_sums(p)) | (cls.sum_group(p) <= cls.sum_depth(p)),
             "group must fit depth ({depth}) where activation sums correct for zero points, not {group}: sums that "
             "{overflow} cannot be corrected; use a larger --depth or a smaller --group",
         )
@@ -412,6 +417,13 @@ class TileSpec:
         return None
 
     @classmethod
+    def corrects_sums(cls, p: P) -> bool:
+        """Whether wanted sums need activation sums beside their own; asked of what is refused, too, whose ranges no
+        array holds.
+        """
+        return cls.row_sum_range(p) is not None
+
+    @classmethod
     def sums_of_cell(cls, p: P) -> Num:
         """P, sums per cell."""
         return cls.sums_per_cell
@@ -435,7 +447,7 @@ class TileSpec:
 
         Not where activation sums correct for zero points: both sums are bounded apart.
         """
-        if p["overflow"] == "refuse" or not cls.golden_overflow or cls.row_sum_range(p) is not None:
+        if p["overflow"] == "refuse" or not cls.golden_overflow or cls.corrects_sums(p):
             return False
         return cls.acc_bits(p) <= _INT64_SUMS
 

@@ -263,8 +263,12 @@ class Mixpe(AlignedSpec):
         return p["overflow"] != "saturate" and not cls._steps_align_of(p)
 
     @classmethod
+    def corrects_sums(cls, p: P) -> bool:
+        return not cls._cell_signed(p)
+
+    @classmethod
     def row_sum_range(cls, p: P) -> tuple[Num, Num] | None:
-        if cls._cell_signed(p):
+        if not cls.corrects_sums(p):
             return None
         low, high = cls._int_range(p)
         return low * 2 ** cls._top_shift(p), high * 2 ** cls._top_shift(p)

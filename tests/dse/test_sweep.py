@@ -81,6 +81,11 @@ def test_every_point_equals_its_instance() -> None:
             )
 
 
+_LONG = (
+    "int: a group of the layer must fit depth, or its sums saturate or wrap without a correction behind them (l)"
+)
+
+
 def test_skipped_points_have_reasons() -> None:
     result = run_sweep([Space.of("lut", {"bits": (1, 2, 3, 4), "planes_per_cycle": (1, 2, 4)})], LAYERS)
     # 1: 2, 4; 2: 4; 3: 2, 4.
@@ -89,7 +94,7 @@ def test_skipped_points_have_reasons() -> None:
     result = run_sweep([Space.of("int", {"k": (3, 4, 128)})], [Layer("odd", 1, 8, 132)])
     assert result.skipped == {"int: group must be a multiple of k": 1}
     result = run_sweep([Space.of("int", {"group": (0, 64), "overflow": None})], [Layer("l", 1, 8, 576)])
-    assert result.skipped == {"int: a group of the layer must fit depth, or overflow be allowed (l)": 1}
+    assert result.skipped == {_LONG: 1}
     assert len(result.points) == 5
 
 

@@ -80,7 +80,7 @@ def test_what_has_no_such_bound_stays_legal(name: str, values: dict[str, Any]) -
 def test_the_same_rule_holds_for_arrays() -> None:
     kind = family("int")
     p = kind().p | {"group": np.array([0, 32, 64, 128]), "depth": np.array([[32], [64]])}
-    (holds,) = [ok for ok, text in kind.constraints(p) if text.startswith("group must fit depth")]
+    (holds,) = [ok for ok, text in kind.constraints(p) if text.startswith("group must fit depth ({depth}), not")]
     assert holds.tolist() == [[True, True, False, False], [True, True, True, False]]
 
 
