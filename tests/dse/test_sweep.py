@@ -81,9 +81,7 @@ def test_every_point_equals_its_instance() -> None:
             )
 
 
-_LONG = (
-    "int: a group of the layer must fit depth, or its sums saturate or wrap without a correction behind them (l)"
-)
+_LONG = "int: a group of the layer must fit depth, or its sums saturate or wrap without a correction behind them (l)"
 
 
 def test_skipped_points_have_reasons() -> None:
