@@ -465,8 +465,12 @@ class Lut(Fp32SumSpec, AlignedSpec):
         return bool(p["symmetry"] == "half" or (p["planes"] == "twos_complement" and cls.signed_weights(p)))
 
     @classmethod
+    def keeps_row_sums(cls, p: P) -> bool:
+        return not cls._sums_are_wanted(p)
+
+    @classmethod
     def row_sum_range(cls, p: P) -> tuple[Num, Num] | None:
-        if cls._sums_are_wanted(p):
+        if not cls.keeps_row_sums(p):
             return None
         low, high = cls._int_range(p)
         scale = 2 ** cls._top_shift(p)

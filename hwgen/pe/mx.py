@@ -162,7 +162,6 @@ class Mx(TileSpec):
 
     @classmethod
     def constraints(cls, p: P) -> Iterable[tuple[Any, str]]:
-        yield from super().constraints(p)
         acts, weights = cls._blocks(p)
         yield (
             acts.pairs_with(weights),
@@ -175,6 +174,8 @@ class Mx(TileSpec):
         if weights.scheme != "mx":
             # Other blocks are what their formats say; OCP defines MX for any block, and formats of 32 elements.
             yield p["group"] == weights.block, f"group must be {weights.block}, the block of {{weights}}, not {{group}}"
+        # After the block: what else is wrong with a group that no format has would be told in vain.
+        yield from super().constraints(p)
         elements = weights.element.elements
         if elements > 1:
             yield p["k"] % elements == 0, f"k must be a multiple of {elements} with {{weights}}, not {{k}}"

@@ -62,7 +62,7 @@ def test_demo(real_model: Path, tmp_path: Path) -> None:
         (
             {"group": 0},
             576,
-            r"a group of 576 products must fit depth \(128\) of the int tile; use --depth 576, a smaller --group",
+            r"a group of 576 products must fit depth \(128\) of the int tile; the smallest depth that works is 576",
         ),
     ],
 )

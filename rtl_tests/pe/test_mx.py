@@ -188,9 +188,9 @@ WIDTHS = {
 @pytest.mark.parametrize("pair", WIDTHS)
 def test_accumulators_are_as_wide_as_their_sums(pair: tuple[str, str]) -> None:
     for acts, weights in {pair, pair[::-1]}:
-        specs = [tile(acts, weights, depth=depth, k=1) for depth in TERMS]
-        assert tuple(int(spec.acc_bits(spec.p)) for spec in specs) == WIDTHS[pair]
-        p = {**specs[0].p, "depth": np.array(TERMS), "k": np.array(TERMS)}
+        known = tile(acts, weights, k=1).p
+        assert tuple(int(Mx.acc_bits({**known, "depth": depth})) for depth in TERMS) == WIDTHS[pair]
+        p = {**known, "depth": np.array(TERMS), "k": np.array(TERMS)}
         assert tuple(Mx.acc_bits(p).tolist()) == tuple(Mx.addend_bits(p).tolist()) == WIDTHS[pair]
 
 
@@ -277,7 +277,7 @@ def test_a_format_brings_its_block_and_its_partner() -> None:
         spec = family("mx").from_values({"n": 4, **given})
         assert (spec.acts, spec.weights, spec.group, spec.depth) == ("hif4", "hif4", 64, 64)  # type: ignore[attr-defined]
     assert family("mx").from_values({"weights": "nvint4", "acts": "nvfp4"}).group == 16
-    assert family("mx").from_values({"weights": "nvint4", "group": 32, "depth": 64}).depth == 64
+    assert family("mx").from_values({"weights": "nvint4", "depth": 64}).depth == 64
     assert family("mx").from_values({"bits": 6}).weights == "mxfp6_e2m3"  # type: ignore[attr-defined]
     assert [family("mx").from_values({"bits": bits}).weights for bits in (4, 8)] == ["mxfp4", "mxint8"]  # type: ignore[attr-defined]
 
@@ -294,7 +294,11 @@ def test_a_format_brings_its_block_and_its_partner() -> None:
             "mx: block_rule must be floor for nvfp4, whose scales are no powers of two, not ceil",
         ),
         ({"weights": "hif4", "k": 2}, "mx: k must be a multiple of 4 with hif4, not 2"),
-        ({"weights": "hif4", "group": 32}, "mx: group must be 64 with hif4, not 32"),
+        ({"weights": "hif4", "group": 32}, "mx: group must be 64, the block of hif4, not 32"),
+        ({"weights": "nvfp4", "group": 128}, "mx: group must be 16, the block of nvfp4, not 128"),
+        ({"weights": "nvfp4", "group": 128, "depth": 128}, "mx: group must be 16, the block of nvfp4, not 128"),
+        ({"weights": "nvint4", "group": 8}, "mx: group must be 16, the block of nvint4, not 8"),
+        ({"weights": "hif4", "group": 128, "depth": 128}, "mx: group must be 64, the block of hif4, not 128"),
         ({"bits": 5}, "mx: bits must be 4, 6 or 8, not 5"),
     ],
 )

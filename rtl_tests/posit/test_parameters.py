@@ -58,7 +58,7 @@ def test_the_preset_brings_its_depth() -> None:
             {"format": "fp4", "readout": "posit", "post_lanes": 2},
             "posit: readout must be fp32 or fp16 with format fp4, not posit",
         ),
-        ({"depth": 4, "k": 2}, "posit: depth (4) must hold the products of one step: use --depth 8"),
+        ({"depth": 4, "k": 2, "group": 0}, "posit: depth (4) must hold the products of one step: use --depth 8"),
     ],
 )
 def test_what_cannot_be_built(values: dict[str, Any], message: str) -> None:

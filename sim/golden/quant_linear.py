@@ -165,6 +165,11 @@ class QuantLinear(nn.Module):
         acts = self.quantize(x)
         if self._outer(acts) is not None:
             raise HwgenError("QuantLinear: bound must be asked of a layer without second-level scales")
+        if self.quantization.overflow != "refuse":
+            raise HwgenError(
+                "QuantLinear: bound must be asked of a layer whose sums are exact, "
+                f"not of overflow {self.quantization.overflow}"
+            )
         sums = self._sums(acts)
         weights = torch.from_numpy(self.weights.dequantize()).abs()
         scale = torch.from_numpy(acts.scales.copy())[:, self._groups_of(acts)].abs()

@@ -33,8 +33,8 @@ def blocks(count: int, seed: int = 1) -> tuple[list[Features], np.ndarray]:
     spec = family("int")
     found, values = [], []
     for _ in range(count):
-        values = {"k": int(rng.integers(1, 9)), "bits": int(rng.integers(1, 9)), "group": 840, "depth": 840}
-        tile = spec.from_values(values)
+        drawn = {"k": int(rng.integers(1, 9)), "bits": int(rng.integers(1, 9)), "group": 840, "depth": 840}
+        tile = spec.from_values(drawn)
         features = block_features(spec, tile.p, "cell", tile.modules(tile.p)["cell"])
         found.append(features)
         values.append(30.0 * features.counts["ff"] + 20.0 * features.counts["mul"])

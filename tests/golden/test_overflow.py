@@ -185,3 +185,15 @@ def test_few_lanes_are_shared_over_time(name: str, values: dict[str, Any]) -> No
 @pytest.mark.parametrize(("name", "n", "lanes"), [("mx", 2, 2), ("mx", 6, 3), ("bitmod", 3, 3), ("bitmod", 8, 4)])
 def test_lanes_that_are_not_named_divide_the_columns(name: str, n: int, lanes: int) -> None:
     assert family(name).from_values({"n": n}).lanes == lanes
+
+
+def test_no_bound_is_claimed_of_what_is_bounded() -> None:
+    spec = tile("int saturates")
+    weights, acts = operands()
+    formats = spec.quantization()
+    golden = golden_layer(weights_for(formats, weights), formats)
+    with pytest.raises(HwgenError) as caught:
+        golden.bound(acts_for(formats, acts))
+    assert str(caught.value) == (
+        "QuantLinear: bound must be asked of a layer whose sums are exact, not of overflow saturate"
+    )
