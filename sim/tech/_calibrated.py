@@ -238,7 +238,8 @@ class CalibratedTech(Tech):
         tiles = len({id(entry.spec) for entry in _rows(self.toml.with_suffix(".csv")).get(name, [])})
         if name not in read_toml(self.toml)["models"] or not tiles:
             return "modelled on other families"
-        return self.status if tiles >= ENOUGH_TILES else f"modelled on {tiles} measured tiles"
+        few = f"modelled on {tiles} measured tile{'s' if tiles > 1 else ''}"
+        return self.status if tiles >= ENOUGH_TILES else few
 
     def outside(self, spec: type[TileSpec], p: P) -> list[Outside]:
         """What of a tile lies beyond all that was measured of its family."""
