@@ -26,9 +26,12 @@ SMALL: dict[str, Any] = {"m": 2, "n": 4}
 def one_at_a_time(family: type[TileSpec], parameter: str) -> tuple[list[TileSpec], int]:
     """Small tiles with each sweep value of one parameter in turn, and how many values the family refuses."""
     specs, refused = [], 0
-    for value in family.parameters()[parameter].sweep:
+    values = family.parameters()[parameter].sweep
+    # A group has to fit the smallest depth.
+    small = {**SMALL, "group": min(values)} if parameter == "depth" else SMALL
+    for value in values:
         try:
-            specs.append(family(**{**SMALL, parameter: value}))
+            specs.append(family(**{**small, parameter: value}))
         except HwgenError:
             refused += 1
     return [spec for spec in specs if spec != family(**SMALL)], refused
