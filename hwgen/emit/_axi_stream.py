@@ -186,19 +186,6 @@ def axi_stream_entry(spec: TileSpec, top: str) -> dict[str, Any]:
     }
 
 
-def _delays(port: PortInfo) -> Iterator[int]:
-    """Cycles after ``o_valid`` in which each element of an output is there."""
-    shape = port.shape
-    for index in range(port.width // port.bits):
-        inner = index
-        place = []
-        for size in reversed(shape):
-            place.append(inner % size)
-            inner //= size
-        at = place[::-1]
-        yield {"0": 0, "m": at[0], "m+n": sum(at[:2])}[port.delay]
-
-
 @dataclass(frozen=True)
 class _Queue:
     """What of a queue's instance the wrapper reads and drives."""
@@ -304,11 +291,11 @@ class AxiStream(wiring.Component):
             "o_o_valid": came,
         }
         parts: list[Value] = []
-        latest = max(max(_delays(field.port)) for field in found.result)
+        latest = max(max(field.port.delays()) for field in found.result)
         for field in found.result:
             raw = Signal(field.port.width, name=field.port.name)
             connections[f"o_{field.port.name}"] = raw
-            for index, delay in enumerate(_delays(field.port)):
+            for index, delay in enumerate(field.port.delays()):
                 part: Value = raw.word_select(index, field.port.bits)
                 for hop in range(latest - delay):
                     part = self._late(m, f"{field.port.name}{index}_late{hop}", part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,11 @@ class PortInfo:
     delay: str = "0"
     encoding: str = ""
     values: range | None = None
+
+    def delays(self) -> list[int]:
+        """Cycles after ``o_valid`` in which each element of an output is there, in the order of the elements."""
+        places = itertools.product(*map(range, self.shape))
+        return [{"0": 0, "m": place[0], "m+n": sum(place[:2])}[self.delay] for place in places]
 
 
 def element_port(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hwgen.errors import HwgenError, suggest
+from hwgen.formats.base import whole
 
 __all__ = ["Param", "Range", "again", "check", "param", "parameters", "plain", "resolve", "whole_number"]
 
@@ -18,13 +18,8 @@ __all__ = ["Param", "Range", "again", "check", "param", "parameters", "plain", "
 def whole_number(value: object) -> int | None:
     """``value`` as an int: an integer of any type (numpy's and torch's too); None for all else, bool included."""
     kept = plain(value)
-    if isinstance(kept, bool):
-        return None
-    try:
-        # A tensor of one element would do, whatever its shape; a list of one number is no number.
-        return None if getattr(kept, "ndim", 0) else operator.index(kept)
-    except TypeError:
-        return None
+    # A tensor of one element would do, whatever its shape; a list of one number is no number.
+    return None if getattr(kept, "ndim", 0) else whole(kept)
 
 
 def plain(value: Any) -> Any:

@@ -33,17 +33,13 @@ def _protocol(reset: Reset, skew: tuple[Slice, ...] = ()) -> StreamProtocol:
 
 def skew_slices(infos: list[PortInfo]) -> tuple[Slice, ...]:
     """Output elements that come later than ``o_valid``, as the manifest's ``delay_cycles`` says."""
-    slices = []
-    for info in infos:
-        if info.delay == "0":
-            continue
-        per_row = int(np.prod(info.shape[1:], dtype=np.int64))
-        for index in range(int(np.prod(info.shape, dtype=np.int64))):
-            row = index // per_row
-            column = (index % per_row) // int(np.prod(info.shape[2:], dtype=np.int64)) if info.delay == "m+n" else 0
-            if row + column:
-                slices.append(Slice(info.name, index * info.bits, info.bits, row + column))
-    return tuple(slices)
+    return tuple(
+        Slice(info.name, index * info.bits, info.bits, late)
+        for info in infos
+        if info.delay != "0"
+        for index, late in enumerate(info.delays())
+        if late
+    )
 
 
 def port_words(spec: TileSpec, steps: Steps) -> dict[str, np.ndarray]:

@@ -174,8 +174,9 @@ def tile_values(spec: type[TileSpec], p: P, fitted: FittedFamily) -> dict[str, d
     kind that was not fitted.
     """
     found: dict[str, dict[str, Num]] = {name: {} for name in QUANTITIES}
+    shared = tile_numbers(spec, p)
     for kind, block in spec.modules(p).items():
-        features = block_features(spec, p, kind, block)
+        features = block_features(spec, p, kind, block, shared)
         # Wires alone cost nothing.
         there = (_counted(block) > 0) & (block.count > 0)
         for quantity in QUANTITIES:

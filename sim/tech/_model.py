@@ -59,9 +59,15 @@ class Features:
     whole: bool = False
 
 
-def block_features(spec: type[TileSpec], p: P, kind: str, block: Block) -> Features:
-    """Features of one copy of a block of a tile."""
-    numbers, names = tile_numbers(spec, p)
+def block_features(
+    spec: type[TileSpec],
+    p: P,
+    kind: str,
+    block: Block,
+    shared: tuple[dict[str, Num], dict[str, str]] | None = None,
+) -> Features:
+    """Features of one copy of a block of a tile; ``shared`` is its `tile_numbers`, where they are known already."""
+    numbers, names = tile_numbers(spec, p) if shared is None else shared
     counts = {name: block.primitives.get(name, 0) for name in PRIMITIVES}
     return Features(counts, numbers, names, kind in ONCE)
 
