@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -64,6 +65,7 @@ MOST_POINTS = 1 << 25
 _PART_ROWS = 1 << 20
 _PART_SECONDS = 20.0
 _METADATA = b"hwgen.sweep"
+_FOOTER_SUM = b"hwgen.sweep.sha256"
 
 Progress = Callable[[int, int], None]
 """Called with (points done, points in all)."""
@@ -263,7 +265,8 @@ class _State:
     looked_at: int = 0
     seconds: float = 0.0
     skipped: dict[str, int] = field(default_factory=dict)
-    parts: list[str] = field(default_factory=list)
+    parts: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of each file of rows: the checksums of Parquet's pages leave its footer out."""
 
     def add(self, chunk: Chunk) -> None:
         self.chunks += 1
@@ -340,7 +343,7 @@ def run_sweep(
         raise HwgenError(f"sweep: output must be {why}, not {str(target)!r}")
     stored = _stored(target)
     points = _rows(target) if stored is not None and stored.get("sweep_sha256") == digest else None
-    if stored is not None and points is not None:
+    if stored is not None and points is not None and points.num_rows == stored["rows"]:
         points = points.to_pandas()
         return Sweep(
             points,
@@ -386,20 +389,41 @@ def _rows(file: Path) -> pa.Table | None:
     """Rows of a Parquet file; None if it is gone or damaged: pages carry checksums."""
     try:
         return pq.read_table(file, page_checksum_verification=True)
-    except (pa.ArrowException, OSError):
+    except Exception:  # noqa: BLE001 - readers do not say what a damaged file raises: UnicodeDecodeError, KeyError, …
+        return None
+
+
+def _sum(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _part(file: Path, known: str) -> pa.Table | None:
+    """Rows of a part; None if it is not the file that was written."""
+    try:
+        return _rows(file) if _sum(file) == known else None
+    except OSError:
         return None
 
 
 def _stored(target: Path) -> dict[str, Any] | None:
-    """Metadata of a finished sweep's file, or None for any other file."""
+    """Metadata of a finished sweep's file, or None for any other file and for one whose metadata is damaged."""
     if not target.is_file():
         return None
     try:
-        metadata = pq.read_schema(target).metadata or {}
-    except (pa.ArrowInvalid, OSError):
+        schema = pq.read_schema(target)
+    except Exception:  # noqa: BLE001 - as above
         return None
-    found: dict[str, Any] | None = json.loads(metadata[_METADATA]) if _METADATA in metadata else None
+    metadata = schema.metadata or {}
+    if _METADATA not in metadata or metadata.get(_FOOTER_SUM) != _footer_sum(schema, metadata[_METADATA]):
+        return None
+    found: dict[str, Any] = json.loads(metadata[_METADATA])
     return found
+
+
+def _footer_sum(schema: pa.Schema, metadata: bytes) -> bytes:
+    """SHA-256 of what of a footer a sweep is read by; pages have checksums of their own."""
+    return hashlib.sha256(metadata + str(schema.remove_metadata()).encode()).hexdigest().encode()
 
 
 def _load_state(folder: Path, chunk_points: int) -> _State:
@@ -411,7 +435,8 @@ def _load_state(folder: Path, chunk_points: int) -> _State:
     if not isinstance(kept, dict) or kept.pop("chunk_points", None) != chunk_points:
         return _State()
     try:
-        return _State(**kept)
+        # An earlier version listed the parts without their sums.
+        return _State(**kept) if isinstance(kept.get("parts"), dict) else _State()
     except TypeError:
         return _State()
 
@@ -421,9 +446,8 @@ def _save(folder: Path, state: _State, tables: list[pa.Table], chunk_points: int
     if tables:
         name = f"part{len(state.parts):05d}.parquet"
         with replacing(folder / name, "sweep") as temporary:
-            whole = pa.concat_tables(tables).unify_dictionaries()
-            pq.write_table(whole, temporary, compression="zstd", write_page_checksum=True)
-        state.parts.append(name)
+            pq.write_table(pa.concat_tables(tables).unify_dictionaries(), temporary, compression="zstd")
+            state.parts[name] = _sum(temporary)
         tables.clear()
     write_kept(folder / "state.json", {**vars(state), "chunk_points": chunk_points})
 
@@ -443,7 +467,9 @@ def _run(
 ) -> Sweep:
     schema = _schema(spaces)
     state = _State() if folder is None else _load_state(folder, chunk_points)
-    kept: list[pa.Table] = [] if folder is None else [_rows(folder / name) for name in state.parts]
+    kept: list[pa.Table] = (
+        [] if folder is None else [_part(folder / name, known) for name, known in state.parts.items()]
+    )
     if any(part is None for part in kept):
         # A part that is gone or damaged is done again, and as blocks are counted all of them are.
         state, kept = _State(), []
@@ -490,11 +516,14 @@ def _run(
         "layers": [vars(layer) for layer in layers],
         "skipped": skipped,
         "looked_at": looked_at,
+        "rows": everything.num_rows,
         "seconds": state.seconds,
     }
     # A sweep without a point is the caller's to refuse: what lies at the output stays.
     if target is not None and folder is not None and everything.num_rows:
-        _write(everything.replace_schema_metadata({_METADATA: json.dumps(metadata).encode()}), target)
+        document = json.dumps(metadata).encode()
+        about = {_METADATA: document, _FOOTER_SUM: _footer_sum(schema, document)}
+        _write(everything.replace_schema_metadata(about), target)
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
     points = everything.to_pandas()

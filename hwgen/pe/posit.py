@@ -420,8 +420,9 @@ class Posit(ScaledSpec):
         if p["quire"] == "xr_npe":
             return 0 * p["depth"] + _XR_NPE_BITS
         whole = 2 * (WIDE.fixed_bits - 2) + 1 + unsigned_bits(p["depth"])
-        own = p["depth"] // (1 if _along_n(p) else 2)
-        return maximum(ceil_div(whole, QUARTERS), 2 * (PART.fixed_bits - 2) + 1 + unsigned_bits(maximum(own, 1)))
+        # Along K the lower half of a lane gets one product more when their number is odd.
+        own = ceil_div(p["depth"], 1 if _along_n(p) else 2)
+        return maximum(ceil_div(whole, QUARTERS), 2 * (PART.fixed_bits - 2) + 1 + unsigned_bits(own))
 
     @classmethod
     def sums_of_cell(cls, p: P) -> Num:

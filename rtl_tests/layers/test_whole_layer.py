@@ -93,6 +93,7 @@ def test_operands_that_are_no_matrices(acts: object, message: str) -> None:
 def test_operands_of_any_kind() -> None:
     """Lists, tensors with a gradient and of bfloat16, integers and float64 give what arrays of their values give."""
     import torch
+
     spec = family("int")(m=1, n=2, k=4, group=0, depth=16)
     weights, acts = [[1, -2, 3, 4, 5, 6], [7, 8, -9, 1, 2, 3]], [[0.1, 0.2, 0.3, 0.4, 0.5, 0.7]]
     plain = run_layer(spec, np.array(weights, np.float32), np.array(acts, np.float64))

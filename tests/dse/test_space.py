@@ -98,6 +98,7 @@ def test_axes_of_one_parameter_add_up() -> None:
 
 def test_values_of_any_type() -> None:
     import torch
+
     for values in ([1, 2], np.array([1, 2]), torch.tensor([1, 2]), (np.int8(1), torch.tensor(2)), range(1, 3)):
         found = Space.of("int", {"m": values}).axes["m"]
         assert found == (1, 2)
