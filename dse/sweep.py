@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -385,11 +386,23 @@ def _alone(folder: Path, target: Path) -> Iterator[None]:
             folder.rmdir()
 
 
+def _read(file: Path, reader: Callable[[Path], Any]) -> Any:
+    """What a reader of Parquet gives.
+
+    Raises `HwgenError` if the file is gone or damaged: readers do not say what they raise then (UnicodeDecodeError and
+    KeyError were seen).
+    """
+    try:
+        return reader(file)
+    except Exception as error:
+        raise HwgenError(f"sweep: {str(file)!r} is damaged") from error
+
+
 def _rows(file: Path) -> pa.Table | None:
     """Rows of a Parquet file; None if it is gone or damaged: pages carry checksums."""
     try:
-        return pq.read_table(file, page_checksum_verification=True)
-    except Exception:  # noqa: BLE001 - readers do not say what a damaged file raises: UnicodeDecodeError, KeyError, …
+        return _read(file, functools.partial(pq.read_table, page_checksum_verification=True))
+    except HwgenError:
         return None
 
 
@@ -411,8 +424,8 @@ def _stored(target: Path) -> dict[str, Any] | None:
     if not target.is_file():
         return None
     try:
-        schema = pq.read_schema(target)
-    except Exception:  # noqa: BLE001 - as above
+        schema = _read(target, pq.read_schema)
+    except HwgenError:
         return None
     metadata = schema.metadata or {}
     if _METADATA not in metadata or metadata.get(_FOOTER_SUM) != _footer_sum(schema, metadata[_METADATA]):

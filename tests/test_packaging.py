@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 EXTRAS = ("sim", "dse", "test")
 # Run as programs by the Makefile and the tests, never imported.
 PROGRAMS = {"mypy", "pytest-xdist", "ruff"}
-IMPORT_NAMES = {"cocotbext-axi": "cocotbext", "pytest-xdist": "xdist"}
+IMPORT_NAMES = {"cocotbext-axi": "cocotbext", "pytest-xdist": "xdist", "protobuf": "google"}
 # Which parts of the project each extra serves; a module may import what its own and the parts before it declare.
 SERVES = {"hwgen": (), "sim": ("sim",), "dse": ("sim", "dse"), "reports": ("sim", "dse")}
 

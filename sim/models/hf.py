@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from hwgen.errors import HwgenError, os_error
-from sim.models.llama_config import ARCHITECTURES
+from sim.models.llama_config import ARCHITECTURES, unlike_llama
 from sim.models.model_file import ModelFile
+from sim.models.shards import SHARD
 
 __all__ = ["MODEL_TYPES", "gguf_name", "llama_view", "why_not"]
 
@@ -59,7 +60,12 @@ def gguf_name(name: str) -> str | None:
 
 
 def why_not(model: ModelFile) -> str | None:
-    """Say why a safetensors model cannot be run on text; None if it can be tried."""
+    """Say why a model cannot be run on text; None if it can be tried."""
+    if model.format == "gguf":
+        return unlike_llama(model)
+    shard = SHARD.search(model.path.name)
+    if shard and int(shard[2]) > 1 and not model.beside:
+        return f"the file is one of {int(shard[2])} shards; give their folder or their .index.json"
     missing = [name for name in ("config.json", "tokenizer.json") if not (model.path.parent / name).is_file()]
     if missing:
         return f"no {' and no '.join(missing)} beside the file"

@@ -11,12 +11,26 @@ import numpy as np
 from hwgen.errors import HwgenError
 from sim.models.model_file import ModelFile
 
-__all__ = ["ARCHITECTURES", "LlamaConfig"]
+__all__ = ["ARCHITECTURES", "LlamaConfig", "unlike_llama"]
 
 ARCHITECTURES = {"llama": False, "qwen2": True, "qwen3": True}
 """Architectures that can be run (Mistral's is called llama), and whether rotary pairs are halves, (i, i + size / 2)."""
 
 QKV = ("attn_q", "attn_k", "attn_v")
+
+
+def unlike_llama(model: ModelFile) -> str | None:
+    """Say what keeps a model, named as in GGUF, from being one of ``ARCHITECTURES``; None: nothing so far."""
+    architecture = model.text("general.architecture")
+    if architecture not in ARCHITECTURES:
+        found = f"{model.format} of architecture {architecture!r}" if model.format == "gguf" else model.format
+        return f"running it needs GGUF of architecture {', '.join(ARCHITECTURES)}, not {found}"
+    if any(name.endswith("_exps.weight") for name in model.tensors):
+        return (
+            f"is a mixture of experts of architecture {architecture!r}, which cannot be run; "
+            f"dense models of {', '.join(ARCHITECTURES)} can"
+        )
+    return None
 
 
 @dataclass(frozen=True)
@@ -83,13 +97,10 @@ class LlamaConfig:
                 missing or has another shape, or a tensor would be ignored.
         """
 
-        architecture = model.text("general.architecture")
-        if architecture not in ARCHITECTURES:
-            found = f"{model.format} of architecture {architecture!r}" if model.format == "gguf" else model.format
-            raise HwgenError(
-                f"model file {model.path}: running it needs GGUF of architecture {', '.join(ARCHITECTURES)}, "
-                f"not {found}"
-            )
+        architecture = model.text("general.architecture") or ""
+        reason = unlike_llama(model)
+        if reason is not None:
+            raise HwgenError(f"model file {model.path}: {reason}")
 
         def number(key: str, default: float | None = None) -> float:
             value = model.metadata.get(f"{architecture}.{key}", default)
@@ -108,11 +119,6 @@ class LlamaConfig:
                 )
             return value
 
-        if any(name.endswith("_exps.weight") for name in model.tensors):
-            raise HwgenError(
-                f"model file {model.path}: is a mixture of experts of architecture {architecture!r}, which cannot be "
-                f"run; dense models of {', '.join(ARCHITECTURES)} can"
-            )
         heads = whole("attention.head_count")
         width, kv_heads = whole("embedding_length"), whole("attention.head_count_kv", heads)
         own = f"{architecture}.attention.key_length" in model.metadata

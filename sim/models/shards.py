@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +16,11 @@ from hwgen.errors import HwgenError, os_error
 from sim.models.model_file import ModelFile, TensorInfo, map_file
 from sim.models.safetensors_reader import SafetensorsFile, read_safetensors
 
-__all__ = ["INDEX", "ShardedFile", "file_of_folder", "read_index"]
+__all__ = ["INDEX", "SHARD", "ShardedFile", "file_of_folder", "read_index"]
 
 INDEX = ".safetensors.index.json"
+SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.safetensors$")
+"""End of the name of one file of several: its number, how many."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from sim.models.cache import cache_folder, placed, read_array, write_array
 from sim.models.catalogue import matrices
 from sim.models.fetch import file_sha256
 from sim.models.llama_config import ARCHITECTURES, LlamaConfig
-from sim.models.tokenizer import tokenizer_beside, tokenizer_of
+from sim.models.tokenizer import adds_start_token, tokenizer_beside, tokenizer_of
 from sim.models.weights import ModelFile, open_model
 
 __all__ = ["capture", "default_text", "encode", "linear_layers"]
@@ -45,9 +45,8 @@ def encode(model: ModelFile, text: str) -> list[int]:
         numbers: list[int] = tokenizer_beside(model).encode(text).ids
         return numbers
     start = model.metadata.get("tokenizer.ggml.bos_token_id")
-    wanted = model.metadata.get("tokenizer.ggml.add_bos_token") is True and isinstance(start, int)
     tokens = tokenizer_of(model).encode(text, add_special_tokens=False).ids
-    return [int(start), *tokens] if wanted and isinstance(start, int) else tokens
+    return [start, *tokens] if isinstance(start, int) and adds_start_token(model) else tokens
 
 
 def linear_layers(path: str | os.PathLike[str]) -> list[tuple[str, int, int]]:

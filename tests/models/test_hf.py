@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from gguf import GGMLQuantizationType
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from hwgen.errors import HwgenError
@@ -141,6 +142,39 @@ def test_random_activations_are_said(tmp_path: Path) -> None:
     assert "no tokenizer.json beside the file" in inputs.model_operands(path, name, 3)[2]
     with pytest.raises(HwgenError, match="cannot be run on the text: no tokenizer"):
         inputs.model_operands(path, name, 3, TEXT)
+
+
+def test_one_shard_says_what_it_is(tmp_path: Path) -> None:
+    path = write(tmp_path, "llama", test_kinds.tensors_of("llama", 16, False, False))
+    shard = path.rename(path.with_name("model-00001-of-00002.safetensors"))
+    _, acts, words = inputs.model_operands(shard, "model.layers.0.mlp.up_proj", 3)
+    assert acts.shape == (3, tiny.WIDTH)
+    assert words.endswith("(the file is one of 2 shards; give their folder or their .index.json)")
+    # One shard is the whole.
+    whole = shard.rename(path.with_name("model-00001-of-00001.safetensors"))
+    assert inputs.model_operands(whole, "model.layers.0.mlp.up_proj", 3)[2] == "model"
+
+
+def test_gguf_of_other_kinds(tmp_path: Path) -> None:
+    """As in safetensors: the weights are the model's, activations are random and said to be."""
+    tensors = {"blk.0.ffn_up.weight": (np.eye(4, 8, dtype=np.float32), GGMLQuantizationType.F32)}
+    path = tiny.write_gguf(tmp_path / "x.gguf", tensors, architecture="phi2")
+    weights, acts, words = inputs.model_operands(path, "blk.0.ffn_up", 3)
+    assert np.array_equal(weights, np.eye(4, 8))
+    assert acts.shape == (3, 8)
+    assert words.endswith(
+        "(running it needs GGUF of architecture llama, qwen2, qwen3, not gguf of architecture 'phi2')"
+    )
+    with pytest.raises(HwgenError, match="cannot be run on the text: running it needs"):
+        inputs.model_operands(path, "blk.0.ffn_up", 3, TEXT)
+    with pytest.raises(HwgenError, match=r"none of its 1 tensors is called 'blk\.0\.ffn\.weight'"):
+        inputs.model_operands(path, "blk.0.ffn", 3)
+
+
+def test_words_cut_in_another_way_are_said(tmp_path: Path) -> None:
+    path = tiny.write_llama(tmp_path / "x.gguf", metadata={"tokenizer.ggml.pre": "next-year"})
+    words = inputs.model_operands(path, "blk.0.ffn_up", 3, TEXT)[2]
+    assert words.startswith("weights and activations of the model (pre-tokenizer 'next-year' is not known")
 
 
 @pytest.mark.parametrize(

@@ -332,13 +332,12 @@ def test_models_that_cannot_be_run(
     ("metadata", "expected"),
     [
         (
-            {"tokenizer.ggml.pre": "viking"},
-            "the tokenizer must be gpt2 with pre-tokenizer smollm, gpt-2, default, llama-bpe, llama3, qwen2, "
-            "not gpt2 with viking",
+            {"tokenizer.ggml.model": "bert"},
+            "the tokenizer must be gpt2 (byte-level), llama or t5 (SentencePiece), not bert",
         ),
         ({"tokenizer.ggml.merges": None}, "metadata tokenizer.ggml.merges must be a list of strings"),
         ({"tokenizer.ggml.merges": ["q z"]}, "the merge 'q' + 'z' needs a token that is not there"),
-        ({"tokenizer.ggml.token_type": [1]}, "the tokenizer must have 264 different tokens and types"),
+        ({"tokenizer.ggml.token_type": [1]}, "metadata tokenizer.ggml.token_type must be 264 numbers, one a token"),
     ],
 )
 def test_tokenizers_that_cannot_be_built(tmp_path: Path, metadata: dict[str, object], expected: str) -> None:
