@@ -132,18 +132,21 @@ class Space:
         return cls(name, chosen, dropped)
 
     @classmethod
-    def of_widths(
+    def split(
         cls, name: str, axes: Mapping[str, Sequence[Any] | None] | None = None, *, strict: bool = True
     ) -> list[Space]:
-        """Spaces that together hold ``axes``, as `of` takes them: one for each set of parameters that a width brings.
+        """Spaces that together hold ``axes``, as `of` takes them: one for each set of values that others bring along.
 
-        A family's scheme may follow from ``bits`` (1.58 is ternary in two bits). Where an axis names values of what a
-        width brings, it keeps those that go with the width. Raises `HwgenError` as `of`, and where none does.
+        A family's scheme may follow from ``bits`` (1.58 is ternary in two bits), its lanes from ``n``, its group from a
+        block format. Where an axis names values of what a width brings, it keeps those that go with the width. Raises
+        `HwgenError` as `of`, and where none does.
         """
         spec = family(name)
         known = spec.parameters()
-        if axes is None or "bits" not in axes or "bits" not in known:
-            return [cls.of(name, axes, strict=strict)]
+        if axes is None:
+            return [cls.of(name, strict=strict)]
+        if "bits" not in axes or "bits" not in known:
+            return [cls.of(name, chosen, strict=strict) for chosen in _following(spec, axes)]
         listed = (OWN,) if axes["bits"] is None else _several(name, "bits", axes["bits"])
         values = dict.fromkeys(one for value in listed for one in (known["bits"].sweep if value == OWN else (value,)))
         widths: dict[tuple[tuple[str, tuple[Any, ...]], ...], list[Any]] = {}
@@ -151,7 +154,9 @@ class Space:
             brought = _brought(spec, width, axes)
             widths.setdefault(tuple(sorted(brought.items())), []).append(width)
         return [
-            cls.of(name, {**axes, "bits": chosen, **dict(brought)}, strict=strict) for brought, chosen in widths.items()
+            cls.of(name, each, strict=strict)
+            for brought, chosen in widths.items()
+            for each in _following(spec, {**axes, "bits": chosen, **dict(brought)})
         ]
 
     @functools.cached_property
@@ -243,6 +248,55 @@ def _brought(spec: type[TileSpec], width: Any, axes: Mapping[str, Sequence[Any] 
     return {key: (value,) for key, value in aliases(bits=width, **single).items() if key not in axes} | found
 
 
+def _following(
+    spec: type[TileSpec], axes: Mapping[str, Sequence[Any] | None]
+) -> Iterator[Mapping[str, Sequence[Any] | None]]:
+    """Axes that together hold ``axes``, each with what all of its points bring along for parameters without an axis."""
+    known = spec.parameters()
+    named = {axis_target(spec, key) for key in axes}
+    values: dict[str, list[Any]] = {}
+    for key, listed in axes.items():
+        own = known[key].sweep or (known[key].default,) if key in known else ()
+        several = (OWN,) if listed is None else _several(spec.family, key, listed)
+        values[key] = list(dict.fromkeys(one for value in several for one in (own if value == OWN else (value,))))
+
+    def brought(point: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+        try:
+            parsed = {key: _parsed(known, key, value) for key, value in point.items()}
+            found = spec.aliases(parsed)
+        except HwgenError:
+            return ()
+        return tuple(sorted((key, value) for key, value in found.items() if key in known and key not in named))
+
+    first = {key: one[0] for key, one in values.items() if one}
+    usual = brought(first)
+    moving = [key for key in first if any(brought({**first, key: value}) != usual for value in values[key])]
+    # The longest axis stays an axis, cut where what it brings changes; the others are stepped through.
+    if not moving:
+        yield {**axes, **{key: (value,) for key, value in usual}}
+        return
+    *others, last = sorted(moving, key=lambda key: len(values[key]))
+    for fixed in itertools.product(*(values[key] for key in others)):
+        point = dict(zip(others, fixed, strict=True))
+        groups: dict[tuple[tuple[str, Any], ...], list[Any]] = {}
+        for value in values[last]:
+            groups.setdefault(brought({**first, **point, last: value}), []).append(value)
+        for found, kept in groups.items():
+            yield {
+                **axes,
+                **{key: (value,) for key, value in found},
+                **{key: (value,) for key, value in point.items()},
+                last: kept,
+            }
+
+
+def _parsed(known: Mapping[str, Param], name: str, value: Any) -> Any:
+    """A value of an axis as its parameter takes it; text as it may come from a command line."""
+    if not isinstance(value, str):
+        return value
+    return known[name].parse(value) if name in known else int(value) if value.isdigit() else value
+
+
 def _several(family_name: str, name: str, values: Any) -> list[Any]:
     """Values of an axis: any sequence, numpy array or tensor of one dimension. Raises `HwgenError` for others."""
     if hasattr(values, "tolist"):
@@ -256,11 +310,8 @@ def _legal(
     spec: type[TileSpec], known: Mapping[str, Param], name: str, target: str, value: Any
 ) -> tuple[tuple[Any, ...], list[str]]:
     """The value of parameter ``target`` that ``value`` of an axis stands for, or what is wrong with it."""
-    parsed = value
-    if isinstance(value, str):
-        parsed = known[name].parse(value) if name in known else int(value) if value.isdigit() else value
     try:
-        kept = check(spec.family, known, spec.aliases({name: parsed}))
+        kept = check(spec.family, known, spec.aliases({name: _parsed(known, name, value)}))
     except HwgenError as error:
         return (), [str(error)]
     return (kept[target],), []

@@ -197,7 +197,7 @@ def _spaces(names: Sequence[str], axes: dict[str, tuple[str, ...] | None], full:
             axis: None for axis in swept if axis_target(spec, axis) not in given.values()
         }
         own |= {axis: axes[axis] for axis in given}
-        spaces += Space.of_widths(name, own, strict=len(specs) == 1)
+        spaces += Space.split(name, own, strict=len(specs) == 1)
     _refuse_values_of_no_family(spaces, axes)
     return spaces
 

@@ -9,7 +9,7 @@ import pytest
 from dse.space import OWN, Space, axis_target, parse_axis, parse_values, reason_of
 from hwgen.errors import HwgenError
 from hwgen.formats import block_names
-from hwgen.pe import family
+from hwgen.pe import families, family
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_reasons_have_no_values() -> None:
 
 
 def test_a_width_brings_its_scheme() -> None:
-    spaces = Space.of_widths("lut", {"bits": ("1", "1.58", "2", "4"), "n": (8, 16)})
+    spaces = Space.split("lut", {"bits": ("1", "1.58", "2", "4"), "n": (8, 16)})
     assert [(space.axes["bits"], space.axes["scheme"]) for space in spaces] == [
         ((1,), ("bipolar",)),
         ((2,), ("ternary",)),
@@ -155,20 +155,57 @@ def test_a_width_brings_its_scheme() -> None:
 
 
 def test_schemes_that_are_named_stay() -> None:
-    spaces = Space.of_widths("int", {"bits": ("1", "1.58"), "scheme": ("symmetric", "ternary")})
+    spaces = Space.split("int", {"bits": ("1", "1.58"), "scheme": ("symmetric", "ternary")})
     # One bit has both, which the constraints then sort out; 1.58 keeps the one that it can have.
     assert [(space.axes["bits"], space.axes["scheme"]) for space in spaces] == [
         ((1,), ("symmetric", "ternary")),
         ((2,), ("ternary",)),
     ]
     plain = {"bits": (1, 2), "planes": ("twos_complement",), "symmetry": ("none",)}
-    assert [space.axes["scheme"] for space in Space.of_widths("lut", plain)] == [("asymmetric",)]
+    assert [space.axes["scheme"] for space in Space.split("lut", plain)] == [("asymmetric",)]
     with pytest.raises(HwgenError) as caught:
-        Space.of_widths("int", {"bits": ("1.58",), "scheme": ("asymmetric", "symmetric")})
+        Space.split("int", {"bits": ("1.58",), "scheme": ("asymmetric", "symmetric")})
     assert str(caught.value) == "int: scheme must be ternary with bits 1.58, not asymmetric"
 
 
 @pytest.mark.parametrize("axes", [None, {"n": (2, 4)}, {"bits": ("8", "4")}])
 def test_widths_that_bring_nothing(axes: dict[str, Any] | None) -> None:
-    assert Space.of_widths("mx", axes) == [Space.of("mx", axes)]
-    assert Space.of_widths("int", axes) == [Space.of("int", axes)]
+    assert Space.split("int", axes) == [Space.of("int", axes)]
+
+
+def test_what_no_axis_names_follows_the_others() -> None:
+    """Lanes fit the columns, groups the blocks, as in a tile of these values."""
+    spaces = Space.split("mx", {"n": (2, 3, 4, 8, 6), "k": (4, 8)})
+    assert [(space.axes["n"], space.axes["post_lanes"]) for space in spaces] == [
+        ((2,), (2,)),
+        ((3, 6), (3,)),
+        ((4, 8), (4,)),
+    ]
+    assert {space.axes["k"] for space in spaces} == {(4, 8)}
+    spaces = Space.split("mx", {"n": (4, 6, 8), "weights": ("nvfp4", "mxfp4")})
+    found = {(space.axes["weights"], space.axes["n"]): space.axes for space in spaces}
+    for (weights, columns), axes in found.items():
+        for n in columns:
+            tile = family("mx").from_values({"n": n, "weights": weights[0]})
+            assert {key: (tile.p[key],) for key in ("post_lanes", "acts", "group", "depth")} == {
+                key: axes[key] for key in ("post_lanes", "acts", "group", "depth")
+            }
+    assert sum(len(columns) * len(weights) for weights, columns in found) == 6
+
+
+@pytest.mark.parametrize("name", families())
+def test_every_point_of_default_lanes_is_a_tile(name: str) -> None:
+    """Of values of n alone, a sweep has each tile that `TileSpec.from_values` makes, and no other."""
+    spaces = Space.split(name, {"n": tuple(range(1, 9))})
+    points = [
+        dict(zip(space.axes, values, strict=True))
+        for space in spaces
+        for values in itertools.product(*space.axes.values())
+    ]
+    for point in points:
+        try:
+            made = family(name).from_values({"n": point["n"]}).p
+        except HwgenError:
+            continue
+        assert point == made
+    assert sorted(point["n"] for point in points) == list(range(1, 9))
