@@ -169,11 +169,11 @@ def pareto_figure(
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     axes.set_xlim(left / (right / left) ** 0.22, right)
     axes.set_ylim(bottom / (top / bottom) ** 0.08, top)
-    _legend(axes, colour, marker, position is not None)
+    _legend(axes, colour, marker, position is not None, bool(beyond.any()))
     return figure
 
 
-def _legend(axes: Axes, colour: dict[str, str], marker: dict[float, str], chosen: bool) -> None:
+def _legend(axes: Axes, colour: dict[str, str], marker: dict[float, str], chosen: bool, hollow: bool) -> None:
     none: dict[str, Any] = {"linestyle": "none", "markersize": 7}
     handles = [Line2D([], [], marker="o", color=value, label=name, **none) for name, value in colour.items()]
     handles += [
@@ -191,6 +191,10 @@ def _legend(axes: Axes, colour: dict[str, str], marker: dict[float, str], chosen
             label="Pareto front; lines: one weight width",
         )
     )
+    if hollow:
+        handles.append(
+            Line2D([], [], marker="o", color="#777777", markerfacecolor="white", label="extrapolated", **none)
+        )
     if chosen:
         handles.append(
             Line2D(

@@ -71,12 +71,15 @@ def command(
     from rich.progress import Progress
 
     from hwgen.synth import generic_library, read_library, synthesise
-    from sim.energy import LAYERS, measure_energy, measure_glitches
+    from sim.energy import LAYERS, layer_operands, measure_energy, measure_glitches
 
     library = read_library(files) if files else generic_library()
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(f"mapping {spec.family} to {library.name}", total=None)
+        # First what is refused at once: a model that is not there, a layer that it does not have.
+        task = bar.add_task("reading layers", total=None)
+        operands = [layer_operands(name) for name in layers or LAYERS]
+        bar.update(task, description=f"mapping {spec.family} to {library.name}")
         result = synthesise(
             spec,
             library,
@@ -86,11 +89,11 @@ def command(
             progress=lambda done, of: bar.update(task, completed=done, total=of),
         )
         bar.update(task, description="counting toggles")
-        report = measure_energy(spec, result=result, layers=layers or LAYERS, streams=streams, cycles=cycles)
+        report = measure_energy(spec, result=result, operands=operands, streams=streams, cycles=cycles)
         found = None
         if glitches:
             bar.update(task, description="counting glitches")
-            found = measure_glitches(spec, result=result, layers=layers or LAYERS, cycles=cycles)
+            found = measure_glitches(spec, result=result, operands=operands, cycles=cycles)
     if as_json:
         click.echo(json.dumps(report.document() | {"glitches": found.document() if found else None}, indent=2))
         return

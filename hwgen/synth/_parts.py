@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hwgen.emit._names import pre_name
 from hwgen.errors import HwgenError, suggest
 from hwgen.pe import TileSpec
 
@@ -72,7 +73,7 @@ def parts(spec: TileSpec, *, flat: bool = False, kinds: Sequence[str] = ()) -> l
     found = _design(design_rtlil(lambda place: Tile(spec, place), top, tile_ports(spec)), top, top, "control", flat)
     pre = spec.pre()
     if pre is not None:
-        found += _design(pre.rtlil(f"{top}_pre"), f"{top}_pre", top, "pre_control", False)
+        found += _design(pre.rtlil(pre_name(top)), pre_name(top), top, "pre_control", False)
     companions = {
         name: _design(component_rtlil(companion.build(), f"{top}_{name}"), f"{top}_{name}", top, name, False)
         for name, companion in spec.companions().items()

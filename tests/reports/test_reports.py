@@ -33,7 +33,11 @@ def test_plot_says_what_it_shows(result: Sweep) -> None:
     words = [text.get_text() for text in legend.get_texts()]
     assert words[:4] == ["int", "lut", "2-bit weights", "4-bit weights"]
     assert words[-1] == "chosen point"
-    labels = [text.get_text() for text in axes.texts]
+    assert ("extrapolated" in words) == bool((result.front["extrapolated"].astype(str) != "").any())
+    beyond = result.front.assign(extrapolated="n")
+    axes = pareto_figure(result.points, beyond, x="area_um2", y="latency_us", title="t", chosen=2).axes[0]
+    assert "extrapolated" in [text.get_text() for text in axes.get_legend().get_texts()]
+    labels = [text.get_text() for text in figure.axes[0].texts]
     assert "chosen: " + point_label(result.front.iloc[2]) in labels
     assert {"2-bit", "4-bit"} <= set(labels)
 
