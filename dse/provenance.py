@@ -5,26 +5,30 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
-import inspect
 import json
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import hwgen
+from hwgen.frame.parameters import family_module
 from hwgen.pe import family
 from hwgen.provenance import ROOT, commit
+from hwgen.version import __version__
 
 __all__ = ["commit", "content_hash", "source_hash", "versions"]
 
 _PACKAGES = ("moocore", "numpy", "pandas", "pyarrow")
 _SOURCES = (
     "hwgen/pe",
+    "hwgen/frame",
     "hwgen/formats",
     "hwgen/arith",
     "hwgen/schedule.py",
+    "sim/activity.py",
     "sim/estimate.py",
+    "sim/memory",
+    "sim/tables.py",
     "sim/tech",
     "dse/space.py",
     "dse/sweep.py",
@@ -34,7 +38,7 @@ _SOURCES = (
 def versions() -> dict[str, str]:
     """Versions of Python, hwgen and the packages that numbers pass through."""
     found = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    return {"hwgen": hwgen.__version__, "python": ".".join(map(str, sys.version_info[:3])), **found}
+    return {"hwgen": __version__, "python": ".".join(map(str, sys.version_info[:3])), **found}
 
 
 @functools.cache
@@ -51,9 +55,12 @@ def source_hash(families: Iterable[str]) -> str:
     """SHA-256 of the code that the cost of these families comes from, whichever folder a family is in."""
     digest = hashlib.sha256(_tree_hash().encode())
     for name in sorted(set(families)):
-        file = inspect.getsourcefile(family(name))
+        file = sys.modules[family_module(family(name))].__file__
         if file is not None:
-            digest.update(Path(file).read_bytes())
+            # A family is a file, or a folder of them.
+            path = Path(file)
+            for part in sorted(path.parent.glob("*.py")) if path.stem == "__init__" else [path]:
+                digest.update(part.read_bytes())
     return digest.hexdigest()
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from hwgen.errors import HwgenError, suggest
+from hwgen.frame.param import check, plain
 from hwgen.pe import Param, TileSpec, family
-from hwgen.pe._param import check, plain
 
 __all__ = ["OWN", "Space", "axis_target", "parse_axis", "parse_values", "reason_of"]
 

@@ -2,11 +2,12 @@
 
 A point is a legal tile that every layer fits. Its row holds the family, all its parameters, ``weight_bits`` (bits of
 a weight in memory, without its share of scales), ``area_um2``, ``min_clk_period_ns``, and, over all layers with their
-counts, ``cycles``, ``pre_cycles``, ``latency_us``, ``energy_pj``, ``energy_pj_per_mac`` and ``utilization``. Areas,
-energies and periods are the technology's, pre-layout; cycles are exact. Without a clock period every tile runs at its
-own shortest one; with one, tiles that cannot meet it are counted as skipped, as are points whose cycles 64 bits do not
-hold. Off-chip memory is not counted. ``basis`` says where the numbers of the family come from, ``extrapolated`` what of
-the tile lies beyond all measured ones.
+counts, ``cycles``, ``pre_cycles``, ``latency_us``, ``energy_pj``, ``energy_pj_per_mac``, ``power_mw``,
+``tops_per_mm2`` (two operations a MAC) and ``utilization``. Areas, energies and periods are the technology's,
+pre-layout; cycles are exact. Without a clock period every tile runs at its own shortest one; with one, tiles that
+cannot meet it are counted as skipped, as are points whose cycles 64 bits do not hold. Off-chip memory is not counted.
+``basis`` says where the numbers of the family come from, ``extrapolated`` what of the tile lies beyond all measured
+ones.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ import pyarrow.parquet as pq
 from dse.pareto import front, objective_values
 from dse.provenance import commit, content_hash, source_hash, versions
 from dse.space import Space, reason_of
-from hwgen.emit import replacing
 from hwgen.errors import HwgenError, os_error
-from hwgen.pe._numbers import Num
+from hwgen.files import replacing
+from hwgen.frame.numbers import Num
 from hwgen.schedule import Layer, layer_constraints
 from hwgen.simulators.cache import read_kept, write_kept
 from sim.estimate import OFF_CHIP, beyond_64_bits, clock_period, layer_costs
@@ -51,6 +52,8 @@ METRICS = (
     "latency_us",
     "energy_pj",
     "energy_pj_per_mac",
+    "power_mw",
+    "tops_per_mm2",
     "utilization",
 )
 """Columns beside the parameters; any of them can be an objective."""
@@ -192,6 +195,9 @@ def _metrics(
         "latency_us": (cycles + pre_cycles) * (clk_period_ns / 1000),
         "energy_pj": energy,
         "energy_pj_per_mac": energy / macs,
+        "power_mw": energy / ((cycles + pre_cycles) * clk_period_ns),
+        # Two operations a MAC; 10^-12 of operations a second over 10^-6 of square metres.
+        "tops_per_mm2": 2000 * macs / ((cycles + pre_cycles) * clk_period_ns * parts.total_area_um2),
         "utilization": macs / slots,
     }
 

@@ -11,10 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from hwgen.errors import HwgenError
+from hwgen.version import __version__
 
 __all__ = ["HwgenError", "__version__", "families", "tile"]
-
-__version__ = "0.1.0"
 
 
 def tile(family: str, **parameters: Any) -> Any:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from hwgen.emit import Emission, Reset, emit
 from hwgen.errors import HwgenError
+from hwgen.frame.param import whole_number
 from hwgen.pe import TileSpec, family, family_names
-from hwgen.pe._param import whole_number
 from hwgen.reference import Beats, run_steps
 from hwgen.schedule import Layer, Schedule, Steps
 from hwgen.verify import Finding, check_contract, choose_engine

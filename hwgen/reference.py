@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwgen.arith import fp32_add_reference
-from hwgen.pe._spec import TileSpec
+from hwgen.frame.spec import TileSpec
 from hwgen.schedule import Steps
 
 __all__ = ["Beats", "run_steps"]

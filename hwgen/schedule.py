@@ -19,9 +19,9 @@ import numpy as np
 
 from hwgen.errors import HwgenError
 from hwgen.formats import QTensor
-from hwgen.pe._numbers import Num, ceil_div, maximum, where
-from hwgen.pe._param import whole_number
-from hwgen.pe._spec import TileSpec
+from hwgen.frame.numbers import Num, ceil_div, maximum, where
+from hwgen.frame.param import whole_number
+from hwgen.frame.spec import TileSpec
 
 __all__ = ["Layer", "Schedule", "Steps", "closed_cycles", "closed_pre_cycles", "layer_constraints"]
 

@@ -10,9 +10,9 @@ import click
 from hwgen.pe import families
 from reports.families import table
 from reports.provenance import provenance, write_result
+from sim.tables import read_toml
 from sim.tech import CalibratedTech, load, names
 from sim.tech._calibrated import QUANTITIES
-from sim.tech._table import read_toml
 
 __all__ = ["calibrated", "left_out_rows", "main", "page", "provenance_rows"]
 

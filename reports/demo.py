@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from dse.pareto import choose
 from dse.pareto import front as pareto_front
 from dse.space import Space
 from dse.sweep import run_sweep
-from hwgen.emit import emit, make_folder, write_atomic
+from hwgen.emit import emit
 from hwgen.errors import HwgenError
+from hwgen.files import make_folder, write_atomic
 from hwgen.pe import TileSpec, family
 from hwgen.schedule import Layer
 from reports import plot, table
@@ -25,7 +27,7 @@ from sim.golden import golden_layer
 from sim.inputs import layer_operands
 from sim.models.fetch import default_model
 from sim.run import LayerRun, run_layer
-from sim.tech import DEFAULT, load
+from sim.tech import DEFAULT, Tech, load
 
 __all__ = ["DemoOptions", "Formats", "errors_of_formats", "run_demo"]
 
@@ -64,6 +66,10 @@ FREE: Mapping[str, dict[str, list[Any]]] = {
     "minifloat": {"k": [2, 4, 8, 16], "stages": [1, 2]},
 }
 """Other axes, by family."""
+
+
+OBJECTIVES = ("energy_pj_per_mac", "-tops_per_mm2", "output_error")
+"""What the front is made of; the first two are the axes of the plot."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,19 @@ def _error_column(points: pd.DataFrame, kept: list[Formats]) -> np.ndarray:
     return error
 
 
+def _model_errors(tech: Tech, names: Iterable[str]) -> dict[str, tuple[float, float]]:
+    """Relative errors of both objectives by family, from cells that its fit left out."""
+    found = {}
+    for name in names:
+        known = tech.left_out_errors(name)
+        # Throughput of an area has the errors of period and area, which have nothing to do with each other.
+        found[name] = (
+            known.get("active_pj", 0.0),
+            math.hypot(known.get("area_um2", 0.0), known.get("min_clk_period_ns", 0.0)),
+        )
+    return found
+
+
 def spec_of_row(row: pd.Series[Any]) -> TileSpec:
     """The tile of a row of a sweep."""
     cls = family(str(row["pe"]))
@@ -180,15 +199,14 @@ def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
 
     say(f"[3/5] sweep PE families, weight widths and tile shapes; costs {tech.status} on {tech.title}")
     points, looked_at, speed, skipped = _sweep(kept, layer, folder, options.tech, watch)
-    objectives = ["area_um2", "latency_us"]
-    best_points = pareto_front(points, objectives)
+    # Energy and throughput are of a MAC and of an area: a larger array is hardly another point, a small one runs soon.
+    small = points[points["m"].astype(int) * points["n"].astype(int) <= options.max_cells]
+    best_points = pareto_front(small, OBJECTIVES)
     say(
-        f"      {looked_at:,} points, {speed:,.0f} a second, {len(points):,} legal, "
-        f"{sum(skipped.values()):,} skipped; {len(best_points)} on the Pareto front of area and latency"
+        f"      {looked_at:,} points, {speed:,.0f} a second, {len(points):,} legal, {sum(skipped.values()):,} skipped; "
+        f"{len(best_points)} of up to {options.max_cells} cells on the Pareto front of pJ/MAC, TOPS/mm² and error"
     )
-    small = best_points[best_points["m"].astype(int) * best_points["n"].astype(int) <= options.max_cells]
-    chosen = choose(small, objectives)
-    position = int(best_points.index.get_loc(small.index[chosen]))
+    position = choose(best_points, OBJECTIVES[:2])
     columns = [
         "pe",
         "weight_bits",
@@ -196,9 +214,11 @@ def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
         "m",
         "n",
         "k",
-        *objectives,
         "energy_pj_per_mac",
-        "utilization",
+        "tops_per_mm2",
+        "area_um2",
+        "latency_us",
+        "power_mw",
         "output_error",
     ]
     shown = best_points.iloc[:: max(1, len(best_points) // 12)]
@@ -209,17 +229,18 @@ def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
     figure = plot.pareto_figure(
         points,
         best_points,
-        x="area_um2",
-        y="latency_us",
+        x=OBJECTIVES[0],
+        y=OBJECTIVES[1],
         title=f"SmolLM2-135M {options.layer}, {layer.m} tokens, "
         f"output error up to {100 * options.max_error:.0f} %, {options.tech}, each at its own clock",
         basis=f"{tech.status}, pre-layout",
         chosen=position,
+        errors=_model_errors(tech, points["pe"].astype(str).unique()),
     )
     plot.save(figure, folder / "front.png")
 
     spec = spec_of_row(best_points.iloc[position])
-    say(f"[4/5] emit the Verilog of the point with the smallest area x latency up to {options.max_cells} cells")
+    say("[4/5] emit the Verilog of the point with the smallest pJ/MAC over TOPS/mm²")
     emission = emit(spec)
     write_atomic(folder / f"{emission.top}.v", emission.verilog, "demo")
     write_atomic(folder / f"{emission.top}.json", json.dumps(emission.manifest, indent=2) + "\n", "demo")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import textwrap
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
+from hwgen.frame.parameters import family_doc
 from hwgen.pe import Block, TileSpec
 
 __all__ = ["Box", "boxes", "diagram_svg"]
@@ -75,7 +75,7 @@ def _post_box(spec: TileSpec, blocks: Mapping[str, Block]) -> Box:
     # Only asked what it is: tell Amaranth that it need not be elaborated.
     lanes._MustUse__used = True
     kind = type(lanes)
-    doc = inspect.getdoc(inspect.getmodule(kind)) if spec.scales_by_lanes else kind.__doc__
+    doc = family_doc(kind) if spec.scales_by_lanes else kind.__doc__
     return Box("post", f"{spec.lanes} lanes", _first_sentence(doc), _counts(total))
 
 

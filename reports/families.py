@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hwgen.emit import write_atomic
 from hwgen.errors import HwgenError
+from hwgen.files import write_atomic
+from hwgen.frame.parameters import family_doc
 from hwgen.pe import TileSpec, families
 from reports.diagram import diagram_svg
 
@@ -132,7 +132,7 @@ def _parameters(family: type[TileSpec], names: Iterable[str]) -> str:
 
 
 def _section(name: str, family: type[TileSpec], errors: Mapping[str, Any]) -> str:
-    doc = (inspect.getdoc(inspect.getmodule(family)) or "").split("\n", 1)
+    doc = family_doc(family).split("\n", 1)
     parts = [f"## {name}", f"**{doc[0]}**"]
     if len(doc) > 1:
         parts.append(doc[1].strip())

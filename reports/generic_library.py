@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hwgen.emit import write_atomic
+from hwgen.files import write_atomic
 from hwgen.synth.liberty import GENERIC
 
 __all__ = ["CELLS", "Gate", "library_text", "main"]

@@ -306,7 +306,7 @@ def output_cases() -> Iterator[Case]:
 
 
 def _suffix(option: click.Option) -> str:
-    from hwgen.emit._files import FORMATS
+    from hwgen.files import FORMATS
 
     formats = option.type.formats if isinstance(option.type, OutputFile) else ()
     return next((end for end, name in FORMATS.items() if name in formats), "")

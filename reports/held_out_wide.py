@@ -17,7 +17,7 @@ import click
 import numpy as np
 from matplotlib.figure import Figure
 
-from hwgen.emit import write_atomic
+from hwgen.files import write_atomic
 from hwgen.pe import TileSpec, families, family
 from hwgen.synth import read_library
 from reports.held_out import label, step_pj

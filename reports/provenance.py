@@ -8,8 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from dse.provenance import commit
-from hwgen import __version__
-from hwgen.emit import write_atomic
+from hwgen.files import write_atomic
+from hwgen.version import __version__
 
 __all__ = ["facts_text", "provenance", "write_result"]
 

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from hwgen.emit import write_atomic
+from hwgen.files import write_atomic
 from reports.demo import DemoOptions, run_demo
 from reports.provenance import provenance, write_result
 

@@ -25,8 +25,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from hwgen.emit import write_atomic
 from hwgen.errors import HwgenError
+from hwgen.files import write_atomic
 from hwgen.pe import TileSpec, family
 from hwgen.simulators.cache import cached, digest
 from hwgen.synth import Library, read_library, synthesise

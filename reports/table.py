@@ -9,8 +9,8 @@ import pandas as pd
 
 from dse.pareto import column_of
 from dse.sweep import METRICS
-from hwgen.emit import write_atomic
 from hwgen.errors import HwgenError
+from hwgen.files import write_atomic
 
 __all__ = ["columns_of", "csv", "format_cell", "markdown", "save", "text"]
 
@@ -24,7 +24,7 @@ def columns_of(points: pd.DataFrame, objectives: Sequence[str]) -> list[str]:
     within = points.groupby(points["pe"].astype(str)).nunique()
     differing = [name for name in points.columns if name not in known and name != "bits" and (within[name] > 1).any()]
     objectives = [column_of(name) for name in objectives]
-    numbers = ["area_um2", "latency_us", "energy_pj_per_mac", "cycles", "utilization"]
+    numbers = ["area_um2", "latency_us", "energy_pj_per_mac", "power_mw", "utilization"]
     return list(dict.fromkeys(["pe", "weight_bits", *shape, *differing, *objectives, *numbers]))
 
 

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from hwgen.emit._ports import PortInfo, tile_ports
 from hwgen.errors import HwgenError
+from hwgen.frame.interface import tile_ports
+from hwgen.frame.ports import PortInfo
 from hwgen.pe import TileSpec
 from hwgen.quantize import acts_for
 from hwgen.reference import run_steps

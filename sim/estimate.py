@@ -24,17 +24,17 @@ import numpy as np
 
 from hwgen.errors import HwgenError
 from hwgen.formats import get
+from hwgen.frame.numbers import Num, ceil_div, where
+from hwgen.frame.param import plain, whole_number
 from hwgen.pe import TileSpec, family
-from hwgen.pe._numbers import Num, ceil_div, where
-from hwgen.pe._param import plain, whole_number
 from hwgen.schedule import MOST, Layer, Schedule, closed_cycles, closed_pre_cycles
+from sim.activity import activity
 from sim.tech import DEFAULT, PJ_PER_UW_NS, Structure, Tech, load
 
 __all__ = [
     "OFF_CHIP",
     "Costs",
     "Report",
-    "active_cycles_per_step",
     "beyond_64_bits",
     "clock_period",
     "estimate",
@@ -117,6 +117,16 @@ class Report:
         return self.total_energy_pj / self.macs
 
     @property
+    def power_mw(self) -> float:
+        """Mean power while the layers run, in mW; off-chip memory is not counted."""
+        return self.total_energy_pj / (1000 * self.latency_us)
+
+    @property
+    def tops_per_mm2(self) -> float:
+        """Operations, two a MAC, in 10¹² a second and mm² of the tile."""
+        return 2 * self.macs / (self.latency_us * self.total_area_um2)
+
+    @property
     def utilization(self) -> float:
         """Multiply-accumulates of the layers over those that the tile could do in the same cycles, at most 1."""
         return self.macs / self.mac_slots
@@ -148,6 +158,8 @@ class Report:
             "area_ge": self.total_area_ge,
             "energy_pj": {**self.energy_pj, "total": self.total_energy_pj},
             "energy_pj_per_mac": self.energy_pj_per_mac,
+            "power_mw": self.power_mw,
+            "tops_per_mm2": self.tops_per_mm2,
         }
 
     def __add__(self, other: Report) -> Report:
@@ -209,29 +221,6 @@ def clock_period(parts: Structure, clk_period_ns: float | None, tech: Tech) -> N
     return given
 
 
-def _activity(spec: type[TileSpec], p: P, steps: Num, groups: Num, pre_beats: Num) -> dict[str, Num]:
-    """Active cycles of each kind of block."""
-    phases = spec.layer_cycles(p)
-    beats = groups * spec.post_beats(p)
-    return {
-        "row": steps * phases if spec.row_per_phase else steps,
-        "col": steps * phases if spec.col_per_phase else steps,
-        "cell": steps * phases,
-        "rowsum": steps,
-        "control": steps * phases,
-        "post": beats,
-        "pre_row": pre_beats,
-        "pre_control": pre_beats,
-    }
-
-
-def active_cycles_per_step(spec: TileSpec) -> dict[str, float]:
-    """Active cycles of each kind of block of a tile in a step of a long layer."""
-    group = int(spec.sum_group(spec.p)) or int(spec.layer_k(spec.p)) << 20
-    steps = group // int(spec.layer_k(spec.p))
-    return {kind: cycles / steps for kind, cycles in _activity(type(spec), spec.p, steps, 1, steps).items()}
-
-
 def _moved_bits(
     spec: type[TileSpec], p: P, tiles: Num, groups: Num, scopes: Num, steps: Num, pre_beats: Num
 ) -> dict[str, Num]:
@@ -272,7 +261,7 @@ def layer_costs(
     scopes, groups = (tiles * ceil_div(k, where(g > 0, g, k)) for g in (p["group"], spec.sum_group(p)))
     steps = tiles * ceil_div(k, spec.layer_k(p))
     pre_beats = 0 if pre is None else pre_cycles - pre.latency
-    active = _activity(spec, p, steps, groups, pre_beats)
+    active = activity(spec, p, steps, groups, pre_beats)
     energy: dict[str, Num] = {}
     all_cycles = cycles + pre_cycles
     for name, active_pj in parts.active_pj.items():
@@ -382,8 +371,8 @@ def estimate_arrays(
     Returns
     -------
     Columns ``cycles``, ``pre_cycles`` (int64), ``latency_us``, ``utilization``, ``area_um2``, ``energy_pj``,
-    ``energy_pj_per_mac`` and, where the technology has timing, ``min_clk_period_ns`` (float64), all of the shape that
-    the arguments broadcast to.
+    ``energy_pj_per_mac``, ``power_mw``, ``tops_per_mm2`` and, where the technology has timing, ``min_clk_period_ns``
+    (float64), all of the shape that the arguments broadcast to.
     """
     spec = family(pe) if isinstance(pe, str) else pe
     table = _tech(tech)
@@ -402,6 +391,8 @@ def estimate_arrays(
         "area_um2": parts.total_area_um2,
         "energy_pj": costs.total_energy_pj,
         "energy_pj_per_mac": costs.total_energy_pj / macs,
+        "power_mw": costs.total_energy_pj / ((costs.cycles + costs.pre_cycles) * period),
+        "tops_per_mm2": 2000 * macs / ((costs.cycles + costs.pre_cycles) * period * parts.total_area_um2),
     }
     if parts.min_clk_period_ns is not None:
         columns["min_clk_period_ns"] = parts.min_clk_period_ns

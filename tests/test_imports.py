@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tools.import_graph import circles, floors, graph
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("hwgen", "sim", "dse", "reports")
 HEAVY = ("torch", "pandas", "matplotlib")
@@ -125,6 +127,29 @@ def test_direction_of_imports() -> None:
 )
 def test_a_forbidden_import_is_reported(path: str, source: str, module: str) -> None:
     assert [text.rpartition(" ")[2] for text in violations(path, source)] == [module]
+
+
+def test_no_circles() -> None:
+    """Neither between packages nor inside one, wherever the import stands."""
+    assert circles(graph()) == []
+
+
+def test_a_circle_is_found(tmp_path: Path) -> None:
+    files = {
+        "__init__.py": "from a.one import x",
+        "one.py": "import json\nfrom a.two import y",
+        "two.py": "def f():\n    from a.b import three",
+        "b/__init__.py": "",
+        "b/three.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from a import one",
+        "b/four.py": "import a.one",
+    }
+    for name, text in files.items():
+        (tmp_path / "a" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "a" / name).write_text(text)
+    edges = graph(tmp_path, ("a",))
+    assert circles(edges) == [["a.b.three", "a.one", "a.two"]]
+    assert circles({name: targets - {"a.one"} for name, targets in edges.items()}) == []
+    assert floors(edges) == [["a", "a.b", "a.b.four"]]
 
 
 def test_from_import_is_reported_with_its_line() -> None:

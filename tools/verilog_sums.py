@@ -1,4 +1,6 @@
-"""Print a SHA-256 of the Verilog and manifest of every family's default tile and of random ones: for changes that change none of it.
+"""Print a SHA-256 of the Verilog and manifest of every family's default tile and of random ones.
+
+For changes that are to change none of it:
 
     python tools/verilog_sums.py --tiles 20 > before.txt
     … the change …
@@ -47,6 +49,7 @@ def drawn(name: str, generator: random.Random) -> dict[str, object]:
 
 
 def main() -> None:
+    """Read the arguments and print a line a tile."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiles", type=int, default=20, help="random tiles a family")
     parser.add_argument("--seed", type=int, default=1)

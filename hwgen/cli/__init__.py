@@ -15,9 +15,9 @@ from typing import NoReturn
 
 import click
 
-from hwgen import __version__
 from hwgen.cli._streams import ClosedPipe, drop_output, guarded_streams, say_error
 from hwgen.errors import HwgenError, suggest
+from hwgen.version import __version__
 
 __all__ = ["main"]
 

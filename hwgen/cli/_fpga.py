@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from hwgen.cli._table import Column, print_table
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
 from hwgen.simulators import find
@@ -84,24 +85,19 @@ def _outcome(placed: Placed, clk_period_ns: float) -> str:
 
 
 def _table(result: FpgaResult) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     totals = result.totals
     shown = [name for name in RESOURCES if name in _TITLES or totals[name]]
-    table = Table(box=None, pad_edge=False)
-    table.add_column("part", no_wrap=True)
-    for heading in ("copies", *(_TITLES.get(name, name) for name in shown)):
-        table.add_column(heading, justify="right", no_wrap=True)
+    columns = [Column("part", right=False), Column("copies"), *(Column(_TITLES.get(name, name)) for name in shown)]
+    rows = []
     for part in result.parts:
         counts = result.resources(part)
-        table.add_row(part.kind, str(part.count), *(f"{counts[name]:,}" for name in shown))
+        rows.append((part.kind, str(part.count), *(f"{counts[name]:,}" for name in shown)))
     if len(result.parts) > 1 or result.parts[0].count > 1:
-        table.add_row("all", "", *(f"{totals[name]:,}" for name in shown))
+        rows.append(("all", "", *(f"{totals[name]:,}" for name in shown)))
     vendor = VENDORS[result.vendor]
     blocks = "with" if result.dsp else "without"
     click.echo(f"{vendor.title}, {blocks} DSP blocks, {result.document()['basis']}")
-    Console().print(table)
+    print_table(columns, rows)
     if result.from_cache:
         click.echo(f"{result.from_cache} of {len(result.parts)} mappings from the cache")
     click.echo(result.document()["versions"])

@@ -13,8 +13,8 @@ from typing import Any
 
 import click
 
-from hwgen.emit._files import check_folder, check_output, resolved
 from hwgen.errors import HwgenError
+from hwgen.files import check_folder, check_output, resolved
 
 __all__ = ["SEED", "InputFile", "Number", "OutputFile", "OutputFolder", "Text", "Whole"]
 
@@ -95,7 +95,7 @@ class Text(click.ParamType[str]):
 
 
 class OutputFile(click.ParamType[Path]):
-    """A file that the command writes: `hwgen.emit._files` says what may be.
+    """A file that the command writes: `hwgen.files` says what may be.
 
     Parameters
     ----------

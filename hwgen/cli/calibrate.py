@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hwgen.cli._layer import needs
+from hwgen.cli._table import Column, print_table
 from hwgen.cli._values import SEED, InputFile, Number, OutputFile, Text, Whole
 from hwgen.errors import HwgenError
 
@@ -105,21 +106,18 @@ def command(
 
 
 def _print(done: Calibration) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     cached = f", {done.from_cache} of them from an earlier run" if done.from_cache else ""
     click.echo(f"measured {done.tiles} tiles{cached}; median error of blocks left out of the fit:")
-    table = Table(box=None, pad_edge=False)
-    for heading in ("family", "block"):
-        table.add_column(heading)
+    rows = []
     quantities = ("area_um2", "min_clk_period_ns", "active_pj", "clock_pj")
-    for heading in ("area", "period", "energy at work", "clock energy"):
-        table.add_column(heading, justify="right")
+    columns = [
+        *(Column(name, right=False) for name in ("family", "block")),
+        *map(Column, ("area", "period", "energy at work", "clock energy")),
+    ]
     for name, kinds in done.left_out.items():
         for kind, errors in kinds.items():
             if errors:
-                table.add_row(name, kind, *(f"{errors[q]:.1%}" if q in errors else "" for q in quantities))
-    Console().print(table)
+                rows.append((name, kind, *(f"{errors[q]:.1%}" if q in errors else "" for q in quantities)))
+    print_table(columns, rows)
     for path in done.files:
         click.echo(f"wrote {path}")

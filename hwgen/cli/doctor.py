@@ -7,25 +7,15 @@ import json
 from collections.abc import Sequence
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from hwgen.cli._table import Column, print_table
 from hwgen.doctor import ToolStatus, tools
 
 __all__ = ["command"]
 
 
-def _table(found: Sequence[ToolStatus]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("tool", no_wrap=True)
-    table.add_column("version", overflow="fold")
-    table.add_column("for", overflow="fold")
-    table.add_column("needed by", overflow="fold")
-    for tool in found:
-        version = Text(tool.found) if tool.found else Text("missing", style="bold red" if tool.required else "yellow")
-        table.add_row(Text(tool.name), version, Text(tool.purpose), Text(tool.needed_by))
-    return table
+def _rows(found: Sequence[ToolStatus]) -> list[tuple[str, ...]]:
+    return [(tool.name, tool.found or "missing", tool.purpose, tool.needed_by) for tool in found]
 
 
 def _summary(found: Sequence[ToolStatus]) -> list[str]:
@@ -54,7 +44,8 @@ def doctor(context: click.Context, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(tool) for tool in found], indent=2))
     else:
-        Console().print(_table(found))
+        columns = [Column(name, right=False, fold=name != "tool") for name in ("tool", "version", "for", "needed by")]
+        print_table(columns, _rows(found))
         click.echo()
         for line in _summary(found):
             click.echo(line)

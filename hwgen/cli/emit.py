@@ -10,7 +10,8 @@ import click
 
 from hwgen.cli._family import FamilyCommand
 from hwgen.cli._values import Number, OutputFile, OutputFolder
-from hwgen.emit import Reset, emit, write_all
+from hwgen.emit import Reset, emit
+from hwgen.files import write_all
 from hwgen.pe import TileSpec
 
 
@@ -70,7 +71,7 @@ def command(
 
         files.append((sdc_file, sdc(spec, emission.top, clk_period_ns, reset=reset)))
     if testbench:
-        from hwgen.emit import bench_files
+        from hwgen.verify import bench_files
 
         files += [(testbench / name, text) for name, text in bench_files(emission).items()]
     if output:

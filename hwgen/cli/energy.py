@@ -10,6 +10,7 @@ import click
 
 from hwgen.cli._family import FamilyCommand
 from hwgen.cli._layer import needs
+from hwgen.cli._table import Column, print_table
 from hwgen.cli._values import InputFile, Number, Text, Whole
 from hwgen.pe import TileSpec
 from hwgen.synth import RECIPES
@@ -101,14 +102,10 @@ def command(
 
 
 def _print(report: EnergyReport, glitches: GlitchReport | None) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     cycles, period = report.cycles_per_step, report.clk_period_ns
-    table = Table(box=None, pad_edge=False)
-    table.add_column("block")
-    for heading in ("copies", "clock", "registers", "gates", "leakage", "pJ/step", ""):
-        table.add_column(heading, justify="right", no_wrap=True)
+    parts_of = ("clock [pJ]", "registers [pJ]", "gates [pJ]", "leakage [pJ]", "all [pJ/step]", "")
+    columns = [Column("block", right=False), Column("copies"), *map(Column, parts_of)]
+    shown = []
     rows = [
         (
             block.kind,
@@ -123,7 +120,7 @@ def _print(report: EnergyReport, glitches: GlitchReport | None) -> None:
     ]
     for name, count, *parts in rows:
         share = f"{parts[-1] / report.pj_per_step:.1%}"
-        table.add_row(name, count, *(f"{part:.3g}" for part in parts), share)
+        shown.append((name, count, *(f"{part:.3g}" for part in parts), share))
     totals = (
         report.clock_pj_per_step,
         report.register_pj_per_step,
@@ -131,13 +128,13 @@ def _print(report: EnergyReport, glitches: GlitchReport | None) -> None:
         report.leakage_pj_per_step,
         report.pj_per_step,
     )
-    table.add_row("total", "", *(f"{part:.3g}" for part in totals), "", style="bold")
+    shown.append(("total", "", *(f"{part:.3g}" for part in totals), ""))
     click.echo(f"library: {report.library} ({report.voltage_v:g} V), clock period {period:g} ns")
     click.echo(
         f"operands: {', '.join(report.layers)}; {report.streams} streams of {report.steps} steps, "
         f"{report.vectors:,} vectors; outputs equal the reference in every beat"
     )
-    Console().print(table)
+    print_table(columns, shown, bold_last=True)
     click.echo(
         f"a step of {cycles:g} cycle{'s' if cycles != 1 else ''}, {report.macs_per_step} MACs: "
         f"{report.pj_per_step:.4g} pJ, {report.pj_per_mac:.4g} pJ/MAC; an idle cycle: {report.idle_pj_per_cycle:.3g} pJ"

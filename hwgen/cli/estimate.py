@@ -6,11 +6,10 @@ import json
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from hwgen.cli._family import FamilyCommand
 from hwgen.cli._layer import LAYER_HELP, parse_layer
+from hwgen.cli._table import Column, print_table
 from hwgen.cli._tech import tech_options
 from hwgen.pe import TileSpec
 
@@ -43,6 +42,10 @@ def command(spec: TileSpec, layers: tuple[str, ...], tech: str, clk_period_ns: f
 def _print(report: Report) -> None:
     from sim.estimate import OFF_CHIP
 
+    if report.meets_clock is False:
+        click.echo(
+            f"the clock of {report.clk_period_ns:g} ns cannot be met: the tile needs {report.min_clk_period_ns:.3f} ns"
+        )
     click.echo(f"tile: {report.tile}")
     click.echo(f"layers: {', '.join(report.layers)}; {report.macs:,} MACs")
     pre = f", {report.pre_cycles:,} of them before the activation buffer" if report.pre_cycles else ""
@@ -50,21 +53,20 @@ def _print(report: Report) -> None:
         f"cycles: {report.cycles + report.pre_cycles:,}{pre} (exact); {report.latency_us:,.3f} µs at "
         f"{report.clk_period_ns:.4g} ns; utilisation {report.utilization:.1%}"
     )
-    table = Table(box=None, pad_edge=False)
-    table.add_column("block")
-    for heading in ("area [µm²]", "", "energy [pJ]", ""):
-        table.add_column(heading, justify="right")
+    columns = [Column("block", right=False), *map(Column, ("area [µm²]", "", "energy [pJ]", ""))]
+    rows = []
     area, energy = report.total_area_um2, report.total_energy_pj
     for name in dict.fromkeys([*report.area_um2, *report.energy_pj]):
         um2, pj = report.area_um2.get(name, 0.0), report.energy_pj.get(name, 0.0)
         if um2 or pj:
             shown = (f"{um2:,.5g}", f"{um2 / area:.1%}") if um2 else ("", "")
-            table.add_row(name, *shown, f"{pj:,.0f}", f"{pj / energy:.1%}")
-    table.add_row("total", f"{area:,.5g}", "", f"{energy:,.0f}", "", style="bold")
-    Console().print(table)
-    click.echo(f"energy per MAC: {report.energy_pj_per_mac:.4g} pJ; area {report.total_area_ge:,.0f} gate equivalents")
-    if report.meets_clock is False:
-        click.echo(f"the clock cannot be met: the tile needs {report.min_clk_period_ns:.3f} ns")
+            rows.append((name, *shown, f"{pj:,.0f}", f"{pj / energy:.1%}"))
+    rows.append(("total", f"{area:,.5g}", "", f"{energy:,.0f}", ""))
+    print_table(columns, rows, bold_last=True)
+    click.echo(
+        f"energy per MAC: {report.energy_pj_per_mac:.4g} pJ; power {report.power_mw:.4g} mW; area "
+        f"{report.total_area_ge:,.0f} gate equivalents"
+    )
     click.echo(f"areas, energies and periods are {report.status}, pre-layout ({report.tech}); cycles are exact")
     if report.extrapolated:
         click.echo(f"extrapolated, beyond all measured tiles: {'; '.join(report.extrapolated)}")

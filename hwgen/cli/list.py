@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from hwgen.cli._table import Column, Sheet, format_option
 from hwgen.pe import TileSpec, families
 
 
@@ -16,6 +17,7 @@ def _entry(spec: type[TileSpec]) -> dict[str, Any]:
     choices = acts.legal if acts is not None and isinstance(acts.legal, tuple) else (tile.act_format.name,)
     return {
         "family": spec.family,
+        "title": spec.title or spec.summary(),
         "summary": spec.summary(),
         "acts": list(choices),
         "weights": tile.weight_format.name,
@@ -26,21 +28,20 @@ def _entry(spec: type[TileSpec]) -> dict[str, Any]:
 
 @click.command(epilog="Example: hwgen list --json")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
-def command(as_json: bool) -> None:
+@format_option
+def command(as_json: bool, form: str) -> None:
     """List the PE families."""
     entries = [_entry(spec) for spec in families().values()]
     if as_json:
         click.echo(json.dumps(entries, indent=2))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("family", "what it is", "activations", "default weights", "parameters"):
-        table.add_column(title, overflow="fold")
+    sheet = Sheet(form)
+    titles = ("family", "what it is", "activations", "weights")
+    columns = [Column(title, right=False, fold=title == "what it is") for title in titles]
+    rows = []
     for entry in entries:
         acts = entry["acts"]
-        shown = f"{acts[0]} … {acts[-1]}" if len(acts) > 5 else ", ".join(acts)
-        table.add_row(entry["family"], entry["summary"], shown, entry["weights"], str(len(entry["parameters"])))
-    Console().print(table)
-    click.echo("\nhwgen show FAMILY prints its parameters, ports and timing.")
+        shown = f"{acts[0]} … {acts[-1]}" if len(acts) > 2 else ", ".join(acts)
+        rows.append((entry["family"], entry["title"], shown, entry["weights"]))
+    sheet.table(columns, rows)
+    sheet.say("\nhwgen show FAMILY prints its formats, timing, size, parameters and ports.")

@@ -134,7 +134,7 @@ def command(
 
         import numpy as np
 
-        from hwgen.emit import write_atomic
+        from hwgen.files import write_atomic
 
         buffer = io.BytesIO()
         np.save(buffer, run.y)

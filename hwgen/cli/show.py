@@ -2,53 +2,97 @@
 
 from __future__ import annotations
 
-import inspect
 import json
+import re
+import shutil
+import sys
+import textwrap
 
 import click
 
 from hwgen.cli._family import FamilyCommand
+from hwgen.cli._table import Column, print_table
 from hwgen.emit._manifest import manifest
-from hwgen.emit._ports import tile_ports
+from hwgen.frame.interface import tile_ports
+from hwgen.frame.parameters import family_doc
 from hwgen.pe import TileSpec
+
+_WIDEST = 100
+"""Longest lines of running text; longer ones are hard to read."""
 
 
 @click.command(cls=FamilyCommand, epilog="Example: hwgen show lut --bits 4")
 @click.option("--json", "as_json", is_flag=True, help="print the manifest without the Verilog's hash")
 def command(spec: TileSpec, as_json: bool) -> None:
-    """Show a tile: what it computes, its parameters, ports and timing: `hwgen show lut --bits 4`."""
+    """Show a tile: formats, shape, timing, size, parameters, ports, and what it computes: `hwgen show lut --bits 4`."""
     if as_json:
         document = manifest(spec, f"{spec.family}_tile", "")
         del document["verilog_sha256"]
         click.echo(json.dumps(document, indent=2))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    console.print(inspect.getdoc(inspect.getmodule(type(spec))), highlight=False, markup=False)
-    table = Table(title="parameters", title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for title in ("flag", "value", "allowed", "meaning"):
-        table.add_column(title, overflow="fold")
-    for name, p in spec.parameters().items():
-        table.add_row(p.flag, str(getattr(spec, name)), p.allowed.removeprefix("a whole number "), p.doc)
-    console.print()
-    console.print(table)
-    ports = Table(title="ports", title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for title in ("port", "direction", "bits", "meaning"):
-        ports.add_column(title, overflow="fold")
+    width = min(shutil.get_terminal_size().columns, _WIDEST) if sys.stdout.isatty() else _WIDEST
+    for line in _facts(spec):
+        click.echo(_filled(line, width, "  "))
+    click.echo()
+    rows = [
+        (p.flag, str(getattr(spec, name)), p.allowed.removeprefix("a whole number "), p.doc)
+        for name, p in spec.parameters().items()
+    ]
+    print_table(_columns("parameter", "value", "allowed", "meaning"), rows)
+    click.echo()
+    ports = []
     for port in tile_ports(spec):
         late = f"; element (m, n) {port.delay} cycles after o_valid" if port.delay != "0" else ""
-        ports.add_row(port.name, port.direction, str(port.width), port.meaning + late)
-    console.print()
-    console.print(ports)
-    console.print()
+        ports.append((port.name, port.direction, str(port.width), port.meaning + late))
+    print_table(_columns("port", "direction", "bits", "meaning"), ports)
+    click.echo()
+    click.echo(_paragraphs(family_doc(type(spec)), width))
+
+
+def _columns(*titles: str) -> list[Column]:
+    return [Column(title, right=title == "bits", fold=title in ("allowed", "meaning")) for title in titles]
+
+
+def _facts(spec: TileSpec) -> list[str]:
+    """What a user asks first."""
+    p = spec.p
+    blocks = spec.blocks(p)
+    flip_flops = sum(int(block.count) * int(block.primitives.get("ff", 0)) for block in blocks.values())
+    lines = [f"{spec.family}: {spec.title or spec.summary()}"]
     for mode in spec.modes():
-        console.print(
-            f"mode {mode.name}: {mode.acts} × {mode.weights}, {spec.m}×{spec.n}×{mode.k} products a step, "
-            f"{mode.cycles_per_step} cycles a step, latency {mode.latency}, drain {int(spec.drain(spec.p))} cycles",
-            highlight=False,
+        name = "" if len(spec.modes()) == 1 else f" {mode.name}"
+        lines.append(
+            f"mode{name}: {mode.acts} × {mode.weights}, {spec.m}×{spec.n}×{mode.k} products a step, "
+            f"{mode.cycles_per_step} cycle{'s' if mode.cycles_per_step != 1 else ''} a step"
+            if name
+            else f"formats: {mode.acts} × {mode.weights}; shape: {spec.m}×{spec.n}×{mode.k} products a step"
         )
+    first = spec.modes()[0]
+    drain = int(spec.drain(p))
+    lines.append(
+        f"timing: {first.cycles_per_step} cycle{'s' if first.cycles_per_step != 1 else ''} a step, latency "
+        f"{first.latency}, {drain} cycles from a group's last step to its last result"
+    )
+    lines.append(
+        f"size: {spec.m * spec.n} cells, sums of {int(spec.acc_bits(p))} bits, {flip_flops:,} flip-flop bits "
+        "(hwgen estimate has areas and energies)"
+    )
     pre = spec.pre()
     if pre is not None:
-        console.print(f"before the activation buffer: {pre.summary} ({pre.passes} passes)", highlight=False)
+        lines.append(f"before the activation buffer: {pre.summary} ({pre.passes} passes)")
+    return lines
+
+
+def _filled(text: str, width: int, indent: str = "") -> str:
+    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _paragraphs(doc: str, width: int) -> str:
+    """Running text filled anew; items of lists keep their lines of their own."""
+    found = []
+    for paragraph in re.split(r"\n\s*\n", doc):
+        items = re.split(r"\n(?=\* )", paragraph)
+        found.append(
+            "\n".join(_filled(" ".join(item.split()), width, "  " if item.startswith("* ") else "") for item in items)
+        )
+    return "\n\n".join(found)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from hwgen.cli._layer import LAYER_HELP, needs, parse_layer
+from hwgen.cli._table import Column, Sheet, format_option
 from hwgen.cli._tech import tech_options
 from hwgen.cli._values import OutputFile, Whole
 from hwgen.errors import HwgenError, suggest
@@ -83,6 +83,7 @@ _SHAPE_AXES = ("m", "n", "k", "bits")
 )
 @click.option("--top", type=Whole(), default=10, show_default=True, help="points of the front to print")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
+@format_option
 @click.pass_context
 def command(
     context: click.Context,
@@ -98,6 +99,7 @@ def command(
     table_file: Path | None,
     top: int,
     as_json: bool,
+    form: str,
 ) -> None:
     """Sweep tiles and print the Pareto front: `hwgen sweep --pe int --pe lut --bits 2,4,8 --layer 8x1536x576`.
 
@@ -144,7 +146,7 @@ def command(
     if as_json:
         click.echo(json.dumps(_document(result, top), indent=2))
     else:
-        _print(result, top, written)
+        _print(result, top, written, Sheet(form))
 
 
 def _axes(texts: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
@@ -226,13 +228,13 @@ def _check_plot(plot: Path | None, objectives: Sequence[str]) -> None:
     """Refuse before the work what would fail after it."""
     if plot:
         needs("sweep --plot", "dse", "matplotlib")
-        if len(objectives) < 2 or any(name.startswith("-") for name in objectives[:2]):
-            raise HwgenError(f"sweep: --plot needs two objectives to minimise first, not {', '.join(objectives)}")
+        if len(objectives) < 2:
+            raise HwgenError(f"sweep: --plot needs two objectives, not {', '.join(objectives)}")
 
 
 def _reports(result: Sweep, plot: Path | None, table_file: Path | None, layers: Sequence[str]) -> list[Path]:
     from dse.pareto import choose
-    from hwgen.emit import write_all
+    from hwgen.files import write_all
     from reports import table
 
     files: list[tuple[Path, str | bytes]] = []
@@ -272,41 +274,42 @@ def _document(result: Sweep, top: int) -> dict[str, object]:
     }
 
 
-def _print(result: Sweep, top: int, written: Sequence[Path]) -> None:
+def _print(result: Sweep, top: int, written: Sequence[Path], sheet: Sheet) -> None:
+    import pandas as pd
+
     from dse.pareto import choose
     from reports.table import columns_of, format_cell
 
     columns = columns_of(result.front, result.objectives)
     chosen = choose(result.front, result.objectives)
-    grid = Table(box=None, pad_edge=False)
-    grid.add_column("")
-    for name in columns:
-        grid.add_column(name, justify="left" if name == "pe" else "right")
     shown = sorted({*range(min(top, len(result.front))), chosen})
+    rows = []
     for index in shown:
         row = result.front.iloc[index]
-        grid.add_row("*" if index == chosen else "", *(format_cell(name, row[name]) for name in columns))
-    Console().print(grid)
-    click.echo(
+        rows.append(["*" if index == chosen else "", *(row[name] for name in columns)])
+    heads = [Column("" if sheet.form == "text" else "chosen")]
+    heads += [Column(name, right=pd.api.types.is_numeric_dtype(result.front[name])) for name in columns]
+    sheet.table(heads, rows, lambda name, value: format_cell(name, value) if name else str(value))
+    sheet.say(
         f"{len(result.front):,} of {len(result.points):,} points are on the front of {', '.join(result.objectives)}; "
         f"{len(shown)} shown, * has the smallest product of the objectives"
     )
     beyond = result.front["extrapolated"].astype(str)
     if (beyond != "").any():
         names = sorted({name for text in beyond for name in text.split()})
-        click.echo(
+        sheet.say(
             f"{(beyond != '').sum():,} points of the front are extrapolated, beyond all measured tiles, in "
             f"{', '.join(names)}"
         )
     if result.seconds:
-        click.echo(f"{result.looked_at:,} points looked at, {result.points_per_second:,.0f} a second")
+        sheet.say(f"{result.looked_at:,} points looked at, {result.points_per_second:,.0f} a second")
     if result.resumed:
-        click.echo(f"{result.resumed:,} points taken from an earlier run")
+        sheet.say(f"{result.resumed:,} points taken from an earlier run")
     for reason, count in result.skipped.items():
-        click.echo(f"skipped {count:,}: {reason}")
-    click.echo(
+        sheet.say(f"skipped {count:,}: {reason}")
+    sheet.say(
         f"areas, energies and periods are {result.metadata['status']} ({result.metadata['tech']}); cycles are exact"
     )
-    click.echo(f"off-chip memory is {result.metadata['off_chip_memory']}")
+    sheet.say(f"off-chip memory is {result.metadata['off_chip_memory']}")
     for path in written:
-        click.echo(f"wrote {path}")
+        sheet.say(f"wrote {path}")

@@ -9,6 +9,7 @@ import click
 
 from hwgen.cli._family import FamilyCommand
 from hwgen.cli._fpga import run_fpga
+from hwgen.cli._table import Column, print_table
 from hwgen.cli._values import InputFile, Number, OutputFile, OutputFolder, Whole
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
@@ -88,7 +89,8 @@ def command(
     from rich.console import Console
     from rich.progress import Progress
 
-    from hwgen.emit import sdc, write_all
+    from hwgen.emit import sdc
+    from hwgen.files import write_all
     from hwgen.simulators import find, require
     from hwgen.synth import generic_library, read_library, synthesise, tile_netlist
     from hwgen.synth._layout import layout_files
@@ -155,7 +157,12 @@ def command(
 
 
 def _print(result: TileResult, timed: TimedTile | None) -> None:
-    library = result.library
+    library, period = result.library, result.min_clk_period_ns
+    if not result.meets:
+        click.echo(
+            f"the clock of {result.target_clk_period_ns:g} ns cannot be met: the best is {period:.3f} ns "
+            f"({result.slowest.kind})"
+        )
     corner = f"{library.voltage_v:g} V, {library.temperature_c:g} °C"
     click.echo(f"library: {library.name} ({corner}, {len(library.cells)} cells)")
     unit = {"um2": "µm²", "GE": "GE"}[library.area_unit]
@@ -167,7 +174,6 @@ def _print(result: TileResult, timed: TimedTile | None) -> None:
     if result.from_cache:
         click.echo(f"{result.from_cache} of {result.mappings} mappings from the cache")
     click.echo(f"pre-layout, timed by ABC; mapping moves areas and periods by some {NOISE:.0%}; {result.versions}")
-    period = result.min_clk_period_ns
     if result.max_frequency_mhz is not None:
         tried = len({(one.kind, one.aim_ns) for one in result.tries})
         click.echo(f"highest frequency: {result.max_frequency_mhz:,.0f} MHz ({period:.3f} ns), {tried} targets tried")
@@ -176,35 +182,27 @@ def _print(result: TileResult, timed: TimedTile | None) -> None:
     click.echo(f"clock: {period:.3f} ns{frequency}; target {result.target_clk_period_ns:g} ns {verdict}")
 
 
+_TIMED = ("part", "clock [ns]", "from", "to")
+
+
 def _timed_table(timed: TimedTile) -> None:
     """OpenSTA's figures, in a table of their own."""
-    from rich.console import Console
-    from rich.table import Table
-
     click.echo(f"\nthe same netlists timed by OpenSTA {timed.version}, the tile with all its blocks; no wires")
-    table = Table(box=None, pad_edge=False)
-    table.add_column("part", no_wrap=True)
-    table.add_column(r"clock \[ns]", justify="right", no_wrap=True)
-    table.add_column("from")
-    table.add_column("to")
-    for part in timed.parts:
-        table.add_row(part.kind, f"{part.min_clk_period_ns:.3f}", part.startpoint, part.endpoint)
-    Console().print(table)
+    columns = [Column(name, right=name.startswith("clock"), fold=name in ("from", "to")) for name in _TIMED]
+    print_table(
+        columns,
+        [(part.kind, f"{part.min_clk_period_ns:.3f}", part.startpoint, part.endpoint) for part in timed.parts],
+    )
     click.echo("")
 
 
 def _table(result: TileResult, unit: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("block", no_wrap=True)
-    for heading in ("copies", f"each [{unit}]", "all", "cells", "FF bits", r"clock \[ns]"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("recipe", no_wrap=True)
+    numbers = ("copies", f"each [{unit}]", "all", "cells", "FF bits", "clock [ns]")
+    columns = [Column("block", right=False), *map(Column, numbers), Column("recipe", right=False)]
+    rows = []
     whole = sum(block.area for block in result.blocks) or 1.0
     for block in [*result.blocks, *([result.flat] if result.flat else [])]:
-        table.add_row(
+        cells = (
             block.kind,
             str(block.count),
             f"{block.mapped.area:,.1f}",
@@ -214,4 +212,5 @@ def _table(result: TileResult, unit: str) -> None:
             f"{block.min_clk_period_ns:.3f}",
             block.mapped.recipe,
         )
-    Console().print(table)
+        rows.append(cells)
+    print_table(columns, rows)

@@ -16,10 +16,11 @@ from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
-from hwgen.emit._ports import PortInfo, tile_ports
 from hwgen.emit._reset import Reset
 from hwgen.emit._rtlil import component_rtlil, signals_rtlil
-from hwgen.pe._spec import TileSpec
+from hwgen.frame.interface import tile_ports
+from hwgen.frame.ports import PortInfo
+from hwgen.frame.spec import TileSpec
 
 __all__ = [
     "AxiStream",

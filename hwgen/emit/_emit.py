@@ -16,10 +16,10 @@ from typing import Any
 from hwgen.emit._axi_stream import axi_stream_entry, axi_stream_rtlil
 from hwgen.emit._manifest import manifest
 from hwgen.emit._names import axi_stream_name, companion_name, module_name, pre_name
-from hwgen.emit._ports import tile_ports
 from hwgen.emit._reset import Reset
-from hwgen.emit._rtlil import component_rtlil, design_rtlil
-from hwgen.pe._spec import TileSpec
+from hwgen.emit._rtlil import component_rtlil, design_rtlil, pre_rtlil
+from hwgen.frame.interface import tile_ports
+from hwgen.frame.spec import TileSpec
 
 __all__ = ["Emission", "emit", "to_verilog"]
 
@@ -84,7 +84,7 @@ def _plain_names(text: str) -> str:
 
 
 def _header(spec: TileSpec, top: str, reset: Reset) -> str:
-    from hwgen import __version__
+    from hwgen.version import __version__
 
     settings = " ".join(f"{name}={value}" for name, value in spec.p.items())
     return (
@@ -140,13 +140,13 @@ def emit(
 
     Raises `HwgenError` when ``top`` is no name that a module can have (`hwgen.emit._names.module_name`).
     """
-    from hwgen.pe._tile import Tile
+    from hwgen.frame.assembly import Tile
 
     name, reset = module_name(spec, top), reset or Reset()
     text = design_rtlil(lambda place: Tile(spec, place), name, tile_ports(spec), shared=shared, reset=reset)
     pre = spec.pre()
     if pre is not None:
-        text += "\n" + pre.rtlil(pre_name(name), reset)
+        text += "\n" + pre_rtlil(pre, pre_name(name), reset)
     for suffix, companion in spec.companions().items():
         text += "\n" + component_rtlil(companion.build(), companion_name(name, suffix), reset)
     if axi_stream:

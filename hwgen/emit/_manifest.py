@@ -10,11 +10,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from hwgen.emit._names import companion_name, pre_name
-from hwgen.emit._ports import PortInfo, clock_ports, component_ports, tile_ports
-from hwgen.emit._reset import Reset
+from hwgen.emit._reset import Reset, clock_ports
 from hwgen.errors import HwgenError
 from hwgen.formats import get
-from hwgen.pe._spec import TileSpec
+from hwgen.frame.interface import tile_ports
+from hwgen.frame.ports import PortInfo, component_ports
+from hwgen.frame.spec import TileSpec
 
 __all__ = ["MANIFEST_VERSION", "manifest", "spec_from_manifest"]
 
@@ -56,7 +57,7 @@ def _port_entry(port: PortInfo) -> dict[str, Any]:
 
 def manifest(spec: TileSpec, top: str, verilog: str, reset: Reset | None = None) -> dict[str, Any]:
     """Everything that a user of the Verilog needs to know; see docs/manifest.md for the fields."""
-    from hwgen import __version__
+    from hwgen.version import __version__
 
     p = spec.p
     reset = reset or Reset()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from hwgen.errors import HwgenError
-from hwgen.pe._spec import TileSpec
+from hwgen.frame.spec import TileSpec
 
 __all__ = [
     "KEYWORDS",
@@ -87,7 +87,9 @@ def module_name(spec: TileSpec, top: str | None = None) -> str:
 
 def _scope(spec: TileSpec) -> set[str]:
     """Names of the ports of all modules of a tile: benches declare them beside an instance of the module."""
-    from hwgen.emit._ports import component_ports, reset_names, tile_ports
+    from hwgen.emit._reset import reset_names
+    from hwgen.frame.interface import tile_ports
+    from hwgen.frame.ports import component_ports
 
     pre = spec.pre()
     ports = [*tile_ports(spec), *(pre.ports() if pre is not None else [])]

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 
 from hwgen.errors import HwgenError
+from hwgen.frame.ports import PortInfo
 
-__all__ = ["ACTIVE", "KINDS", "Reset"]
+__all__ = ["ACTIVE", "KINDS", "Reset", "clock_ports", "reset_names"]
 
 KINDS = ("sync", "async")
 ACTIVE = ("high", "low")
@@ -44,6 +45,19 @@ class Reset:
     def words(self) -> str:
         """The kind and the level in words."""
         return f"{'synchronous' if self.kind == 'sync' else 'asynchronous'} reset, active {self.active}"
+
+
+def clock_ports(reset: Reset) -> list[PortInfo]:
+    """Clock and reset, which every module has and which come before its own ports in every list."""
+    return [
+        PortInfo("clk", "input", 1, "clock, rising edge", role="clock"),
+        PortInfo(reset.port, "input", 1, reset.words, role="reset"),
+    ]
+
+
+def reset_names() -> list[str]:
+    """Names that the reset's port may have."""
+    return [Reset(active=active).port for active in ACTIVE]
 
 
 def _hint(value: object) -> str:

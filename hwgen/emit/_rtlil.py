@@ -23,11 +23,13 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from hwgen.emit._names import block_name
-from hwgen.emit._ports import PortInfo
 from hwgen.emit._reset import Reset
 from hwgen.emit._widen import widen
+from hwgen.frame.assembly import place_submodule
+from hwgen.frame.ports import PortInfo
+from hwgen.frame.pre import PreBlock, PreSpec
 
-__all__ = ["component_rtlil", "design_rtlil", "signals_rtlil"]
+__all__ = ["component_rtlil", "design_rtlil", "pre_rtlil", "signals_rtlil"]
 
 
 _INPUT = {name: re.compile(rf"^ *wire width 1 input \d+ +\\{name}\n", re.M) for name in ("clk", "rst")}
@@ -166,8 +168,6 @@ def design_rtlil(
     ``make(place)`` builds the component around a placing function; ``ports`` are its Verilog ports without clock and
     reset. ``shared=False`` elaborates every copy of every block, as Amaranth's simulator does.
     """
-    from hwgen.pe._tile import place_submodule
-
     blocks = _SharedBlocks(top, reset)
     wrapper = _Top(make, blocks.place if shared else place_submodule, ports)
     signals: Ports = {name: (signal, _DIRECTIONS[wrapper.directions[name]]) for name, signal in wrapper.signals.items()}
@@ -192,3 +192,8 @@ def signals_rtlil(elaboratable: Elaboratable, top: str, signals: Sequence[Signal
 def _plain(text: str) -> str:
     """Without initial values: what needs one has a reset, and the first step of a group clears the rest."""
     return widen(re.sub(r"^  attribute \\init .*\n", "", text, flags=re.M))
+
+
+def pre_rtlil(pre: PreSpec, top: str, reset: Reset = _DEFAULT) -> str:
+    """RTLIL of a block before the activation buffer, as module ``top``."""
+    return design_rtlil(lambda place: PreBlock(pre, place), top, pre.ports(), reset=reset)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
-from hwgen.emit._ports import PortInfo, clock_ports, tile_ports
-from hwgen.emit._reset import Reset
+from hwgen.emit._reset import Reset, clock_ports
 from hwgen.errors import HwgenError
-from hwgen.pe._spec import TileSpec
+from hwgen.frame.interface import tile_ports
+from hwgen.frame.ports import PortInfo
+from hwgen.frame.spec import TileSpec
 
 __all__ = ["sdc"]
 

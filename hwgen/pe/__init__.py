@@ -1,10 +1,9 @@
-"""PE families and the frame that they fill: `TileSpec` describes a tile, `Tile` is its hardware."""
+"""PE families, one file or folder each, and what several of them share. The frame that they fill is `hwgen.frame`."""
 
 from __future__ import annotations
 
-from hwgen.pe._param import Param, Range, param
+from hwgen.frame import Addend, Block, Mode, Param, Quantization, Range, Side, State, TileSpec, param
 from hwgen.pe._registry import families, family, family_names
-from hwgen.pe._spec import Addend, Block, Mode, Quantization, Side, State, TileSpec
 
 __all__ = [
     "Addend",

@@ -21,11 +21,11 @@ from hwgen.arith import float_layout
 from hwgen.arith.align import align_reference, aligned_bits
 from hwgen.arith.bits import wire
 from hwgen.formats import Format, MinifloatFormat, QTensor, get
-from hwgen.pe._numbers import Num, clog2, unsigned_bits, where
-from hwgen.pe._param import Range, param
-from hwgen.pe._pre import PreSpec, align_description, align_row
+from hwgen.frame.facts import Counts, P, PreCounts
+from hwgen.frame.numbers import Num, clog2, unsigned_bits, where
+from hwgen.frame.param import Range, param
+from hwgen.frame.pre import PreSpec, align_description, align_row
 from hwgen.pe._scaled import ScaledSpec
-from hwgen.pe._spec import Counts, P, PreCounts
 
 __all__ = ["FLOATS", "AlignedSpec", "shift_left_by", "shift_mux2"]
 

@@ -15,8 +15,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Value
 
 from hwgen.arith.bits import adder_tree_with_carries, conditional_negate, extend, leading_zeros, named, wire
 from hwgen.arith.carry import add_with_carry
-from hwgen.pe._numbers import Num, ceil_div, maximum, unsigned_bits, where
-from hwgen.pe._spec import Counts
+from hwgen.frame.facts import Counts
+from hwgen.frame.numbers import Num, ceil_div, maximum, unsigned_bits, where
 
 __all__ = [
     "LARGEST",

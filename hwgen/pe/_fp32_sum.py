@@ -28,10 +28,11 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from hwgen.arith import FP32_NAN, fp32_add, fp32_add_reference, wire
 from hwgen.arith.fp32 import FP32_CUTS
 from hwgen.formats import get
-from hwgen.pe._inventory import FP32_ADD
-from hwgen.pe._numbers import Num, clog2, where
-from hwgen.pe._param import Range, param
-from hwgen.pe._spec import Addend, Counts, P, State, TileSpec
+from hwgen.frame.facts import Addend, Counts, P, State
+from hwgen.frame.numbers import Num, clog2, where
+from hwgen.frame.param import Range, param
+from hwgen.frame.primitives import FP32_ADD
+from hwgen.frame.spec import TileSpec
 
 __all__ = ["FP32_BITS", "Fp32State", "Fp32SumSpec", "fp32_tree_reference"]
 

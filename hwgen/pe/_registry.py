@@ -1,4 +1,4 @@
-"""Find PE families: one file is one family, no list to edit.
+"""Find PE families: one file, or one folder of `hwgen.frame.parameters.ROOMS`, is one family; no list to edit.
 
 Three places, in this order: this package, the folders named in the environment variable ``HWGEN_PE_PATH``, and the
 entry-point group ``hwgen.pe`` of installed packages. A family's name is its file's name.
@@ -15,7 +15,8 @@ from pathlib import Path
 from types import ModuleType
 
 from hwgen.errors import HwgenError, suggest
-from hwgen.pe._spec import TileSpec
+from hwgen.frame.parameters import family_module
+from hwgen.frame.spec import TileSpec
 
 __all__ = ["families", "family", "family_names"]
 
@@ -34,6 +35,8 @@ def _folder_files() -> dict[str, Path]:
             raise HwgenError(f"{PATH_VARIABLE}: {folder!r} must be an existing folder of PE family files")
         for path in sorted(Path(folder).glob("[a-z]*.py")):
             found[path.stem] = path
+        for path in sorted(Path(folder).glob("[a-z]*/__init__.py")):
+            found[path.parent.name] = path
     return found
 
 
@@ -52,11 +55,17 @@ def _spec_of(module: ModuleType, name: str) -> type[TileSpec]:
     own = [
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, TileSpec) and value.__module__ == module.__name__
+        if isinstance(value, type) and issubclass(value, TileSpec) and family_module(value) == module.__name__
     ]
     if len(own) != 1:
-        raise HwgenError(f"family {name}: its file must define exactly one TileSpec subclass, not {len(own)}")
+        raise HwgenError(f"family {name}: it must define exactly one TileSpec subclass, not {len(own)}")
     return own[0]
+
+
+def _forget(module_name: str) -> None:
+    """Unload a family of a folder, with the rooms that it has."""
+    for loaded in [key for key in sys.modules if key == module_name or key.startswith(f"{module_name}.")]:
+        del sys.modules[loaded]
 
 
 def family(name: str) -> type[TileSpec]:
@@ -68,7 +77,9 @@ def family(name: str) -> type[TileSpec]:
         module_name = f"hwgen_pe_path.{name}"
         module = sys.modules.get(module_name)
         if module is None or getattr(module, "__file__", None) != str(files[name]):
-            plan = importlib.util.spec_from_file_location(module_name, files[name])
+            _forget(module_name)
+            rooms = [str(files[name].parent)] if files[name].stem == "__init__" else None
+            plan = importlib.util.spec_from_file_location(module_name, files[name], submodule_search_locations=rooms)
             assert plan is not None
             assert plan.loader is not None
             module = importlib.util.module_from_spec(plan)
@@ -76,7 +87,7 @@ def family(name: str) -> type[TileSpec]:
             try:
                 plan.loader.exec_module(module)
             except Exception as error:
-                del sys.modules[module_name]
+                _forget(module_name)
                 raise HwgenError(f"family {name}: {files[name]} cannot be imported: {error!r}") from error
         return _spec_of(module, name)
     points = _entry_points()

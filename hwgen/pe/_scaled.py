@@ -9,9 +9,10 @@ from typing import Any
 from hwgen.errors import HwgenError
 from hwgen.formats import get
 from hwgen.formats.base import whole
-from hwgen.pe._numbers import Num, where
-from hwgen.pe._param import Range, param
-from hwgen.pe._spec import Counts, P, Side, TileSpec
+from hwgen.frame.facts import Counts, P, Side
+from hwgen.frame.numbers import Num, where
+from hwgen.frame.param import Range, param
+from hwgen.frame.spec import TileSpec
 
 __all__ = ["SCALES", "LanesSpec", "ScaledSpec"]
 

@@ -28,10 +28,10 @@ from amaranth.lib import data
 from hwgen.arith import adder_tree, wire
 from hwgen.arith.bits import adder_tree_with_carries, extend
 from hwgen.formats import Format, get
-from hwgen.pe._numbers import Num, bits_for, clog2, where
-from hwgen.pe._param import Range, param
+from hwgen.frame.facts import Addend, Counts, P, Quantization
+from hwgen.frame.numbers import Num, bits_for, clog2, where
+from hwgen.frame.param import Range, param
 from hwgen.pe._scaled import ScaledSpec
-from hwgen.pe._spec import Addend, Counts, P, Quantization
 
 __all__ = ["Int"]
 
@@ -39,6 +39,8 @@ __all__ = ["Int"]
 @dataclass(frozen=True, kw_only=True)
 class Int(ScaledSpec):
     """Parallel integer MAC tile."""
+
+    title: ClassVar[str] = "parallel integer MAC, the baseline"
 
     bits: int = param(
         8, "weight width; 1.58 is ternary in two bits", legal=Range(1, 16), sweep=(1, 2, 3, 4, 8), unit="bit"

@@ -102,7 +102,7 @@ def write_kept(path: Path, value: Any) -> None:
     Raises:
         HwgenError: The cache cannot be written.
     """
-    from hwgen.emit._files import write_atomic
+    from hwgen.files import write_atomic
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -65,15 +65,15 @@ def parts(spec: TileSpec, *, flat: bool = False, kinds: Sequence[str] = ()) -> l
 
     Raises `HwgenError` for a kind that the tile does not have.
     """
-    from hwgen.emit._ports import tile_ports
-    from hwgen.emit._rtlil import component_rtlil, design_rtlil
-    from hwgen.pe._tile import Tile
+    from hwgen.emit._rtlil import component_rtlil, design_rtlil, pre_rtlil
+    from hwgen.frame.assembly import Tile
+    from hwgen.frame.interface import tile_ports
 
     top = f"{spec.family}_tile"
     found = _design(design_rtlil(lambda place: Tile(spec, place), top, tile_ports(spec)), top, top, "control", flat)
     pre = spec.pre()
     if pre is not None:
-        found += _design(pre.rtlil(pre_name(top)), pre_name(top), top, "pre_control", False)
+        found += _design(pre_rtlil(pre, pre_name(top)), pre_name(top), top, "pre_control", False)
     companions = {
         name: _design(component_rtlil(companion.build(), f"{top}_{name}"), f"{top}_{name}", top, name, False)
         for name, companion in spec.companions().items()

@@ -298,7 +298,7 @@ def place(result: FpgaResult, clk_period_ns: float, timeout_s: float = 600) -> P
 
 def _harness(spec: TileSpec, top: str) -> str:
     """Verilog of a tile between shift registers: every path of it begins and ends in a register, with five pins."""
-    from hwgen.emit._ports import tile_ports
+    from hwgen.frame.interface import tile_ports
 
     ports = tile_ports(spec)
     inputs = [("rst", 1), *((port.name, port.width) for port in ports if port.direction == "input")]

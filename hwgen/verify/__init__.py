@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hwgen.verify._bench import bench_files
 from hwgen.verify._compiled import CompiledPre, CompiledTile, port_words
 from hwgen.verify._contract import Finding, check_contract, choose_engine
 from hwgen.verify._cover import covering_specs
@@ -13,6 +14,7 @@ __all__ = [
     "CompiledPre",
     "CompiledTile",
     "Finding",
+    "bench_files",
     "check_contract",
     "choose_engine",
     "corner_steps",

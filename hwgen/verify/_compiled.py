@@ -10,9 +10,11 @@ import numpy as np
 
 from hwgen.emit import Emission, Reset, emit
 from hwgen.emit._names import pre_name
-from hwgen.emit._ports import PortInfo, clock_ports, tile_ports
-from hwgen.pe._pre import PreSpec
-from hwgen.pe._spec import TileSpec
+from hwgen.emit._reset import clock_ports
+from hwgen.frame.interface import tile_ports
+from hwgen.frame.ports import PortInfo
+from hwgen.frame.pre import PreSpec
+from hwgen.frame.spec import TileSpec
 from hwgen.schedule import Steps
 from hwgen.simulators import CompiledSim, Port, SimResult, Slice, StreamProtocol, build, pack_words, unpack_words
 from hwgen.verify._pysim import Observed

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwgen.pe._numbers import Num
-from hwgen.pe._spec import P, TileSpec
+from hwgen.frame.facts import P
+from hwgen.frame.numbers import Num
+from hwgen.frame.spec import TileSpec
 from hwgen.reference import Beats, run_steps
 from hwgen.schedule import Steps
 from hwgen.verify._pre import activation_codes, expected_beats, simulate_pre

@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 from hwgen.errors import HwgenError
-from hwgen.pe._spec import TileSpec
+from hwgen.frame.spec import TileSpec
 
 __all__ = ["covering_specs"]
 

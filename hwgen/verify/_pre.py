@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from hwgen.formats import QTensor, get
-from hwgen.pe._pre import PreBlock, PreSpec
-from hwgen.pe._tile import place_submodule
+from hwgen.frame.assembly import place_submodule
+from hwgen.frame.pre import PreBlock, PreSpec
 from hwgen.verify._pysim import pack_port, unpack_port
 
 __all__ = ["activation_codes", "expected_beats", "simulate_pre"]

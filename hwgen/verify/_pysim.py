@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from hwgen.pe._spec import TileSpec
-from hwgen.pe._tile import Tile
+from hwgen.frame.assembly import Tile
+from hwgen.frame.spec import TileSpec
 from hwgen.schedule import Steps
 
 __all__ = ["Observed", "Run", "pack_port", "simulate", "simulate_runs", "unpack_port"]

@@ -12,7 +12,8 @@ from hwgen.errors import HwgenError
 from hwgen.formats import Format, get
 from hwgen.formats.minifloat import MinifloatFormat
 from hwgen.formats.posit import PositFormat
-from hwgen.pe._spec import Side, TileSpec
+from hwgen.frame.facts import Side
+from hwgen.frame.spec import TileSpec
 from hwgen.schedule import Steps
 
 __all__ = ["corner_steps", "flags", "full_steps", "random_steps", "reset_runs", "scale_steps"]

@@ -9,7 +9,7 @@ import pkgutil
 from pathlib import Path
 
 import reports.errors
-from hwgen.emit import write_atomic
+from hwgen.files import write_atomic
 from reports.families import ERRORS, table
 from reports.provenance import provenance, write_result
 

@@ -22,7 +22,8 @@ pytestmark = pytest.mark.rtl
 SMALL = {"m": 2, "n": 4}
 PRINT_HASHES = """
 import hashlib, json
-from hwgen.emit import emit, sdc, bench_files
+from hwgen.emit import emit, sdc
+from hwgen.verify import bench_files
 from hwgen.pe import families
 for name, family in families().items():
     for values in ({}, {"acts": "fp16", "precompute": "external"}) if name == "lut" else ({},):

@@ -7,12 +7,12 @@ import re
 
 import pytest
 
-from hwgen.emit import Emission, Reset, bench_files, emit, sdc
+from hwgen.emit import Emission, Reset, emit, sdc
 from hwgen.errors import HwgenError
 from hwgen.pe import family
 from hwgen.reference import run_steps
 from hwgen.simulators import run_testbench
-from hwgen.verify import CompiledTile, random_steps
+from hwgen.verify import CompiledTile, bench_files, random_steps
 
 pytestmark = pytest.mark.rtl
 

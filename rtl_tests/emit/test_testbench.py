@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwgen.emit import Emission, bench_files, emit
+from hwgen.emit import Emission, emit
 from hwgen.errors import HwgenError
 from hwgen.pe import family
 from hwgen.schedule import Steps
 from hwgen.simulators import find, run_testbench
-from hwgen.verify import random_steps
+from hwgen.verify import bench_files, random_steps
 from hwgen.verify._contract import timeline
 
 pytestmark = pytest.mark.rtl

@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from hwgen.emit._ports import tile_ports
+from hwgen.frame.interface import tile_ports
 from rtl_tests.faults.mutation import GATES, TOP, Mutants, Mutation, OutOfTimeError, yosys
 
 __all__ = ["Proof", "Prover"]

@@ -22,10 +22,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hwgen.emit._ports import tile_ports
 from hwgen.emit._rtlil import design_rtlil
+from hwgen.frame.assembly import Tile
+from hwgen.frame.interface import tile_ports
 from hwgen.pe import TileSpec
-from hwgen.pe._tile import Tile
 from hwgen.reference import run_steps
 from hwgen.schedule import Steps
 from hwgen.simulators import Port, build, pack_words

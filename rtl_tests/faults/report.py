@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hwgen.emit import write_atomic
+from hwgen.files import write_atomic
 from hwgen.pe import family
 from reports.provenance import provenance, write_result
 from rtl_tests.faults.equivalence import Proof, Prover

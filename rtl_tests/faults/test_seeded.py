@@ -13,9 +13,10 @@ from amaranth import hdl
 from amaranth.hdl import Cat, Module, Mux, Value
 
 from hwgen.formats import QTensor, get
-from hwgen.pe import Addend, TileSpec, _aligned, _blocks, _post, _tile, family
-from hwgen.pe._post import PostBlock
-from hwgen.pe._spec import P
+from hwgen.frame import accumulators, assembly, logic, post
+from hwgen.frame.facts import P
+from hwgen.frame.post import PostBlock
+from hwgen.pe import Addend, TileSpec, _aligned, family
 from hwgen.reference import run_steps
 from hwgen.schedule import Layer, Schedule, Steps
 from hwgen.verify import check_contract, simulate
@@ -110,13 +111,13 @@ def slack_interval(patch: Patch, spec: TileSpec) -> TileSpec:
 
 def late_valid(patch: Patch, spec: TileSpec) -> TileSpec:
     """Sums come as they should, o_valid and the declared latency one cycle after them."""
-    delay = _tile.Tile._delay_control
+    delay = assembly.Tile._delay_control
 
     def late(self: Any, m: Module, control: Any, name: str, only: Any = None) -> Any:
         once = delay(self, m, control, name, only)
         return delay(self, m, once, f"{name}_again", only) if name == "product" else once
 
-    patch.setattr(_tile.Tile, "_delay_control", late)
+    patch.setattr(assembly.Tile, "_delay_control", late)
     return latency(1)(patch, dataclasses.replace(spec, stages=2))
 
 
@@ -135,33 +136,33 @@ def missing_symmetry_bit(patch: Patch, spec: TileSpec) -> TileSpec:
 
 
 def first_ignored(patch: Patch, spec: TileSpec) -> TileSpec:
-    accumulate = _blocks.accumulate
+    accumulate = accumulators.accumulate
 
     def kept(m: Module, spec: TileSpec, state: Any, addend: Addend, clear: Value, enable: Value) -> None:
         accumulate(m, spec, state, addend, hdl.Const(0, 1), enable)
 
-    patch.setattr(_blocks, "accumulate", kept)
+    patch.setattr(accumulators, "accumulate", kept)
     return spec
 
 
 def clear_in_every_phase(patch: Patch, spec: TileSpec) -> TileSpec:
-    sequence = _tile.Tile._sequence
+    sequence = assembly.Tile._sequence
 
     def wrong(self: Any, m: Module) -> dict[str, Value]:
         return sequence(self, m) | {"clear": self.i.payload.first}
 
-    patch.setattr(_tile.Tile, "_sequence", wrong)
+    patch.setattr(assembly.Tile, "_sequence", wrong)
     return spec
 
 
 def clear_in_the_last_phase(patch: Patch, spec: TileSpec) -> TileSpec:
-    sequence = _tile.Tile._sequence
+    sequence = assembly.Tile._sequence
 
     def wrong(self: Any, m: Module) -> dict[str, Value]:
         control = sequence(self, m)
         return control | {"clear": self.i.payload.first & (control["phase"] == 1)}
 
-    patch.setattr(_tile.Tile, "_sequence", wrong)
+    patch.setattr(assembly.Tile, "_sequence", wrong)
     return spec
 
 
@@ -171,7 +172,7 @@ def swapped_scales(patch: Patch, spec: TileSpec) -> TileSpec:
             self.row_scale, self.col_scale = self.col_scale, self.row_scale
             return super().elaborate(platform)
 
-    patch.setattr(_post, "PostBlock", Swapped)
+    patch.setattr(logic, "PostBlock", Swapped)
     return spec
 
 
@@ -183,17 +184,17 @@ def saturation_off_by_one(patch: Patch, spec: TileSpec) -> TileSpec:
     def lower(value: int, shape: Any = None) -> Any:
         return hdl.Const(value - 1 if value > 1 else value, shape)
 
-    patch.setattr(_blocks, "Const", lower)
+    patch.setattr(accumulators, "Const", lower)
     return spec
 
 
 def missing_hop(patch: Patch, spec: TileSpec) -> TileSpec:
-    register = _tile.Tile._register
+    register = assembly.Tile._register
 
     def skip(m: Module, name: str, value: Value, enable: Value | None = None) -> Any:
         return value if name == "row1_codes_skew0" else register(m, name, value, enable)
 
-    patch.setattr(_tile.Tile, "_register", staticmethod(skip))
+    patch.setattr(assembly.Tile, "_register", staticmethod(skip))
     return spec
 
 
@@ -239,14 +240,14 @@ def lanes_never_wait(patch: Patch, spec: TileSpec) -> TileSpec:
 
 def stuck_at_infinity(patch: Patch, spec: TileSpec) -> TileSpec:
     """The FP32 adder takes infinity minus infinity for infinity."""
-    add = _post.fp32_add
+    add = post.fp32_add
 
     def wrong(m: Module, a: Value, b: Value, name: str) -> Value:
         total = add(m, a, b, name)
         infinite = (a[:31] == 0x7F800000) & (b[:31] == 0x7F800000)
         return Mux(infinite, a, total)
 
-    patch.setattr(_post, "fp32_add", wrong)
+    patch.setattr(post, "fp32_add", wrong)
     return spec
 
 
@@ -282,8 +283,8 @@ FAULTS = {
         "lut-fp16", alignment(lambda guard, rule: (guard, "truncate")), "random back-to-back: values"
     ),
     "result truncates": Fault("mx", truncated_results, "scales: values"),
-    "phase not reset": Fault("lut", forgotten_reset(_tile, "phase"), "reset in every phase"),
-    "lanes forget a reset": Fault("mx", forgotten_reset(_post, "fresh"), "reset in every phase: values"),
+    "phase not reset": Fault("lut", forgotten_reset(assembly, "phase"), "reset in every phase"),
+    "lanes forget a reset": Fault("mx", forgotten_reset(post, "fresh"), "reset in every phase: values"),
     "infinity minus infinity": Fault("mx", stuck_at_infinity, "scales: values"),
 }
 

@@ -92,9 +92,9 @@ def test_multipliers_are_in_cells_one_a_product(name: str, counted: dict[str, Co
 @pytest.mark.parametrize("name", TILES)
 def test_multipliers_in_the_text(name: str) -> None:
     """One multiplication for each product in a cell's RTLIL, none in any other module."""
-    from hwgen.emit._ports import tile_ports
     from hwgen.emit._rtlil import design_rtlil
-    from hwgen.pe._tile import Tile
+    from hwgen.frame.assembly import Tile
+    from hwgen.frame.interface import tile_ports
 
     spec = family("minifloat").from_values(TILES[name])
     text = design_rtlil(lambda place: Tile(spec, place), "tile", tile_ports(spec))

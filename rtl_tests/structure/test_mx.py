@@ -80,9 +80,9 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Counted]:
 @pytest.mark.parametrize("name", TILES)
 def test_one_multiplication_a_product(name: str) -> None:
     """K multiplications in a cell's RTLIL, none in rows and columns."""
-    from hwgen.emit._ports import tile_ports
     from hwgen.emit._rtlil import design_rtlil
-    from hwgen.pe._tile import Tile
+    from hwgen.frame.assembly import Tile
+    from hwgen.frame.interface import tile_ports
 
     spec = family("mx").from_values(TILES[name])
     text = design_rtlil(lambda place: Tile(spec, place), "tile", tile_ports(spec))

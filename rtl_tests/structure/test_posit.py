@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from hwgen.emit._ports import tile_ports
 from hwgen.emit._rtlil import design_rtlil
+from hwgen.frame.assembly import Tile
+from hwgen.frame.interface import tile_ports
 from hwgen.pe import family
-from hwgen.pe._tile import Tile
 from hwgen.pe.posit import Posit
 from rtl_tests.structure.counts import count
 

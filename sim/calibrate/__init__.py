@@ -10,22 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hwgen
-from hwgen.emit import write_all
 from hwgen.errors import HwgenError, suggest
+from hwgen.files import write_all
 from hwgen.pe import families, family
 from hwgen.provenance import commit
 from hwgen.synth import Library
 from hwgen.synth._logic import function
 from hwgen.synth._yosys import yosys_version
+from hwgen.version import __version__
 from sim.calibrate.fit import fit_any, fit_family
 from sim.calibrate.measure import RECIPES, TARGET_NS, Wanted, measure_all
 from sim.calibrate.plan import calibration_tiles
 from sim.calibrate.wide import end_tiles, large_tiles
 from sim.energy import LAYERS
 from sim.memory import library_memories, library_memory
+from sim.tables import read_toml
 from sim.tech._calibrated import ANY, COLUMNS, TILE, Measured, read_rows
-from sim.tech._table import read_toml
 
 __all__ = ["Calibration", "calibrate", "nand2_area", "plan"]
 
@@ -156,7 +156,7 @@ def calibrate(
 def tool_versions() -> str:
     """Versions of what a calibration depends on."""
     return ", ".join(
-        [f"hwgen {hwgen.__version__}", f"Yosys {yosys_version()} with its ABC"]
+        [f"hwgen {__version__}", f"Yosys {yosys_version()} with its ABC"]
         + [f"{package} {importlib.metadata.version(package)}" for package in ("numpy", "scipy")]
     )
 

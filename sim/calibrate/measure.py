@@ -13,8 +13,8 @@ from hwgen.synth import Library, TileResult, synthesise
 from hwgen.synth._parts import parts
 from hwgen.synth._run import version_for
 from hwgen.synth._yosys import yosys_version
+from sim.activity import active_cycles_per_step
 from sim.energy import EnergyReport, measure_energy
-from sim.estimate import active_cycles_per_step
 from sim.tech._calibrated import QUANTITIES, TILE, Measured, parse_row
 
 __all__ = ["RECIPES", "TARGET_NS", "Wanted", "measure", "measure_all"]

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from hwgen.errors import HwgenError
+from hwgen.frame.inventory import ONCE
+from hwgen.frame.param import Range
+from hwgen.frame.spec import TileSpec
 from hwgen.pe import family
-from hwgen.pe._inventory import ONCE
-from hwgen.pe._param import Range
-from hwgen.pe._spec import TileSpec
 from hwgen.schedule import Layer, Schedule
 
 __all__ = ["COUNTS_ALONE", "calibration_tiles", "hardware", "held_out_tiles", "rough_ge", "spread_out"]

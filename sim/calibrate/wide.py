@@ -18,8 +18,8 @@ from typing import Any
 
 from hwgen.errors import HwgenError
 from hwgen.formats import block_format, block_names, names
+from hwgen.frame.param import Param, Range
 from hwgen.pe import TileSpec, family
-from hwgen.pe._param import Param, Range
 from sim.calibrate.plan import calibration_tiles, hardware, rough_ge, spread_out
 
 __all__ = ["LARGE_GE", "SMALL_GE", "WideTiles", "draws", "end_tiles", "large_tiles", "legal_values", "wide_tiles"]

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from hwgen.errors import HwgenError, suggest
-from hwgen.pe._numbers import Num, ceil_div, maximum
+from hwgen.frame.numbers import Num, ceil_div, maximum
 from sim.memory._sram import Sram, buffer, buffer_bit_pj
+from sim.tables import operation_pj
 
 __all__ = [
     "Accesses",
@@ -54,11 +55,8 @@ class Accesses:
     @functools.cached_property
     def points(self) -> tuple[np.ndarray, np.ndarray]:
         """Capacities in bytes, rising, and energies of an access in pJ."""
-        from sim.tech import published
-
         known = sorted((int(capacity), name) for capacity, name in self.operations.items())
-        table = published(self.table)
-        return np.array([c for c, _ in known]), np.array([table.operation_pj(name) for _, name in known])
+        return np.array([c for c, _ in known]), np.array([operation_pj(self.table, name) for _, name in known])
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hwgen.errors import HwgenError
-from hwgen.pe._numbers import Num, ceil_div, maximum
+from hwgen.frame.numbers import Num, ceil_div, maximum
 from sim.memory._table import load
 
 __all__ = ["Banks", "Sram", "banks", "buffer", "buffer_bit_pj", "sram"]

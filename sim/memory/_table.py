@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from hwgen.errors import HwgenError, suggest
-from hwgen.pe._numbers import Num
+from hwgen.frame.numbers import Num
 
 __all__ = ["PORTS", "QUANTITIES", "TABLE", "SramTable", "load"]
 

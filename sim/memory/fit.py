@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hwgen.emit import write_atomic
 from hwgen.errors import HwgenError
+from hwgen.files import write_atomic
 from sim.memory._table import PORTS, QUANTITIES, TABLE, SramTable, load
 
 __all__ = ["Error", "Points", "leave_one_out", "main", "read_points", "regression", "table_text"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from sim.tables import Entry
 from sim.tech._calibrated import CalibratedTech
 from sim.tech._load import DEFAULT, load, names, published
 from sim.tech._structure import PJ_PER_UW_NS, Structure, Tech
-from sim.tech._table import Entry, PrimitiveTech, Rule
+from sim.tech._table import PrimitiveTech, Rule
 
 __all__ = [
     "DEFAULT",

@@ -21,15 +21,16 @@ from typing import Any
 import numpy as np
 
 from hwgen.errors import HwgenError
+from hwgen.frame.facts import Block
+from hwgen.frame.inventory import ONCE
+from hwgen.frame.numbers import Num, maximum, where
+from hwgen.frame.param import resolve
 from hwgen.pe import TileSpec, family
-from hwgen.pe._inventory import ONCE
-from hwgen.pe._numbers import Num, maximum, where
-from hwgen.pe._param import resolve
-from hwgen.pe._spec import Block
+from sim.activity import active_cycles_per_step
 from sim.memory import library_bit_pj, library_memories, library_memory
+from sim.tables import number, read_toml, text
 from sim.tech._model import Features, Kernel, Regression, block_features, tile_numbers
 from sim.tech._structure import BUFFER_BYTES, BUFFER_WORD_BITS, Outside, Structure, Tech
-from sim.tech._table import number, read_toml, text
 
 __all__ = [
     "ANY",
@@ -188,8 +189,6 @@ def tile_values(spec: type[TileSpec], p: P, fitted: FittedFamily) -> dict[str, d
 
 def tile_step(spec: TileSpec, values: Mapping[str, Mapping[str, Num]]) -> dict[str, float]:
     """Quantities of a whole tile as they are measured: ``active_pj`` is that of a step."""
-    from sim.estimate import active_cycles_per_step
-
     active = active_cycles_per_step(spec)
     inside = {kind for kind in values["area_um2"] if not kind.startswith("pre_")}
     return {
@@ -241,6 +240,12 @@ class CalibratedTech(Tech):
             return "modelled on other families"
         few = f"modelled on {tiles} measured tile{'s' if tiles > 1 else ''}"
         return self.status if tiles >= ENOUGH_TILES else few
+
+    def left_out_errors(self, name: str) -> Mapping[str, float]:
+        """Median relative error of a family's cells, left out of the fit, by quantity."""
+        cells = read_toml(self.toml)["models"].get(name, {}).get("cell", {})
+        known = {quantity: cells.get(quantity, {}).get("left_out_median") for quantity in QUANTITIES}
+        return {quantity: float(error) for quantity, error in known.items() if error is not None}
 
     def outside(self, spec: type[TileSpec], p: P) -> list[Outside]:
         """What of a tile lies beyond all that was measured of its family."""

@@ -6,9 +6,10 @@ import functools
 from pathlib import Path
 
 from hwgen.errors import HwgenError, suggest
+from sim.tables import FOLDER, read_toml
 from sim.tech._calibrated import read_calibrated
 from sim.tech._structure import Tech
-from sim.tech._table import FOLDER, PrimitiveTech, read_primitives, read_toml
+from sim.tech._table import PrimitiveTech, read_primitives
 
 __all__ = ["DEFAULT", "load", "names", "published"]
 

@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from hwgen.pe._inventory import ONCE, PRIMITIVES
-from hwgen.pe._numbers import Num, ceil_div, where
-from hwgen.pe._spec import Block, TileSpec
+from hwgen.frame.facts import Block
+from hwgen.frame.inventory import ONCE
+from hwgen.frame.numbers import Num, ceil_div, where
+from hwgen.frame.primitives import PRIMITIVES
+from hwgen.frame.spec import TileSpec
 
 __all__ = [
     "ACTIVITY",

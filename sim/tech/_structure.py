@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hwgen.frame.numbers import Num
 from hwgen.pe import TileSpec
-from hwgen.pe._numbers import Num
 
 __all__ = ["BUFFER_BYTES", "BUFFER_WORD_BITS", "PJ_PER_UW_NS", "Outside", "Structure", "Tech"]
 
@@ -87,6 +87,10 @@ class Tech(ABC):
     def trust(self, name: str) -> str:
         """What stands behind the numbers of a family: the technology's status, or less."""
         return self.status
+
+    def left_out_errors(self, name: str) -> Mapping[str, float]:
+        """Median relative error of a family's cells, left out of the fit, by quantity; nothing where none is known."""
+        return {}
 
     def outside(self, spec: type[TileSpec], p: P) -> list[Outside]:
         """What of a tile lies beyond all that the technology's numbers were measured on; nothing where none were."""

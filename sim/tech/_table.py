@@ -7,36 +7,21 @@ Sources of energies disagree by factors of 4 to 9: one table is chosen by name a
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hwgen.errors import HwgenError, suggest
+from hwgen.frame.numbers import Num
 from hwgen.pe import TileSpec
-from hwgen.pe._numbers import Num
+from sim.tables import STATUSES, Entry, number, read_entries, read_sections, read_toml, text
 from sim.tech._structure import Structure, Tech
 
 P = Mapping[str, Any]
 
-__all__ = ["STATUSES", "Entry", "PrimitiveTech", "Rule", "number", "read_primitives", "read_toml", "text"]
-
-STATUSES = ("measured", "published", "assumed")
-_UNITS = {"area": "GE", "energy": "pJ"}
-FOLDER = Path(__file__).parent / "tables"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One number of a table: ``unit`` is GE (areas) or pJ (energies), ``status`` measured, published or assumed."""
-
-    value: float
-    unit: str
-    status: str
-    source: str
+__all__ = ["PrimitiveTech", "Rule", "read_primitives"]
 
 
 @dataclass(frozen=True)
@@ -97,41 +82,6 @@ class PrimitiveTech(Tech):
         return entries[name]
 
 
-@functools.cache
-def read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise HwgenError(f"technology table {str(path)!r}: must be a readable TOML file: {reason}") from error
-
-
-def number(where: str, raw: Mapping[str, Any], key: str) -> float:
-    value = raw.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise HwgenError(f"{where}: {key} must be a number above 0, not {value!r}")
-    return float(value)
-
-
-def text(where: str, raw: Mapping[str, Any], key: str, allowed: tuple[str, ...] = ()) -> str:
-    value = raw.get(key)
-    if not isinstance(value, str) or not value or (allowed and value not in allowed):
-        wanted = " or ".join(allowed) if allowed else "a text"
-        raise HwgenError(f"{where}: {key} must be {wanted}, not {value!r}")
-    return value
-
-
-def _entry(where: str, raw: Any, unit: str) -> Entry:
-    if not isinstance(raw, dict):
-        raise HwgenError(f"{where}: must be a table with value, unit, status and source, not {raw!r}")
-    return Entry(
-        number(where, raw, "value"),
-        text(where, raw, "unit", (unit,)),
-        text(where, raw, "status", STATUSES),
-        text(where, raw, "source"),
-    )
-
-
 def _rule(where: str, raw: Any) -> Rule:
     if not isinstance(raw, dict) or ("anchor" in raw) == ("like" in raw):
         raise HwgenError(f"{where}: must be a table with either anchor (and bits) or like, not {raw!r}")
@@ -146,21 +96,10 @@ def _rule(where: str, raw: Any) -> Rule:
 
 def read_primitives(path: Path) -> PrimitiveTech:
     """The table in a file. Raises `HwgenError` for a file that is none."""
-    files = [path]
     raw = read_toml(path)
-    if "include" in raw:
-        include = text(f"technology table {str(path)!r}", raw, "include")
-        files.append(FOLDER / f"{include}.toml")
-    # What a table says itself wins over what it includes.
-    sections: dict[str, dict[str, Any]] = {
-        section: {key: value for file in reversed(files) for key, value in read_toml(file).get(section, {}).items()}
-        for section in ("area", "energy", "energy_rule")
-    }
+    sections, files = read_sections(path)
     where = f"technology {path.stem}"
-    entries = {
-        kind: {key: _entry(f"{where}: {kind}.{key}", raw, unit) for key, raw in sections[kind].items()}
-        for kind, unit in _UNITS.items()
-    }
+    entries = {kind: read_entries(path, kind) for kind in ("area", "energy")}
     return PrimitiveTech(
         name=text(where, raw, "name"),
         title=text(where, raw, "title"),

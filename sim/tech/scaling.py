@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from hwgen.errors import HwgenError, suggest
-from hwgen.pe._numbers import Num
+from hwgen.frame.numbers import Num
 
 __all__ = ["KINDS", "METHOD", "factor", "nodes", "nominal_volts", "scale"]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from pathlib import Path
 
 import pytest
 
+from hwgen.frame.parameters import family_doc
 from hwgen.pe import TileSpec, families
 from reports.diagram import boxes, diagram_svg
 from reports.families import FOLDER, PAGE, page, shown_tile, variants
@@ -36,7 +36,7 @@ def test_the_diagram_is_current(name: str) -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_explains_itself(name: str) -> None:
     family = FAMILIES[name]
-    doc = inspect.getdoc(inspect.getmodule(family)) or ""
+    doc = family_doc(family)
     assert "Source:" in doc
     assert "Timing:" in doc
     for method in ("build_row", "build_col", "build_cell", "build_row_sum"):

@@ -215,7 +215,7 @@ def test_layers_beyond_64_bits(command: str, layer: str, message: str) -> None:
         (["--pe", "int", "--plot", "x.pdf"], "sweep: --plot must end in .png or .svg, not 'x.pdf'"),
         (
             ["--pe", "int", "--plot", "x.png", "--objective", "area_um2"],
-            "sweep: --plot needs two objectives to minimise first, not area_um2",
+            "sweep: --plot needs two objectives, not area_um2",
         ),
         (["--pe", "int", "--table", "x.txt"], "sweep: --table must end in .md or .csv, not 'x.txt'"),
         (

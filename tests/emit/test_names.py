@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from hwgen.emit import bench_files, emit, sdc
+from hwgen.emit import emit, sdc
 from hwgen.emit._names import KEYWORDS, LONGEST_TOP, module_name
 from hwgen.errors import HwgenError
 from hwgen.pe import families, family
 from hwgen.simulators import run_testbench
+from hwgen.verify import bench_files
 
 SPEC = family("int")(m=1, n=1, k=2, bits=2, acts="int2", depth=4, group=4)
 

@@ -66,16 +66,16 @@ def _modules(text: str, passes: list[str]) -> dict[str, dict[str, int]]:
 
 def count(family: str, values: dict[str, Any]) -> dict[str, dict[str, int]]:
     """Primitives of each module (``tile`` the top): flip-flops as elaborated, the others after constants are folded."""
-    from hwgen.emit._ports import tile_ports
-    from hwgen.emit._rtlil import design_rtlil
+    from hwgen.emit._rtlil import design_rtlil, pre_rtlil
+    from hwgen.frame.assembly import Tile
+    from hwgen.frame.interface import tile_ports
     from hwgen.pe import family as find
-    from hwgen.pe._tile import Tile
 
     spec = find(family).from_values(values)
     text = design_rtlil(lambda place: Tile(spec, place), "tile", tile_ports(spec))
     pre = spec.pre()
     if pre is not None:
-        text += "\n" + pre.rtlil("pre")
+        text += "\n" + pre_rtlil(pre, "pre")
     raw = _modules(text, ["proc -noopt -norom"])
     folded = _modules(
         text,

@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 
 from hwgen.errors import HwgenError
+from hwgen.frame.numbers import bits_for, bits_for_multiple, unsigned_bits
 from hwgen.pe import TileSpec, families, family
-from hwgen.pe._numbers import bits_for, bits_for_multiple, unsigned_bits
 from hwgen.schedule import Layer, Schedule, closed_pre_cycles
 from sim.estimate import estimate, estimate_arrays
 from sim.tech import published
 
 LAYER = Layer("up", 5, 96, 320)
-COLUMNS = ("cycles", "pre_cycles", "latency_us", "utilization", "area_um2", "energy_pj", "energy_pj_per_mac")
+COLUMNS = (
+    *("cycles", "pre_cycles", "latency_us", "utilization"),
+    *("area_um2", "energy_pj", "energy_pj_per_mac", "power_mw", "tops_per_mm2"),
+)
 
 
 def random_specs(name: str, count: int, seed: int) -> list[TileSpec]:
@@ -95,6 +98,14 @@ def test_arrays_broadcast() -> None:
     )
     assert (np.diff(columns["area_um2"], axis=0) > 0).all()
     assert (np.diff(columns["area_um2"], axis=1) > 0).all()
+
+
+def test_power_and_throughput_by_hand() -> None:
+    """A pJ each ns is a mW; 1000 MACs in 1 µs on 1 mm² are 0.002 TOPS/mm²."""
+    report = estimate(family("int")(m=1, n=1, k=1), Layer("l", 1, 1, 1000), "tpuv4i7", 1.0)
+    assert report.power_mw == pytest.approx(report.total_energy_pj / ((report.cycles + report.pre_cycles) * 1.0))
+    a_million = 1e6 / report.total_area_um2
+    assert report.tops_per_mm2 == pytest.approx(0.002 * a_million * 1000 / report.cycles)
 
 
 def test_energy_by_hand() -> None:

@@ -25,7 +25,7 @@ from sim.memory import (
 )
 from sim.memory._table import PORTS, QUANTITIES, TABLE, SramTable, load
 from sim.memory.fit import Points, leave_one_out, main, read_points, regression, table_text
-from sim.tech._table import STATUSES
+from sim.tables import STATUSES
 
 # Lines of CACTI's output: node, capacity, width, ports; ns, ns, pJ, pJ, mW, mm².
 PUBLISHED = {

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hwgen.errors import HwgenError
-from hwgen.pe._inventory import PRIMITIVES
+from hwgen.frame.primitives import PRIMITIVES
 from sim.tech import PrimitiveTech, load, names, published
 
 TABLES = ("horowitz45", "tpuv4i7")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from hwgen.errors import HwgenError
+from hwgen.frame.parameters import ROOMS
 from hwgen.pe import _registry, family, family_names
 from hwgen.schedule import Layer, Schedule, closed_cycles
 from hwgen.verify import check_contract, covering_specs
@@ -29,6 +31,51 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(TOY, target / "toy.py")
     monkeypatch.setenv("HWGEN_PE_PATH", str(target))
     return target
+
+
+FORMULAS = ("cycles_per_step", "act_port", "weight_port", "row_bus_bits", "col_bus_bits", "product_range")
+LATER = {
+    "formulas": (*FORMULAS, "addend_bits", "row_primitives", "cell_primitives"),
+    "arithmetic": ("quantize_weights", "pack_acts", "pack_weights", "_fill", "terms"),
+    "logic": ("build_row", "build_col", "build_cell"),
+}
+"""Methods of the toy by room; the first room, parameters, has the others."""
+
+
+def in_rooms(source: str) -> dict[str, str]:
+    """The toy of one file as a folder of rooms: text by file name."""
+    lines = source.splitlines()
+    toy = next(node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == "Toy")
+    bodies: dict[str, list[str]] = {room: [] for room in ROOMS}
+    for node in toy.body:
+        first = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", []))])
+        room = next((room for room, names in LATER.items() if getattr(node, "name", "") in names), ROOMS[0])
+        bodies[room].append("\n".join(lines[first - 1 : node.end_lineno]))
+    head = "\n".join(lines[: toy.lineno - 2])
+    files = {"__init__.py": f'"""{head.split(chr(34) * 3)[1]}"""' + "\nfrom .logic import Toy\n"}
+    base, last = "TileSpec", ""
+    for room, body in bodies.items():
+        name = "Toy" if room == ROOMS[-1] else f"Toy{room.title()}"
+        more = f"\nfrom .{last} import {base}\n" if last else ""
+        kind = f"\n\n@dataclass(frozen=True, kw_only=True)\nclass {name}({base}):\n"
+        files[f"{room}.py"] = head + more + kind + "\n\n".join(body) + "\n"
+        base, last = name, room
+    return files
+
+
+def test_a_folder_of_rooms_is_the_same_family(folder: Path, tmp_path: Path) -> None:
+    one = [hwgen("emit", "--pe", "toy", *more, cwd=tmp_path) for more in ((), ("--k", "2", "--stages", "2"))]
+    shown = hwgen("show", "toy", cwd=tmp_path)
+    (folder / "toy.py").unlink()
+    (folder / "toy").mkdir()
+    for name, text in in_rooms(TOY.read_text()).items():
+        (folder / "toy" / name).write_text(text)
+    assert [hwgen("emit", "--pe", "toy", *more, cwd=tmp_path) for more in ((), ("--k", "2", "--stages", "2"))] == one
+    assert hwgen("show", "toy", cwd=tmp_path) == shown
+    toy = family("toy")
+    assert toy.family == "toy"
+    assert [kind.__module__.rpartition(".")[2] for kind in toy.__mro__[:4]] == list(reversed(ROOMS))
+    assert all(finding.ok for finding in check_contract(toy(m=1, n=1)))
 
 
 def hwgen(*arguments: str, cwd: Path) -> str:
@@ -106,6 +153,6 @@ def test_entry_points_register_a_family_too(folder: Path, monkeypatch: pytest.Mo
 def test_two_specs_in_one_file_are_refused(folder: Path) -> None:
     text = TOY.read_text()
     (folder / "double.py").write_text(text + "\n\nclass Another(Toy):\n    pass\n")
-    with pytest.raises(HwgenError, match=r"^family double: its file must define exactly one TileSpec subclass, not 2$"):
+    with pytest.raises(HwgenError, match=r"^family double: it must define exactly one TileSpec subclass, not 2$"):
         family("double")
     assert _registry.PATH_VARIABLE == "HWGEN_PE_PATH"

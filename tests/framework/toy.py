@@ -158,7 +158,7 @@ class Toy(TileSpec):
 
     @classmethod
     def addend_bits(cls, p: Mapping[str, Any]) -> Any:
-        from hwgen.pe._numbers import bits_for
+        from hwgen.frame.numbers import bits_for
 
         low, high = cls.product_range(p)
         return bits_for(low * p["k"] // 2, high * p["k"] // 2)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from hwgen.errors import HwgenError
+from hwgen.frame.spec import TileSpec
 from hwgen.pe import family
-from hwgen.pe._spec import TileSpec
 from hwgen.quantize import acts_for, weights_for
 from hwgen.reference import run_steps
 from hwgen.schedule import Layer, Schedule

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from hwgen.cli import main
-from hwgen.emit import replacing, write_all
 from hwgen.errors import GroundError, HwgenError
+from hwgen.files import replacing, write_all
 
 EMIT = ["emit", "--pe", "int", "--m", "1", "--n", "1", "--k", "4"]
 

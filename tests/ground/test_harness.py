@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import itertools
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -28,6 +29,16 @@ from reports.ground import (
     try_there,
     value_cases,
 )
+
+# What an interruption leaves half-built is not used, of which Amaranth reminds when it is thrown away.
+pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    """Throw it away here, and not in the middle of another test."""
+    yield
+    gc.collect()
 
 
 def complaints(cases: Iterable[Case], here: bool = True) -> list[str]:

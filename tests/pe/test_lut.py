@@ -13,7 +13,8 @@ import torch
 from hwgen.errors import HwgenError
 from hwgen.formats import get
 from hwgen.pe import TileSpec, family
-from hwgen.pe.lut import FLOATS, Lut
+from hwgen.pe._aligned import FLOATS
+from hwgen.pe.lut import Lut
 from hwgen.reference import run_steps
 from hwgen.schedule import Layer, Schedule, Steps
 from reports.errors.lut import error_table

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 from dse.space import Space
 from dse.sweep import Sweep, run_sweep
 from hwgen.errors import HwgenError
 from hwgen.schedule import Layer
 from reports import table
-from reports.plot import pareto_figure, point_label, save
+from reports.plot import formats_of, pareto_figure, point_label, save
 
 
 @pytest.fixture(scope="module")
@@ -31,18 +34,57 @@ def test_plot_says_what_it_shows(result: Sweep) -> None:
     legend = axes.get_legend()
     assert legend is not None
     words = [text.get_text() for text in legend.get_texts()]
-    assert words[:4] == ["int", "lut", "2-bit weights", "4-bit weights"]
+    assert words[:4] == ["int", "lut", "W2 × int8", "W4 × int8"]
     assert words[-1] == "chosen point"
     assert ("extrapolated" in words) == bool((result.front["extrapolated"].astype(str) != "").any())
     beyond = result.front.assign(extrapolated="n")
     axes = pareto_figure(result.points, beyond, x="area_um2", y="latency_us", title="t", chosen=2).axes[0]
     assert "extrapolated" in [text.get_text() for text in axes.get_legend().get_texts()]
-    labels = [text.get_text() for text in figure.axes[0].texts]
-    assert "chosen: " + point_label(result.front.iloc[2]) in labels
-    assert {"2-bit", "4-bit"} <= set(labels)
+    assert "chosen: " + point_label(result.front.iloc[2]) in [text.get_text() for text in figure.axes[0].texts]
 
 
-def test_families_and_widths_look_different(result: Sweep) -> None:
+def test_names_stand_inside_and_apart(result: Sweep) -> None:
+    """Each family and pair of formats of the front has one name; none leaves the axes or covers another."""
+    figure = pareto_figure(
+        result.points,
+        result.front,
+        x="energy_pj_per_mac",
+        y="-tops_per_mm2",
+        title="t",
+        chosen=1,
+        errors={"lut": (0.1, 0.1)},
+    )
+    FigureCanvasAgg(figure).draw()
+    axes = figure.axes[0]
+    kinds = result.front["pe"].astype(str) + formats_of(result.front)
+    assert len(axes.texts) == kinds.nunique()
+    boxes = [Text.get_window_extent(text) for text in axes.texts]
+    frame = axes.get_window_extent()
+    assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
+    assert all(frame.y0 <= box.y0 and box.y1 <= frame.y1 for box in boxes)
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    assert "median error of the model" in " ".join(text.get_text() for text in axes.get_legend().get_texts())
+
+
+def test_axes_hold_a_decade_around_the_front(result: Sweep) -> None:
+    far = pd.concat([result.points, result.points.tail(1).assign(area_um2=1e12)], ignore_index=True)
+    axes = pareto_figure(far, result.front, x="area_um2", y="latency_us", title="t").axes[0]
+    assert axes.get_xlim()[1] < 20 * result.front["area_um2"].max()
+
+
+def test_formats_by_the_family_s_own_names() -> None:
+    points = pd.DataFrame(
+        {
+            "weight_bits": [4, 4, 8, 8],
+            "weights": [None, "mxfp4", None, None],
+            "acts": ["int8", "mxint8", None, None],
+            "operands": [None, None, "p8", None],
+        }
+    )
+    assert formats_of(points).tolist() == ["W4 × int8", "mxfp4 × mxint8", "p8", "W8"]
+
+
+def test_families_and_formats_look_different(result: Sweep) -> None:
     axes = pareto_figure(result.points, result.front, x="area_um2", y="latency_us", title="t").axes[0]
     groups = result.points.groupby([result.points["pe"].astype(str), "weight_bits"]).ngroups
     shown = axes.collections[:groups]
@@ -78,7 +120,7 @@ def test_plot_mistakes(result: Sweep, tmp_path: Path) -> None:
 def test_columns_are_those_that_differ(result: Sweep) -> None:
     columns = table.columns_of(result.points, result.objectives)
     assert columns[:6] == ["pe", "weight_bits", "m", "n", "k", "planes_per_cycle"]
-    assert columns[6:] == ["area_um2", "latency_us", "energy_pj_per_mac", "cycles", "utilization"]
+    assert columns[6:] == ["area_um2", "latency_us", "energy_pj_per_mac", "power_mw", "utilization"]
 
 
 def test_markdown() -> None:

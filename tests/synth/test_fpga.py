@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hwgen.emit._ports import tile_ports
 from hwgen.errors import HwgenError
+from hwgen.frame.interface import tile_ports
 from hwgen.pe import family
 from hwgen.simulators import find
 from hwgen.synth.fpga import RESOURCES, VENDORS, FpgaPart, FpgaResult, _harness, estimate, place

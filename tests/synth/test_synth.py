@@ -237,7 +237,8 @@ def test_a_target_that_must_be_met() -> None:
     assert found is not None
     assert found[1] == found[2]
     assert "mapping moves areas and periods by some 10%" in lines[-2]
-    assert "clock [ns]" in lines[1]
+    assert lines[0] == f"the clock of 0.1 ns cannot be met: the best is {found[1]} ns (cell)"
+    assert "clock [ns]" in lines[2]
     strict = command(*arguments, "--strict")
     assert strict.returncode == 2
     assert "1 of 1 mappings from the cache" in strict.stdout.splitlines()

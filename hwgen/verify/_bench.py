@@ -21,10 +21,10 @@ from hwgen.errors import HwgenError
 
 if TYPE_CHECKING:
     from hwgen.emit._emit import Emission
-    from hwgen.emit._ports import PortInfo
     from hwgen.emit._reset import Reset
+    from hwgen.frame.ports import PortInfo
+    from hwgen.frame.pre import PreSpec
     from hwgen.pe import TileSpec
-    from hwgen.pe._pre import PreSpec
     from hwgen.schedule import Steps
 
 __all__ = ["bench_files"]
@@ -65,7 +65,7 @@ def bench_files(emission: Emission, *runs: Steps) -> dict[str, str]:
     Raises `HwgenError` when a run ends no output.
     """
     from hwgen.emit._names import pre_name
-    from hwgen.emit._ports import tile_ports
+    from hwgen.frame.interface import tile_ports
 
     spec, top = emission.spec, emission.top
     reset = emission.reset
@@ -80,7 +80,7 @@ def bench_files(emission: Emission, *runs: Steps) -> dict[str, str]:
 
 
 def _stimuli(spec: TileSpec) -> list[Steps]:
-    from hwgen.verify import corner_steps, random_steps
+    from hwgen.verify._stimuli import corner_steps, random_steps
 
     shorter = dataclasses.replace(spec, depth=min(spec.depth, _LONGEST_STEPS * spec.k))
     runs = []
@@ -90,10 +90,10 @@ def _stimuli(spec: TileSpec) -> list[Steps]:
 
 
 def _tile_vectors(spec: TileSpec, runs: Sequence[Steps]) -> _Vectors:
-    from hwgen.emit._ports import tile_ports
+    from hwgen.frame.interface import tile_ports
     from hwgen.reference import run_steps
     from hwgen.simulators import pack_words
-    from hwgen.verify import port_words
+    from hwgen.verify._compiled import port_words
     from hwgen.verify._contract import timeline
 
     rng = np.random.default_rng(_SEED)
@@ -126,7 +126,7 @@ def _joined(parts: list[dict[str, Words]]) -> dict[str, Words]:
 def _pre_vectors(pre: PreSpec, emission: Emission) -> _Vectors:
     from hwgen.formats import QTensor, get
     from hwgen.simulators import pack_words
-    from hwgen.verify import expected_beats
+    from hwgen.verify._pre import expected_beats
 
     rng = np.random.default_rng(_SEED)
     source = get(pre.source)

@@ -7,8 +7,8 @@ stated band of what Yosys finds (the same test). All functions take scalars or a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,25 +16,14 @@ from hwgen.arith.fp32 import FP32_BIAS
 from hwgen.arith.minifloat import float_layout
 from hwgen.arith.scale import ScaledLayout
 from hwgen.formats import get
-from hwgen.pe._numbers import Num, ceil_div, clog2, maximum, unsigned_bits, where
+from hwgen.frame.facts import Block, Counts, PreCounts
+from hwgen.frame.numbers import Num, ceil_div, clog2, maximum, unsigned_bits, where
+from hwgen.frame.primitives import FP32_ADD, accumulator, is_named, merge
+from hwgen.frame.statement import TileStatement
 
-if TYPE_CHECKING:
-    from hwgen.pe._spec import Block, Counts, PreCounts, TileSpec
-
-__all__ = ["FP32_ADD", "ONCE", "PRIMITIVES", "accumulator", "blocks", "modules", "post_lanes", "waiting_sides"]
+__all__ = ["ONCE", "blocks", "modules", "post_lanes", "waiting_sides"]
 
 P = Mapping[str, Any]
-
-PRIMITIVES = {
-    "ff": "flip-flop with enable, one bit",
-    "add": "full adder, one bit",
-    "mux2": "two-way multiplexer, one bit",
-    "xor": "exclusive or, one bit",
-    "and": "and gate, one bit",
-    "mul": "array-multiplier cell: one partial-product bit (and gate + full adder)",
-}
-"""What the cost model must know a price for; an unknown name is an error there."""
-
 
 _INSIDE = {"post_side": "control", "post_store": "post", "post_lane": "post"}
 """Blocks that are part of a module of another name; the others are modules of their own."""
@@ -44,8 +33,6 @@ ONCE = ("control", "post", "pre_control")
 
 def modules(parts: Mapping[str, Block]) -> dict[str, Block]:
     """Blocks put together as the emitted design has them, by kind of module."""
-    from hwgen.pe._spec import Block
-
     found: dict[str, Block] = {}
     for name, block in parts.items():
         kind = _INSIDE.get(name, name)
@@ -54,30 +41,8 @@ def modules(parts: Mapping[str, Block]) -> dict[str, Block]:
             continue
         inside = {key: block.count * number for key, number in block.primitives.items()}
         before = found.get(kind, Block(0, {}))
-        found[kind] = Block(maximum(before.count, where(block.count > 0, 1, 0)), _merge(before.primitives, inside))
+        found[kind] = Block(maximum(before.count, where(block.count > 0, 1, 0)), merge(before.primitives, inside))
     return found
-
-
-def _merge(*parts: Counts) -> Counts:
-    total: Counts = {}
-    for part in parts:
-        for name, number in part.items():
-            if name not in PRIMITIVES:
-                raise KeyError(f"unknown primitive {name!r}")
-            total[name] = total.get(name, 0) + number
-    return total
-
-
-def _is(p: P, name: str, value: str) -> int:
-    """1 where the named parameter has the value; names are scalars within one call."""
-    return int(p[name] == value)
-
-
-def accumulator(p: P, bits: Num) -> Counts:
-    """One integer accumulator of ``bits`` bits with its register."""
-    clamp = _is(p, "overflow", "saturate")
-    # Clearing is an AND per bit in front of the adder; saturation adds one adder bit and a two-way choice of the limit.
-    return {"add": bits + clamp, "and": bits, "mux2": 2 * clamp * bits, "ff": bits}
 
 
 class _Control(NamedTuple):
@@ -98,7 +63,7 @@ class _Control(NamedTuple):
         return 2 + self.phase + self.mode + self.fold
 
 
-def _control(spec: type[TileSpec], p: P) -> _Control:
+def _control(spec: type[TileStatement], p: P) -> _Control:
     phase = unsigned_bits(spec.longest_step(p) - 1)
     done = where(p["post_lanes"] > 0, 1, 0) if spec.uses_lanes(p) else 0
     return _Control(phase, clog2(spec.mode_count(p)), done, spec.fold_bits(p))
@@ -108,23 +73,21 @@ def _sum(numbers: Iterable[Num]) -> Num:
     return sum(numbers, start=0)
 
 
-def blocks(spec: type[TileSpec], p: P) -> dict[str, Block]:
-    """Inventory of every block of a tile, by block name."""
-    from hwgen.pe._spec import Block
-
+def blocks(spec: type[TileStatement], p: P, post: Callable[[P], dict[str, Block]]) -> dict[str, Block]:
+    """Inventory of every block of a tile, by block name; ``post``: that of its post lanes."""
     m, n, stages = p["m"], p["n"], p["stages"]
     cut_bus, cut_product = where(stages >= 1, 1, 0), where(stages >= 2, 1, 0)
     addends = spec.sums_of_cell(p) * (spec.addend_bits(p) + spec.carry_bits(p))
     cut_cell = cut_product * (addends + 2 + spec.fold_bits(p))
     result: dict[str, Block] = {
-        "row": Block(m, _merge(spec.row_primitives(p), {"ff": cut_bus * spec.row_bus_bits(p)})),
-        "col": Block(n, _merge(spec.col_primitives(p), {"ff": cut_bus * spec.col_bus_bits(p)})),
-        "cell": Block(m * n, _merge(spec.cell_primitives(p), spec.accumulator_primitives(p), {"ff": cut_cell})),
+        "row": Block(m, merge(spec.row_primitives(p), {"ff": cut_bus * spec.row_bus_bits(p)})),
+        "col": Block(n, merge(spec.col_primitives(p), {"ff": cut_bus * spec.col_bus_bits(p)})),
+        "cell": Block(m * n, merge(spec.cell_primitives(p), spec.accumulator_primitives(p), {"ff": cut_cell})),
     }
     if spec.row_sum_range(p) is not None:
         result["rowsum"] = Block(
             m,
-            _merge(
+            merge(
                 spec.row_sum_primitives(p),
                 accumulator(p, spec.row_sum_bits(p)),
                 {"ff": cut_product * (spec.row_addend_bits(p) + 2)},
@@ -132,18 +95,18 @@ def blocks(spec: type[TileSpec], p: P) -> dict[str, Block]:
         )
     result["control"] = Block(1, _sequencer(spec, p))
     if spec.uses_lanes(p) and np.any(p["post_lanes"] > 0):
-        result.update(spec.post_blocks(p))
+        result.update(post(p))
     pre = spec.pre_counts(p)
     if pre is not None:
         result.update(_pre(spec, p, pre))
     return result
 
 
-def _sequencer(spec: type[TileSpec], p: P) -> Counts:
+def _sequencer(spec: type[TileStatement], p: P) -> Counts:
     """What stands in the tile itself: phase counter, pipeline cuts of operands and control, systolic registers."""
     m, n, stages = p["m"], p["n"], p["stages"]
     cut_bus, cut_product, cut_input = where(stages >= 1, 1, 0), where(stages >= 2, 1, 0), where(stages >= 3, 1, 0)
-    systolic = _is(p, "transport", "systolic")
+    systolic = is_named(p, "transport", "systolic")
     control = _control(spec, p)
     row_side, col_side = spec.side_bits(p)
     act_count, act_bits = spec.act_port(p)
@@ -165,11 +128,7 @@ def _sequencer(spec: type[TileSpec], p: P) -> Counts:
     return {"ff": ff, "add": control.phase + wait + control.fold}
 
 
-FP32_ADD: Counts = {"add": 31 + 2 * 8 + 28 + 8 + 31, "mux2": 2 * 32 + 5 * 26 + 5 * 28 + 27, "xor": 31 + 27, "and": 142}
-"""One FP32 adder: compare, swap, two distances, align, add, count zeros, normalise, round."""
-
-
-def waiting_sides(spec: type[TileSpec], p: P) -> Num:
+def waiting_sides(spec: type[TileStatement], p: P) -> Num:
     """Flip-flops in which side information waits beside a group's last step for its sums, one set a pipeline cut."""
     row_side, col_side = spec.side_bits(p)
     sides = p["m"] * _sum(bits for name, bits in row_side.items() if name in spec.POST_SIDES)
@@ -177,10 +136,8 @@ def waiting_sides(spec: type[TileSpec], p: P) -> Num:
     return sides * (spec.accumulator_latency(p) + where(p["stages"] >= 1, 1, 0) + where(p["stages"] >= 2, 1, 0))
 
 
-def post_lanes(spec: type[TileSpec], p: P) -> dict[str, Block]:
+def post_lanes(spec: type[TileStatement], p: P) -> dict[str, Block]:
     """Post lanes: copies of sums and scales shared by all, and D lanes of correct, multiply, round and add."""
-    from hwgen.pe._spec import Block
-
     m, n = p["m"], p["n"]
     has = where(p["post_lanes"] > 0, 1, 0)
     lanes = maximum(p["post_lanes"], 1)
@@ -212,7 +169,7 @@ def post_lanes(spec: type[TileSpec], p: P) -> dict[str, Block]:
     multiply = total * sum(factors) + (factors[0] * factors[1] if len(factors) == 2 else 0)
     # Scales whose products stay within FP32's normal numbers bring no logic for subnormal results.
     small = layout.exponents.start + layout.offset + spec.unchecked(p).lsb_exp < 1 - FP32_BIAS
-    lane: Counts = _merge(
+    lane: Counts = merge(
         {"mul": zero * row_sum + multiply, "add": where(zero > 0, total, 0) + total + (74 if small else 66)},
         # Normalise the significand, denormalise the result.
         {"mux2": significand * clog2(significand) + (25 * 6 if small else 0), "and": 58 + (64 if small else 24)},
@@ -227,14 +184,12 @@ def post_lanes(spec: type[TileSpec], p: P) -> dict[str, Block]:
     }
 
 
-def _pre(spec: type[TileSpec], p: P, pre: PreCounts) -> dict[str, Block]:
+def _pre(spec: type[TileStatement], p: P, pre: PreCounts) -> dict[str, Block]:
     """The block before the activation buffer: M rows of alignment and table builder."""
-    from hwgen.pe._spec import Block
-
     count, bits = spec.act_port(p)
-    row = _merge(pre.row, {"ff": count * bits})
+    row = merge(pre.row, {"ff": count * bits})
     if pre.align:
         exponent = float_layout(get(pre.source)).exponent_bits
         # The running maximum over the scope, and the scale that goes beside the codes.
-        row = _merge(row, {"ff": exponent + 8, "add": exponent + 8, "mux2": exponent, "and": exponent})
+        row = merge(row, {"ff": exponent + 8, "add": exponent + 8, "mux2": exponent, "and": exponent})
     return {"pre_row": Block(p["m"], row), "pre_control": Block(1, {"ff": 1})}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
@@ -18,11 +18,8 @@ from amaranth.lib.wiring import In, Out
 from hwgen.arith import fp_unpack
 from hwgen.arith.align import align_fixed, align_reference, max_exponent
 from hwgen.formats import Format, QTensor, get
-from hwgen.pe._numbers import ceil_div
-
-if TYPE_CHECKING:
-    from hwgen.emit._ports import PortInfo
-    from hwgen.emit._reset import Reset
+from hwgen.frame.numbers import ceil_div
+from hwgen.frame.ports import PortInfo, element_port
 
 __all__ = ["PreSpec", "align_description", "align_row"]
 
@@ -94,8 +91,6 @@ class PreSpec:
 
     def ports(self) -> list[PortInfo]:
         """Verilog ports without clock and reset."""
-        from hwgen.emit._ports import PortInfo, element_port
-
         ports = [
             PortInfo("i_valid", "input", 1, "a beat of M×K activations is offered"),
             PortInfo("i_ready", "output", 1, "always high"),
@@ -139,13 +134,6 @@ class PreSpec:
                 "passes": "all beats of a scope with i_observe, i_first with the first of them, then the same again",
             }
         return found
-
-    def rtlil(self, top: str, reset: Reset | None = None) -> str:
-        """RTLIL of the block as module ``top``; a synchronous reset, active high, where None."""
-        from hwgen.emit._reset import Reset
-        from hwgen.emit._rtlil import design_rtlil
-
-        return design_rtlil(lambda place: PreBlock(self, place), top, self.ports(), reset=reset or Reset())
 
     def scopes(self, k: int) -> list[slice]:
         """Scopes along K that share an exponent."""

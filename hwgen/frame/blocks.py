@@ -4,65 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hwgen.arith.carry import add_with_carry
-from hwgen.arith.compressor import Term, carry_save_sum
-from hwgen.pe._spec import Addend, TileSpec
+from hwgen.frame.accumulators import plain_accumulators
+from hwgen.frame.facts import Addend
+from hwgen.frame.spec import TileSpec
 
-__all__ = ["CellBlock", "ColBlock", "RowBlock", "RowSumBlock", "accumulate", "plain_accumulators"]
+__all__ = ["CellBlock", "ColBlock", "RowBlock", "RowSumBlock"]
 
 
 def side_layout(fields: dict[str, Any]) -> data.StructLayout:
     """Layout of one row's or column's side information."""
     return data.StructLayout({name: Shape(side.bits, side.signed) for name, side in fields.items()})
-
-
-def accumulate(m: Module, spec: TileSpec, state: Signal, addend: Addend, clear: Value, enable: Value) -> None:
-    """``state <= (clear ? 0 : state) + addend`` when enabled, bounded as the spec's overflow rule says."""
-    width = len(state)
-    base = Signal(signed(width), name=f"{state.name}_base")
-    if addend.rows:
-        m.d.comb += base.eq(Mux(clear, 0, state))
-        summed = carry_save_sum(m, [Term(base), *addend.rows], f"{state.name}_total", width)
-        with m.If(enable):
-            m.d.sync += state.eq(summed)
-        return
-    value = Signal(signed(len(addend.value)), name=f"{state.name}_addend")
-    m.d.comb += value.eq(addend.value)
-    addend = Addend(value, addend.carry)
-    m.d.comb += base.eq(Mux(clear, 0, state))
-    if spec.overflow == "saturate":
-        total = Signal(signed(max(width, len(addend.value)) + 1), name=f"{state.name}_total")
-        m.d.comb += total.eq(add_with_carry(base, addend.value, addend.carry, len(total)))
-        low, high = -(1 << (width - 1)), (1 << (width - 1)) - 1
-        sign, spare = total[-1], total[width - 1 : -1]
-        overflowed = Signal(name=f"{state.name}_overflow")
-        m.d.comb += overflowed.eq(spare != sign.replicate(len(spare)))
-        with m.If(enable):
-            m.d.sync += state.eq(
-                Mux(overflowed, Mux(sign, Const(low, signed(width)), Const(high, signed(width))), total)
-            )
-    else:
-        total = Signal(signed(width), name=f"{state.name}_total")
-        m.d.comb += total.eq(add_with_carry(base, addend.value, addend.carry, width))
-        with m.If(enable):
-            m.d.sync += state.eq(total)
-
-
-def plain_accumulators(
-    m: Module, spec: TileSpec, addends: list[Addend], clear: Value, enable: Value, width: int
-) -> list[Value]:
-    """One register of ``width`` bits an addend, each with its adder."""
-    states: list[Value] = []
-    for index, addend in enumerate(addends):
-        # No reset: the first step of a group clears.
-        state = Signal(signed(width), name=f"acc{index}", reset_less=True)
-        accumulate(m, spec, state, addend, clear, enable)
-        states.append(state)
-    return states
 
 
 class _FrontBlock(wiring.Component):

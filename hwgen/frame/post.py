@@ -19,7 +19,7 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen.arith import ScaledLayout, fp32_add, round_to_fp32, scale_multiply
 from hwgen.formats import get
-from hwgen.pe._spec import TileSpec
+from hwgen.frame.statement import TileStatement
 
 __all__ = ["PostBlock"]
 
@@ -46,7 +46,7 @@ class PostBlock(wiring.Component):
     ``o_valid`` with ``y``.
     """
 
-    def __init__(self, spec: TileSpec) -> None:
+    def __init__(self, spec: TileStatement) -> None:
         self.spec = spec
         p = spec.p
         ports: dict[str, Any] = {
@@ -178,7 +178,7 @@ class PostBlock(wiring.Component):
         return round_to_fp32(m, product, self.spec.lsb_exp, name)
 
     def finish(self, m: Module, valid: Value, results: list[Value]) -> tuple[Value, list[Value]]:
-        """What leaves the lanes for FP32 results; registers here lengthen `TileSpec.post_latency`."""
+        """What leaves the lanes for FP32 results; registers here lengthen `TileStatement.post_latency`."""
         return valid, results
 
     @staticmethod

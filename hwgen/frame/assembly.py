@@ -9,8 +9,8 @@ from amaranth.hdl import Cat, Const, Module, Signal, Value, ValueLike, signed, u
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hwgen.pe._blocks import CellBlock, ColBlock, RowBlock, RowSumBlock
-from hwgen.pe._spec import TileSpec
+from hwgen.frame.blocks import CellBlock, ColBlock, RowBlock, RowSumBlock
+from hwgen.frame.spec import TileSpec
 
 __all__ = ["Tile", "input_layout", "output_layout"]
 

@@ -1,0 +1,57 @@
+"""Accumulators of integers: one register a sum, with an adder that bounds it as the tile says."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
+
+from hwgen.arith.carry import add_with_carry
+from hwgen.arith.compressor import Term, carry_save_sum
+from hwgen.frame.facts import Addend
+from hwgen.frame.parameters import TileParameters
+
+__all__ = ["accumulate", "plain_accumulators"]
+
+
+def accumulate(m: Module, spec: TileParameters, state: Signal, addend: Addend, clear: Value, enable: Value) -> None:
+    """``state <= (clear ? 0 : state) + addend`` when enabled, bounded as the spec's overflow rule says."""
+    width = len(state)
+    base = Signal(signed(width), name=f"{state.name}_base")
+    if addend.rows:
+        m.d.comb += base.eq(Mux(clear, 0, state))
+        summed = carry_save_sum(m, [Term(base), *addend.rows], f"{state.name}_total", width)
+        with m.If(enable):
+            m.d.sync += state.eq(summed)
+        return
+    value = Signal(signed(len(addend.value)), name=f"{state.name}_addend")
+    m.d.comb += value.eq(addend.value)
+    addend = Addend(value, addend.carry)
+    m.d.comb += base.eq(Mux(clear, 0, state))
+    if spec.overflow == "saturate":
+        total = Signal(signed(max(width, len(addend.value)) + 1), name=f"{state.name}_total")
+        m.d.comb += total.eq(add_with_carry(base, addend.value, addend.carry, len(total)))
+        low, high = -(1 << (width - 1)), (1 << (width - 1)) - 1
+        sign, spare = total[-1], total[width - 1 : -1]
+        overflowed = Signal(name=f"{state.name}_overflow")
+        m.d.comb += overflowed.eq(spare != sign.replicate(len(spare)))
+        with m.If(enable):
+            m.d.sync += state.eq(
+                Mux(overflowed, Mux(sign, Const(low, signed(width)), Const(high, signed(width))), total)
+            )
+    else:
+        total = Signal(signed(width), name=f"{state.name}_total")
+        m.d.comb += total.eq(add_with_carry(base, addend.value, addend.carry, width))
+        with m.If(enable):
+            m.d.sync += state.eq(total)
+
+
+def plain_accumulators(
+    m: Module, spec: TileParameters, addends: list[Addend], clear: Value, enable: Value, width: int
+) -> list[Value]:
+    """One register of ``width`` bits an addend, each with its adder."""
+    states: list[Value] = []
+    for index, addend in enumerate(addends):
+        # No reset: the first step of a group clears.
+        state = Signal(signed(width), name=f"acc{index}", reset_less=True)
+        accumulate(m, spec, state, addend, clear, enable)
+        states.append(state)
+    return states

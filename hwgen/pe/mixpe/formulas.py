@@ -1,0 +1,198 @@
+"""Widths, cycles and counts of a mixpe tile."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwgen.arith.compressor import TermShape, carry_save_counts
+from hwgen.frame.facts import Counts, P
+from hwgen.frame.numbers import Num, bits_for, maximum, where
+from hwgen.pe._aligned import shift_mux2
+from hwgen.pe.mixpe.parameters import MixpeParameters
+
+__all__ = ["MixpeFormulas"]
+
+
+LEVEL_BITS = 8
+"""Bits of an integer group scale, and of a weight that was dequantised by one."""
+
+
+@functools.cache
+def _dot_counts(count: int, planes: int, bits: int, negative_top: bool, width: int, onto: bool = False) -> Counts:
+    """Primitives of the sum of ``count`` numbers of ``bits`` bits, signed, times weights of ``planes`` bits, in
+    ``width`` bits; with ``onto`` a number of that width is added.
+    """
+    shapes = [TermShape(bits, True, i, negative_top and i == planes - 1) for _ in range(count) for i in range(planes)]
+    return dict(carry_save_counts([TermShape(width, True)] * onto + shapes, width))
+
+
+@functools.cache
+def _level_counts(planes: int, negative_top: bool, offset: bool) -> Counts:
+    """Primitives of a group scale times a code of ``planes`` bits, less an offset, in eight bits."""
+    shapes = [TermShape(LEVEL_BITS, False, i, negative_top and i == planes - 1) for i in range(planes)]
+    return dict(carry_save_counts(shapes + [TermShape(LEVEL_BITS, False, 0, True)] * offset, LEVEL_BITS))
+
+
+def _for_each(counts: Callable[..., Counts], *numbers: Num) -> Counts:
+    """``counts`` of numbers that may be arrays: one call for each distinct combination."""
+    if not any(isinstance(number, np.ndarray) for number in numbers):
+        return counts(*numbers)
+    grids = np.broadcast_arrays(*numbers)
+    points, inverse = np.unique(np.stack([grid.ravel() for grid in grids]), axis=1, return_inverse=True)
+    found = [counts(*point) for point in points.T.tolist()]
+    return {name: np.array([one[name] for one in found])[inverse].reshape(grids[0].shape) for name in found[0]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixpeFormulas(MixpeParameters):
+    """Widths, cycles and counts of a mixpe tile."""
+
+    @classmethod
+    def _cell_signed(cls, p: P) -> bool:
+        return cls._before(p) or cls._signed(p)
+
+    @classmethod
+    def _cell_bits(cls, p: P) -> Num:
+        """Bits of a weight in a cell."""
+        return LEVEL_BITS + 0 * p["bits"] if cls._before(p) else p["bits"]
+
+    @classmethod
+    def _weight_range(cls, p: P) -> tuple[Num, Num]:
+        """Range of a weight in a cell."""
+        half = 2 ** (cls._cell_bits(p) - 1)
+        return (-half, half - 1) if cls._cell_signed(p) else (0 * half, 2 * half - 1)
+
+    @classmethod
+    def sum_group(cls, p: P) -> Num:
+        return 0 * p["group"] if cls._before(p) else p["group"]
+
+    @classmethod
+    def zero_width(cls, p: P) -> Num:
+        return p["bits"] + 1
+
+    @classmethod
+    def side_bits(cls, p: P) -> tuple[Counts, Counts]:
+        if not cls._before(p):
+            return super().side_bits(p)
+        col: Counts = {"group_scale": LEVEL_BITS + 0 * p["bits"]}
+        if not cls._signed(p):
+            col["group_zero"] = p["bits"]
+        return {}, col
+
+    @classmethod
+    def act_port(cls, p: P) -> tuple[Num, Num]:
+        return cls._code_port(p)
+
+    @classmethod
+    def weight_port(cls, p: P) -> tuple[Num, Num]:
+        return p["k"], p["bits"]
+
+    @classmethod
+    def row_bus_bits(cls, p: P) -> Num:
+        return p["k"] * cls._aligned_bits(p) + cls._top_shift(p).bit_length()
+
+    @classmethod
+    def col_bus_bits(cls, p: P) -> Num:
+        return p["k"] * cls._cell_bits(p)
+
+    @classmethod
+    def _unshifted_range(cls, p: P) -> tuple[Num, Num]:
+        """Range of a product before the shift by a step's exponent."""
+        (a_low, a_high), (w_low, w_high) = cls._int_range(p), cls._weight_range(p)
+        # a_low is at least as far from zero as a_high, w_low than w_high where it is not 0.
+        return -maximum(a_high * -w_low, -a_low * w_high), maximum(a_high * w_high, a_low * w_low)
+
+    @classmethod
+    def product_range(cls, p: P) -> tuple[Num, Num]:
+        low, high = cls._unshifted_range(p)
+        return low * 2 ** cls._top_shift(p), high * 2 ** cls._top_shift(p)
+
+    @classmethod
+    def _tree_bits(cls, p: P) -> Num:
+        """Bits of the sum of a step's products, before the shift by its exponent."""
+        low, high = cls._unshifted_range(p)
+        return bits_for(low * p["k"], high * p["k"])
+
+    @classmethod
+    def addend_bits(cls, p: P) -> Num:
+        return cls._tree_bits(p) + cls._top_shift(p)
+
+    @classmethod
+    def _may_join(cls, p: P) -> bool:
+        """Whether the accumulator is a row of the tree, unless there is a register between both."""
+        return p["overflow"] != "saturate" and not cls._steps_align_of(p)
+
+    @classmethod
+    def keeps_row_sums(cls, p: P) -> bool:
+        # Rules ask this of every tile, and the shift of two exponents that do not fit has no range in 64 bits.
+        return not cls._cell_signed(p)
+
+    @classmethod
+    def row_sum_range(cls, p: P) -> tuple[Num, Num] | None:
+        if not cls.keeps_row_sums(p):
+            return None
+        low, high = cls._int_range(p)
+        return low * 2 ** cls._top_shift(p), high * 2 ** cls._top_shift(p)
+
+    @classmethod
+    def _row_tree_bits(cls, p: P) -> Num:
+        low, high = cls._int_range(p)
+        return bits_for(low * p["k"], high * p["k"])
+
+    @classmethod
+    def row_addend_bits(cls, p: P) -> Num:
+        return 0 if cls.row_sum_range(p) is None else cls._row_tree_bits(p) + cls._top_shift(p)
+
+    @classmethod
+    def row_primitives(cls, p: P) -> Counts:
+        return cls._row_align_primitives(p)
+
+    @classmethod
+    def col_primitives(cls, p: P) -> Counts:
+        if not cls._before(p):
+            return {}
+        signed = cls._signed(p)
+        # Partial products within the lowest eight bits.
+        products = p["bits"] * LEVEL_BITS - p["bits"] * (p["bits"] - 1) // 2
+        each = _for_each(lambda bits: _level_counts(bits, signed, not signed), p["bits"])
+        counts = {name: p["k"] * number for name, number in each.items()}
+        counts["and"] = counts["and"] + p["k"] * products
+        if signed:
+            return counts
+        shared = _for_each(lambda bits: _level_counts(bits, False, False), p["bits"])
+        return cls._joined(counts, shared, {"and": products})
+
+    @classmethod
+    def cell_primitives(cls, p: P) -> Counts:
+        k, planes, bits, width = p["k"], cls._cell_bits(p), cls._aligned_bits(p), cls._tree_bits(p)
+        signed = cls._cell_signed(p)
+        tree = _for_each(
+            lambda k, planes, bits, width: _dot_counts(k, planes, bits, signed, width), k, planes, bits, width
+        )
+        if cls._may_join(p):
+            joined = _for_each(
+                lambda k, planes, bits, width: _dot_counts(k, planes, bits, signed, width, True),
+                *(k, planes, bits, cls.acc_bits(p)),
+            )
+            tree = {name: where(p["stages"] < 2, joined[name], tree[name]) for name in tree}
+        return cls._joined(tree, {"and": k * planes * bits, "mux2": shift_mux2(width, cls._top_shift(p))})
+
+    @classmethod
+    def accumulator_primitives(cls, p: P) -> Counts:
+        counts = super().accumulator_primitives(p)
+        if cls._may_join(p):
+            # The tree's adder is the accumulator's.
+            counts["add"] = where(p["stages"] < 2, 0, counts["add"])
+        return counts
+
+    @classmethod
+    def row_sum_primitives(cls, p: P) -> Counts:
+        width = cls._row_tree_bits(p)
+        tree = _for_each(
+            lambda k, bits, width: _dot_counts(k, 1, bits, False, width), p["k"], cls._aligned_bits(p), width
+        )
+        return {**tree, "mux2": shift_mux2(width, cls._top_shift(p))}

@@ -1,0 +1,117 @@
+"""The logic of the blocks of a mx tile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+
+from hwgen.arith import (
+    absolute,
+    adder_tree_with_carries,
+    conditional_negate,
+    fp_unpack,
+    shift_left,
+    wire,
+)
+from hwgen.formats import Format
+from hwgen.formats.minifloat import MinifloatFormat
+from hwgen.frame.facts import Addend
+from hwgen.pe.mx.arithmetic import MxArithmetic
+from hwgen.pe.mx.formulas import field
+
+__all__ = ["Mx"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mx(MxArithmetic):
+    """Tile of block formats. ``group`` is the block size and, like ``depth``, the formats' own where `from_values` is
+    not told.
+    """
+
+    def _decode(self, m: Module, codes: Any, form: Format, name: str) -> Value:
+        """Decoded elements of one row or column, `_bus_bits` each."""
+        if isinstance(form, MinifloatFormat):
+            decode = self._decode_float
+        elif form.elements > 1:
+            decode = self._decode_word
+        else:
+            decode = self._decode_integer
+        words = self.k // form.elements
+        return Cat(*[decode(m, wire(m, codes[word], f"{name}{word}"), form, f"{name}{word}") for word in range(words)])
+
+    @staticmethod
+    def _decode_float(m: Module, code: Value, form: Format, name: str) -> Value:
+        """Sign, significand, and exponent less one."""
+        unpacked = fp_unpack(m, code, form, name, normalise=False)
+        shift = wire(m, (unpacked.exponent - 1)[: field(form).shift], f"{name}_shift")
+        return Cat(unpacked.sign, unpacked.significand, shift)
+
+    def _decode_integer(self, m: Module, code: Value, form: Format, name: str) -> Value:
+        """The integer itself; beside a floating-point operand its sign and magnitude."""
+        if form.min_value == -form.max_value:
+            # The lowest code of a symmetric format means the one above it.
+            lowest = wire(m, code[-1] & ~code[:-1].any(), f"{name}_lowest")
+            code = wire(m, Cat(code[0] | lowest, code[1:]), f"{name}_element")
+        if not self._shifts(self.p):
+            return code
+        sign, magnitude = absolute(m, code.as_signed(), name)
+        return Cat(sign, magnitude[: field(form).significand])
+
+    @staticmethod
+    def _decode_word(m: Module, code: Value, form: Format, name: str) -> Value:
+        """Four integers: magnitudes in quarters, shifted by both micro-exponents, with their signs."""
+        upper, lower = code[4 * form.elements], code[4 * form.elements + 1]
+        numbers = []
+        for index in range(form.elements):
+            quarters, sign = code[4 * index : 4 * index + 3], code[4 * index + 3]
+            once = wire(m, Mux(upper, Cat(Const(0, 1), quarters), Cat(quarters, Const(0, 1))), f"{name}_{index}_upper")
+            both = wire(m, Mux(lower, Cat(Const(0, 1), once), Cat(once, Const(0, 1))), f"{name}_{index}_magnitude")
+            numbers.append(conditional_negate(m, both, sign, f"{name}_{index}").as_unsigned())
+        return Cat(*numbers)
+
+    def build_row(self, m: Module, acts: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
+        """Decodes the row's elements once: sign, significand and shift, or integers (HiF4 with micro-exponents)."""
+        return self._decode(m, acts, self.act_format, "act")
+
+    def build_col(self, m: Module, weights: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
+        """Decodes the column's elements once: sign, significand and shift, or integers (HiF4 with micro-exponents)."""
+        return self._decode(m, weights, self.weight_format, "weight")
+
+    def build_cell(self, m: Module, row: Value, col: Value, phase: Value, mode: Value) -> list[Addend]:
+        """Forms K exact products in fixed point and adds them in one tree."""
+        a_form, w_form = self.act_format, self.weight_format
+        a_bits, w_bits = self._bus_bits(self.p, a_form), self._bus_bits(self.p, w_form)
+        values: list[Value] = []
+        carries: list[Value] = []
+        for index in range(self.k):
+            a, w = row[index * a_bits : (index + 1) * a_bits], col[index * w_bits : (index + 1) * w_bits]
+            if self._shifts(self.p):
+                value, sign = self._float_product(m, a, w, index)
+                values.append(value)
+                carries.append(sign)
+            else:
+                values.append(wire(m, a.as_signed() * w.as_signed(), f"product{index}"))
+        total, carry = adder_tree_with_carries(m, values, carries, "dot")
+        # The tree is as wide as its operands allow; their values, and so the sum, may need less.
+        return [Addend(total[: int(self.addend_bits(self.p))].as_signed(), carry)]
+
+    def _float_product(self, m: Module, a: Value, w: Value, index: int) -> tuple[Value, Value]:
+        """Product of two decoded elements in one's complement, and its sign, the one that is missing."""
+        a_field, w_field = field(self.act_format), field(self.weight_format)
+        a_cut, w_cut = 1 + a_field.significand, 1 + w_field.significand
+        sign = wire(m, a[0] ^ w[0], f"sign{index}")
+        significand = wire(m, a[1:a_cut] * w[1:w_cut], f"significand{index}")
+        largest = a_field.largest_shift + w_field.largest_shift
+        amounts = [amount for amount in (a[a_cut:], w[w_cut:]) if len(amount)]
+        total = amounts[0] + amounts[1] if len(amounts) > 1 else amounts[0]
+        shift = wire(m, total[: largest.bit_length()], f"shift{index}")
+        room = Signal(int(self._sum_bits(self.p, 1)) - 1, name=f"room{index}")
+        m.d.comb += room.eq(significand)
+        magnitude = shift_left(m, room, shift, f"magnitude{index}")
+        # −x = ~x + 1: the ones go into the adders of the tree as carries.
+        flipped = Signal(signed(len(magnitude) + 1), name=f"product{index}")
+        m.d.comb += flipped.eq(Cat(magnitude, 0) ^ sign.replicate(len(magnitude) + 1))
+        return flipped, sign

@@ -1,0 +1,136 @@
+"""What a mx tile is made with: parameters, what goes together, formats and modes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from hwgen.errors import HwgenError
+from hwgen.formats import BlockFormat, Format, block_format, block_names
+from hwgen.frame.facts import P, Quantization, Side
+from hwgen.frame.param import Range, again, param
+from hwgen.frame.spec import TileSpec
+
+__all__ = ["MxParameters"]
+
+
+FORMATS = block_names()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MxParameters(TileSpec):
+    """What a mx tile is made with: parameters, what goes together, formats and modes."""
+
+    title: ClassVar[str] = "block formats: MX, NVFP4, HiF4"
+
+    m: int = again(TileSpec, "m", sweep=(1, 2))
+    n: int = again(TileSpec, "n", sweep=(2, 4))
+    k: int = again(TileSpec, "k", default=8, sweep=(4, 8))
+    group: int = again(TileSpec, "group", default=32, sweep=(16, 32, 64))
+    depth: int = again(TileSpec, "depth", default=32, sweep=(64, 128))
+    transport: str = again(TileSpec, "transport", sweep=("broadcast",))
+    weights: str = param("mxfp4", "weight block format", legal=FORMATS, sweep=FORMATS)
+    acts: str = param("mxfp4", "activation block format", legal=FORMATS, sweep=FORMATS)
+    block_rule: str = param(
+        "floor",
+        "rounding of the shared exponent when an MX block is quantised",
+        legal=("floor", "ceil"),
+        sweep=("floor", "ceil"),
+    )
+    post_lanes: int = param(
+        4,
+        "lanes that scale block sums and accumulate them in FP32; blocks wait where they are too few",
+        legal=Range(1, 1024),
+        sweep=(1, 2, 4),
+    )
+
+    cell_uses_phase: ClassVar[bool] = False
+    golden_overflow: ClassVar[bool] = True
+    NOT_IN_BLOCKS: ClassVar[frozenset[str]] = TileSpec.NOT_IN_BLOCKS | {"block_rule"}
+
+    @classmethod
+    def aliases(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """``bits`` names the MX weight format by its width.
+
+        A format of another kind of block brings the other operand's format, the block size, the depth and, where the
+        block is shorter, more lanes with it.
+        """
+        given = dict(values)
+        if "bits" in given:
+            bits = given.pop("bits")
+            elements = {
+                name: block_format(name).element.code_bits for name in FORMATS if block_format(name).scheme == "mx"
+            }
+            fitting = [name for name, width in elements.items() if width == bits]
+            if not fitting:
+                *widths, last = sorted(set(elements.values()))
+                raise HwgenError(f"mx: bits must be {', '.join(map(str, widths))} or {last}, not {bits!r}")
+            given.setdefault("weights", fitting[0])
+        named = [given[side] for side in ("weights", "acts") if given.get(side) in FORMATS]
+        if named and block_format(named[0]).scheme != "mx":
+            for side in ("weights", "acts"):
+                given.setdefault(side, named[0])
+            block, known = block_format(named[0]).block, cls.parameters()
+            for size in ("group", "depth"):
+                given.setdefault(size, block)
+            # A shorter block leaves the lanes less time.
+            lanes = known["post_lanes"].default * max(known["group"].default // block, 1)
+            return cls.fitting_lanes(given, lanes)
+        return cls.fitting_lanes(given, cls.parameters()["post_lanes"].default)
+
+    @classmethod
+    def constraints(cls, p: P) -> Iterable[tuple[Any, str]]:
+        acts, weights = cls._blocks(p)
+        yield (
+            acts.pairs_with(weights),
+            "acts must have blocks and scales like the weights' ({weights}), not {acts}",
+        )
+        yield (
+            p["block_rule"] == "floor" or weights.scheme == "mx",
+            "block_rule must be floor for {weights}, whose scales are no powers of two, not {block_rule}",
+        )
+        if weights.scheme != "mx":
+            # Other blocks are what their formats say; OCP defines MX for any block, and formats of 32 elements.
+            yield p["group"] == weights.block, f"group must be {weights.block}, the block of {{weights}}, not {{group}}"
+        # After the block: what else is wrong with a group that no format has would be told in vain.
+        yield from super().constraints(p)
+        elements = weights.element.elements
+        if elements > 1:
+            yield p["k"] % elements == 0, f"k must be a multiple of {elements} with {{weights}}, not {{k}}"
+
+    @property
+    def act_format(self) -> Format:
+        return block_format(self.acts).element
+
+    @property
+    def weight_format(self) -> Format:
+        return block_format(self.weights).element
+
+    def quantization(self) -> Quantization:
+        acts, weights = self._blocks(self.p)
+        return Quantization(
+            acts=acts.element.name,
+            weights=weights.element.name,
+            scheme=weights.scheme,
+            group=self.group,
+            act_scale=acts.scale.name,
+            weight_scale=weights.scale.name,
+            step=self.k,
+            block_rule=self.block_rule,
+            **self.bounded_sums(),
+        )
+
+    def row_side(self) -> dict[str, Side]:
+        acts, _ = self._blocks(self.p)
+        form = acts.scale
+        return {"scale": Side(form.code_bits, f"{form.name} scale of the row's block", encoding=form.name)}
+
+    def col_side(self) -> dict[str, Side]:
+        _, weights = self._blocks(self.p)
+        form = weights.scale
+        return {"scale": Side(form.code_bits, f"{form.name} scale of the column's block", encoding=form.name)}
+
+    @staticmethod
+    def _blocks(p: P) -> tuple[BlockFormat, BlockFormat]:
+        return block_format(p["acts"]), block_format(p["weights"])
