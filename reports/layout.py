@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from hwgen.errors import HwgenError
+from hwgen.files import write_all
 from hwgen.provenance import ROOT
-from reports.plot import COLOURS, save
+from reports.plot import COLOURS, render
 
 __all__ = ["PICTURE", "WAYS", "figure", "main"]
 
@@ -92,7 +93,7 @@ def _way(axes: Axes, title: str, steps: tuple[tuple[Box, ...], ...], middle: flo
 
 def main() -> None:
     """Write the picture."""
-    save(figure(), PICTURE)
+    write_all([file for file in render(figure(), PICTURE) if file[0] == PICTURE], "layout")
 
 
 if __name__ == "__main__":

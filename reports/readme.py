@@ -15,7 +15,7 @@ __all__ = ["main"]
 
 README = Path("README.md")
 KEPT = Path("reports/results/demo")
-MARK = re.compile(r"<!-- demo -->\n.*?(?=\n!\[Pareto)", re.S)
+MARK = re.compile(r"<!-- demo -->\n.*?<!-- /demo -->", re.S)
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
         output = "\n".join(said).replace(str(out), "out/demo")
     write_result(KEPT / "front.md", "Demo: Pareto front", "python -m reports.readme", table, facts)
     text = README.read_text(encoding="utf-8")
-    block = f"<!-- demo -->\n```text\n{output}\n```\n"
+    block = f"<!-- demo -->\n```text\n{output}\n```\n<!-- /demo -->"
     write_atomic(README, MARK.sub(lambda _: block, text), "readme")
 
 
