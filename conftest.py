@@ -21,3 +21,20 @@ def real_model() -> Path:
         if os.environ.get("CI") == "true":
             pytest.fail(str(error))
         pytest.skip(str(error))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Cases beyond those that ``few`` keeps are slow, before ``-m`` looks at them."""
+    cases: dict[tuple[str, str], list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("few") and not item.get_closest_marker("slow"):
+            cases.setdefault((str(item.path), getattr(item, "originalname", item.name)), []).append(item)
+    for found in cases.values():
+        mark = found[0].get_closest_marker("few")
+        assert mark is not None
+        count = min(mark.args[0], len(found))
+        kept = {round(index * (len(found) - 1) / max(count - 1, 1)) for index in range(count)}
+        for index, item in enumerate(found):
+            if index not in kept:
+                item.add_marker(pytest.mark.slow)

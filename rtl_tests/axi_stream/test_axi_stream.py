@@ -142,6 +142,7 @@ def whole_groups(spec: TileSpec, groups: int) -> Steps:
     )
 
 
+@pytest.mark.few(3)
 @icarus
 @pytest.mark.parametrize("label", TILES)
 def test_results_are_right_whatever_source_and_sink_do(label: str, tmp_path: Path) -> None:
@@ -169,6 +170,7 @@ def test_tile_may_have_any_reset(kind: str, active: str, tmp_path: Path) -> None
     assert simulate(emission, steps, tmp_path, pauses=0.2)["steps"] == len(steps)
 
 
+@pytest.mark.few(3)
 @icarus
 @pytest.mark.parametrize("label", TILES)
 def test_full_speed_takes_the_cycles_of_the_tile_and_two(label: str, tmp_path: Path) -> None:

@@ -113,6 +113,7 @@ def check(
     assert json.loads((folder / "counted.json").read_text()) == due
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", families())
 def test_verilator(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check(families()[name](m=2, n=4), "verilator", tmp_path, monkeypatch)
@@ -142,6 +143,7 @@ TILES = [
 ]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("name", "values"), TILES)
 def test_icarus(name: str, values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check(family(name).from_values({"m": 2, "n": 4, **values}), "icarus", tmp_path, monkeypatch)

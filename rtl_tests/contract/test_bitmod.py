@@ -18,6 +18,7 @@ pytestmark = pytest.mark.rtl
 SMALL: dict[str, Any] = {"m": 2, "n": 1, "k": 2, "group": 32, "depth": 32, "post_lanes": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "values",
     [

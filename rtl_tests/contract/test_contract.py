@@ -47,6 +47,7 @@ def holds(spec: TileSpec) -> None:
     assert not failed, "\n".join(f"{finding.check}: {finding.detail}" for finding in failed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", cases(1))
 def test_every_sweep_value(spec: TileSpec) -> None:
     holds(spec)

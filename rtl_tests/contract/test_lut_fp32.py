@@ -39,6 +39,7 @@ TILES: dict[str, dict[str, Any]] = {
 SLOW = ("eight bits", "systolic", "plain bits")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in TILES]
 )

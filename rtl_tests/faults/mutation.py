@@ -31,7 +31,7 @@ from hwgen.schedule import Steps
 from hwgen.simulators import Port, build, pack_words
 from hwgen.verify import corner_steps, port_words, random_steps
 from hwgen.verify._contract import abandoned_steps, timeline
-from hwgen.verify._stimuli import reset_runs, scale_steps
+from hwgen.verify._stimuli import full_steps, reset_runs, scale_steps
 
 __all__ = [
     "Mutants",
@@ -173,13 +173,16 @@ def make_mutants(spec: TileSpec, count: int, seed: int = 1) -> Mutants:
         return Mutants(spec, mutations, (folder / "flat.il").read_text(), (folder / "mutants.v").read_text())
 
 
-def vectors(spec: TileSpec, seed: int = 1) -> Vectors:
-    """The stimuli of the contract suite in every mode as one stream; the input ``i_cut`` says when the bench resets."""
+def vectors(spec: TileSpec, seed: int = 1, *, plain: bool = False) -> Vectors:
+    """The stimuli of the contract suite in every mode as one stream; the input ``i_cut`` says when the bench resets.
+
+    ``plain``: as many as `hwgen.verify.check_contract` runs, and no more.
+    """
     modes = range(len(spec.modes()))
     # What normalising accumulators meet depends on more.
-    groups = 800 if spec.sums_add_up else 2400
+    groups = None if plain else (800 if spec.sums_add_up else 2400) // len(modes)
     resets = [run for mode in modes for run in reset_runs(spec, seed + 100 * mode, mode)[:-1]]
-    parts = [part for mode in modes for part in _runs(spec, seed + 100 * mode, mode, groups // len(modes))]
+    parts = [part for mode in modes for part in _runs(spec, seed + 100 * mode, mode, groups)]
     rng = np.random.default_rng(seed + 2)
     for mode in modes:
         parts.append(random_steps(spec, seed + 1 + 100 * mode, mode=mode))
@@ -223,8 +226,14 @@ def vectors(spec: TileSpec, seed: int = 1) -> Vectors:
     )
 
 
-def _runs(spec: TileSpec, seed: int, mode: int, groups: int) -> list[Steps]:
-    """What the tile runs in one mode without a break."""
+def _runs(spec: TileSpec, seed: int, mode: int, groups: int | None) -> list[Steps]:
+    """What the tile runs in one mode without a break; without ``groups`` what the contract suite runs."""
+    if groups is None:
+        runs = [reset_runs(spec, seed, mode)[-1][0], corner_steps(spec, seed + 3, mode=mode)]
+        runs += [random_steps(spec, seed + 4, mode=mode), abandoned_steps(spec, seed + 5, mode)]
+        if spec.overflow == "refuse":
+            runs.append(full_steps(spec, seed + 7, mode=mode))
+        return [*runs, scale_steps(spec, seed + 6, mode=mode)] if spec.scales_by_lanes else runs
     runs = [
         reset_runs(spec, seed, mode)[-1][0],
         corner_steps(spec, seed + 3, mode=mode, peaks=4),

@@ -55,6 +55,7 @@ def test_the_small_tile_is_clean(name: str) -> None:
     check(families()[name](**SMALL))
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize(
     ("name", "parameter"),
     [

@@ -81,6 +81,7 @@ def to_signed(value: int, bits: int) -> int:
     return value - (value >> (bits - 1) << bits)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", SINGLE)
 def test_all_pairs_of_short_posits(run: dict[str, Runner], name: str) -> None:
     bits, es = SINGLE[name]

@@ -27,6 +27,7 @@ def command(*arguments: str, cache: Path | None = None) -> subprocess.CompletedP
     )
 
 
+@pytest.mark.slow
 def test_a_calibration_goes_on_and_prices_tiles(tmp_path: Path) -> None:
     output = tmp_path / "mine.toml"
     first = command(*TINY, "-o", str(output))

@@ -113,6 +113,7 @@ def test_a_seed_makes_a_plan() -> None:
     assert calibration_tiles("int", 6) != calibration_tiles("int", 6, seed=3)
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("plans of lut")
 def test_a_plan_is_the_same_in_every_process() -> None:
     program = "from sim.calibrate.plan import calibration_tiles; print(calibration_tiles('lut', 60))"
@@ -129,6 +130,7 @@ def test_a_plan_is_the_same_in_every_process() -> None:
     assert plans[0] == plans[1]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", NAMES)
 def test_plans_are_seeded_and_disjoint(name: str) -> None:
     chosen = calibration_tiles(name, 6)
@@ -141,6 +143,7 @@ def test_plans_are_seeded_and_disjoint(name: str) -> None:
     assert not set(map(repr, held)) & set(map(repr, chosen))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_calibration_has_every_sweep_value(name: str) -> None:
     tiles = calibration_tiles(name, 60)
@@ -150,6 +153,7 @@ def test_a_calibration_has_every_sweep_value(name: str) -> None:
             assert set(p.sweep) <= {getattr(spec, parameter) for spec in tiles}, parameter
 
 
+@pytest.mark.slow
 def test_half_of_the_held_out_tiles_have_values_that_no_calibration_has() -> None:
     from reports.held_out import new_value
 

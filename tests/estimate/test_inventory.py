@@ -121,12 +121,14 @@ def test_every_family_is_sampled() -> None:
     assert {name for name, _ in SPECS} == set(families())
 
 
+@pytest.mark.slow
 def test_flip_flops_are_exact(counted: list[dict[str, dict[str, int]]]) -> None:
     for (name, values), netlist in zip(SPECS, counted, strict=True):
         mine = {module: primitives.get("ff", 0) for module, primitives in by_module(name, values).items()}
         assert mine == {module: primitives["ff"] for module, primitives in netlist.items()}, (name, values)
 
 
+@pytest.mark.slow
 def test_counts_of_blocks_are_those_of_the_instances(counted: list[dict[str, dict[str, int]]]) -> None:
     for name, values in SPECS[:1] + SPECS[4:5] + SPECS[11:12]:
         spec = family(name).from_values(values)
@@ -134,6 +136,7 @@ def test_counts_of_blocks_are_those_of_the_instances(counted: list[dict[str, dic
         assert [int(blocks[block].count) for block in ("row", "col", "cell")] == [spec.m, spec.n, spec.m * spec.n]
 
 
+@pytest.mark.slow
 def test_logic_is_within_its_band(counted: list[dict[str, dict[str, int]]]) -> None:
     for (name, values), netlist in zip(SPECS, counted, strict=True):
         mine = by_module(name, values)

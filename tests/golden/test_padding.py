@@ -145,6 +145,7 @@ OFTEN = {
 }
 
 
+@pytest.mark.few(3)
 @pytest.mark.rtl
 @pytest.mark.parametrize(
     "case", [case if case in OFTEN else pytest.param(case, marks=pytest.mark.slow) for case in RUNS]
