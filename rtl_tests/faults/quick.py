@@ -1,7 +1,7 @@
 """What ``make test`` catches: mutations of one small tile or more of every family, against the plain contract suite.
 
-``python -m rtl_tests.faults.quick [TILE ...]`` writes ``reports/results/fast_suite.md``. The test
-`rtl_tests.contract.test_quick` runs the contract on these very tiles in every ``make test``; here each of their mutations (those of mutation.md) meets
+``python -m rtl_tests.faults.quick [TILE ...]`` writes ``reports/results/fast_suite.md``. The contract runs on these very
+tiles in every ``make test`` (`rtl_tests.contract.test_quick`); here each of their mutations (those of mutation.md) meets
 the vectors that the contract has, and no more. Mutations that mutation.md proves equivalent are no faults.
 """
 
