@@ -117,6 +117,7 @@ def words(width: int) -> np.ndarray:
     return np.concatenate([[0], 1 << np.arange(width), dense & (dense << 3), dense])
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_leading_ones(run: dict[str, Runner], width: int) -> None:
     x = words(width)

@@ -101,6 +101,7 @@ def all_codes(name: str) -> np.ndarray:
     return np.arange(1 << LAYOUTS[name].code_bits, dtype=np.uint32)
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("name", LAYOUTS)
 @pytest.mark.parametrize("normalise", [False, True])
 def test_unpack_every_code(run: dict[str, Runner], name: str, normalise: bool) -> None:

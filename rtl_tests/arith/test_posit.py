@@ -87,6 +87,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Runner]:
     return compile_blocks(BLOCKS, tmp_path_factory.mktemp("posit"))
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize(("bits", "es"), FORMATS)
 def test_unpack_every_code(run: dict[str, Runner], bits: int, es: int) -> None:
     codes = np.arange(1 << bits)
@@ -127,6 +128,7 @@ def fp32_codes(bits: int, es: int) -> np.ndarray:
     return np.concatenate([found, found | 1 << 31])
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize(("bits", "es"), FORMATS)
 def test_rounds_fp32_to_posits(run: dict[str, Runner], bits: int, es: int) -> None:
     codes = fp32_codes(bits, es)

@@ -139,6 +139,7 @@ def expected(case: Case, total: int, row: int, col: int) -> int:
     return fp32_nearest(product) if product else 0
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_logic_equals_reference(run: dict[str, Runner], case: Case) -> None:
     totals, rows, cols = vectors(case, 30_000 if case.bits < 34 else 6000)

@@ -152,6 +152,7 @@ def test_results_are_right_whatever_source_and_sink_do(label: str, tmp_path: Pat
     assert counted["steps"] == len(steps)
 
 
+@pytest.mark.few(1)
 @icarus
 @pytest.mark.parametrize("mode", [1, 2, 3])
 def test_modes_come_with_the_steps(mode: int, tmp_path: Path) -> None:
@@ -195,6 +196,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.few(3)
 @icarus
 @pytest.mark.parametrize("fault", FAULTS)
 def test_bench_finds_a_fault(fault: str, tmp_path: Path) -> None:

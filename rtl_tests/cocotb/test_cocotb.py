@@ -113,8 +113,9 @@ def check(
     assert json.loads((folder / "counted.json").read_text()) == due
 
 
-@pytest.mark.few(2)
-@pytest.mark.parametrize("name", families())
+@pytest.mark.parametrize(
+    "name", [name if name == "lut" else pytest.param(name, marks=pytest.mark.slow) for name in families()]
+)
 def test_verilator(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check(families()[name](m=2, n=4), "verilator", tmp_path, monkeypatch)
 

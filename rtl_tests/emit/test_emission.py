@@ -47,6 +47,7 @@ def _hashes(folder: Path, seed: str) -> str:
     return run.stdout
 
 
+@pytest.mark.slow
 def test_emission_is_the_same_in_every_process_and_folder(tmp_path: Path) -> None:
     other = tmp_path / "another folder"
     other.mkdir()

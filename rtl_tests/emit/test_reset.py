@@ -90,6 +90,7 @@ def _sensitive(verilog: str) -> set[str]:
     return set(re.findall(r"always @\((.*)\)", verilog))
 
 
+@pytest.mark.few(3)
 @KINDS
 @pytest.mark.parametrize(
     ("name", "values"),

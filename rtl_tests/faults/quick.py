@@ -1,8 +1,8 @@
 """What ``make test`` catches: mutations of one small tile or more of every family, against the plain contract suite.
 
-``python -m rtl_tests.faults.quick [TILE ...]`` writes ``reports/results/fast_suite.md``. The contract runs on these very
-tiles in every ``make test`` (`rtl_tests.contract.test_quick`); here each of their mutations (those of mutation.md) meets
-the vectors that the contract has, and no more. Mutations that mutation.md proves equivalent are no faults.
+``python -m rtl_tests.faults.quick [TILE ...]`` writes ``reports/results/fast_suite.md``. The contract runs on these
+tiles in every ``make test`` (`rtl_tests.contract.test_quick`); here their mutations (those of mutation.md) meet the
+vectors that the contract has, and no more. Mutations that mutation.md proves equivalent are no faults.
 """
 
 from __future__ import annotations

@@ -71,8 +71,10 @@ def test_every_family_with_a_depth_is_here() -> None:
     assert {kind for kind, _, _ in TILES.values()} == set(families())
 
 
-@pytest.mark.few(8)
-@pytest.mark.parametrize("name", TILES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name.startswith(("bitmod", "posit")) else ()) for name in TILES],
+)
 def test_one_bit_less_is_caught(name: str) -> None:
     kind, values, method = TILES[name]
     spec = family(kind).from_values(values)
@@ -81,7 +83,7 @@ def test_one_bit_less_is_caught(name: str) -> None:
     assert "full groups: values" in caught, [finding for finding in found if not finding.ok]
 
 
-@pytest.mark.few(8)
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", TILES)
 def test_full_groups_alone_hold(name: str) -> None:
     """Not only does the fault show: the tile as it is agrees in every mode."""

@@ -140,6 +140,7 @@ def _drive(folder: Path, manifest: Any, verilog: str, seed: int) -> str:
     return done.stdout
 
 
+@pytest.mark.few(20)
 @pytest.mark.parametrize("line", LINES)
 def test_tile(line: str, tmp_path: Path) -> None:
     emission = _emission(line)
@@ -268,6 +269,7 @@ FAULTS: list[tuple[str, str, Callable[[Any], None]]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.few(12)
 @pytest.mark.parametrize(("line", "change"), [fault[1:] for fault in FAULTS], ids=[fault[0] for fault in FAULTS])
 def test_a_wrong_manifest_is_found_out(line: str, change: Callable[[Any], None], tmp_path: Path) -> None:
     emission = _emission(line)

@@ -105,6 +105,7 @@ def pairs(a: str, w: str) -> tuple[np.ndarray, np.ndarray]:
     return columns[0], columns[1]
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(("a", "w"), EXHAUSTIVE + WIDE)
 def test_fp32_products_equal_float32(run: dict[str, Runner], a: str, w: str) -> None:
     x, y = pairs(a, w)
@@ -253,6 +254,7 @@ def test_widths_of_sixteen_bits() -> None:
     assert int(longest.acc_bits(longest.p)) <= 550
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "values",
     [
@@ -295,6 +297,7 @@ class Twice(Minifloat):
         return np.concatenate([once, once])
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("interleave", ["none", "ring"])
 @pytest.mark.parametrize("stages", [1, 2, 3])
 def test_several_updates_a_step(stages: int, interleave: str) -> None:

@@ -81,7 +81,7 @@ def to_signed(value: int, bits: int) -> int:
     return value - (value >> (bits - 1) << bits)
 
 
-@pytest.mark.few(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SINGLE)
 def test_all_pairs_of_short_posits(run: dict[str, Runner], name: str) -> None:
     bits, es = SINGLE[name]
@@ -98,6 +98,7 @@ def test_all_pairs_of_short_posits(run: dict[str, Runner], name: str) -> None:
             assert (to_signed(bundle, width) + carry) * unit == left * right
 
 
+@pytest.mark.slow
 def test_all_pairs_of_fp4(run: dict[str, Runner]) -> None:
     act, weight = (grid.ravel() for grid in np.meshgrid(np.arange(16), np.arange(16)))
     width = int(SPECS["fp4"]._dot_bits(SPECS["fp4"].p))
@@ -116,6 +117,7 @@ def parts(bundle: int) -> tuple[list[int], int]:
     return values, carries >> 4 & 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "name", "count"), [(1, "posit8_0", 2), (2, "posit4_1", 4), (3, "fp4_e2m1", 4)])
 def test_all_pairs_in_every_part_of_a_lane(run: dict[str, Runner], mode: int, name: str, count: int) -> None:
     """Each part sees all pairs of codes while the others see pairs in other orders."""

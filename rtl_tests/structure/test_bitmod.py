@@ -47,6 +47,7 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Counted]:
     return dict(zip(TILES, count("bitmod", TILES.values(), tmp_path_factory.mktemp("netlist")), strict=True))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", TILES)
 def test_no_multiplier_anywhere(name: str, counted: dict[str, Counted]) -> None:
     assert {module: primitives["mul"] for module, primitives in counted[name].items()} == dict.fromkeys(

@@ -82,6 +82,7 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Counted]:
     return dict(zip(TILES, count("minifloat", TILES.values(), tmp_path_factory.mktemp("netlist")), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TILES)
 def test_multipliers_are_in_cells_one_a_product(name: str, counted: dict[str, Counted]) -> None:
     found = {module: primitives["mul"] for module, primitives in counted[name].items() if primitives["mul"]}

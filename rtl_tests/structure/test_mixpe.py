@@ -62,6 +62,7 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Counted]:
     return dict(zip(TILES, count("mixpe", TILES.values(), tmp_path_factory.mktemp("netlist")), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TILES)
 def test_no_multiplier(name: str, counted: dict[str, Counted]) -> None:
     assert {"tile_row", "tile_col", "tile_cell"} <= counted[name].keys()

@@ -92,6 +92,7 @@ def test_one_multiplication_a_product(name: str) -> None:
     assert modules["tile_post"] == (2 if name in ("nvfp4", "nvint4", "hif4") else 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TILES)
 def test_factors_are_significands_or_integers(name: str, counted: dict[str, Counted]) -> None:
     left, right = PRODUCTS[name]

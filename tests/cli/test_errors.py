@@ -18,6 +18,7 @@ def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*HWGEN, *arguments], capture_output=True, text=True, timeout=120, **options)  # type: ignore[call-overload,no-any-return]
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

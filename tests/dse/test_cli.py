@@ -130,6 +130,7 @@ def test_an_axis_takes_only_its_own_place() -> None:
         assert document["looked_at"] == shapes
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "given",
     [
@@ -183,6 +184,7 @@ def test_layers_beyond_64_bits(command: str, layer: str, message: str) -> None:
     assert run.stderr.count("\n") == 1
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -108,6 +108,7 @@ def test_a_kernel_is_chosen_that_predicts() -> None:
 NAMES = [pytest.param(name, marks=pytest.mark.xdist_group(f"plans of {name}")) for name in sorted(families())]
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("plans of int")
 def test_a_seed_makes_a_plan() -> None:
     assert calibration_tiles("int", 6) != calibration_tiles("int", 6, seed=3)
@@ -130,7 +131,7 @@ def test_a_plan_is_the_same_in_every_process() -> None:
     assert plans[0] == plans[1]
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_plans_are_seeded_and_disjoint(name: str) -> None:
     chosen = calibration_tiles(name, 6)
@@ -162,6 +163,7 @@ def test_half_of_the_held_out_tiles_have_values_that_no_calibration_has() -> Non
     assert sum(new_value(spec, calibrated) for spec in tiles) >= len(tiles) / 2
 
 
+@pytest.mark.slow
 def test_a_plan_measures_some_tiles_in_one_piece() -> None:
     wanted = plan(["int"], 6, 1)
     blocks = len(calibration_tiles("int", 6, 1))

@@ -98,6 +98,7 @@ def test_a_netlist_with_a_fault_is_no_measurement(
         measure_energy(lut.spec, result=lut, operands=operands(), streams=96, cycles=40)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "values"),
     [

@@ -39,6 +39,7 @@ def random_specs(name: str, count: int, seed: int) -> list[TileSpec]:
     return found
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", sorted(families()))
 def test_cycles_are_those_of_the_schedule(name: str) -> None:
     for tile in random_specs(name, 25, 1):

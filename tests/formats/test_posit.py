@@ -64,6 +64,7 @@ def test_decodes_as_the_model(bits: int, es: int) -> None:
             assert math.copysign(1, got) == (-1 if want < 0 else 1)
 
 
+@pytest.mark.few(15)
 @pytest.mark.parametrize(("bits", "es"), ALL)
 def test_encodes_as_the_model(bits: int, es: int) -> None:
     """Arrays and the scalar definition against a search among the codes, at every kind of boundary."""

@@ -113,6 +113,7 @@ def test_list_show_emit_estimate_sweep(folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / "s.png").stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_verify_over_its_sweep_values(folder: Path) -> None:
     specs, impossible = covering_specs(family("toy"), 1)
     assert not impossible

@@ -157,6 +157,7 @@ def test_a_fixed_block_is_what_its_format_says(name: str, group: int) -> None:
         family("mx").from_values({"weights": name, "group": group, "depth": 128})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "values"),
     [

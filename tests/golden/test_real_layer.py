@@ -31,6 +31,7 @@ def operands(real_model: Path) -> tuple[torch.Tensor, torch.Tensor]:
 ALIGNED = {"acts": "fp16", "act_scale": "e8m0"}
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("q", "loss"),
     [

@@ -57,7 +57,7 @@ def test_every_command_declares_an_example(name: str) -> None:
 
 
 # Their values take longer than those of all others together; the others are tried every time.
-LONG = {"run", "demo", "energy"}
+LONG = {"run", "demo", "energy", "calibrate"}
 
 
 @pytest.mark.parametrize(
@@ -88,12 +88,14 @@ def test_more_random_values(seed: int) -> None:
     assert complaints(fuzz_cases(1000, seed)) == []
 
 
+@pytest.mark.slow
 def test_streams_in_a_process() -> None:
     """One command that prints and one that writes; the others below in this process, and all of them slowly."""
     cases = [case for case in stream_cases() if case.command in ("list", "emit")]
     assert complaints(cases, here=False) == []
 
 
+@pytest.mark.slow
 def test_ground_in_a_process() -> None:
     assert complaints((case for case in ground_cases() if case.command == "emit"), here=False) == []
 

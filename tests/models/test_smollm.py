@@ -359,6 +359,7 @@ def test_only_llama_in_gguf_can_be_run(tmp_path: Path) -> None:
     assert smollm.linear_layers(other) == [("w", 2, 2)]
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_real_model_knows_the_capital_of_france(real_model: Path) -> None:
     file = open_model(real_model)

@@ -59,6 +59,7 @@ def exact_operands(spec: Lut) -> tuple[np.ndarray, np.ndarray]:
     return a, np.tile(w, (len(corners), 1, 1))
 
 
+@pytest.mark.few(40)
 @pytest.mark.parametrize("symmetry", ["half", "none"])
 @pytest.mark.parametrize("scheme", ["symmetric", "asymmetric", "bipolar"])
 @pytest.mark.parametrize("entries", ENTRIES)
@@ -84,6 +85,7 @@ def test_all_keys_by_activation_corners(name: str, entries: str, scheme: str, sy
             assert Fraction(int(sums[step, 0, column])) == scale * wanted, (given, w[step, column])
 
 
+@pytest.mark.few(20)
 @pytest.mark.parametrize("planes_per_cycle", [1, 2, 4])
 @pytest.mark.parametrize("k", range(2, 9))
 @pytest.mark.parametrize("entries", ENTRIES)

@@ -90,6 +90,7 @@ def float32_scale(ideal: Fraction, name: str) -> Fraction:
     return Fraction(float(np.float32(float(ideal))))
 
 
+@pytest.mark.few(15)
 @pytest.mark.parametrize("name", ["bitmod_fp3", "bitmod_fp4", "int8", "int6", "int5"])
 @pytest.mark.parametrize(("scale", "outer"), [("int8", "fp32"), ("int8", "fp16"), ("int4", "fp32"), ("fp16", "fp32")])
 @pytest.mark.parametrize("group", [16, 0])

@@ -54,6 +54,7 @@ def test_cast_rounds_and_scales_nothing() -> None:
 # ---------------------------------------------------------------------- blocks
 
 
+@pytest.mark.few(12)
 @pytest.mark.parametrize("name", ELEMENTS)
 @pytest.mark.parametrize("rule", ["floor", "ceil"])
 @pytest.mark.parametrize("block", [32, 16, 0])

@@ -25,6 +25,7 @@ def flip_flops(name: str, **parameters: object) -> int:
     return sum(int(block.count * block.primitives.get("ff", 0)) for block in type(spec).blocks(spec.p).values())
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_flip_flops_are_those_of_the_inventory(vendor: str) -> None:
     spec = family("int")(**SMALL)

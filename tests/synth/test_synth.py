@@ -42,6 +42,7 @@ def test_blocks_add_up_and_flip_flops_are_those_of_the_inventory(fresh_cache: No
     assert result.meets
 
 
+@pytest.mark.slow
 @pytest.mark.rtl
 @pytest.mark.parametrize("flat", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_netlist_is_the_tile(flat: bool, tmp_path: Path) -> None:
