@@ -40,6 +40,12 @@ from hwgen.pe import TileSpec
     help="also write a self-checking Verilog bench with its vectors there",
 )
 @click.option(
+    "--cocotb",
+    type=OutputFolder(),
+    metavar="FOLDER",
+    help="also write a cocotb bench of the tile there, with Verilog, vectors, Makefile and runner",
+)
+@click.option(
     "--axi-stream", is_flag=True, help="also emit module TOP_axis: the tile behind AXI4-Stream, with back-pressure"
 )
 @click.option("--sdc", "sdc_file", type=OutputFile("SDC"), metavar="FILE", help="also write timing constraints")
@@ -52,6 +58,7 @@ def command(
     reset_kind: str,
     reset_active: str,
     testbench: Path | None,
+    cocotb: Path | None,
     axi_stream: bool,
     sdc_file: Path | None,
     clk_period_ns: float,
@@ -74,8 +81,12 @@ def command(
         from hwgen.verify import bench_files
 
         files += [(testbench / name, text) for name, text in bench_files(emission).items()]
+    if cocotb:
+        from hwgen.verify import cocotb_files
+
+        files += [(cocotb / name, text) for name, text in cocotb_files(emission).items()]
     if output:
         files.append((output, emission.verilog))
-    write_all(files, spec.family, folders=[testbench] if testbench else [])
+    write_all(files, spec.family, folders=[folder for folder in (testbench, cocotb) if folder])
     if not output:
         sys.stdout.write(emission.verilog)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hwgen.verify._bench import bench_files
+from hwgen.verify._cocotb import cocotb_files
 from hwgen.verify._compiled import CompiledPre, CompiledTile, port_words
 from hwgen.verify._contract import Finding, check_contract, choose_engine
 from hwgen.verify._cover import covering_specs
@@ -17,6 +18,7 @@ __all__ = [
     "bench_files",
     "check_contract",
     "choose_engine",
+    "cocotb_files",
     "corner_steps",
     "covering_specs",
     "expected_beats",

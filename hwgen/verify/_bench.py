@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from hwgen.pe import TileSpec
     from hwgen.schedule import Steps
 
-__all__ = ["bench_files"]
+__all__ = ["Vectors", "bench_files", "stimuli", "tile_vectors"]
 
 _CONTROL = ("i_valid", "i_ready", "o_valid")
 _COUNT_BITS = 32
@@ -41,7 +41,7 @@ Words = npt.NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
-class _Vectors:
+class Vectors:
     """Words [S, w] per input, empty cycles [S] before each step; words [B, w] per output, cycle [B] of each beat."""
 
     inputs: Mapping[str, Words]
@@ -69,7 +69,7 @@ def bench_files(emission: Emission, *runs: Steps) -> dict[str, str]:
 
     spec, top = emission.spec, emission.top
     reset = emission.reset
-    files = _files(top, tile_ports(spec), _tile_vectors(spec, runs or _stimuli(spec)), reset)
+    files = _files(top, tile_ports(spec), tile_vectors(spec, runs or stimuli(spec)), reset)
     pre = spec.pre()
     if pre is not None:
         files |= _files(pre_name(top), pre.ports(), _pre_vectors(pre, emission), reset)
@@ -79,7 +79,8 @@ def bench_files(emission: Emission, *runs: Steps) -> dict[str, str]:
 # ---------------------------------------------------------------------- vectors
 
 
-def _stimuli(spec: TileSpec) -> list[Steps]:
+def stimuli(spec: TileSpec) -> list[Steps]:
+    """Corners against corners, and seeded random groups, in every mode."""
     from hwgen.verify._stimuli import corner_steps, random_steps
 
     shorter = dataclasses.replace(spec, depth=min(spec.depth, _LONGEST_STEPS * spec.k))
@@ -89,7 +90,8 @@ def _stimuli(spec: TileSpec) -> list[Steps]:
     return runs
 
 
-def _tile_vectors(spec: TileSpec, runs: Sequence[Steps]) -> _Vectors:
+def tile_vectors(spec: TileSpec, runs: Sequence[Steps]) -> Vectors:
+    """Vectors of runs one after the other, with empty cycles between some of the steps."""
     from hwgen.frame.interface import tile_ports
     from hwgen.reference import run_steps
     from hwgen.simulators import pack_words
@@ -116,14 +118,14 @@ def _tile_vectors(spec: TileSpec, runs: Sequence[Steps]) -> _Vectors:
         idles.append(idle)
         cycles.append(beats + begin)
         begin += int(accepted[-1]) + 1 + int(idle[0])
-    return _Vectors(_joined(inputs), np.concatenate(idles), _joined(outputs), np.concatenate(cycles))
+    return Vectors(_joined(inputs), np.concatenate(idles), _joined(outputs), np.concatenate(cycles))
 
 
 def _joined(parts: list[dict[str, Words]]) -> dict[str, Words]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _pre_vectors(pre: PreSpec, emission: Emission) -> _Vectors:
+def _pre_vectors(pre: PreSpec, emission: Emission) -> Vectors:
     from hwgen.formats import QTensor, get
     from hwgen.simulators import pack_words
     from hwgen.verify._pre import expected_beats
@@ -158,7 +160,7 @@ def _pre_vectors(pre: PreSpec, emission: Emission) -> _Vectors:
             packed[port.name] = pack_words(rows.reshape(len(rows), -1), port.bits or 1)
     inputs = {name: value for name, value in packed.items() if name.startswith("i_")}
     outputs = {name: value for name, value in packed.items() if name.startswith("o_")}
-    return _Vectors(inputs, idle, outputs, accepted[~beats["observe"]] + pre.latency)
+    return Vectors(inputs, idle, outputs, accepted[~beats["observe"]] + pre.latency)
 
 
 # ---------------------------------------------------------------------- text
@@ -182,7 +184,7 @@ def _range(width: int) -> str:
     return "" if width == 1 else f"[{width - 1}:0] "
 
 
-def _files(top: str, ports: list[PortInfo], vectors: _Vectors, reset: Reset) -> dict[str, str]:
+def _files(top: str, ports: list[PortInfo], vectors: Vectors, reset: Reset) -> dict[str, str]:
     from hwgen.emit._names import bench_name
 
     name = bench_name(top)
@@ -215,7 +217,7 @@ def _aligned(ports: list[PortInfo]) -> tuple[int, list[str]]:
     return skew, parts
 
 
-def _bench(name: str, top: str, ins: list[PortInfo], outs: list[PortInfo], vectors: _Vectors, reset: Reset) -> str:
+def _bench(name: str, top: str, ins: list[PortInfo], outs: list[PortInfo], vectors: Vectors, reset: Reset) -> str:
     steps, beats = len(vectors.idle), len(vectors.cycles)
     in_bits, out_bits = sum(port.width for port in ins), sum(port.width for port in outs)
     skew, parts = _aligned(outs)

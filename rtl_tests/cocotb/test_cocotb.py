@@ -17,6 +17,8 @@ from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec, families, family
 from hwgen.simulators import cocotb_environment, find, pack_words
 from hwgen.verify import covering_specs, port_words
+from hwgen.verify._bench import Vectors
+from hwgen.verify._cocotb import bench_text, vectors_document
 from hwgen.verify._contract import timeline
 from rtl_tests.cocotb.layers import Slice, layer_slice
 
@@ -67,13 +69,14 @@ def write_vectors(folder: Path, emission: Emission, work: Slice) -> dict[str, in
     idle = rng.integers(1, 2 * spec.step_cycles_max + 2, size=len(steps)) * (rng.random(len(steps)) < 0.05)
     idle[0] = 0
     cycles = timeline(spec, steps, idle)[1]
-    arrays = {f"in_{name}": words for name, words in port_words(spec, steps).items()}
-    for port in emission.manifest["ports"]:
-        if port["role"] in work.beats:
-            flat = work.beats[port["role"]].reshape(len(cycles), -1)
-            arrays[f"want_{port['name']}"] = pack_words(flat, port["packing"]["element_bits"])
-    np.savez(folder / "vectors.npz", idle=idle, cycle=cycles, **arrays)
-    (folder / "manifest.json").write_text(json.dumps(emission.manifest))
+    outputs = {
+        port["name"]: pack_words(work.beats[port["role"]].reshape(len(cycles), -1), port["packing"]["element_bits"])
+        for port in emission.manifest["ports"]
+        if port["role"] in work.beats
+    }
+    document = vectors_document(emission.manifest, Vectors(port_words(spec, steps), idle, outputs, cycles))
+    (folder / f"{emission.top}.json").write_text(json.dumps(document))
+    (folder / f"test_{emission.top}.py").write_text(bench_text())
     return {"steps": len(steps), "beats": len(cycles), "cycles": int(cycles[-1]) + 1}
 
 
@@ -92,10 +95,11 @@ def simulate(simulator: str, verilog: str, top: str, folder: Path) -> None:
         log_file=folder / "build.log",
     )
     runner.test(
-        test_module="rtl_tests.cocotb.bench",
+        test_module=f"test_{top}",
+        test_dir=folder,
         hdl_toplevel=top,
         build_dir=build,
-        extra_env={"HWGEN_COCOTB_FOLDER": str(folder), "PYTHONWARNINGS": "error"},
+        extra_env={"PYTHONWARNINGS": "error"},
         log_file=folder / "run.log",
         results_xml=str(folder / "results.xml"),
         seed=1,
@@ -110,7 +114,7 @@ def check(
     due = write_vectors(folder, emission, real_slice(spec))
     assert due["steps"] >= LEAST_STEPS
     simulate(simulator, emission.verilog, emission.top, folder)
-    assert json.loads((folder / "counted.json").read_text()) == due
+    assert json.loads((folder / f"{emission.top}.counted.json").read_text()) == due
 
 
 @pytest.mark.parametrize(
@@ -191,4 +195,4 @@ def test_bench_finds_a_fault(fault: str, tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(SystemExit):
         simulate("icarus", emission.verilog.replace(old, new, 1), emission.top, tmp_path)
     assert message in (tmp_path / "run.log").read_text()
-    assert not (tmp_path / "counted.json").exists()
+    assert not list(tmp_path.glob("*.counted.json"))

@@ -1,23 +1,23 @@
-"""Runs inside the simulator: drives a tile from its manifest and compares every beat, value and cycle, in order.
+"""Self-checking cocotb bench of one tile: drives every step, compares every beat, its value and its cycle, in order.
 
-The environment names a folder with ``manifest.json`` and ``vectors.npz``: words ``in_<port>`` [S, w], ``idle`` [S] of
-the steps, ``want_<port>`` [B, w] and ``cycle`` [B] of the beats. ``counted.json`` is left beside them.
+Needs cocotb 2 and nothing else. ``NAME.json`` beside this file, ``test_NAME.py``, holds the manifest (ports, packing,
+reset) and the vectors: a number in hexadecimal for each input port of a step and each output port of a beat, empty
+cycles before each step, and the cycle of each beat. While no step is offered the data ports carry the complement of the
+next one, so that a tile that looks at them then is found out.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-import os
 from collections import deque
 from pathlib import Path
 from typing import Any
 
 import cocotb
-import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly
 
-FOLDER_VARIABLE = "HWGEN_COCOTB_FOLDER"
 CONTROL = ("i_valid", "i_ready", "o_valid")
 # Cycles after the last beat in which one more is an error.
 SETTLE_CYCLES = 32
@@ -25,9 +25,9 @@ SETTLE_CYCLES = 32
 Port = dict[str, Any]
 
 
-def integers(words: np.ndarray) -> list[int]:
-    """Words [.., w], least significant first, as one integer a row."""
-    return [int.from_bytes(row.astype("<u4").tobytes(), "little") for row in words]
+def integers(words: list[str]) -> list[int]:
+    """Numbers in hexadecimal."""
+    return [int(word, 16) for word in words]
 
 
 def delays(port: Port) -> dict[int, int]:
@@ -37,7 +37,7 @@ def delays(port: Port) -> dict[int, int]:
         return {0: (1 << port["width"]) - 1}
     shape, bits = port["packing"]["shape"], port["packing"]["element_bits"]
     masks: dict[int, int] = {}
-    for index, place in enumerate(np.ndindex(*shape)):
+    for index, place in enumerate(itertools.product(*map(range, shape))):
         late = {"m": place[0], "m+n": sum(place[:2])}[rule]
         masks[late] = masks.get(late, 0) | ((1 << bits) - 1) << (index * bits)
     return masks
@@ -49,11 +49,11 @@ class Driver:
     def __init__(self, dut: Any, ports: list[Port], vectors: Any) -> None:
         self.valid, self.ready = dut.i_valid, dut.i_ready
         self.handles = [getattr(dut, port["name"]) for port in ports]
-        columns = [integers(vectors[f"in_{port['name']}"]) for port in ports]
         self.masks = [(1 << port["width"]) - 1 for port in ports]
-        self.steps = list(zip(*columns, strict=True))
-        self.idle: list[int] = vectors["idle"].tolist()
+        self.steps = list(zip(*(integers(vectors["inputs"][port["name"]]) for port in ports), strict=True))
+        self.idle: list[int] = vectors["idle"]
         self.number = 0
+        # The first step comes in cycle 0, from which beats are counted.
         self.wait = 0
         self.offered = False
         self.fresh = True
@@ -86,8 +86,8 @@ class Checker:
     """Expected beats in order."""
 
     def __init__(self, ports: list[Port], vectors: Any) -> None:
-        self.want = {port["name"]: integers(vectors[f"want_{port['name']}"]) for port in ports}
-        self.cycles: list[int] = vectors["cycle"].tolist()
+        self.want = {port["name"]: integers(vectors["outputs"][port["name"]]) for port in ports}
+        self.cycles: list[int] = vectors["cycles"]
         self.beats = 0
 
     @property
@@ -148,10 +148,11 @@ def known(bits: str, mask: int, name: str, cycle: int) -> int:
 
 @cocotb.test()
 async def stream(dut: Any) -> None:
-    """All steps in, all beats out."""
-    folder = Path(os.environ[FOLDER_VARIABLE])
-    manifest = json.loads((folder / "manifest.json").read_text())
-    vectors = np.load(folder / "vectors.npz")
+    """All steps in, all beats out; ``NAME.counted.json`` says how many of each, and in how many cycles."""
+    here = Path(__file__)
+    given = here.with_name(f"{here.stem.removeprefix('test_')}.json")
+    vectors = json.loads(given.read_text())
+    manifest = vectors["manifest"]
     data = [p for p in manifest["ports"] if p["name"] not in CONTROL and p["role"] not in ("clock", "reset")]
     reset, resetting = getattr(dut, manifest["reset"]["port"]), int(manifest["reset"]["active"] == "high")
     driver = Driver(dut, [port for port in data if port["direction"] == "input"], vectors)
@@ -175,6 +176,6 @@ async def stream(dut: Any) -> None:
         driver.sample()
         if checker.done and driver.done and cycle == last + monitor.longest:
             counted = {"steps": driver.number, "beats": checker.beats, "cycles": last + 1}
-            (folder / "counted.json").write_text(json.dumps(counted))
+            given.with_suffix(".counted.json").write_text(json.dumps(counted))
     assert driver.done, f"{driver.number} of {len(driver.steps)} steps were accepted"
     assert checker.done, f"{checker.beats} of {len(checker.cycles)} beats came"
