@@ -21,7 +21,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -340,10 +340,9 @@ def run_sweep(
     table = load(tech) if isinstance(tech, str) else tech
     _check(spaces, layers, clk_period_ns, objectives)
     digest = sweep_hash(spaces, layers, table, clk_period_ns)
+    job = _Job(spaces, layers, objectives, table, clk_period_ns, command, chunk_points, digest)
     if output is None:
-        return _run(
-            spaces, layers, objectives, table, clk_period_ns, None, command, progress, chunk_points, digest, None
-        )
+        return _run(job, progress)
     target = Path(output)
     if target.is_dir() or not target.parent.is_dir():
         why = "a file, not a folder" if target.is_dir() else "in an existing folder"
@@ -368,9 +367,7 @@ def run_sweep(
     except OSError as error:
         raise os_error(f"sweep: cannot write beside {str(target)!r}", error) from error
     with _alone(folder, target):
-        return _run(
-            spaces, layers, objectives, table, clk_period_ns, target, command, progress, chunk_points, digest, folder
-        )
+        return _run(replace(job, target=target, folder=folder), progress)
 
 
 @contextlib.contextmanager
@@ -471,23 +468,27 @@ def _save(folder: Path, state: _State, tables: list[pa.Table], chunk_points: int
     write_kept(folder / "state.json", {**vars(state), "chunk_points": chunk_points})
 
 
-def _run(
-    spaces: Sequence[Space],
-    layers: Sequence[Layer],
-    objectives: Sequence[str],
-    tech: Tech,
-    clk_period_ns: float | None,
-    target: Path | None,
-    command: str,
-    progress: Progress | None,
-    chunk_points: int,
-    digest: str,
-    folder: Path | None,
-) -> Sweep:
-    schema = _schema(spaces)
-    state = _State() if folder is None else _load_state(folder, chunk_points)
+@dataclass(frozen=True)
+class _Job:
+    """A sweep as it is run: what `run_sweep` was given, what it is known by, and where its parts lie meanwhile."""
+
+    spaces: Sequence[Space]
+    layers: Sequence[Layer]
+    objectives: Sequence[str]
+    tech: Tech
+    clk_period_ns: float | None
+    command: str
+    chunk_points: int
+    digest: str
+    target: Path | None = None
+    folder: Path | None = None
+
+
+def _run(job: _Job, progress: Progress | None) -> Sweep:
+    schema = _schema(job.spaces)
+    state = _State() if job.folder is None else _load_state(job.folder, job.chunk_points)
     kept: list[pa.Table] = (
-        [] if folder is None else [_part(folder / name, known) for name, known in state.parts.items()]
+        [] if job.folder is None else [_part(job.folder / name, known) for name, known in state.parts.items()]
     )
     if any(part is None for part in kept):
         # A part that is gone or damaged is done again, and as blocks are counted all of them are.
@@ -495,59 +496,59 @@ def _run(
     done = state.chunks
     resumed = state.looked_at
     earlier = state.seconds
-    total = sum(space.size for space in spaces)
+    total = sum(space.size for space in job.spaces)
     tables: list[pa.Table] = []
     rows, saved = 0, time.monotonic()
-    for space in spaces:
-        tech.prepare(space.family)
-    for number, (space, p) in enumerate(_work(spaces, chunk_points)):
+    for space in job.spaces:
+        job.tech.prepare(space.family)
+    for number, (space, p) in enumerate(_work(job.spaces, job.chunk_points)):
         if number < done:
             continue
         started = time.perf_counter()
-        chunk = evaluate(space, p, layers, tech, clk_period_ns)
+        chunk = evaluate(space, p, job.layers, job.tech, job.clk_period_ns)
         state.seconds += time.perf_counter() - started
         state.add(chunk)
         if chunk.columns:
-            made = _table(space, p, chunk, schema, tech)
+            made = _table(space, p, chunk, schema, job.tech)
             kept.append(made)
             tables.append(made)
             rows += made.num_rows
-        if folder is not None and (rows >= _PART_ROWS or time.monotonic() - saved > _PART_SECONDS):
-            _save(folder, state, tables, chunk_points)
+        if job.folder is not None and (rows >= _PART_ROWS or time.monotonic() - saved > _PART_SECONDS):
+            _save(job.folder, state, tables, job.chunk_points)
             rows, saved = 0, time.monotonic()
         if progress is not None:
             progress(state.looked_at, total)
     skipped = dict(state.skipped)
-    for space in spaces:
+    for space in job.spaces:
         for reason, count in space.dropped.items():
             skipped[reason] = skipped.get(reason, 0) + count
-    looked_at = state.looked_at + sum(sum(space.dropped.values()) for space in spaces)
+    looked_at = state.looked_at + sum(sum(space.dropped.values()) for space in job.spaces)
     everything = pa.concat_tables(kept).unify_dictionaries() if kept else schema.empty_table()
     metadata = {
-        "sweep_sha256": digest,
-        "command": command,
+        "sweep_sha256": job.digest,
+        "command": job.command,
         "commit": commit(),
         "versions": versions(),
-        "status": basis(tech, [space.family for space in spaces]),
+        "status": basis(job.tech, [space.family for space in job.spaces]),
         "off_chip_memory": OFF_CHIP,
-        "tech": tech.name,
-        "clk_period_ns": clk_period_ns,
-        "layers": [vars(layer) for layer in layers],
+        "tech": job.tech.name,
+        "clk_period_ns": job.clk_period_ns,
+        "layers": [vars(layer) for layer in job.layers],
         "skipped": skipped,
         "looked_at": looked_at,
         "rows": everything.num_rows,
         "seconds": state.seconds,
     }
     # A sweep without a point is the caller's to refuse: what lies at the output stays.
-    if target is not None and folder is not None and everything.num_rows:
+    if job.target is not None and job.folder is not None and everything.num_rows:
         document = json.dumps(metadata).encode()
         about = {_METADATA: document, _FOOTER_SUM: _footer_sum(schema, document)}
-        _write(everything.replace_schema_metadata(about), target)
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
+        _write(everything.replace_schema_metadata(about), job.target)
+    if job.folder is not None:
+        shutil.rmtree(job.folder, ignore_errors=True)
     points = everything.to_pandas()
-    best = front(points, objectives)
-    return Sweep(points, best, tuple(objectives), skipped, looked_at, state.seconds - earlier, resumed, metadata)
+    best = front(points, job.objectives)
+    return Sweep(points, best, tuple(job.objectives), skipped, looked_at, state.seconds - earlier, resumed, metadata)
 
 
 def basis(tech: Tech, names: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from hwgen.pe import TileSpec, family
 from hwgen.simulators import find, toolchain
-from hwgen.synth import Library, TileResult, read_library, synthesise
+from hwgen.synth import Library, SynthOptions, TileResult, read_library, synthesise
 from hwgen.synth._characterised import characterised
 from hwgen.synth.gates import GateSim
 from hwgen.synth.power import loading, power
@@ -195,7 +195,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results = []
     for name, values in TILES:
         spec: TileSpec = family(name).from_values(dict(values))
-        results.append(synthesise(spec, library, clk_period_ns=given.clk_period_ns, recipes=[RECIPE]))
+        results.append(
+            synthesise(spec, library, options=SynthOptions(clk_period_ns=given.clk_period_ns, recipes=[RECIPE]))
+        )
         print(f"mapped {name} {settings(spec)}", flush=True)
     facts = provenance()
     body = [

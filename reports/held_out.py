@@ -12,7 +12,7 @@ import click
 import numpy as np
 
 from hwgen.pe import TileSpec, families
-from hwgen.synth import RECIPES, Library, read_library, synthesise
+from hwgen.synth import RECIPES, Library, SynthOptions, read_library, synthesise
 from reports.provenance import provenance, write_result
 from sim.calibrate.measure import RECIPES as MEASURED_WITH
 from sim.calibrate.measure import TARGET_NS, measure_all
@@ -85,7 +85,9 @@ def noise_floor(
         tries = {}
         for recipe in (*_NOISE_RECIPES, "longer target"):
             name, target = (recipe, TARGET_NS) if recipe in RECIPES else (_NOISE_RECIPES[0], 1.0)
-            result = synthesise(spec, library, clk_period_ns=target, only_flat=True, recipes=[name], jobs=jobs)
+            result = synthesise(
+                spec, library, options=SynthOptions(clk_period_ns=target, only_flat=True, recipes=[name], jobs=jobs)
+            )
             assert result.flat is not None
             tries[recipe] = (result.flat.area, result.flat.min_clk_period_ns)
         areas, periods = (np.array([value[i] for value in tries.values()]) for i in (0, 1))

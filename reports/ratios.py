@@ -15,7 +15,7 @@ import numpy as np
 
 from hwgen.errors import HwgenError
 from hwgen.pe import family
-from hwgen.synth import Library, synthesise
+from hwgen.synth import Library, SynthOptions, synthesise
 from reports.families import table
 from reports.provenance import provenance, write_result
 from reports.silicon import (
@@ -65,7 +65,9 @@ class Sizes:
     def cell(self, family_name: str, **values: Any) -> float:
         """Area of one cell."""
         spec = family(family_name).from_values(values)
-        result = synthesise(spec, self.library, clk_period_ns=RELAXED_NS, recipes=RECIPES, kinds=("cell",))
+        result = synthesise(
+            spec, self.library, options=SynthOptions(clk_period_ns=RELAXED_NS, recipes=RECIPES, kinds=("cell",))
+        )
         self.tell(f"{self.name} cell of {family_name} {values}: {result.area:,.5g} um2")
         return result.area / result.blocks[0].count
 

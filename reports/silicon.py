@@ -29,7 +29,7 @@ from hwgen.errors import HwgenError
 from hwgen.files import write_atomic
 from hwgen.pe import TileSpec, family
 from hwgen.simulators.cache import cached, digest
-from hwgen.synth import Library, read_library, synthesise
+from hwgen.synth import Library, SynthOptions, read_library, synthesise
 from reports.families import table
 from reports.plot import COLOURS, save
 from reports.provenance import provenance, write_result
@@ -173,7 +173,7 @@ def energies(
 
     Raises `HwgenError` as `measure_energy` does.
     """
-    result = synthesise(narrow, library, clk_period_ns=RELAXED_NS, recipes=recipes)
+    result = synthesise(narrow, library, options=SynthOptions(clk_period_ns=RELAXED_NS, recipes=recipes))
     blocks = [f"{one.kind} {one.count} {one.mapped.recipe} {one.mapped.area!r}" for one in result.blocks]
     names = [one.name for one in operands]
     key = ["silicon 1", narrow.family, json.dumps(narrow.p, sort_keys=True), library.sha256, *names, *blocks]
@@ -200,7 +200,7 @@ def measure(
 ) -> Measured:
     """Map a design, and where there are ``operands`` measure its energy."""
     spec = wide(design.values, design.family, macs)
-    result = synthesise(spec, library, clk_period_ns=RELAXED_NS, recipes=recipes)
+    result = synthesise(spec, library, options=SynthOptions(clk_period_ns=RELAXED_NS, recipes=recipes))
     blocks = [block for block in result.blocks if block.of_tile]
     slowest = max(blocks, key=lambda block: block.min_clk_period_ns)
     cycles = int(spec.layer_cycles(spec.p))

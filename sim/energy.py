@@ -25,7 +25,7 @@ from hwgen.pe import TileSpec
 from hwgen.quantize import acts_for
 from hwgen.reference import run_steps
 from hwgen.schedule import Layer, Schedule, Steps
-from hwgen.synth import Library, TileResult, generic_library, synthesise, tile_netlist
+from hwgen.synth import Library, SynthOptions, TileResult, generic_library, synthesise, tile_netlist
 from hwgen.synth._characterised import characterised
 from hwgen.synth.gates import Activity, GateNetlist, GateSim, pack_streams, read_netlist, unpack_streams
 from hwgen.synth.glitches import GlitchSim
@@ -472,7 +472,7 @@ def measure_energy(
 
     Raises `HwgenError` when the netlist differs from the reference, and as `synthesise` and `layer_operands` do.
     """
-    result = result or synthesise(spec, library or generic_library(), clk_period_ns=clk_period_ns)
+    result = result or synthesise(spec, library or generic_library(), options=SynthOptions(clk_period_ns=clk_period_ns))
     netlist = mapped_netlist(result)
     known = characterised(result.library, netlist.cells)
     given = [layer_operands(name) for name in layers] if operands is None else list(operands)
@@ -615,7 +615,7 @@ def measure_glitches(
     clk_period_ns: float = 1.0,
 ) -> GlitchReport:
     """`measure_energy` with the changes within one of ``every`` cycles; some hundred times slower a vector."""
-    result = result or synthesise(spec, library or generic_library(), clk_period_ns=clk_period_ns)
+    result = result or synthesise(spec, library or generic_library(), options=SynthOptions(clk_period_ns=clk_period_ns))
     netlist = mapped_netlist(result)
     known = characterised(result.library, netlist.cells)
     given = [layer_operands(name) for name in layers] if operands is None else list(operands)

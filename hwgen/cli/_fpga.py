@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
 import click
 
@@ -12,6 +11,7 @@ from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
 from hwgen.simulators import find
 from hwgen.simulators.toolchain import TOOLS
+from hwgen.synth import SynthOptions
 from hwgen.synth.fpga import RESOURCES, VENDORS, FpgaResult, Placed, estimate, place
 
 __all__ = ["run_fpga"]
@@ -22,19 +22,16 @@ _TITLES = {"lut": "LUT", "carry": "carry", "mux": "mux", "ff": "FF", "dsp": "DSP
 def run_fpga(
     spec: TileSpec,
     vendor: str,
-    kinds: Sequence[str],
+    options: SynthOptions,
     dsp: bool,
     pnr: bool | None,
-    clk_period_ns: float,
-    jobs: int,
-    timeout_s: float,
     as_json: bool,
 ) -> None:
     """Estimate, place (``pnr`` None: where nextpnr is installed) and print; only the whole tile is placed."""
     from rich.console import Console
     from rich.progress import Progress
 
-    if pnr and kinds:
+    if pnr and options.kinds:
         raise HwgenError("synth: --pnr places the whole tile and takes no --block")
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -42,22 +39,22 @@ def run_fpga(
         result = estimate(
             spec,
             vendor,
-            kinds=kinds,
+            kinds=options.kinds,
             dsp=dsp,
-            jobs=jobs,
-            timeout_s=timeout_s,
+            jobs=options.jobs,
+            timeout_s=options.timeout_s,
             progress=lambda done, of: bar.update(task, completed=done, total=of),
         )
     tool = f"nextpnr-{vendor}"
-    wanted = pnr if pnr is not None else not kinds and tool in TOOLS and find(tool) is not None
-    placed = place(result, clk_period_ns, timeout_s) if wanted else None
+    wanted = pnr if pnr is not None else not options.kinds and tool in TOOLS and find(tool) is not None
+    placed = place(result, options.clk_period_ns, options.timeout_s) if wanted else None
     if as_json:
         document = result.document() | {"nextpnr": None}
         if placed is not None:
             document["nextpnr"] = {
                 "tool": placed.tool,
                 "device": placed.device,
-                "target_clk_period_ns": clk_period_ns,
+                "target_clk_period_ns": options.clk_period_ns,
                 "max_frequency_mhz": placed.max_frequency_mhz,
                 "complaint": placed.complaint,
             }
@@ -65,12 +62,12 @@ def run_fpga(
         return
     _table(result)
     if placed is not None:
-        click.echo(_outcome(placed, clk_period_ns))
+        click.echo(_outcome(placed, options.clk_period_ns))
     elif tool not in TOOLS:
         click.echo(
             f"no clock frequency: nextpnr is for {' and '.join(n for n, v in VENDORS.items() if v.devices)} only"
         )
-    elif pnr is None and not kinds:
+    elif pnr is None and not options.kinds:
         click.echo(f"no clock frequency: {tool} is not installed; install it with: {TOOLS[tool].install}")
 
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from hwgen.cli._layer import needs
+from hwgen.cli._options import option_object
 from hwgen.cli._table import Column, print_table
-from hwgen.cli._values import SEED, InputFile, Number, OutputFile, Text, Whole
-from hwgen.errors import HwgenError
+from hwgen.cli._values import InputFile, OutputFile
+from hwgen.options import CalibrateOptions
 
 if TYPE_CHECKING:
     from sim.calibrate import Calibration
@@ -37,32 +38,11 @@ __all__ = ["command"]
     metavar="FILE.toml",
     help="table; the measurements go to FILE.csv beside it",
 )
-@click.option("--name", type=Text(), metavar="NAME", help="name of the technology (default: that of the output file)")
-@click.option(
-    "--memory",
-    type=Text(),
-    metavar="NAME",
-    help="SRAM that goes with it: generic45, sky130hd or asap7 (default: by the library's name)",
-)
-@click.option("--node-nm", type=Number(most=100_000), help="node of the library (default: that of its memory)")
-@click.option("--pe", "names", multiple=True, metavar="FAMILY", help="only these families; may be repeated")
-@click.option(
-    "--tiles", type=Whole(most=100_000), default=60, show_default=True, help="tiles to measure of each family"
-)
-@click.option("--seed", type=SEED, default=1, show_default=True, help="seed of the plan")
-@click.option("--jobs", type=Whole(most=4096), default=1, show_default=True, help="tiles measured at a time")
-@click.option("--timeout-s", type=Number(), default=600.0, show_default=True, help="longest time of one mapping")
+@option_object(CalibrateOptions)
 def command(
     files: tuple[Path, ...],
     output: Path,
-    name: str | None,
-    memory: str | None,
-    node_nm: float | None,
-    names: tuple[str, ...],
-    tiles: int,
-    seed: int,
-    jobs: int,
-    timeout_s: float,
+    options: CalibrateOptions,
 ) -> None:
     """Calibrate the cost model: `hwgen calibrate --liberty cells.lib.gz -o mine.toml`, then `--tech mine.toml`.
 
@@ -74,15 +54,9 @@ def command(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from hwgen.synth import generic_library, read_library
-    from sim.calibrate import calibrate, default_memory
-    from sim.memory import library_memories
+    from sim.calibrate import calibrate
 
     library = read_library(files) if files else generic_library()
-    chosen = memory or default_memory(library)
-    if chosen is None:
-        raise HwgenError(
-            f"calibrate: memory must be given for library {library.name}: one of {', '.join(library_memories())}"
-        )
     console = Console(stderr=True)
     columns = TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TextColumn("tiles"), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -90,14 +64,7 @@ def command(
         done = calibrate(
             library,
             output,
-            name=name or output.stem,
-            memory=chosen,
-            node_nm=node_nm,
-            names=names,
-            tiles=tiles,
-            seed=seed,
-            jobs=jobs,
-            timeout_s=timeout_s,
+            options,
             # Names alone: where somebody's files lie says nothing.
             command=shlex.join(["hwgen", *(Path(word).name for word in sys.argv[1:])]),
             progress=lambda count, of: bar.update(task, completed=count, total=of),

@@ -71,7 +71,7 @@ def command(
     from rich.console import Console
     from rich.progress import Progress
 
-    from hwgen.synth import generic_library, read_library, synthesise
+    from hwgen.synth import SynthOptions, generic_library, read_library, synthesise
     from sim.energy import LAYERS, layer_operands, measure_energy, measure_glitches
 
     library = read_library(files) if files else generic_library()
@@ -84,9 +84,7 @@ def command(
         result = synthesise(
             spec,
             library,
-            clk_period_ns=clk_period_ns,
-            recipes=recipes or tuple(RECIPES),
-            jobs=jobs,
+            options=SynthOptions(clk_period_ns=clk_period_ns, recipes=recipes or tuple(RECIPES), jobs=jobs),
             progress=lambda done, of: bar.update(task, completed=done, total=of),
         )
         bar.update(task, description="counting toggles")

@@ -9,11 +9,12 @@ import click
 
 from hwgen.cli._family import FamilyCommand
 from hwgen.cli._fpga import run_fpga
+from hwgen.cli._options import option_object
 from hwgen.cli._table import Column, print_table
-from hwgen.cli._values import InputFile, Number, OutputFile, OutputFolder, Whole
+from hwgen.cli._values import InputFile, OutputFile, OutputFolder
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
-from hwgen.synth import NOISE, RECIPES, TileResult
+from hwgen.synth import NOISE, SynthOptions, TileResult
 from hwgen.synth._sta import TimedTile
 from hwgen.synth.fpga import VENDORS
 
@@ -29,14 +30,8 @@ __all__ = ["command"]
     metavar="FILE...",
     help="Liberty files of one library, plain or gzip (default: the project's generic one, in gate equivalents)",
 )
-@click.option("--clk-period-ns", type=Number(), default=1.0, show_default=True, help="target clock period")
-@click.option("--block", "kinds", multiple=True, metavar="KIND...", help="only these blocks (row, cell, ...)")
-@click.option("--fmax", is_flag=True, help="look for the highest clock frequency, from the target on")
+@option_object(SynthOptions)
 @click.option("--strict", is_flag=True, help="exit status 2 when the target is not met")
-@click.option("--flat", is_flag=True, help="also map the whole tile as one netlist (paths across blocks)")
-@click.option("--recipe", "recipes", multiple=True, metavar="NAME...", help=f"only these of {', '.join(RECIPES)}")
-@click.option("--jobs", type=Whole(most=4096), default=1, show_default=True, help="child processes at a time")
-@click.option("--timeout-s", type=Number(), default=600.0, show_default=True, help="longest time of one child")
 @click.option("--sta/--no-sta", default=None, help="also time with OpenSTA (default: where it is installed)")
 @click.option("--netlist", type=OutputFile("Verilog"), metavar="FILE", help="write the mapped Verilog")
 @click.option(
@@ -61,14 +56,8 @@ __all__ = ["command"]
 def command(
     spec: TileSpec,
     files: tuple[Path, ...],
-    clk_period_ns: float,
-    kinds: tuple[str, ...],
-    fmax: bool,
+    options: SynthOptions,
     strict: bool,
-    flat: bool,
-    recipes: tuple[str, ...],
-    jobs: int,
-    timeout_s: float,
     sta: bool | None,
     netlist: Path | None,
     sdc_file: Path | None,
@@ -98,10 +87,10 @@ def command(
 
     given = {
         "--liberty": files,
-        "--fmax": fmax,
+        "--fmax": options.fastest,
         "--strict": strict,
-        "--flat": flat,
-        "--recipe": recipes,
+        "--flat": options.flat,
+        "--recipe": options.recipes,
         "--sta": sta,
         "--netlist": netlist,
         "--sdc": sdc_file,
@@ -111,7 +100,7 @@ def command(
         refused = [name for name, value in given.items() if value]
         if refused:
             raise HwgenError(f"synth: --fpga maps to a vendor's own cells and takes no {', '.join(refused)}")
-        run_fpga(spec, fpga, kinds, not no_dsp, pnr, clk_period_ns, jobs, timeout_s, as_json)
+        run_fpga(spec, fpga, options, not no_dsp, pnr, as_json)
         return
     if no_dsp or pnr is not None:
         raise HwgenError(f"synth: {'--no-dsp' if no_dsp else '--pnr and --no-pnr'} must come with --fpga")
@@ -125,18 +114,12 @@ def command(
         result = synthesise(
             spec,
             library,
-            clk_period_ns=clk_period_ns,
-            kinds=kinds,
-            fastest=fmax,
-            flat=flat,
-            recipes=recipes,
-            jobs=jobs,
-            timeout_s=timeout_s,
+            options,
             progress=lambda done, of: bar.update(task, completed=done, total=of),
         )
-    timed = opensta(result, timeout_s) if sta or (sta is None and find("opensta")) else None
+    timed = opensta(result, options.timeout_s) if sta or (sta is None and find("opensta")) else None
     # Constraints ask for the target, or for what the search found.
-    period_ns = result.min_clk_period_ns if fmax else clk_period_ns
+    period_ns = result.min_clk_period_ns if options.fastest else options.clk_period_ns
     written: list[tuple[Path, str | bytes]] = []
     if netlist is not None:
         written.append((netlist, tile_netlist(result)))
@@ -151,7 +134,7 @@ def command(
         _print(result, timed)
     if strict and not result.meets:
         raise HwgenError(
-            f"synth: {spec.family} must meet {clk_period_ns:g} ns, but its best clock period is "
+            f"synth: {spec.family} must meet {options.clk_period_ns:g} ns, but its best clock period is "
             f"{result.min_clk_period_ns:.3f} ns ({result.slowest.kind})"
         )
 

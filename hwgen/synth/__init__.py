@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hwgen.errors import HwgenError, suggest
+from hwgen.options import option
 from hwgen.pe import TileSpec
 from hwgen.synth._parts import FLAT, Part, parts
 from hwgen.synth._run import FAST, RECIPES, SMALL, Job, Mapped, Runs, netlist
@@ -20,6 +21,7 @@ __all__ = [
     "BlockResult",
     "Library",
     "Mapped",
+    "SynthOptions",
     "TileResult",
     "Try",
     "generic_library",
@@ -225,75 +227,84 @@ def _best(tries: Sequence[Try], clk_period_ns: float, booth_saves: float = 0.0) 
     return min(tries, key=lambda one: (one.min_clk_period_ns, one.mapped.area, one.mapped.recipe))
 
 
+@dataclass(frozen=True)
+class SynthOptions:
+    """How a tile is mapped.
+
+    ``only_flat``: the whole tile, and no block by itself. ``kinds`` is also the way to blocks beside the tile
+    (``companions``). ``fastest``: bisection over the target, starting at ``clk_period_ns``; every block is then the
+    smallest of all its mappings that allows the period that was found. ``smallest``: every block's smallest mapping,
+    sized for the target, whatever period it allows; one with Booth's recoding only where all others are 5 % larger.
+    ``recipes``: without any all that map for area, and where none of them meets the target all others too.
+    """
+
+    clk_period_ns: float = option(1.0, "target clock period")
+    kinds: Sequence[str] = option((), "only these blocks (row, cell, ...)", flag="--block", metavar="KIND...")
+    fastest: bool = option(False, "look for the highest clock frequency, from the target on", flag="--fmax")
+    flat: bool = option(False, "also map the whole tile as one netlist (paths across blocks)")
+    only_flat: bool = option(False, "the whole tile alone", hidden=True)
+    smallest: bool = option(False, "the smallest mappings", hidden=True)
+    recipes: Sequence[str] = option((), f"only these of {', '.join(RECIPES)}", flag="--recipe", metavar="NAME...")
+    jobs: int = option(1, "child processes at a time", most=4096)
+    timeout_s: float = option(600.0, "longest time of one child")
+
+
 def synthesise(
     spec: TileSpec,
     library: Library | None = None,
+    options: SynthOptions | None = None,
     *,
-    clk_period_ns: float = 1.0,
-    flat: bool = False,
-    only_flat: bool = False,
-    kinds: Sequence[str] = (),
-    fastest: bool = False,
-    smallest: bool = False,
-    recipes: Sequence[str] = (),
-    jobs: int = 1,
-    timeout_s: float = 600,
     progress: Progress = lambda done, of: None,
 ) -> TileResult:
     """Map a tile; the best of several recipes for each block: the smallest that meets the target, else the fastest.
 
     Parameters
     ----------
-    library: None is the project's generic one. clk_period_ns: target. flat: also the whole tile as one netlist.
-    only_flat: the whole tile, and no block by itself.
-    kinds: only these blocks; also the way to blocks beside the tile (``companions``).
-    fastest: look for the shortest clock period by bisection over the target, starting at ``clk_period_ns``; every
-        block is then the smallest of all its mappings that allows the period that was found.
-    smallest: every block's smallest mapping, sized for the target, whatever period it allows; one with Booth's recoding
-        only where all others are 5 % larger.
-    recipes: those to try; without any all that map for area, and where none of them meets the target all others too.
-    jobs: child processes at a time. timeout_s: of one child. progress: told (done, all so far) after each.
+    library: None is the project's generic one. progress: told (done, all so far) after each mapping.
 
     What is done lies in the cache, so a run that was interrupted goes on where it stopped. Raises `HwgenError` for an
     unknown recipe or block, a target that is not above 0, blocks and ``flat`` together, and as `run_job` does.
     """
-    if not 0 < clk_period_ns < float("inf"):
-        raise HwgenError(f"synth: clk_period_ns must be above 0, not {clk_period_ns:g}")
-    for recipe in recipes:
+    options = options or SynthOptions()
+    if not 0 < options.clk_period_ns < float("inf"):
+        raise HwgenError(f"synth: clk_period_ns must be above 0, not {options.clk_period_ns:g}")
+    for recipe in options.recipes:
         if recipe not in RECIPES:
             raise HwgenError(
                 f"synth: recipe must be one of {', '.join(RECIPES)}, not {recipe!r}{suggest(recipe, RECIPES)}"
             )
-    if flat and kinds:
-        raise HwgenError(f"synth: flat must be of the whole tile, not of {', '.join(kinds)} only")
+    if options.flat and options.kinds:
+        raise HwgenError(f"synth: flat must be of the whole tile, not of {', '.join(options.kinds)} only")
     library = library or generic_library()
-    wanted = parts(spec, flat=flat or only_flat, kinds=kinds)
-    if only_flat:
+    wanted = parts(spec, flat=options.flat or options.only_flat, kinds=options.kinds)
+    if options.only_flat:
         wanted = [part for part in wanted if part.kind == FLAT]
-    runs = Runs(library, jobs, progress)
+    runs = Runs(library, options.jobs, progress)
     tries: list[Try] = []
 
-    def run(which: Sequence[tuple[Part, float]], names: Sequence[str] = recipes or tuple(RECIPES)) -> None:
+    def run(which: Sequence[tuple[Part, float]], names: Sequence[str] = options.recipes or tuple(RECIPES)) -> None:
         asked = [
-            (part, Job(part, recipe, aim_ns, timeout_s))
+            (part, Job(part, recipe, aim_ns, options.timeout_s))
             for part, aim_ns in which
             for recipe in part.distinct(names, RECIPES)
         ]
         for (part, job), mapped in zip(asked, runs.run([job for _, job in asked]), strict=True):
             tries.append(Try(part.kind, job.aim_ns, mapped, mapped.path_ns + _overhead(mapped, library)))
 
-    aims = [(part, _aim(part, library, clk_period_ns)) for part in wanted]
-    run(aims, recipes or SMALL)
-    if not recipes and not smallest:
-        met = {one.kind for one in tries if one.min_clk_period_ns <= clk_period_ns}
+    aims = [(part, _aim(part, library, options.clk_period_ns)) for part in wanted]
+    run(aims, options.recipes or SMALL)
+    if not options.recipes and not options.smallest:
+        met = {one.kind for one in tries if one.min_clk_period_ns <= options.clk_period_ns}
         run([(part, aim_ns) for part, aim_ns in aims if part.kind not in met], tuple(FAST))
-    reached = float("inf") if smallest else clk_period_ns
-    if fastest:
-        limiting = [part for part in wanted if not (flat and part.of_tile) or part.kind == FLAT]
+    reached = float("inf") if options.smallest else options.clk_period_ns
+    if options.fastest:
+        limiting = [part for part in wanted if not (options.flat and part.of_tile) or part.kind == FLAT]
         reached = _search(limiting, tries, run)
     results = {}
     for part in wanted:
-        best = _best([one for one in tries if one.kind == part.kind], reached, _BOOTH_SAVES if smallest else 0.0)
+        best = _best(
+            [one for one in tries if one.kind == part.kind], reached, _BOOTH_SAVES if options.smallest else 0.0
+        )
         results[part.kind] = BlockResult(
             part.kind, part.count, best.mapped, best.min_clk_period_ns, best.aim_ns, part.of_tile
         )
@@ -301,11 +312,11 @@ def synthesise(
     return TileResult(
         spec=spec,
         library=library,
-        target_clk_period_ns=clk_period_ns,
-        kinds=tuple(kinds),
+        target_clk_period_ns=options.clk_period_ns,
+        kinds=tuple(options.kinds),
         blocks=tuple(results.values()),
         flat=flattened,
-        tries=tuple(tries) if fastest else (),
+        tries=tuple(tries) if options.fastest else (),
         versions=f"Yosys {yosys_version()} with its ABC",
         mappings=runs.mappings,
         from_cache=runs.from_cache,

@@ -12,6 +12,7 @@ from typing import Any
 
 from hwgen.errors import HwgenError, suggest
 from hwgen.files import write_all
+from hwgen.options import CalibrateOptions
 from hwgen.pe import families, family
 from hwgen.provenance import commit
 from hwgen.synth import Library
@@ -82,45 +83,41 @@ def nand2_area(library: Library) -> float:
 def calibrate(
     library: Library,
     output: Path,
+    options: CalibrateOptions | None = None,
     *,
-    name: str,
-    memory: str,
-    node_nm: float | None = None,
-    names: Sequence[str] = (),
-    tiles: int = 60,
-    seed: int = 1,
-    jobs: int = 1,
-    timeout_s: float = 600,
     command: str = "",
     progress: Progress = lambda done, of: None,
 ) -> Calibration:
     """Measure, fit and write ``output`` (.toml) and the measurements beside it (.csv).
 
-    Parameters
-    ----------
-    name: of the technology. memory: the SRAM that goes with it (`sim.memory.library_memories`). node_nm: None is that
-        of the library that the memory belongs to.
-    names: families; without any all. tiles: of each family. seed: of the plan. jobs: tiles measured at a time.
-    timeout_s: of one mapping. command: how it was started, for the file. progress: told (tiles done, tiles in all).
+    ``command``: how it was started, for the file. ``progress``: told (tiles done, tiles in all).
 
     Raises `HwgenError` for an output that is no .toml file in an existing folder, an unknown family or memory, and as
     `measure_all` does; nothing is written then.
     """
+    options = options or CalibrateOptions()
     if output.suffix != ".toml" or not output.parent.is_dir():
         raise HwgenError(f"calibrate: output must be a .toml file in an existing folder, not {str(output)!r}")
+    memory = options.memory or default_memory(library)
+    if memory is None:
+        raise HwgenError(
+            f"calibrate: memory must be given for library {library.name}: one of {', '.join(library_memories())}"
+        )
     if memory not in library_memories():
         raise HwgenError(
             f"calibrate: memory must be one of {', '.join(library_memories())}, not {memory!r}"
             f"{suggest(memory, library_memories())}"
         )
-    if tiles < 1:
-        raise HwgenError(f"calibrate: tiles must be at least 1, not {tiles}")
-    chosen = list(names) or sorted(families())
+    if options.tiles < 1:
+        raise HwgenError(f"calibrate: tiles must be at least 1, not {options.tiles}")
+    chosen = list(options.names) or sorted(families())
     for one in chosen:
         family(one)
     nand2 = nand2_area(library)
-    wanted = plan(chosen, tiles, seed)
-    measured, from_cache = measure_all(wanted, library, jobs=jobs, timeout_s=timeout_s, progress=progress)
+    wanted = plan(chosen, options.tiles, options.seed)
+    measured, from_cache = measure_all(
+        wanted, library, jobs=options.jobs, timeout_s=options.timeout_s, progress=progress
+    )
     done = {
         "status": "measured: mapped by Yosys and ABC, toggles counted on layers of a real model",
         "command": command,
@@ -131,13 +128,13 @@ def calibrate(
         "um2_per_area_unit": library.unit_um2,
         "recipes": f"smallest of {', '.join(RECIPES)}, sized for {TARGET_NS:g} ns",
         "layers": ", ".join(LAYERS),
-        "tiles_of_each_family": tiles,
-        "seed": seed,
+        "tiles_of_each_family": options.tiles,
+        "seed": options.seed,
     }
     facts = {
-        "name": name,
+        "name": options.name or output.stem,
         "title": f"{library.name}, {library.voltage_v:g} V, {library.temperature_c:g} °C, pre-layout",
-        "node_nm": float(library_memory(memory).node_nm if node_nm is None else node_nm),
+        "node_nm": float(library_memory(memory).node_nm if options.node_nm is None else options.node_nm),
         "nand2_um2": nand2 * library.unit_um2,
         "memory": memory,
     }

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
 from hwgen.simulators.cache import cache_dir, digest, read_kept, write_kept
-from hwgen.synth import Library, TileResult, synthesise
+from hwgen.synth import Library, SynthOptions, TileResult, synthesise
 from hwgen.synth._parts import parts
 from hwgen.synth._run import version_for
 from hwgen.synth._yosys import yosys_version
@@ -38,11 +38,9 @@ def measure(spec: TileSpec, library: Library, *, flat: bool, timeout_s: float = 
     result = synthesise(
         spec,
         library,
-        clk_period_ns=TARGET_NS,
-        only_flat=flat,
-        smallest=True,
-        recipes=RECIPES,
-        timeout_s=timeout_s,
+        options=SynthOptions(
+            clk_period_ns=TARGET_NS, only_flat=flat, smallest=True, recipes=RECIPES, timeout_s=timeout_s
+        ),
     )
     energy = measure_energy(spec, library, result)
     return [_whole(spec, result, energy)] if flat else _blocks(spec, result, energy)

@@ -13,7 +13,7 @@ import sim.energy
 from hwgen.cli import main
 from hwgen.errors import HwgenError
 from hwgen.pe import family
-from hwgen.synth import TileResult, synthesise
+from hwgen.synth import SynthOptions, TileResult, synthesise
 from sim.energy import Operands, measure_energy, measure_glitches
 
 LUT = {"m": 1, "n": 2, "k": 2, "bits": 2, "depth": 16, "group": 16}
@@ -37,7 +37,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def lut(own_cache: None) -> TileResult:
-    return synthesise(family("lut")(**LUT), recipes=["booth_noalumacc"])
+    return synthesise(family("lut")(**LUT), options=SynthOptions(recipes=["booth_noalumacc"]))
 
 
 def test_parts_add_up(lut: TileResult) -> None:
@@ -108,7 +108,7 @@ def test_a_netlist_with_a_fault_is_no_measurement(
 )
 def test_tiles_with_zero_points_lanes_and_hops(name: str, values: dict[str, object]) -> None:
     spec = family(name)(**values)
-    result = synthesise(spec, recipes=["booth_noalumacc"])
+    result = synthesise(spec, options=SynthOptions(recipes=["booth_noalumacc"]))
     report = measure_energy(spec, result=result, operands=operands(), streams=48, cycles=40)
     assert report.beats == (1 if spec.lanes else report.steps // 8)
     assert report.pj_per_step > 0
@@ -116,7 +116,7 @@ def test_tiles_with_zero_points_lanes_and_hops(name: str, values: dict[str, obje
 
 def test_the_pre_block_is_measured_beside_the_tile(lut: TileResult) -> None:
     spec = family("lut")(**{**LUT, "acts": "fp16", "n": 1})
-    result = synthesise(spec, recipes=["booth_noalumacc"])
+    result = synthesise(spec, options=SynthOptions(recipes=["booth_noalumacc"]))
     report = measure_energy(spec, result=result, operands=operands(), streams=24, cycles=40)
     assert [block.kind for block in report.pre_blocks] == ["pre_control", "pre_row"]
     assert report.pre_blocks[1].step_pj(1, 1.0) > report.pre_blocks[1].idle_pj(1.0) > 0

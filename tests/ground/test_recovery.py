@@ -18,7 +18,7 @@ from hwgen.errors import HwgenError
 from hwgen.pe import family
 from hwgen.schedule import Layer
 from hwgen.simulators.cache import cached, read_kept, write_kept
-from hwgen.synth import generic_library, synthesise
+from hwgen.synth import SynthOptions, generic_library, synthesise
 
 
 def cut(file: Path) -> None:
@@ -87,16 +87,16 @@ def test_a_kept_value_is_what_was_written_or_nothing(damage: Damage, tmp_path: P
 @pytest.mark.parametrize("damage", [flip, cut])
 def test_synthesis_goes_on_from_damaged_results(damage: Damage, tmp_path: Path) -> None:
     spec, library = family("int")(m=1, n=1, k=1, group=1, bits=2), generic_library()
-    first = synthesise(spec, library, recipes=("plain",))
+    first = synthesise(spec, library, options=SynthOptions(recipes=("plain",)))
     # Results, the library as Yosys reads it, and what ABC keeps of it.
     kept = [path for path in (tmp_path / "cache").rglob("*") if path.suffix in (".json", ".lib", ".scl")]
     assert {path.suffix for path in kept} == {".json", ".lib", ".scl"}
     for file in kept:
         damage(file)
-    again = synthesise(spec, library, recipes=("plain",))
+    again = synthesise(spec, library, options=SynthOptions(recipes=("plain",)))
     assert (again.area, again.min_clk_period_ns) == (first.area, first.min_clk_period_ns)
     assert again.from_cache == 0
-    assert synthesise(spec, library, recipes=("plain",)).from_cache == again.mappings
+    assert synthesise(spec, library, options=SynthOptions(recipes=("plain",))).from_cache == again.mappings
 
 
 def space() -> list[Space]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hwgen.pe import family
-from hwgen.synth import Library, synthesise, tile_netlist
+from hwgen.synth import Library, SynthOptions, synthesise, tile_netlist
 from hwgen.synth._characterised import CellPower, characterised
 from hwgen.synth.liberty import GENERIC
 
@@ -27,7 +27,7 @@ def flat_netlist(cache: Path) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HWGEN_CACHE_DIR", str(cache))
         spec = family("int")(m=1, n=1, k=2, bits=2, group=16, depth=16)
-        return tile_netlist(synthesise(spec, flat=True, recipes=["booth_noalumacc"]))
+        return tile_netlist(synthesise(spec, options=SynthOptions(flat=True, recipes=["booth_noalumacc"])))
 
 
 class Slow:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hwgen.pe import family
-from hwgen.synth import Library, read_library, synthesise, tile_netlist
+from hwgen.synth import Library, SynthOptions, read_library, synthesise, tile_netlist
 from hwgen.synth._characterised import characterised
 from hwgen.synth.gates import Activity, GateNetlist, GateSim, pack_streams, read_netlist
 from hwgen.synth.power import power
@@ -129,7 +129,11 @@ def test_a_library_whose_flip_flops_all_have_reset_or_set(
     results = []
     for index, held in enumerate([flip_flop(), flip_flop(more=more, pins=pins)]):
         (tmp_path / str(index)).mkdir()
-        results.append(synthesise(spec, library_of(tmp_path / str(index), held), kinds=["cell"], recipes=["plain"]))
+        results.append(
+            synthesise(
+                spec, library_of(tmp_path / str(index), held), options=SynthOptions(kinds=["cell"], recipes=["plain"])
+            )
+        )
     plain, reset = results
     assert tied in tile_netlist(reset)
     assert reset.flip_flops == plain.flip_flops > 0

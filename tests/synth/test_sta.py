@@ -12,7 +12,7 @@ import pytest
 from hwgen.errors import HwgenError
 from hwgen.pe import family
 from hwgen.simulators import find
-from hwgen.synth import TileResult, synthesise
+from hwgen.synth import SynthOptions, TileResult, synthesise
 from hwgen.synth._sta import opensta
 from tests.synth.command import command
 
@@ -38,7 +38,7 @@ def program(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 
 @pytest.fixture
 def result() -> TileResult:
-    return synthesise(family("int")(**SMALL), clk_period_ns=2.0, recipes=["plain"])
+    return synthesise(family("int")(**SMALL), options=SynthOptions(clk_period_ns=2.0, recipes=["plain"]))
 
 
 def test_blocks_and_the_tile_with_all_of_them(installed: None, result: TileResult) -> None:
@@ -66,10 +66,10 @@ def test_a_path_does_not_depend_on_the_target(installed: None, result: TileResul
 
 def test_the_flat_tile_and_single_blocks(installed: None) -> None:
     spec = family("lut")(**{**SMALL, "k": 2}, precompute="external")
-    flat = synthesise(spec, clk_period_ns=2.0, recipes=["plain"], flat=True)
+    flat = synthesise(spec, options=SynthOptions(clk_period_ns=2.0, recipes=["plain"], flat=True))
     assert {part.kind for part in opensta(flat).parts} == {"tile", "pre_row", "pre"}
     # What is left of a tile without its blocks cannot be timed.
-    alone = synthesise(spec, clk_period_ns=2.0, recipes=["plain"], kinds=["control", "col"])
+    alone = synthesise(spec, options=SynthOptions(clk_period_ns=2.0, recipes=["plain"], kinds=["control", "col"]))
     assert {part.kind for part in opensta(alone).parts} == {"col"}
 
 

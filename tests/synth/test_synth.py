@@ -17,7 +17,7 @@ from hwgen.errors import HwgenError
 from hwgen.pe import family
 from hwgen.reference import run_steps
 from hwgen.simulators import _process
-from hwgen.synth import _BOOTH_SAVES, Try, _best, generic_library, read_library, synthesise, tile_netlist
+from hwgen.synth import _BOOTH_SAVES, SynthOptions, Try, _best, generic_library, read_library, synthesise, tile_netlist
 from hwgen.synth.liberty import GENERIC
 from hwgen.verify import CompiledTile, random_steps
 from tests.synth.command import command
@@ -28,7 +28,9 @@ SMALL = {"m": 1, "n": 2, "k": 2, "bits": 2, "depth": 16, "group": 16}
 def test_blocks_add_up_and_flip_flops_are_those_of_the_inventory(fresh_cache: None) -> None:
     spec = family("int")(**SMALL)
     said: list[tuple[int, int]] = []
-    result = synthesise(spec, recipes=["plain", "booth"], progress=lambda done, of: said.append((done, of)))
+    result = synthesise(
+        spec, options=SynthOptions(recipes=["plain", "booth"]), progress=lambda done, of: said.append((done, of))
+    )
     assert {block.kind: block.count for block in result.blocks} == {"row": 1, "col": 2, "cell": 2, "control": 1}
     # Only the cell has a multiplier for Booth's recoding.
     assert said == [(done, 5) for done in range(6)]
@@ -47,7 +49,7 @@ def test_blocks_add_up_and_flip_flops_are_those_of_the_inventory(fresh_cache: No
 @pytest.mark.parametrize("flat", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_netlist_is_the_tile(flat: bool, tmp_path: Path) -> None:
     spec = family("lut")(**{**SMALL, "n": 1})
-    result = synthesise(spec, flat=flat, recipes=["booth_noalumacc"])
+    result = synthesise(spec, options=SynthOptions(flat=flat, recipes=["booth_noalumacc"]))
     netlist = tile_netlist(result)
     assert "NAND2_X1" in netlist
     cells = tmp_path / "cells.v"
@@ -63,7 +65,7 @@ def test_the_netlist_is_the_tile(flat: bool, tmp_path: Path) -> None:
 
 
 def test_a_target_that_cannot_be_met_gives_the_best() -> None:
-    result = synthesise(family("int")(**SMALL), clk_period_ns=0.01, recipes=["plain"])
+    result = synthesise(family("int")(**SMALL), options=SynthOptions(clk_period_ns=0.01, recipes=["plain"]))
     assert not result.meets
     assert result.document()["meets_target"] is False
     assert 0.01 < result.min_clk_period_ns < 5
@@ -71,22 +73,22 @@ def test_a_target_that_cannot_be_met_gives_the_best() -> None:
 
 def test_a_second_time_comes_from_the_cache(fresh_cache: None, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = family("int")(**SMALL)
-    first = synthesise(spec, recipes=["plain"])
+    first = synthesise(spec, options=SynthOptions(recipes=["plain"]))
 
     def never(*arguments: object, **more: object) -> None:
         raise AssertionError("a child was started")
 
     monkeypatch.setattr(_process, "run", never)
-    again = synthesise(spec, recipes=["plain"])
+    again = synthesise(spec, options=SynthOptions(recipes=["plain"]))
     assert again.document() == first.document()
     assert (first.mappings, first.from_cache, again.from_cache) == (4, 0, 4)
 
 
 def test_the_fastest_clock() -> None:
     spec = family("int")(**{**SMALL, "k": 1})
-    asked = synthesise(spec, clk_period_ns=2.0, recipes=["booth"])
+    asked = synthesise(spec, options=SynthOptions(clk_period_ns=2.0, recipes=["booth"]))
     assert asked.max_frequency_mhz is None
-    result = synthesise(spec, clk_period_ns=2.0, recipes=["booth"], fastest=True)
+    result = synthesise(spec, options=SynthOptions(clk_period_ns=2.0, recipes=["booth"], fastest=True))
     period = result.min_clk_period_ns
     assert period < 0.97 * asked.min_clk_period_ns
     assert result.max_frequency_mhz == pytest.approx(1000 / period)
@@ -101,13 +103,15 @@ def test_the_fastest_clock() -> None:
     assert document["max_frequency_mhz"] == result.max_frequency_mhz
     assert len(document["search"]) == result.mappings == len(result.tries)
     # The period that was found is met when it is asked for.
-    again = synthesise(spec, clk_period_ns=period, recipes=["booth"], fastest=True)
+    again = synthesise(spec, options=SynthOptions(clk_period_ns=period, recipes=["booth"], fastest=True))
     assert again.meets
 
 
 @pytest.mark.parametrize(("area", "chosen"), [(96.0, "noalumacc"), (94.0, "booth_noalumacc")])
 def test_booths_recoding_has_to_pay_in_a_smallest_mapping(area: float, chosen: str) -> None:
-    mapped = synthesise(family("int")(**SMALL), kinds=["cell"], recipes=["noalumacc"]).blocks[0].mapped
+    mapped = (
+        synthesise(family("int")(**SMALL), options=SynthOptions(kinds=["cell"], recipes=["noalumacc"])).blocks[0].mapped
+    )
     tries = [
         Try("cell", 0.001, replace(mapped, recipe=recipe, area=found), 1.0)
         for recipe, found in (("noalumacc", 100.0), ("booth_noalumacc", area))
@@ -118,7 +122,7 @@ def test_booths_recoding_has_to_pay_in_a_smallest_mapping(area: float, chosen: s
 
 def test_a_flip_flop_takes_its_time_of_the_period() -> None:
     spec = family("int")(**{**SMALL, "k": 1})
-    result = synthesise(spec, clk_period_ns=2.0, recipes=["plain"])
+    result = synthesise(spec, options=SynthOptions(clk_period_ns=2.0, recipes=["plain"]))
     times = [cell.flip_flop for cell in generic_library().cells.values() if cell.flip_flop]
     most = max(time.clk_to_q_ns + time.setup_ns for time in times if time)
     assert {block.kind: block.aim_ns for block in result.blocks} == {
@@ -128,7 +132,7 @@ def test_a_flip_flop_takes_its_time_of_the_period() -> None:
 
 def test_some_blocks_only() -> None:
     spec = family("lut")(**SMALL, precompute="external")
-    result = synthesise(spec, kinds=["col", "pre_control"], recipes=["plain"])
+    result = synthesise(spec, options=SynthOptions(kinds=["col", "pre_control"], recipes=["plain"]))
     assert {block.kind: block.count for block in result.blocks} == {"col": 2, "pre_control": 1}
     inventory = type(spec).blocks(spec.p)
     bits = sum(int(inventory[b.kind].count * inventory[b.kind].primitives.get("ff", 0)) for b in result.blocks)
@@ -143,7 +147,7 @@ def test_some_blocks_only() -> None:
 
 def test_the_block_before_the_buffer_is_part_of_the_area() -> None:
     spec = family("lut")(**{**SMALL, "n": 1}, precompute="external")
-    result = synthesise(spec, flat=True, recipes=["plain"])
+    result = synthesise(spec, options=SynthOptions(flat=True, recipes=["plain"]))
     inventory = type(spec).blocks(spec.p)
     bits = sum(int(block.count * block.primitives.get("ff", 0)) for block in inventory.values())
     assert result.flip_flops == bits
@@ -160,15 +164,15 @@ def test_an_interrupted_run_goes_on(fresh_cache: None) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        synthesise(spec, recipes=["plain"], progress=interrupt)
-    result = synthesise(spec, recipes=["plain"])
+        synthesise(spec, options=SynthOptions(recipes=["plain"]), progress=interrupt)
+    result = synthesise(spec, options=SynthOptions(recipes=["plain"]))
     assert (result.mappings, result.from_cache) == (4, 2)
 
 
 def test_time_that_is_over(fresh_cache: None) -> None:
     spec = family("int")(**SMALL)
     with pytest.raises(HwgenError) as caught:
-        synthesise(spec, recipes=["plain"], kinds=["cell"], timeout_s=0.2)
+        synthesise(spec, options=SynthOptions(recipes=["plain"], kinds=["cell"], timeout_s=0.2))
     assert str(caught.value) == (
         "synth: int_tile_cell must be mapped within 0.2 s, which it was not; raise --timeout-s"
     )
@@ -176,7 +180,7 @@ def test_time_that_is_over(fresh_cache: None) -> None:
 
 def test_blocks_and_flat_exclude_each_other() -> None:
     with pytest.raises(HwgenError) as caught:
-        synthesise(family("int")(**SMALL), flat=True, kinds=["cell", "row"])
+        synthesise(family("int")(**SMALL), options=SynthOptions(flat=True, kinds=["cell", "row"]))
     assert str(caught.value) == "synth: flat must be of the whole tile, not of cell, row only"
 
 
@@ -225,7 +229,7 @@ def test_several_values_follow_one_option(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert list(document["blocks"]) == ["row", "col"]
-    whole = synthesise(family("int")(n=1, m=1), kinds=["col", "row"], recipes=["plain"])
+    whole = synthesise(family("int")(n=1, m=1), options=SynthOptions(kinds=["col", "row"], recipes=["plain"]))
     assert document["area"] == pytest.approx(whole.area)
 
 
@@ -254,7 +258,7 @@ def test_a_library_without_a_needed_cell(tmp_path: Path) -> None:
     inverter = text[text.index("  cell (INV_X1)") : text.index("  cell (BUF_X1)")]
     cut.write_text(head + inverter + rest)
     with pytest.raises(HwgenError) as caught:
-        synthesise(family("int")(**SMALL), read_library([cut]), recipes=["plain"])
+        synthesise(family("int")(**SMALL), read_library([cut]), options=SynthOptions(recipes=["plain"]))
     assert str(caught.value) == (
         "liberty hwgen_generic: the library must have a buffer that may be used, which it has not"
     )
