@@ -196,7 +196,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @icarus
 @pytest.mark.parametrize("fault", FAULTS)
 def test_bench_finds_a_fault(fault: str, tmp_path: Path) -> None:

@@ -117,9 +117,8 @@ def check(
     assert json.loads((folder / f"{emission.top}.counted.json").read_text()) == due
 
 
-@pytest.mark.parametrize(
-    "name", [name if name == "lut" else pytest.param(name, marks=pytest.mark.slow) for name in families()]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", families())
 def test_verilator(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check(families()[name](m=2, n=4), "verilator", tmp_path, monkeypatch)
 

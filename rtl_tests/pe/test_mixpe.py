@@ -86,7 +86,7 @@ def runners(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Runner]:
     return compile_blocks(blocks, folder)
 
 
-@pytest.mark.few(4)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", ONE)
 def test_every_product(name: str, runners: dict[str, Runner]) -> None:
     """All 256 activations by all weights, against fractions."""

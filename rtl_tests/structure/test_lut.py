@@ -116,7 +116,7 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Counted]:
     return dict(zip(TILES, count("lut", TILES.values(), tmp_path_factory.mktemp("netlist")), strict=True))
 
 
-@pytest.mark.few(4)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", TILES)
 def test_no_multiplier_but_for_factors(name: str, counted: dict[str, Counted]) -> None:
     found = {module: primitives["mul"] for module, primitives in counted[name].items() if primitives["mul"]}
