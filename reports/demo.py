@@ -161,6 +161,23 @@ def _model_errors(tech: Tech, names: Iterable[str]) -> dict[str, tuple[float, fl
     return found
 
 
+def _lines(front: pd.DataFrame) -> list[str]:
+    """A table of points that fits 80 columns."""
+    rows = [("family", "formats", "tile", "pJ/MAC", "TOPS/mm²", "mm²", "error")]
+    for (_, row), formats in zip(front.iterrows(), plot.formats_of(front), strict=True):
+        tile = "×".join(str(int(row[name])) for name in ("m", "n", "k"))
+        numbers = f"{row['energy_pj_per_mac']:.3g}", f"{row['tops_per_mm2']:.3f}", f"{row['area_um2'] / 1e6:.3f}"
+        rows.append((str(row["pe"]), formats, tile, *numbers, f"{row['output_error']:.2%}"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place < 3 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+
+
 def spec_of_row(row: pd.Series[Any]) -> TileSpec:
     """The tile of a row of a sweep."""
     cls = family(str(row["pe"]))
@@ -197,15 +214,14 @@ def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
             f"demo: max_error must leave a format, the best has {100 * best:.2f} %, not {100 * options.max_error:.2f} %"
         )
 
-    say(f"[3/5] sweep PE families, weight widths and tile shapes; costs {tech.status} on {tech.title}")
+    say("[3/5] sweep PE families, formats and tile shapes")
+    say(f"      costs {tech.status} on {tech.title}")
     points, looked_at, speed, skipped = _sweep(kept, layer, folder, options.tech, watch)
     # Energy and throughput are of a MAC and of an area: a larger array is hardly another point, a small one runs soon.
     small = points[points["m"].astype(int) * points["n"].astype(int) <= options.max_cells]
     best_points = pareto_front(small, OBJECTIVES)
-    say(
-        f"      {looked_at:,} points, {speed:,.0f} a second, {len(points):,} legal, {sum(skipped.values()):,} skipped; "
-        f"{len(best_points)} of up to {options.max_cells} cells on the Pareto front of pJ/MAC, TOPS/mm² and error"
-    )
+    say(f"      {looked_at:,} points, {speed:,.0f} a second: {len(points):,} legal, {sum(skipped.values()):,} skipped")
+    say(f"      front of pJ/MAC, TOPS/mm² and output error, up to {options.max_cells} cells: {len(best_points)} points")
     position = choose(best_points, OBJECTIVES[:2])
     columns = [
         "pe",
@@ -221,9 +237,8 @@ def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
         "power_mw",
         "output_error",
     ]
-    shown = best_points.iloc[:: max(1, len(best_points) // 12)]
-    for line in table.markdown(shown, columns).splitlines():
-        say("      " + line)
+    for line in _lines(best_points.iloc[:: max(1, len(best_points) // 12)]):
+        say(f"      {line}")
     table.save(best_points, folder / "front.csv", columns)
     table.save(best_points, folder / "front.md", columns)
     figure = plot.pareto_figure(
