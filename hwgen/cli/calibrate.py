@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from hwgen.cli._layer import needs
+from hwgen.cli._liberty import liberty_option
 from hwgen.cli._options import option_object
 from hwgen.cli._table import Column, print_table
-from hwgen.cli._values import InputFile, OutputFile
+from hwgen.cli._values import OutputFile
 from hwgen.options import CalibrateOptions
 
 if TYPE_CHECKING:
@@ -22,14 +23,7 @@ __all__ = ["command"]
 
 
 @click.command(epilog="Example: hwgen calibrate --pe int --tiles 4 -o mine.toml")
-@click.option(
-    "--liberty",
-    "files",
-    multiple=True,
-    type=InputFile(),
-    metavar="FILE",
-    help="Liberty file, plain or gzip; may be repeated (default: the project's generic library)",
-)
+@liberty_option
 @click.option(
     "-o",
     "--output",

@@ -10,8 +10,9 @@ import click
 
 from hwgen.cli._family import FamilyCommand
 from hwgen.cli._layer import needs
+from hwgen.cli._liberty import liberty_option
 from hwgen.cli._table import Column, print_table
-from hwgen.cli._values import InputFile, Number, Text, Whole
+from hwgen.cli._values import Number, Text, Whole
 from hwgen.pe import TileSpec
 from hwgen.synth import RECIPES
 
@@ -25,14 +26,7 @@ __all__ = ["command"]
     cls=FamilyCommand,
     epilog="Example: hwgen energy --pe int --m 1 --n 1 --k 4 --recipe plain --layer blk.0.attn_k --streams 8",
 )
-@click.option(
-    "--liberty",
-    "files",
-    multiple=True,
-    type=InputFile(),
-    metavar="FILE",
-    help="Liberty file, plain or gzip; may be repeated (default: the project's generic library)",
-)
+@liberty_option
 @click.option(
     "--clk-period-ns", type=Number(), default=1.0, show_default=True, help="clock period: target, and leakage"
 )

@@ -9,9 +9,10 @@ import click
 
 from hwgen.cli._family import FamilyCommand
 from hwgen.cli._fpga import run_fpga
+from hwgen.cli._liberty import liberty_option
 from hwgen.cli._options import option_object
 from hwgen.cli._table import Column, print_table
-from hwgen.cli._values import InputFile, OutputFile, OutputFolder
+from hwgen.cli._values import OutputFile, OutputFolder
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
 from hwgen.synth import NOISE, SynthOptions, TileResult
@@ -22,14 +23,7 @@ __all__ = ["command"]
 
 
 @click.command(cls=FamilyCommand, epilog="Example: hwgen synth --pe int --m 1 --n 1 --k 4 --recipe plain --no-sta")
-@click.option(
-    "--liberty",
-    "files",
-    multiple=True,
-    type=InputFile(),
-    metavar="FILE...",
-    help="Liberty files of one library, plain or gzip (default: the project's generic one, in gate equivalents)",
-)
+@liberty_option
 @option_object(SynthOptions)
 @click.option("--strict", is_flag=True, help="exit status 2 when the target is not met")
 @click.option("--sta/--no-sta", default=None, help="also time with OpenSTA (default: where it is installed)")

@@ -18,8 +18,8 @@ import torch
 
 from hwgen.pe import TileSpec, family
 from hwgen.pe.bitmod import Bitmod
+from reports.errors._common import errors, ppm, random_operands, real_operands
 from sim.golden import golden_layer
-from sim.inputs import layer_operands
 
 __all__ = ["error_table", "measure"]
 
@@ -35,18 +35,6 @@ CASES: tuple[dict[str, Any], ...] = (
     {"bits": 4, "acts": "bf16"},
     {"bits": 4, "acts": "int8"},
 )
-
-
-def _random() -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(7)
-    acts = rng.standard_normal((TOKENS, INPUTS))
-    acts[:, ::32] *= 20
-    return rng.standard_normal((OUTPUTS, INPUTS)), acts
-
-
-def _real() -> tuple[np.ndarray, np.ndarray]:
-    weights, acts = layer_operands(None, LAYER, REAL_TOKENS)
-    return weights[np.linspace(0, len(weights) - 1, OUTPUTS).astype(int)], acts
 
 
 def _drift() -> tuple[np.ndarray, np.ndarray]:
@@ -67,24 +55,18 @@ def measure(spec: TileSpec, weights: np.ndarray, acts: np.ndarray) -> tuple[floa
     sums = np.ldexp(mantissa.astype(np.float64), exponent + spec.lsb_exp)
     a, w = given.values(), layer.weights.values()
     parts = layer.weights.group_slices
-    exact = np.stack([a[:, part] @ w[:, part].T for part in parts])
-    magnitude = np.stack([np.abs(a[:, part]) @ np.abs(w[:, part]).T for part in parts])
-    relative = (sums - exact) / np.where(magnitude > 0, magnitude, 1)
-    wanted = given.dequantize() @ layer.weights.dequantize().T
-    error = layer(given).double().numpy() - wanted
-    rms = float(np.sqrt((error**2).mean() / (wanted**2).mean()))
-    return float(np.abs(relative).max()), float(relative.mean()), rms
-
-
-def _ppm(ratio: float) -> str:
-    """Three significant digits, without an exponent."""
-    return f"{float(f'{1e6 * ratio:.3g}'):g}"
+    got, wanted = layer(given).double().numpy(), given.dequantize() @ layer.weights.dequantize().T
+    return errors(sums, a, w, parts, got, wanted)
 
 
 def error_table() -> list[dict[str, Any]]:
     """One row a case of operands and tile: activations, weights, widths, and the three errors in ppm."""
     rows = []
-    for name, (weights, acts) in (("random", _random()), ("real", _real()), ("drift", _drift())):
+    for name, (weights, acts) in (
+        ("random", random_operands(OUTPUTS, INPUTS, TOKENS)),
+        ("real", real_operands(LAYER, OUTPUTS, REAL_TOKENS)),
+        ("drift", _drift()),
+    ):
         for case in CASES:
             spec = family("bitmod").from_values({"group": GROUP, "k": 4, "post_lanes": 0, **case})
             worst, mean, rms = measure(spec, weights, acts)
@@ -96,9 +78,9 @@ def error_table() -> list[dict[str, Any]]:
                     "weights": quantization.weights,
                     "guard_bits": spec.p["guard_bits"],
                     "accumulator": spec.p["acc_mantissa"] if not spec.sums_add_up else "exact",
-                    "worst_ppm": _ppm(worst),
-                    "mean_ppm": _ppm(mean),
-                    "rms_ppm": _ppm(rms),
+                    "worst_ppm": ppm(worst),
+                    "mean_ppm": ppm(mean),
+                    "rms_ppm": ppm(rms),
                 }
             )
     return rows

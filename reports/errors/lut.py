@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from hwgen.pe import family
+from reports.errors._common import ppm, random_operands
 from sim.golden import golden_layer
 
 __all__ = ["error_table"]
@@ -41,21 +42,9 @@ CASES: tuple[dict[str, Any], ...] = (
 )
 
 
-def _operands() -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(7)
-    acts = rng.standard_normal((TOKENS, INPUTS))
-    acts[:, ::32] *= 20
-    return acts, rng.standard_normal((OUTPUTS, INPUTS))
-
-
-def _ppm(ratio: float) -> str:
-    """Three significant digits, without an exponent."""
-    return f"{float(f'{1e6 * ratio:.3g}'):g}"
-
-
 def error_table() -> list[dict[str, Any]]:
     """One row a case: activations, cell, alignment, entries, scale, and both errors in ppm."""
-    acts, weights = _operands()
+    weights, acts = random_operands(OUTPUTS, INPUTS, TOKENS)
     rows = []
     for case in CASES:
         spec = family("lut").from_values({"bits": 2, "scheme": "bipolar", "group": 128, "k": 4, **case})
@@ -73,8 +62,8 @@ def error_table() -> list[dict[str, Any]]:
                 "alignment": case.get("align_scope", "none"),
                 "entries": case.get("entries", "native"),
                 "scale": case.get("entry_rule", "pow2") if "entries" in case else "none",
-                "rms_ppm": _ppm(np.sqrt((error**2).mean() / (exact**2).mean())),
-                "worst_ppm": _ppm(np.abs(error / magnitude).max()),
+                "rms_ppm": ppm(np.sqrt((error**2).mean() / (exact**2).mean())),
+                "worst_ppm": ppm(np.abs(error / magnitude).max()),
             }
         )
     return rows

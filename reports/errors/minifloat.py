@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from hwgen.pe import TileSpec, family
+from reports.errors._common import errors, ppm, random_operands, real_operands
 from sim.golden import golden_layer
-from sim.inputs import layer_operands
 
 __all__ = ["error_table", "measure"]
 
@@ -37,20 +37,8 @@ CASES: tuple[dict[str, Any], ...] = (
 )
 
 
-def _random() -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(7)
-    acts = rng.standard_normal((TOKENS, INPUTS))
-    acts[:, ::32] *= 20
-    return rng.standard_normal((OUTPUTS, INPUTS)), acts
-
-
-def _real() -> tuple[np.ndarray, np.ndarray]:
-    weights, acts = layer_operands(None, LAYER, REAL_TOKENS)
-    return weights[np.linspace(0, len(weights) - 1, OUTPUTS).astype(int)], acts
-
-
 def _positive() -> tuple[np.ndarray, np.ndarray]:
-    weights, acts = _random()
+    weights, acts = random_operands(OUTPUTS, INPUTS, TOKENS)
     return np.abs(weights), np.abs(acts)
 
 
@@ -65,25 +53,18 @@ def measure(spec: TileSpec, weights: np.ndarray, acts: np.ndarray) -> tuple[floa
     else:
         sums, a = words.astype(np.uint32).view(np.float32).astype(np.float64), given.values()
     w, parts = quantised.values(), quantised.group_slices
-    # float64: its rounding is 2**-29 of what FP32's is.
-    exact = np.stack([a[:, part] @ w[:, part].T for part in parts])
-    magnitude = np.stack([np.abs(a[:, part]) @ np.abs(w[:, part]).T for part in parts])
-    relative = (sums - exact) / np.where(magnitude > 0, magnitude, 1)
-    wanted = given.dequantize() @ quantised.dequantize().T
-    error = layer(given).double().numpy() - wanted
-    rms = float(np.sqrt((error**2).mean() / (wanted**2).mean()))
-    return float(np.abs(relative).max()), float(relative.mean()), rms
-
-
-def _ppm(ratio: float) -> str:
-    """Three significant digits, without an exponent; 0 for what is below the rounding of float64."""
-    return f"{float(f'{1e6 * ratio:.3g}'):g}" if abs(ratio) > 1e-13 else "0"
+    got, wanted = layer(given).double().numpy(), given.dequantize() @ quantised.dequantize().T
+    return errors(sums, a, w, parts, got, wanted)
 
 
 def error_table() -> list[dict[str, Any]]:
     """One row a case of operands and tile: formats, accumulator, order of additions, and the three errors in ppm."""
     rows = []
-    for name, (weights, acts) in (("random", _random()), ("real", _real()), ("positive", _positive())):
+    for name, (weights, acts) in (
+        ("random", random_operands(OUTPUTS, INPUTS, TOKENS)),
+        ("real", real_operands(LAYER, OUTPUTS, REAL_TOKENS)),
+        ("positive", _positive()),
+    ):
         for act_format, weight_format in FORMATS:
             for case in CASES:
                 values = {"accumulator": "fp32", "group": 0, "depth": INPUTS, "post_lanes": 0} | case
@@ -98,9 +79,9 @@ def error_table() -> list[dict[str, Any]]:
                         "dot": spec.k,
                         "partials": spec.p["adder_stages"] if spec.p["interleave"] == "ring" else 1,
                         "group": spec.group or acts.shape[1],
-                        "worst_ppm": _ppm(worst),
-                        "mean_ppm": _ppm(mean),
-                        "rms_ppm": _ppm(rms),
+                        "worst_ppm": ppm(worst),
+                        "mean_ppm": ppm(mean),
+                        "rms_ppm": ppm(rms),
                     }
                 )
     return rows

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from hwgen.pe import TileSpec, family
+from reports.errors._common import errors, ppm, random_operands, real_operands
 from sim.golden import golden_layer
-from sim.inputs import layer_operands
 
 __all__ = ["error_table", "measure"]
 
@@ -41,18 +41,6 @@ CASES: tuple[dict[str, Any], ...] = (
 )
 
 
-def _random() -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(7)
-    acts = rng.standard_normal((TOKENS, INPUTS))
-    acts[:, ::32] *= 20
-    return rng.standard_normal((OUTPUTS, INPUTS)), acts
-
-
-def _real() -> tuple[np.ndarray, np.ndarray]:
-    weights, acts = layer_operands(None, LAYER, REAL_TOKENS)
-    return weights[np.linspace(0, len(weights) - 1, OUTPUTS).astype(int)], acts
-
-
 def measure(spec: TileSpec, weights: np.ndarray, acts: np.ndarray) -> tuple[float, float, float]:
     """(worst, mean) error of sums relative to Σ |a·(w - z)|, and rms error of outputs relative to the exact ones'."""
     quantised = spec.quantize_weights(weights)
@@ -66,24 +54,17 @@ def measure(spec: TileSpec, weights: np.ndarray, acts: np.ndarray) -> tuple[floa
     if spec.p["dequant"] == "before":
         # A sum over the whole row holds the integer scales of its groups.
         w, parts = w * quantised.scales[:, quantised.group_of_k], (slice(None),)
-    exact = np.stack([a[:, part] @ w[:, part].T for part in parts])
-    magnitude = np.stack([np.abs(a[:, part]) @ np.abs(w[:, part]).T for part in parts])
-    relative = (sums - exact) / np.where(magnitude > 0, magnitude, 1)
-    wanted = given.dequantize() @ quantised.dequantize().T
-    error = layer(given).double().numpy() - wanted
-    rms = float(np.sqrt((error**2).mean() / (wanted**2).mean()))
-    return float(np.abs(relative).max()), float(relative.mean()), rms
-
-
-def _ppm(ratio: float) -> str:
-    """Three significant digits, without an exponent; 0 for what is below the rounding of float64."""
-    return f"{float(f'{1e6 * ratio:.3g}'):g}" if abs(ratio) > 1e-13 else "0"
+    got, wanted = layer(given).double().numpy(), given.dequantize() @ quantised.dequantize().T
+    return errors(sums, a, w, parts, got, wanted)
 
 
 def error_table() -> list[dict[str, Any]]:
     """One row a case of operands and tile: activations, alignment, dequantisation, and the three errors in ppm."""
     rows = []
-    for name, (weights, acts) in (("random", _random()), ("real", _real())):
+    for name, (weights, acts) in (
+        ("random", random_operands(OUTPUTS, INPUTS, TOKENS)),
+        ("real", real_operands(LAYER, OUTPUTS, REAL_TOKENS)),
+    ):
         for case in CASES:
             spec = family("mixpe").from_values({"bits": 4, "group": GROUP, "k": 4, "depth": 1024, **case})
             worst, mean, rms = measure(spec, weights, acts)
@@ -96,9 +77,9 @@ def error_table() -> list[dict[str, Any]]:
                     "alignment": spec.p["align_scope"] if aligned else "none",
                     "guard_bits": spec.p["guard_bits"] if aligned else 0,
                     "rounding": spec.p["align_rounding"] if aligned else "none",
-                    "worst_ppm": _ppm(worst),
-                    "mean_ppm": _ppm(mean),
-                    "rms_ppm": _ppm(rms),
+                    "worst_ppm": ppm(worst),
+                    "mean_ppm": ppm(mean),
+                    "rms_ppm": ppm(rms),
                 }
             )
     return rows

@@ -30,8 +30,12 @@ from reports.ground import (
     value_cases,
 )
 
-# What an interruption leaves half-built is not used, of which Amaranth reminds when it is thrown away.
-pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+# An alarm ends a call wherever it is: what it leaves half-built is not used, of which Amaranth reminds, or has not even
+# the attributes by which it would know.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @pytest.fixture(autouse=True)
