@@ -144,6 +144,7 @@ endmodule
     assert printed.split()[:3] == ["10", "0" if reset.kind == "async" else "10", "0"]
 
 
+@pytest.mark.few(2)
 @KINDS
 def test_compiled_simulation_drives_it(reset: Reset) -> None:
     emission = emit(TILE, reset=reset)

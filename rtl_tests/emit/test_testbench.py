@@ -40,6 +40,7 @@ def run(emission: Emission, verilog: str, bench: str, simulator: str = "icarus")
     return run_testbench({f"{emission.top}.v": verilog, **bench_files(emission)}, bench, simulator=simulator).strip()
 
 
+@pytest.mark.few(6)
 @icarus
 @pytest.mark.parametrize(("name", "values"), TILES)
 def test_bench_passes(name: str, values: dict[str, Any]) -> None:

@@ -71,6 +71,7 @@ def test_every_family_with_a_depth_is_here() -> None:
     assert {kind for kind, _, _ in TILES.values()} == set(families())
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=pytest.mark.slow if name.startswith(("bitmod", "posit")) else ()) for name in TILES],

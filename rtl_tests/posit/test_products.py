@@ -141,6 +141,7 @@ def test_all_pairs_in_every_part_of_a_lane(run: dict[str, Runner], mode: int, na
         assert [found[place] for place in range(4) if place not in places] == [0] * (4 - count)
 
 
+@pytest.mark.slow
 def test_long_posits(run: dict[str, Runner]) -> None:
     """Corners against corners, regimes of every length against each other, random pairs."""
     rng = np.random.default_rng(5)

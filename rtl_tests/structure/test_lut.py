@@ -12,7 +12,7 @@ from hwgen.pe.lut import Lut
 from rtl_tests.structure.counts import Counted, count
 
 # One process counts for all tests of this file.
-pytestmark = [pytest.mark.rtl, pytest.mark.xdist_group("structure of lut")]
+pytestmark = [pytest.mark.rtl, pytest.mark.slow, pytest.mark.xdist_group("structure of lut")]
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"m": 2, "n": 2, "k": 4, "depth": 128}

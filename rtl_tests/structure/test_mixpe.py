@@ -12,7 +12,7 @@ from hwgen.pe.mixpe import Mixpe
 from rtl_tests.structure.counts import Counted, count
 
 # One process counts for all tests of this file.
-pytestmark = [pytest.mark.rtl, pytest.mark.xdist_group("structure of mixpe")]
+pytestmark = [pytest.mark.rtl, pytest.mark.slow, pytest.mark.xdist_group("structure of mixpe")]
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"m": 2, "n": 2, "k": 4, "group": 32, "depth": 128}

@@ -11,7 +11,7 @@ from hwgen.pe import family
 from rtl_tests.structure.counts import Counted, count
 
 # One process counts for all tests of this file.
-pytestmark = [pytest.mark.rtl, pytest.mark.xdist_group("structure of mx")]
+pytestmark = [pytest.mark.rtl, pytest.mark.slow, pytest.mark.xdist_group("structure of mx")]
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"m": 2, "n": 2, "k": 4, "post_lanes": 1}

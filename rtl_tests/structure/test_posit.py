@@ -17,7 +17,7 @@ from hwgen.pe.posit import Posit
 from rtl_tests.structure.counts import count
 
 # One process counts for all tests of this file.
-pytestmark = [pytest.mark.rtl, pytest.mark.xdist_group("structure of posit")]
+pytestmark = [pytest.mark.rtl, pytest.mark.slow, pytest.mark.xdist_group("structure of posit")]
 
 ROOT = Path(__file__).parents[2]
 

@@ -37,7 +37,7 @@ def outputs(spec: TileSpec, schedule: Schedule, w: QTensor, x: QTensor) -> np.nd
     return epilogue(spec, schedule.collect(beats.sums)[..., 0], schedule.collect_rows(beats.rows), x, w)
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", list(families()))
 def test_every_kind_of_tile_against_the_golden_layer(name: str) -> None:
     """Tiles that cover every sweep value, with lengths that divide neither tile K nor the group."""
@@ -146,7 +146,7 @@ OFTEN = {
 }
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @pytest.mark.rtl
 @pytest.mark.parametrize(
     "case", [case if case in OFTEN else pytest.param(case, marks=pytest.mark.slow) for case in RUNS]
