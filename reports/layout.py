@@ -23,19 +23,19 @@ WAYS: dict[str, tuple[tuple[Box, ...], ...]] = {
     "a tile, from flags to Verilog": (
         (("hwgen/cli/_family.py", "flags become values"),),
         (
-            ("hwgen/pe", "a family: parameters, legality,\nformulas, arithmetic, logic"),
+            ("hwgen/pe", "parameters, formulas,\narithmetic, logic of a family"),
             ("hwgen/frame", "what every tile has"),
         ),
-        (("hwgen/frame/assembly.py", "rows, columns, cells, post lanes"),),
+        (("hwgen/frame/assembly.py", "rows, columns, cells,\npost lanes"),),
         (("hwgen/emit/_rtlil.py", "each block once"), ("hwgen/emit/_manifest.py", "what drives it")),
         (("hwgen/emit/_emit.py", "Verilog"),),
-        (("hwgen/verify", "stimuli, reference, simulators:\nequal in every beat"),),
+        (("hwgen/verify", "equal to the reference\nin every beat"),),
     ),
     "a point, from a space to the front": (
         (("dse/space.py", "values of every parameter,\nas arrays"),),
         (("hwgen/frame/legality.py", "which go together"),),
         (("hwgen/schedule.py", "cycles, closed form"), ("hwgen/frame/inventory.py", "blocks and primitives")),
-        (("sim/tech", "what a block costs: measured"), ("sim/memory", "what a buffer costs")),
+        (("sim/tech", "what a block costs"), ("sim/memory", "what a buffer costs")),
         (("sim/estimate.py", "latency, energy, area"),),
         (("dse/sweep.py", "rows, kept and resumed"),),
         (("dse/pareto.py", "the front"), ("reports/plot.py", "shown")),
