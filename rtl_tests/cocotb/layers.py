@@ -58,7 +58,7 @@ def layer_slice(spec: TileSpec, at_least: int = 1000) -> Slice:
         return Slice(steps, {"y": _blocks(y[None], spec).reshape(-1, spec.lanes)})
     words = golden.group_words(q_acts)
     if words is not None:
-        beats = {"sums": _blocks(words, spec)[..., None]}
+        beats = {"sums": _cells(words, spec)}
         if spec.has_row_sums:
             rows = _activation_sums(spec, q_weights, q_acts)
             beats["row_sums"] = _blocks(np.broadcast_to(rows[:, :, None], words.shape), spec)[..., 0]
@@ -69,7 +69,7 @@ def layer_slice(spec: TileSpec, at_least: int = 1000) -> Slice:
     else:
         wanted = _in_units_of_the_tile(golden.group_values(q_acts).numpy(), tile_acts, spec)
     if not spec.has_row_sums:
-        return Slice(steps, {"sums": _blocks(wanted, spec)[..., None]})
+        return Slice(steps, {"sums": _cells(wanted, spec)})
     zero = spec.zero_points(q_weights)
     assert zero is not None
     rows = _activation_sums(spec, q_weights, q_acts)
@@ -107,3 +107,24 @@ def _blocks(values: np.ndarray, spec: TileSpec) -> np.ndarray:
     groups, tokens, outputs = values.shape
     tiled = values.reshape(groups, tokens // spec.m, spec.m, outputs // spec.n, spec.n)
     return tiled.transpose(1, 3, 0, 2, 4).reshape(-1, spec.m, spec.n)
+
+
+def _cells(values: np.ndarray, spec: TileSpec) -> np.ndarray:
+    """`_blocks` with the words of each cell, [B, M, N, P]: several outputs a column lie that far apart, and one that is
+    a number of all words is cut into them, lowest first.
+    """
+    parts, words, bits = (int(number(spec.p)) for number in (spec.layer_outputs, spec.sums_of_cell, spec.acc_bits))
+    groups, tokens, outputs = values.shape
+    missing = -outputs % (spec.n * parts)
+    padded = np.concatenate([values, np.zeros((groups, tokens, missing), values.dtype)], axis=2)
+    tiled = padded.reshape(groups, tokens // spec.m, spec.m, -1, spec.n, parts)
+    cells = tiled.transpose(1, 3, 0, 2, 4, 5).reshape(-1, spec.m, spec.n, parts)
+    if words == parts:
+        return cells
+    found = np.zeros((*cells.shape[:3], words), object)
+    if parts > 1:
+        found[..., :: words // parts] = cells
+    else:
+        for word in range(words):
+            found[..., word] = (cells[..., 0].astype(object) >> (bits * word)) & ((1 << bits) - 1)
+    return found
