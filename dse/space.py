@@ -147,8 +147,7 @@ class Space:
             return [cls.of(name, strict=strict)]
         if "bits" not in axes or "bits" not in known:
             return [cls.of(name, chosen, strict=strict) for chosen in _following(spec, axes)]
-        listed = (OWN,) if axes["bits"] is None else _several(name, "bits", axes["bits"])
-        values = dict.fromkeys(one for value in listed for one in (known["bits"].sweep if value == OWN else (value,)))
+        values = _values(spec, "bits", axes["bits"])
         widths: dict[tuple[tuple[str, tuple[Any, ...]], ...], list[Any]] = {}
         for width in values:
             brought = _brought(spec, width, axes)
@@ -254,11 +253,7 @@ def _following(
     """Axes that together hold ``axes``, each with what all of its points bring along for parameters without an axis."""
     known = spec.parameters()
     named = {axis_target(spec, key) for key in axes}
-    values: dict[str, list[Any]] = {}
-    for key, listed in axes.items():
-        own = known[key].sweep or (known[key].default,) if key in known else ()
-        several = (OWN,) if listed is None else _several(spec.family, key, listed)
-        values[key] = list(dict.fromkeys(one for value in several for one in (own if value == OWN else (value,))))
+    values = {key: _values(spec, key, listed) for key, listed in axes.items()}
 
     def brought(point: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
         try:
@@ -288,6 +283,14 @@ def _following(
                 **{key: (value,) for key, value in point.items()},
                 last: kept,
             }
+
+
+def _values(spec: type[TileSpec], key: str, listed: Sequence[Any] | None) -> list[Any]:
+    """Values of an axis, each once, with the family's own sweep values in place of `OWN`."""
+    known = spec.parameters()
+    own = known[key].sweep or (known[key].default,) if key in known else ()
+    several = (OWN,) if listed is None else _several(spec.family, key, listed)
+    return list(dict.fromkeys(one for value in several for one in (own if value == OWN else (value,))))
 
 
 def _parsed(known: Mapping[str, Param], name: str, value: Any) -> Any:

@@ -38,7 +38,7 @@ from hwgen.files import replacing
 from hwgen.frame.numbers import Num
 from hwgen.schedule import Layer, layer_constraints
 from hwgen.simulators.cache import read_kept, write_kept
-from sim.estimate import OFF_CHIP, beyond_64_bits, clock_period, layer_costs
+from sim.estimate import OFF_CHIP, beyond_64_bits, clock_period, layer_costs, power_mw, tops_per_mm2
 from sim.tech import DEFAULT, Structure, Tech, load
 
 __all__ = ["METRICS", "Chunk", "Sweep", "evaluate", "run_sweep", "sweep_hash"]
@@ -186,6 +186,7 @@ def _metrics(
         slots = slots + layer.count * costs.mac_slots
         energy = energy + layer.count * costs.total_energy_pj
     macs = sum(layer.macs for layer in layers)
+    time_ns = (cycles + pre_cycles) * clk_period_ns
     return {
         "weight_bits": spec.weight_stored_bits(p),
         "area_um2": parts.total_area_um2,
@@ -195,9 +196,8 @@ def _metrics(
         "latency_us": (cycles + pre_cycles) * (clk_period_ns / 1000),
         "energy_pj": energy,
         "energy_pj_per_mac": energy / macs,
-        "power_mw": energy / ((cycles + pre_cycles) * clk_period_ns),
-        # Two operations a MAC; 10^-12 of operations a second over 10^-6 of square metres.
-        "tops_per_mm2": 2000 * macs / ((cycles + pre_cycles) * clk_period_ns * parts.total_area_um2),
+        "power_mw": power_mw(energy, time_ns),
+        "tops_per_mm2": tops_per_mm2(macs, time_ns, parts.total_area_um2),
         "utilization": macs / slots,
     }
 

@@ -40,12 +40,24 @@ __all__ = [
     "estimate",
     "estimate_arrays",
     "layer_costs",
+    "power_mw",
+    "tops_per_mm2",
 ]
 
 P = Mapping[str, Any]
 
 OFF_CHIP = "not counted: neither the time nor the energy of its accesses"
 """What a report says of off-chip memory."""
+
+
+def power_mw(energy_pj: Num, time_ns: Num) -> Num:
+    """Mean power: a pJ each ns is a mW."""
+    return energy_pj / time_ns
+
+
+def tops_per_mm2(macs: Num, time_ns: Num, area_um2: Num) -> Num:
+    """Operations, two a MAC, in 10¹² a second and mm²."""
+    return 2000 * macs / (time_ns * area_um2)
 
 
 @dataclass(frozen=True)
@@ -119,12 +131,12 @@ class Report:
     @property
     def power_mw(self) -> float:
         """Mean power while the layers run, in mW; off-chip memory is not counted."""
-        return self.total_energy_pj / (1000 * self.latency_us)
+        return float(power_mw(self.total_energy_pj, 1000 * self.latency_us))
 
     @property
     def tops_per_mm2(self) -> float:
         """Operations, two a MAC, in 10¹² a second and mm² of the tile."""
-        return 2 * self.macs / (self.latency_us * self.total_area_um2)
+        return float(tops_per_mm2(self.macs, 1000 * self.latency_us, self.total_area_um2))
 
     @property
     def utilization(self) -> float:
@@ -391,8 +403,8 @@ def estimate_arrays(
         "area_um2": parts.total_area_um2,
         "energy_pj": costs.total_energy_pj,
         "energy_pj_per_mac": costs.total_energy_pj / macs,
-        "power_mw": costs.total_energy_pj / ((costs.cycles + costs.pre_cycles) * period),
-        "tops_per_mm2": 2000 * macs / ((costs.cycles + costs.pre_cycles) * period * parts.total_area_um2),
+        "power_mw": power_mw(costs.total_energy_pj, (costs.cycles + costs.pre_cycles) * period),
+        "tops_per_mm2": tops_per_mm2(macs, (costs.cycles + costs.pre_cycles) * period, parts.total_area_um2),
     }
     if parts.min_clk_period_ns is not None:
         columns["min_clk_period_ns"] = parts.min_clk_period_ns

@@ -19,6 +19,7 @@ __all__ = [
     "FOLDER",
     "STATUSES",
     "Entry",
+    "find_entry",
     "number",
     "operation_pj",
     "read_entries",
@@ -111,9 +112,13 @@ def operation_pj(table: str, operation: str) -> float:
     Raises `HwgenError` when the table has none.
     """
     entries = read_entries(FOLDER / f"{table}.toml", "energy")
-    if operation not in entries:
+    entry: Entry = find_entry(table, entries, "energy", operation)
+    return entry.value
+
+
+def find_entry(table: str, entries: Mapping[str, Any], kind: str, name: str) -> Any:
+    """An entry of a table by name. Raises `HwgenError` when the table has none: a missing number is never 0."""
+    if name not in entries:
         has = ", ".join(sorted(entries)) or "none"
-        raise HwgenError(
-            f"technology {table}: no energy entry {operation!r}{suggest(operation, entries)}; it has {has}"
-        )
-    return entries[operation].value
+        raise HwgenError(f"technology {table}: no {kind} entry {name!r}{suggest(name, entries)}; it has {has}")
+    return entries[name]

@@ -135,7 +135,7 @@ def test_command_json() -> None:
 
 
 def test_command_table_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hwgen.cli._table._room", lambda: 60)
+    monkeypatch.setattr("hwgen.cli._table.room", lambda: 60)
     _hide_packages(monkeypatch, "matplotlib")
     result = CliRunner().invoke(hwgen.cli.doctor.command)
     assert result.exit_code == 0

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Column", "Sheet", "format_option", "print_table"]
+__all__ = ["Column", "Sheet", "format_option", "print_table", "room"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 FORMS = ("text", "csv", "tsv")
@@ -76,7 +76,7 @@ def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, bol
     words, then columns that may ``fold``.
     """
     kept = [list(row) for row in rows]
-    console = Console(width=_room())
+    console = Console(width=room())
     table = _table(columns, kept, [column.name for column in columns], bold_last)
     if _wide([column.name for column in columns], kept, console.width):
         names = _broken(columns, kept)
@@ -87,7 +87,7 @@ def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, bol
     console.print(table)
 
 
-def _room() -> int:
+def room() -> int:
     """Columns of the terminal; a pipe has no end (rich would take 80)."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else _ENDLESS
 

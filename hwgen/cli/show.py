@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import sys
 import textwrap
 
 import click
 
 from hwgen.cli._family import FamilyCommand
-from hwgen.cli._table import Column, print_table
+from hwgen.cli._table import Column, print_table, room
 from hwgen.emit._manifest import manifest
 from hwgen.frame.interface import tile_ports
 from hwgen.frame.parameters import family_doc
@@ -30,7 +28,7 @@ def command(spec: TileSpec, as_json: bool) -> None:
         del document["verilog_sha256"]
         click.echo(json.dumps(document, indent=2))
         return
-    width = min(shutil.get_terminal_size().columns, _WIDEST) if sys.stdout.isatty() else _WIDEST
+    width = min(room(), _WIDEST)
     for line in _facts(spec):
         click.echo(_filled(line, width, "  "))
     click.echo()

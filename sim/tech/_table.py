@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hwgen.errors import HwgenError, suggest
+from hwgen.errors import HwgenError
 from hwgen.frame.numbers import Num
 from hwgen.pe import TileSpec
-from sim.tables import STATUSES, Entry, number, read_entries, read_sections, read_toml, text
+from sim.tables import STATUSES, Entry, find_entry, number, read_entries, read_sections, read_toml, text
 from sim.tech._structure import Structure, Tech
 
 P = Mapping[str, Any]
@@ -59,27 +59,21 @@ class PrimitiveTech(Tech):
 
     def area_ge(self, primitive: str) -> float:
         """Area of one primitive in gate equivalents. Raises `HwgenError` when the table has none."""
-        entry: Entry = self._find(self.area, "area", primitive)
+        entry: Entry = find_entry(self.name, self.area, "area", primitive)
         return entry.value
 
     def operation_pj(self, operation: str) -> float:
         """Energy of one operation, e.g. ``mul_int8``, in pJ. Raises `HwgenError` when the table has none."""
-        entry: Entry = self._find(self.energy, "energy", operation)
+        entry: Entry = find_entry(self.name, self.energy, "energy", operation)
         return entry.value
 
     def energy_pj(self, primitive: str) -> float:
         """Energy of one primitive in an active cycle in pJ, by its rule. Raises `HwgenError` when there is none."""
-        rule: Rule = self._find(self.rules, "energy_rule", primitive)
+        rule: Rule = find_entry(self.name, self.rules, "energy_rule", primitive)
         if rule.anchor is not None:
             return self.operation_pj(rule.anchor) / rule.bits
         assert rule.like is not None
         return self.energy_pj(rule.like) * self.area_ge(primitive) / self.area_ge(rule.like)
-
-    def _find(self, entries: Mapping[str, Any], kind: str, name: str) -> Any:
-        if name not in entries:
-            has = ", ".join(sorted(entries)) or "none"
-            raise HwgenError(f"technology {self.name}: no {kind} entry {name!r}{suggest(name, entries)}; it has {has}")
-        return entries[name]
 
 
 def _rule(where: str, raw: Any) -> Rule:

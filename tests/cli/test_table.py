@@ -32,7 +32,7 @@ def test_a_pipe_has_its_full_width(capsys: pytest.CaptureFixture[str], monkeypat
 
 
 def test_headings_break_between_words(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hwgen.cli._table._room", lambda: 30)
+    monkeypatch.setattr("hwgen.cli._table.room", lambda: 30)
     print_table(COLUMNS, ROWS)
     lines = capsys.readouterr().out.splitlines()
     assert sorted(" ".join(lines[:-2]).split()) == sorted(["pe", "energy_", "pj_per_", "mac", "area_", "um2"])
@@ -43,7 +43,7 @@ def test_headings_break_between_words(capsys: pytest.CaptureFixture[str], monkey
 def test_nothing_is_cut_where_nothing_helps(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hwgen.cli._table._room", lambda: 12)
+    monkeypatch.setattr("hwgen.cli._table.room", lambda: 12)
     print_table(COLUMNS, ROWS)
     out = capsys.readouterr().out
     assert all(word in out for row in ROWS for word in row)
@@ -51,7 +51,7 @@ def test_nothing_is_cut_where_nothing_helps(
 
 
 def test_long_cells_take_several_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hwgen.cli._table._room", lambda: 24)
+    monkeypatch.setattr("hwgen.cli._table.room", lambda: 24)
     print_table(
         [Column("flag", right=False), Column("meaning", right=False, fold=True)], [("--m", "one two three four five")]
     )
@@ -74,7 +74,7 @@ def test_values_alone_on_standard_output(capsys: pytest.CaptureFixture[str], for
 def test_list_and_show_fit_80_columns(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
-    monkeypatch.setattr("hwgen.cli._table._room", lambda: 80)
+    monkeypatch.setattr("hwgen.cli._table.room", lambda: 80)
     call(command)
     lines = capsys.readouterr().out.splitlines()
     if command == ["list"]:
