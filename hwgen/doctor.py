@@ -48,7 +48,7 @@ PACKAGES = (
     Package("amaranth", "describes and simulates the hardware", "every command", None),
     Package("pyosys", "writes the Verilog, maps it to cells", "hwgen emit, verify, run, synth", None),
     Package("torch", "golden layers", "hwgen run, demo", "sim"),
-    Package("scipy", "least squares of calibrations", "hwgen calibrate", "sim"),
+    Package("scipy", "linear programs that place registers; least squares", "--cell-cuts and the like", None),
     Package("tokenizers", "tokenizer of the default model", "hwgen run, demo", "sim"),
     Package("pandas", "tables of design points", "hwgen sweep, demo", "dse"),
     Package("pyarrow", "Parquet files", "hwgen sweep, demo", "dse"),

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from hwgen.frame.parameters import family_doc
+from hwgen.frame.place import place_submodule
 from hwgen.pe import Block, TileSpec
 
 __all__ = ["Box", "boxes", "diagram_svg"]
@@ -71,7 +72,7 @@ def _post_box(spec: TileSpec, blocks: Mapping[str, Block]) -> Box:
         if name.startswith("post_"):
             for primitive, count in block.primitives.items():
                 total[primitive] = total.get(primitive, 0) + int(count) * int(block.count)
-    lanes: Any = spec.post_block()
+    lanes: Any = spec.post_block(place_submodule)
     # Only asked what it is: tell Amaranth that it need not be elaborated.
     lanes._MustUse__used = True
     kind = type(lanes)

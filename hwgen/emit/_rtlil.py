@@ -25,17 +25,19 @@ from amaranth.lib.wiring import In
 from hwgen.emit._names import block_name
 from hwgen.emit._reset import Reset
 from hwgen.emit._widen import widen
-from hwgen.frame.assembly import place_submodule
+from hwgen.frame.place import place_submodule
 from hwgen.frame.ports import PortInfo
 from hwgen.frame.pre import PreBlock, PreSpec
+from hwgen.pipeline import ENABLE, pipelined
 
 __all__ = ["component_rtlil", "design_rtlil", "pre_rtlil", "signals_rtlil"]
 
 
-_INPUT = {name: re.compile(rf"^ *wire width 1 input \d+ +\\{name}\n", re.M) for name in ("clk", "rst")}
+_INPUT = {name: re.compile(rf"^ *wire (?:width 1 )?input \d+ +\\{name}\n", re.M) for name in ("clk", "rst")}
 
 
 _DEFAULT = Reset()
+_ANY = "logic"
 _DIRECTIONS = {"input": PortDirection.Input, "output": PortDirection.Output}
 Ports = dict[str, tuple[Value, Any]]
 
@@ -99,13 +101,26 @@ class _SharedBlocks:
         self._clocked: dict[str, tuple[bool, bool]] = {}
 
     def place(
-        self, m: Module, kind: str, name: str, factory: Callable[[], wiring.Component], **inputs: ValueLike
+        self,
+        m: Module,
+        kind: str,
+        name: str,
+        factory: Callable[[], wiring.Component],
+        *,
+        cuts: int = 0,
+        enable: Value | None = None,
+        **inputs: ValueLike,
     ) -> Any:
         module = block_name(self.top, kind)
         if kind not in self.texts:
             block = factory()
             text = _convert(block, module, self._reset)
             text = _drop_unused(text, "rst") if self._reset == _DEFAULT else _drop_unused(text, "rst", "clk")
+            if cuts:
+                # Made under one name, so that the same logic of other tiles is found again.
+                plain = widen(text.replace(f"\\{module}\n", f"\\{_ANY}\n"))
+                text = pipelined(plain, _ANY, cuts, enable is not None).rtlil
+                text = text.replace(f"\\{_ANY}\n", f"\\{module}\n")
             self.texts[kind] = text
             self._ports[kind] = [
                 (path[0], len(Value.cast(value)), member.flow == In)
@@ -126,6 +141,8 @@ class _SharedBlocks:
             connections["i_clk"] = ClockSignal()
         if reset:
             connections["i_rst"] = ResetSignal()
+        if enable is not None:
+            connections[f"i_{ENABLE}"] = enable
         m.submodules[name] = Instance(module, **connections)
         return outputs
 

@@ -9,7 +9,25 @@ from hwgen.arith.compressor import Term, carry_save_sum
 from hwgen.frame.facts import Addend
 from hwgen.frame.parameters import TileParameters
 
-__all__ = ["accumulate", "plain_accumulators"]
+__all__ = ["ASIDE", "FOLD_BITS", "MEET", "PASS", "accumulate", "fold_plan", "plain_accumulators"]
+
+PASS, ASIDE, MEET = 1, 2, 3
+"""What becomes of the partial sum that comes out of a ring in a cycle of folding: it goes round, it waits for another
+one, or it meets that one at the adder. 0 is no folding.
+"""
+FOLD_BITS = 2
+
+
+def fold_plan(stages: int) -> list[int]:
+    """`PASS`, `ASIDE` or `MEET` for each cycle of folding a ring of ``stages`` > 1 partial sums."""
+    plan: dict[int, int] = {}
+    places = list(range(1, stages + 1))
+    while len(places) > 1:
+        pairs = list(zip(places[::2], places[1::2], strict=False))
+        plan |= {first: ASIDE for first, _ in pairs} | {second: MEET for _, second in pairs}
+        # An odd one goes round, a sum comes out as many cycles after its second summand.
+        places = [second + stages for _, second in pairs] + [place + stages for place in places[2 * len(pairs) :]]
+    return [plan.get(cycle, PASS) for cycle in range(1, places[0])]
 
 
 def accumulate(m: Module, spec: TileParameters, state: Signal, addend: Addend, clear: Value, enable: Value) -> None:

@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value, ValueLike, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hwgen.frame.accumulators import FOLD_BITS, fold_plan
 from hwgen.frame.blocks import CellBlock, ColBlock, RowBlock, RowSumBlock
+from hwgen.frame.place import Place, place_submodule
 from hwgen.frame.spec import TileSpec
 
 __all__ = ["Tile", "input_layout", "output_layout"]
 
 
-_TO_CELLS = ("en", "clear", "phase", "mode", "fold")
-"""Control that goes from cell to cell in a systolic row."""
-
-
-class Place(Protocol):
-    """Adds a block to a module and connects it.
-
-    Takes the module, the kind of block, an instance name, a factory, and values for its inputs by port name; inputs
-    that the block does not have are left out. Returns an object with the block's outputs as attributes.
-    """
-
-    def __call__(
-        self, m: Module, kind: str, name: str, factory: Callable[[], wiring.Component], **inputs: ValueLike
-    ) -> Any: ...
-
-
-def place_submodule(
-    m: Module, kind: str, name: str, factory: Callable[[], wiring.Component], **inputs: ValueLike
-) -> Any:
-    """Elaborate every copy of a block: what Amaranth's simulator needs."""
-    m.submodules[name] = block = factory()
-    for port, value in inputs.items():
-        if port in block.signature.members:
-            m.d.comb += getattr(block, port).eq(value)
-    return block
+_WITH_BUS, _WITH_ADDEND = ("phase", "mode"), ("en", "clear", "fold")
+"""Control that goes from cell to cell in a systolic row: beside the row's bus, and beside what is added."""
+_WITH_RESET = ("en", "sums_en", "fold", "folded")
 
 
 def input_layout(spec: TileSpec) -> data.StructLayout:
@@ -120,15 +99,17 @@ class Tile(wiring.Component):
             control = self._delay_control(m, control, "in")
         rows, row_controls = self._rows(m, operands, control)
         cols = self._cols(m, operands, control)
+        for cut in range(spec.front_cuts):
+            row_controls = [self._delay_control(m, c, f"front{i}_{cut}") for i, c in enumerate(row_controls)]
         if spec.stages >= 1:
             row_controls = [self._delay_control(m, c, f"bus{i}" if i else "bus") for i, c in enumerate(row_controls)]
-        sums, row_sums = self._cells(m, rows, cols, row_controls)
+        # What drives the accumulators comes with the addends, and the rest with the buses.
+        late_controls = [self._product_control(m, c, i) for i, c in enumerate(row_controls)]
+        sums, row_sums = self._cells(m, rows, cols, row_controls, late_controls)
 
-        final = row_controls[0]
-        if spec.stages >= 2:
-            final = self._delay_control(m, final, "product", only=("en", "last", "done", "fold"))
+        final = late_controls[0]
         valid = Signal(name="sums_valid")
-        ended = final["fold"] == spec.folds if spec.folds else final["en"] & final["last"]
+        ended = final["folded"] if spec.folds else final["en"] & final["last"]
         for cut in range(int(spec.accumulator_latency(spec.p)) - 1):
             late = Signal(name=f"ended{cut}")
             m.d.sync += late.eq(ended)
@@ -147,6 +128,38 @@ class Tile(wiring.Component):
         m.d.sync += done.eq(ends_output)
         self._post(m, operands, control, sums, row_sums, valid, done)
         return m
+
+    def _product_control(self, m: Module, control: dict[str, Value], row: int) -> dict[str, Value]:
+        """Control of one row's accumulators, from that of its bus; ``sums_en`` is the enable of activation sums."""
+        spec = self.spec
+        late: dict[str, Value] = {}
+        for name in ("en", "clear", "folded" if spec.folds else "last", "done", "fold"):
+            if name in control:
+                late[name] = control[name]
+        if spec.has_row_sums and spec.step_cycles_max > 1:
+            # Once a step: in its first phase.
+            first = Signal(name=f"sums_en{row}")
+            m.d.comb += first.eq(control["en"] & (control["phase"] == 0))
+            late["sums_en"] = first
+        tag = str(row) if row else ""
+        for cut in range(int(spec.product_delay(spec.p))):
+            late = self._delay_control(m, late, f"product{tag}" + (f"_{cut}" if cut else ""))
+        if spec.folds:
+            late["sums_clear"] = late["clear"]
+            late["clear"] = self._ring_clear(m, late, tag)
+        return late
+
+    def _ring_clear(self, m: Module, late: dict[str, Value], tag: str) -> Value:
+        """Whether what comes out of the ring is no partial sum of the group: which are follows them round."""
+        stages = int(self.spec.ring_stages(self.spec.p))
+        fresh, live = Signal(name=f"ring_fresh{tag}"), Signal(stages, name=f"ring_live{tag}", reset_less=True)
+        m.d.comb += fresh.eq(late["en"] & late["clear"])
+        with m.If(late["en"] | late["fold"].any()):
+            # The first update of a group leaves no other partial sum alive.
+            m.d.sync += live.eq(Cat(Const(1, 1), live[:-1] & ~fresh.replicate(stages - 1)))
+        clear = Signal(name=f"ring_clear{tag}")
+        m.d.comb += clear.eq(fresh | ~live[-1])
+        return clear
 
     # ------------------------------------------------------------------ sequencing
 
@@ -177,26 +190,32 @@ class Tile(wiring.Component):
         fold: Value = Const(0, 1)
         if spec.folds:
             # After a group's last step the cells fold their partial sums, and no step is taken.
-            fold = Signal(int(spec.fold_bits(spec.p)), name="fold")
-            go = self.i.valid & (fold == 0)
-            with m.If(go & last_phase & payload.last):
-                m.d.sync += fold.eq(1)
-            with m.Elif(fold == spec.folds):
-                m.d.sync += fold.eq(0)
-            with m.Elif(fold != 0):
-                m.d.sync += fold.eq((fold + 1)[: len(fold)])
+            folding = Signal(range(spec.folds + 1), name="folding")
+            go = go & (folding == 0)
+            fold = Signal(FOLD_BITS, name="fold")
+            with m.Switch(folding):
+                for cycle, what in enumerate(fold_plan(int(spec.ring_stages(spec.p))), start=1):
+                    with m.Case(cycle):
+                        m.d.comb += fold.eq(what)
         if spec.lanes:
             # A group may end only when the lanes have finished with the one before.
             busy_cycles = int(spec.post_cycles(spec.p))
             wait = Signal(range(busy_cycles), name="lanes_busy") if busy_cycles > 1 else Const(0, 1)
             stall = Signal(name="stall")
             m.d.comb += stall.eq(payload.last & last_phase & (wait != 0))
-            go = self.i.valid & ~stall
+            go = go & ~stall
             if busy_cycles > 1:
                 with m.If(go & last_phase & payload.last):
                     m.d.sync += wait.eq(busy_cycles - 1)
                 with m.Elif(wait != 0):
                     m.d.sync += wait.eq((wait - 1)[: len(wait)])
+        if spec.folds:
+            with m.If(go & last_phase & payload.last):
+                m.d.sync += folding.eq(1)
+            with m.Elif(folding == spec.folds):
+                m.d.sync += folding.eq(0)
+            with m.Elif(folding != 0):
+                m.d.sync += folding.eq((folding + 1)[: len(folding)])
         if spec.step_cycles_max > 1:
             with m.If(go):
                 with m.If(last_phase):
@@ -216,8 +235,12 @@ class Tile(wiring.Component):
             control["last"] = payload.last & self._last_active(m, phase, mode)
         if spec.lanes:
             control["done"] = payload.done
+            if spec.folds:
+                # The sums come when the step is long gone.
+                control["done"] = self._register(m, "done_held", payload.done, go & last_phase & payload.last)
         if spec.folds:
             control["fold"] = fold
+            control["folded"] = folding == spec.folds
         named = {}
         for name, value in control.items():
             if isinstance(value, Const):
@@ -251,7 +274,7 @@ class Tile(wiring.Component):
     def _delay_control(
         self, m: Module, control: dict[str, Value], name: str, only: tuple[str, ...] | None = None
     ) -> dict[str, Value]:
-        """The control one cycle later; only ``en`` and ``fold`` make something happen and need a reset."""
+        """The control one cycle later; only enables and ``fold`` make something happen and need a reset."""
         delayed: dict[str, Value] = {}
         for field, value in control.items():
             if only is not None and field not in only:
@@ -259,7 +282,7 @@ class Tile(wiring.Component):
             if isinstance(value, Const):
                 delayed[field] = value
                 continue
-            register = Signal(len(value), name=f"{field}_{name}", reset_less=field not in ("en", "fold"))
+            register = Signal(len(value), name=f"{field}_{name}", reset_less=field not in _WITH_RESET)
             m.d.sync += register.eq(value)
             delayed[field] = register
         return delayed
@@ -303,7 +326,9 @@ class Tile(wiring.Component):
         buses, controls = [], []
         border = self._border(m, operands, control, "row", self.spec.m)
         for index, (own, late) in enumerate(border):
-            buses.append(self._place(m, "row", f"row{index}", lambda: RowBlock(self.spec), **own, **late).bus)
+            buses.append(
+                self._place(m, "row", f"row{index}", lambda: RowBlock(self.spec, self._place), **own, **late).bus
+            )
             controls.append(late)
         if self.spec.transport == "broadcast":
             controls = controls[:1]
@@ -312,11 +337,18 @@ class Tile(wiring.Component):
     def _cols(self, m: Module, operands: dict[str, Value], control: dict[str, Value]) -> list[Value]:
         buses = []
         for index, (own, late) in enumerate(self._border(m, operands, control, "col", self.spec.n)):
-            buses.append(self._place(m, "col", f"col{index}", lambda: ColBlock(self.spec), **own, **late).bus)
+            buses.append(
+                self._place(m, "col", f"col{index}", lambda: ColBlock(self.spec, self._place), **own, **late).bus
+            )
         return buses
 
     def _cells(
-        self, m: Module, rows: list[Value], cols: list[Value], controls: list[dict[str, Value]]
+        self,
+        m: Module,
+        rows: list[Value],
+        cols: list[Value],
+        controls: list[dict[str, Value]],
+        late_controls: list[dict[str, Value]],
     ) -> tuple[list[Value], list[Value]]:
         spec = self.spec
         systolic = spec.transport == "systolic"
@@ -324,28 +356,35 @@ class Tile(wiring.Component):
         col_buses = list(cols)
         for i in range(spec.m):
             row_bus = rows[i]
-            control = controls[i if systolic else 0]
+            control, late = controls[i if systolic else 0], late_controls[i if systolic else 0]
             if spec.has_row_sums:
-                # Once a step: in its first phase.
-                enable = control["en"] & (control["phase"] == 0) if spec.step_cycles_max > 1 else control["en"]
                 total = self._place(
                     m,
                     "rowsum",
                     f"rowsum{i}",
-                    lambda: RowSumBlock(self.spec),
+                    lambda: RowSumBlock(self.spec, self._place),
                     row=row_bus,
-                    en=enable,
-                    clear=control["clear"],
+                    en=late.get("sums_en", late["en"]),
+                    clear=late.get("sums_clear", late["clear"]),
                 )
                 row_sums.append(total.sums)
             for j in range(spec.n):
+                driven = {name: control[name] for name in _WITH_BUS}
+                driven |= {name: late[name] for name in _WITH_ADDEND if name in late}
                 cell = self._place(
-                    m, "cell", f"cell{i}_{j}", lambda: CellBlock(self.spec), row=row_bus, col=col_buses[j], **control
+                    m,
+                    "cell",
+                    f"cell{i}_{j}",
+                    lambda: CellBlock(self.spec, self._place),
+                    row=row_bus,
+                    col=col_buses[j],
+                    **driven,
                 )
                 sums.append(cell.sums)
                 if systolic and j + 1 < spec.n:
                     row_bus = self._register(m, f"row{i}_hop{j}", row_bus)
-                    control = self._delay_control(m, control, f"row{i}_hop{j}", only=_TO_CELLS)
+                    control = self._delay_control(m, control, f"row{i}_hop{j}", only=_WITH_BUS)
+                    late = self._delay_control(m, late, f"row{i}_late_hop{j}", only=_WITH_ADDEND)
                 if systolic and i + 1 < spec.m:
                     col_buses[j] = self._register(m, f"col{j}_hop{i}", col_buses[j])
         return sums, row_sums
@@ -360,26 +399,31 @@ class Tile(wiring.Component):
         valid: Value,
         done: Value,
     ) -> None:
-        """Carry the scales beside the group's last step to the lanes."""
+        """Carry the scales beside the group's last step to the lanes.
+
+        They wait in as few registers as the distance of groups allows: what stands in one may stay until the next
+        group's end, `post_cycles` later.
+        """
         spec = self.spec
         sides = {name: operands[name] for name in operands if name.startswith(("row_", "col_"))}
         wanted = [f"row_{name}" for name in spec.row_side() if name in spec.POST_SIDES]
         wanted += [f"col_{name}" for name in spec.col_side() if name in spec.POST_SIDES]
         late = control
-        hops = int(spec.accumulator_latency(spec.p)) + min(spec.stages, 2)
+        hops, apart = int(spec.post_wait(spec.p)), int(spec.groups_apart(spec.p))
         carried = {name: sides[name] for name in wanted}
-        for hop in range(hops):
-            carried = {
-                name: self._register(m, f"{name}_wait{hop}", value, late["en"] & late["last"])
-                for name, value in carried.items()
-            }
-            if hop + 1 < hops:
-                late = self._delay_control(m, late, f"post{hop}", only=("en", "last"))
+        for hop in range((-(-hops // apart) - 1) * apart + 1):
+            if hop:
+                late = self._delay_control(m, late, f"post{hop - 1}", only=("en", "last"))
+            if hop % apart == 0:
+                carried = {
+                    name: self._register(m, f"{name}_wait{hop}", value, late["en"] & late["last"])
+                    for name, value in carried.items()
+                }
         post = self._place(
             m,
             "post",
             "post",
-            spec.post_block,
+            lambda: spec.post_block(self._place),
             valid=valid,
             done=done,
             sums=Cat(*sums),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hwgen.frame.accumulators import plain_accumulators
+from hwgen.frame.accumulators import FOLD_BITS, plain_accumulators
 from hwgen.frame.facts import Addend
+from hwgen.frame.place import Logic, Place, place_submodule
 from hwgen.frame.spec import TileSpec
 
 __all__ = ["CellBlock", "ColBlock", "RowBlock", "RowSumBlock"]
@@ -21,23 +23,35 @@ def side_layout(fields: dict[str, Any]) -> data.StructLayout:
 
 
 class _FrontBlock(wiring.Component):
-    """A row or column front-end with its bus register (``stages`` >= 1)."""
+    """A row or column front-end with its bus register (``stages`` >= 1), and ``front_cuts`` registers within."""
+
+    kind: str
 
     def __init__(
-        self, spec: TileSpec, *, count: int, bits: int, side: dict[str, Any], bus_bits: int, per_phase: bool
+        self,
+        spec: TileSpec,
+        place: Place,
+        *,
+        count: int,
+        bits: int,
+        side: dict[str, Any],
+        bus_bits: int,
+        per_phase: bool,
     ) -> None:
-        self.spec = spec
+        self.spec, self._place = spec, place
         self.per_phase = per_phase
         self.elements = data.ArrayLayout(unsigned(bits), count)
         self.fields = side_layout(side)
-        ports: dict[str, Any] = {"codes": In(count * bits)}
+        self.inputs = {"codes": count * bits}
         if self.fields.size:
-            ports["side"] = In(self.fields.size)
+            self.inputs["side"] = self.fields.size
         if spec.step_cycles_max > 1:
-            ports["phase"] = In(spec.phase_bits)
+            self.inputs["phase"] = spec.phase_bits
         if spec.mode_bits:
-            ports["mode"] = In(spec.mode_bits)
-        if spec.stages >= 1:
+            self.inputs["mode"] = spec.mode_bits
+        ports: dict[str, Any] = {name: In(width) for name, width in self.inputs.items()}
+        # Between cuts nothing is held: what comes with a step stays as long as the step, and so all that follows it.
+        if spec.stages >= 1 and not spec.front_cuts:
             ports["en"] = In(1)
         ports["bus"] = Out(bus_bits)
         super().__init__(ports)
@@ -45,24 +59,42 @@ class _FrontBlock(wiring.Component):
     def build(self, m: Module, codes: Any, side: dict[str, Value], phase: Value, mode: Value) -> Value:
         raise NotImplementedError
 
-    def elaborate(self, platform: Any) -> Module:
-        m = Module()
-        codes = data.View(self.elements, self.codes)
+    def _logic(self, m: Module, inputs: Mapping[str, Value]) -> Value:
         side: dict[str, Value] = {}
         if self.fields.size:
-            view = data.View(self.fields, self.side)
+            view = data.View(self.fields, inputs["side"])
             side = {name: view[name] for name, _ in self.fields}
-        phase = self.phase if self.spec.step_cycles_max > 1 else Const(0, 1)
-        mode = self.mode if self.spec.mode_bits else Const(0, 1)
-        value = self.build(m, codes, side, phase, mode)
-        if self.spec.stages >= 1:
+        codes = data.View(self.elements, inputs["codes"])
+        none = Const(0, 1)
+        return self.build(m, codes, side, inputs.get("phase", none), inputs.get("mode", none))
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        spec = self.spec
+        inputs: dict[str, Value] = {name: getattr(self, name) for name in self.inputs}
+        value: Value
+        if spec.front_cuts:
+            value = self._place(
+                m,
+                f"{self.kind}_logic",
+                "inner",
+                lambda: Logic(self.inputs, lambda m, inputs: {"value": self._logic(m, inputs)}),
+                cuts=spec.front_cuts,
+                **inputs,
+            ).value
+        else:
+            value = self._logic(m, inputs)
+        if spec.stages >= 1:
             register = Signal(len(self.bus), name="bus_reg", reset_less=True)
-            enable = self.en
-            if self.spec.step_cycles_max > 1 and not self.per_phase:
-                # The bus holds through the step: clock it in the first phase only.
-                enable = self.en & (phase == 0)
-            with m.If(enable):
+            if spec.front_cuts:
                 m.d.sync += register.eq(value)
+            else:
+                enable = self.en
+                if spec.step_cycles_max > 1 and not self.per_phase:
+                    # The bus holds through the step: clock it in the first phase only.
+                    enable = self.en & (inputs["phase"] == 0)
+                with m.If(enable):
+                    m.d.sync += register.eq(value)
             m.d.comb += self.bus.eq(register)
         else:
             m.d.comb += self.bus.eq(value)
@@ -72,10 +104,13 @@ class _FrontBlock(wiring.Component):
 class RowBlock(_FrontBlock):
     """K activation codes of one row → row bus."""
 
-    def __init__(self, spec: TileSpec) -> None:
+    kind = "row"
+
+    def __init__(self, spec: TileSpec, place: Place = place_submodule) -> None:
         count, bits = spec.act_port(spec.p)
         super().__init__(
             spec,
+            place,
             count=count,
             bits=bits,
             side=spec.row_side(),
@@ -90,10 +125,13 @@ class RowBlock(_FrontBlock):
 class ColBlock(_FrontBlock):
     """K weight codes of one column → column bus."""
 
-    def __init__(self, spec: TileSpec) -> None:
+    kind = "col"
+
+    def __init__(self, spec: TileSpec, place: Place = place_submodule) -> None:
         count, bits = spec.weight_port(spec.p)
         super().__init__(
             spec,
+            place,
             count=count,
             bits=bits,
             side=spec.col_side(),
@@ -106,85 +144,104 @@ class ColBlock(_FrontBlock):
 
 
 class _AccumulatingBlock(wiring.Component):
-    """Product logic, the optional product register (``stages`` >= 2) and accumulators."""
+    """Product logic with ``cell_cuts`` registers within, the optional product register (``stages`` >= 2), accumulators.
 
+    ``en``, ``clear`` and ``fold`` come with the addend, `TileFormulas.product_delay` cycles after the buses.
+    """
+
+    kind: str
     width: int
     count: int
 
-    def __init__(self, spec: TileSpec, ports: dict[str, Any], *, width: int, count: int) -> None:
-        self.spec, self.width, self.count = spec, width, count
+    def __init__(
+        self, spec: TileSpec, place: Place, inputs: dict[str, int], ports: dict[str, Any], *, width: int, count: int
+    ) -> None:
+        self.spec, self._place, self.inputs, self.width, self.count = spec, place, inputs, width, count
         sums = {"sums": Out(width * count), "en": In(1), "clear": In(1)}
-        super().__init__({**ports, **sums})
+        super().__init__({**{name: In(bits) for name, bits in inputs.items()}, **ports, **sums})
 
-    def addends(self, m: Module) -> list[Addend]:
+    def addends(self, m: Module, inputs: Mapping[str, Value]) -> list[Addend]:
         raise NotImplementedError
 
     def accumulators(self, m: Module, addends: list[Addend], clear: Value, enable: Value, fold: Value) -> list[Value]:
         raise NotImplementedError
 
+    def _late_addends(self, m: Module, inputs: Mapping[str, Value]) -> list[Addend]:
+        """Addends of logic with cuts in it."""
+
+        def build(m: Module, inputs: Mapping[str, Value]) -> Mapping[str, Value]:
+            outputs: dict[str, Value] = {}
+            for index, addend in enumerate(self.addends(m, inputs)):
+                outputs[f"addend{index}"] = addend.value
+                if addend.carry is not None:
+                    outputs[f"carry{index}"] = addend.carry
+            return outputs
+
+        late = self._place(
+            m, f"{self.kind}_logic", "inner", lambda: Logic(self.inputs, build), cuts=self.spec.cell_cuts, **inputs
+        )
+        found: list[Addend] = []
+        while (value := getattr(late, f"addend{len(found)}", None)) is not None:
+            found.append(Addend(value.as_signed(), getattr(late, f"carry{len(found)}", None)))
+        return found
+
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        addends = self.addends(m)
-        enable, clear = self.en, self.clear
+        inputs: dict[str, Value] = {name: getattr(self, name) for name in self.inputs}
+        addends = self._late_addends(m, inputs) if self.spec.cell_cuts else self.addends(m, inputs)
         fold: Value = self.fold if hasattr(self, "fold") else Const(0, 1)
         if self.spec.stages >= 2:
-            enable = Signal(name="en_reg")
-            clear = Signal(name="clear_reg", reset_less=True)
-            m.d.sync += enable.eq(self.en)
-            if hasattr(self, "fold"):
-                fold = Signal(len(self.fold), name="fold_reg")
-                m.d.sync += fold.eq(self.fold)
             cut = []
             for index, addend in enumerate(addends):
                 value = Signal(signed(len(addend.value)), name=f"product{index}_reg", reset_less=True)
-                carry = None if addend.carry is None else Signal(name=f"carry{index}_reg", reset_less=True)
-                cut.append((value, addend.value, carry, addend.carry))
-            with m.If(self.en):
-                m.d.sync += clear.eq(self.clear)
-                for value, source, carry, carry_source in cut:
-                    m.d.sync += value.eq(source)
-                    if carry is not None:
-                        m.d.sync += carry.eq(carry_source)
-            addends = [Addend(value, carry) for value, _, carry, _ in cut]
-        m.d.comb += self.sums.eq(Cat(*self.accumulators(m, addends, clear, enable, fold)))
+                m.d.sync += value.eq(addend.value)
+                carry = None
+                if addend.carry is not None:
+                    carry = Signal(name=f"carry{index}_reg", reset_less=True)
+                    m.d.sync += carry.eq(addend.carry)
+                cut.append(Addend(value, carry))
+            addends = cut
+        m.d.comb += self.sums.eq(Cat(*self.accumulators(m, addends, self.clear, self.en, fold)))
         return m
 
 
 class CellBlock(_AccumulatingBlock):
     """Row bus × column bus → P sums."""
 
-    def __init__(self, spec: TileSpec) -> None:
-        ports: dict[str, Any] = {
-            "row": In(int(spec.row_bus_bits(spec.p))),
-            "col": In(int(spec.col_bus_bits(spec.p))),
-        }
-        if spec.cell_uses_phase and spec.step_cycles_max > 1:
-            ports["phase"] = In(spec.phase_bits)
-        if spec.mode_bits:
-            ports["mode"] = In(spec.mode_bits)
-        if spec.folds:
-            ports["fold"] = In(int(spec.fold_bits(spec.p)))
-        super().__init__(spec, ports, width=int(spec.acc_bits(spec.p)), count=int(spec.sums_of_cell(spec.p)))
+    kind = "cell"
 
-    def addends(self, m: Module) -> list[Addend]:
-        phase = self.phase if hasattr(self, "phase") else Const(0, 1)
-        mode = self.mode if self.spec.mode_bits else Const(0, 1)
-        return self.spec.build_cell(m, self.row, self.col, phase, mode)
+    def __init__(self, spec: TileSpec, place: Place = place_submodule) -> None:
+        inputs = {"row": int(spec.row_bus_bits(spec.p)), "col": int(spec.col_bus_bits(spec.p))}
+        if spec.cell_uses_phase and spec.step_cycles_max > 1:
+            inputs["phase"] = spec.phase_bits
+        if spec.mode_bits:
+            inputs["mode"] = spec.mode_bits
+        ports: dict[str, Any] = {}
+        if spec.folds:
+            ports["fold"] = In(FOLD_BITS)
+        width, count = int(spec.acc_bits(spec.p)), int(spec.sums_of_cell(spec.p))
+        super().__init__(spec, place, inputs, ports, width=width, count=count)
+
+    def addends(self, m: Module, inputs: Mapping[str, Value]) -> list[Addend]:
+        none = Const(0, 1)
+        phase, mode = inputs.get("phase", none), inputs.get("mode", none)
+        return self.spec.build_cell(m, inputs["row"], inputs["col"], phase, mode)
 
     def accumulators(self, m: Module, addends: list[Addend], clear: Value, enable: Value, fold: Value) -> list[Value]:
-        return self.spec.build_accumulators(m, addends, clear, enable, fold)
+        return self.spec.build_accumulators(m, addends, clear, enable, fold, self._place)
 
 
 class RowSumBlock(_AccumulatingBlock):
     """Row bus → sum of the row's activations over the group."""
 
-    def __init__(self, spec: TileSpec) -> None:
-        super().__init__(
-            spec, {"row": In(int(spec.row_bus_bits(spec.p)))}, width=int(spec.row_sum_bits(spec.p)), count=1
-        )
+    kind = "rowsum"
 
-    def addends(self, m: Module) -> list[Addend]:
-        return [Addend(self.spec.build_row_sum(m, self.row))]
+    def __init__(self, spec: TileSpec, place: Place = place_submodule) -> None:
+        inputs = {"row": int(spec.row_bus_bits(spec.p))}
+        super().__init__(spec, place, inputs, {}, width=int(spec.row_sum_bits(spec.p)), count=1)
+
+    def addends(self, m: Module, inputs: Mapping[str, Value]) -> list[Addend]:
+        return [Addend(self.spec.build_row_sum(m, inputs["row"]))]
 
     def accumulators(self, m: Module, addends: list[Addend], clear: Value, enable: Value, fold: Value) -> list[Value]:
         return plain_accumulators(m, self.spec, addends, clear, enable, self.width)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwgen.frame.facts import INT64_SUMS, Counts, P
-from hwgen.frame.numbers import Num, bits_for, bits_for_multiple, ceil_div, maximum, unsigned_bits, where
+from hwgen.frame.numbers import Num, bits_for, bits_for_multiple, ceil_div, clog2, maximum, where
 from hwgen.frame.parameters import TileParameters
 from hwgen.frame.primitives import accumulator
 
@@ -152,12 +152,13 @@ class TileFormulas(TileParameters):
     @classmethod
     def fold_cycles(cls, p: P) -> Num:
         """Cycles after a group's last step in which cells fold interleaved partial sums; no step is taken in them."""
-        return 0
+        stages = cls.ring_stages(p)
+        return where(stages > 1, stages * (clog2(stages) + 1) - 1, 0)
 
     @classmethod
-    def fold_bits(cls, p: P) -> Num:
-        """Bits of the count of fold cycles, which goes from 1 to `fold_cycles` and is 0 otherwise."""
-        return unsigned_bits(cls.fold_cycles(p))
+    def ring_stages(cls, p: P) -> Num:
+        """Partial sums of a sum, which go round in its adder (`hwgen.frame.loops`); 1 where there is no ring."""
+        return 1
 
     @classmethod
     def accumulator_latency(cls, p: P) -> Num:
@@ -202,12 +203,22 @@ class TileFormulas(TileParameters):
         return 0 if bounds is None else bits_for_multiple(bounds[0], bounds[1], p["depth"])
 
     @classmethod
+    def product_delay(cls, p: P) -> Num:
+        """Cycles from a cell's buses to the addend at its accumulator."""
+        return p["cell_cuts"] + where(p["stages"] >= 2, 1, 0)
+
+    @classmethod
+    def joins(cls, p: P) -> Num:
+        """Whether nothing stands between product logic and accumulator, so that both may be one piece of logic."""
+        return cls.product_delay(p) == 0
+
+    @classmethod
     def latency(cls, p: P) -> Num:
         """Cycles from the last cycle of a group's last step to its sums at the output (cell 0, 0)."""
         fold = cls.fold_cycles(p)
         # What a step waits for the next update of its sums runs beside the pipeline, but folding comes after it.
         waited = where(fold > 0, 0, cls.step_cycles(p) - cls.cycles_per_step(p))
-        return p["stages"] + cls.accumulator_latency(p) + fold - waited
+        return p["stages"] + p["front_cuts"] + p["cell_cuts"] + cls.accumulator_latency(p) + fold - waited
 
     @classmethod
     def post_beats(cls, p: P) -> Num:
@@ -226,12 +237,33 @@ class TileFormulas(TileParameters):
     @classmethod
     def post_cycles(cls, p: P) -> Num:
         """Cycles for which the post lanes are busy with one group: groups end at least this far apart."""
-        return cls.post_beats(p)
+        return cls.post_beats(p) + cls.post_loop(p)
+
+    @classmethod
+    def post_loop(cls, p: P) -> Num:
+        """Cycles that the FP32 adders of the post lanes take beyond one; 0 without lanes."""
+        return where(p["post_lanes"] > 0, p["post_adder_stages"] - 1, 0) if cls.uses_lanes(p) else 0
+
+    @classmethod
+    def post_stages(cls, p: P) -> Num:
+        """Cycles that post lanes take with what is fixed and with cuts, beyond the registers that they always have."""
+        return (p["post_cuts"] if cls.uses_lanes(p) else 0) + cls.post_loop(p)
+
+    @classmethod
+    def post_wait(cls, p: P) -> Num:
+        """Cycles from the operands of a group's last update, behind an input register, to its sums."""
+        bus = p["front_cuts"] + where(p["stages"] >= 1, 1, 0)
+        return bus + cls.product_delay(p) + cls.accumulator_latency(p) + cls.fold_cycles(p)
+
+    @classmethod
+    def groups_apart(cls, p: P) -> Num:
+        """Cycles that the ends of two groups are apart at least."""
+        return maximum(cls.post_cycles(p), cls.fold_cycles(p) + 1)
 
     @classmethod
     def post_latency(cls, p: P) -> Num:
-        """Cycles from the sums to their first scaled beat: snapshot, correct, multiply, round, add."""
-        return 5
+        """Cycles from the sums to their first scaled beat: snapshot, correct, multiply, round, add, and cuts."""
+        return 5 + cls.post_stages(p)
 
     @classmethod
     def drain(cls, p: P) -> Num:

@@ -16,9 +16,10 @@ from hwgen.arith.fp32 import FP32_BIAS
 from hwgen.arith.minifloat import float_layout
 from hwgen.arith.scale import ScaledLayout
 from hwgen.formats import get
+from hwgen.frame.accumulators import FOLD_BITS
 from hwgen.frame.facts import Block, Counts, PreCounts
 from hwgen.frame.numbers import Num, ceil_div, clog2, maximum, unsigned_bits, where
-from hwgen.frame.primitives import FP32_ADD, accumulator, is_named, merge
+from hwgen.frame.primitives import FP32_ADD, accumulator, is_named, merge, within
 from hwgen.frame.statement import TileStatement
 
 __all__ = ["ONCE", "blocks", "modules", "post_lanes", "waiting_sides"]
@@ -52,10 +53,11 @@ class _Control(NamedTuple):
     mode: Num
     done: Num
     fold: Num
+    folded: Num
 
     @property
     def full(self) -> Num:
-        return 3 + self.phase + self.mode + self.done + self.fold
+        return 3 + self.phase + self.mode + self.done + self.fold + self.folded
 
     @property
     def hop(self) -> Num:
@@ -66,7 +68,8 @@ class _Control(NamedTuple):
 def _control(spec: type[TileStatement], p: P) -> _Control:
     phase = unsigned_bits(spec.longest_step(p) - 1)
     done = where(p["post_lanes"] > 0, 1, 0) if spec.uses_lanes(p) else 0
-    return _Control(phase, clog2(spec.mode_count(p)), done, spec.fold_bits(p))
+    folds = where(spec.fold_cycles(p) > 0, 1, 0)
+    return _Control(phase, clog2(spec.mode_count(p)), done, FOLD_BITS * folds, folds)
 
 
 def _sum(numbers: Iterable[Num]) -> Num:
@@ -77,12 +80,16 @@ def blocks(spec: type[TileStatement], p: P, post: Callable[[P], dict[str, Block]
     """Inventory of every block of a tile, by block name; ``post``: that of its post lanes."""
     m, n, stages = p["m"], p["n"], p["stages"]
     cut_bus, cut_product = where(stages >= 1, 1, 0), where(stages >= 2, 1, 0)
+    (act_count, act_bits), (weight_count, weight_bits) = spec.act_port(p), spec.weight_port(p)
+    row, col = spec.row_bus_bits(p), spec.col_bus_bits(p)
     addends = spec.sums_of_cell(p) * (spec.addend_bits(p) + spec.carry_bits(p))
-    cut_cell = cut_product * (addends + 2 + spec.fold_bits(p))
+    in_row = within(p["front_cuts"], act_count * act_bits, row)
+    in_col = within(p["front_cuts"], weight_count * weight_bits, col)
+    in_cell = cut_product * addends + within(p["cell_cuts"], row + col, addends)
     result: dict[str, Block] = {
-        "row": Block(m, merge(spec.row_primitives(p), {"ff": cut_bus * spec.row_bus_bits(p)})),
-        "col": Block(n, merge(spec.col_primitives(p), {"ff": cut_bus * spec.col_bus_bits(p)})),
-        "cell": Block(m * n, merge(spec.cell_primitives(p), spec.accumulator_primitives(p), {"ff": cut_cell})),
+        "row": Block(m, merge(spec.row_primitives(p), {"ff": cut_bus * row + in_row})),
+        "col": Block(n, merge(spec.col_primitives(p), {"ff": cut_bus * col + in_col})),
+        "cell": Block(m * n, merge(spec.cell_primitives(p), spec.accumulator_primitives(p), {"ff": in_cell})),
     }
     if spec.row_sum_range(p) is not None:
         result["rowsum"] = Block(
@@ -90,7 +97,7 @@ def blocks(spec: type[TileStatement], p: P, post: Callable[[P], dict[str, Block]
             merge(
                 spec.row_sum_primitives(p),
                 accumulator(p, spec.row_sum_bits(p)),
-                {"ff": cut_product * (spec.row_addend_bits(p) + 2)},
+                {"ff": cut_product * spec.row_addend_bits(p) + within(p["cell_cuts"], row, spec.row_addend_bits(p))},
             ),
         )
     result["control"] = Block(1, _sequencer(spec, p))
@@ -105,7 +112,9 @@ def blocks(spec: type[TileStatement], p: P, post: Callable[[P], dict[str, Block]
 def _sequencer(spec: type[TileStatement], p: P) -> Counts:
     """What stands in the tile itself: phase counter, pipeline cuts of operands and control, systolic registers."""
     m, n, stages = p["m"], p["n"], p["stages"]
-    cut_bus, cut_product, cut_input = where(stages >= 1, 1, 0), where(stages >= 2, 1, 0), where(stages >= 3, 1, 0)
+    cut_input = where(stages >= 3, 1, 0)
+    # From the input, and an input register, to the buses; from there to the addends.
+    bus, product = where(stages >= 1, 1, 0) + p["front_cuts"], spec.product_delay(p)
     systolic = is_named(p, "transport", "systolic")
     control = _control(spec, p)
     row_side, col_side = spec.side_bits(p)
@@ -114,26 +123,36 @@ def _sequencer(spec: type[TileStatement], p: P) -> Counts:
     row = act_count * act_bits + _sum(row_side.values())
     col = weight_count * weight_bits + _sum(col_side.values())
     ended = spec.accumulator_latency(p) * (1 + control.done)
-    ff = control.phase + control.fold + ended + cut_product * (2 + control.done + control.fold)
+    # What drives the accumulators: enable, clear, end of the group, and in multi-cycle steps the sums' own enable.
+    several = where(control.phase > 0, 1, 0) if spec.row_sum_range(p) is not None else 0
+    late = 3 + several + control.done + control.fold
+    folding = unsigned_bits(spec.fold_cycles(p))
+    live = where(spec.ring_stages(p) > 1, spec.ring_stages(p), 0)
+    ff = control.phase + folding + ended + (live + product * late) * (m if systolic else 1)
     ff = ff + cut_input * (m * row + n * col + control.full)
-    ff = ff + cut_bus * control.full * (m if systolic else 1)
+    ff = ff + bus * control.full * (m if systolic else 1)
     if systolic:
         ff = ff + m * (m - 1) // 2 * (row + control.full) + n * (n - 1) // 2 * (col + control.full)
         ff = ff + m * (n - 1) * (spec.row_bus_bits(p) + control.hop) + (m - 1) * n * spec.col_bus_bits(p)
     wait: Num = 0
     if spec.uses_lanes(p):
         wait = unsigned_bits(maximum(spec.post_cycles(p) - 1, 0))
-        late = cut_bus + cut_product + spec.accumulator_latency(p) - 1
-        ff = ff + wait + where(p["post_lanes"] > 0, 2 * late, 0)
-    return {"ff": ff, "add": control.phase + wait + control.fold}
+        apart = spec.groups_apart(p)
+        last = (ceil_div(spec.post_wait(p), apart) - 1) * apart
+        held = where(spec.fold_cycles(p) > 0, 1, 0)
+        ff = ff + wait + where(p["post_lanes"] > 0, 2 * last + held, 0)
+    return {"ff": ff, "add": control.phase + wait + folding}
 
 
 def waiting_sides(spec: type[TileStatement], p: P) -> Num:
-    """Flip-flops in which side information waits beside a group's last step for its sums, one set a pipeline cut."""
+    """Flip-flops in which side information waits beside a group's last step for its sums.
+
+    As many sets as groups may end in that time.
+    """
     row_side, col_side = spec.side_bits(p)
     sides = p["m"] * _sum(bits for name, bits in row_side.items() if name in spec.POST_SIDES)
     sides = sides + p["n"] * _sum(bits for name, bits in col_side.items() if name in spec.POST_SIDES)
-    return sides * (spec.accumulator_latency(p) + where(p["stages"] >= 1, 1, 0) + where(p["stages"] >= 2, 1, 0))
+    return sides * ceil_div(spec.post_wait(p), spec.groups_apart(p))
 
 
 def post_lanes(spec: type[TileStatement], p: P) -> dict[str, Block]:
@@ -155,8 +174,10 @@ def post_lanes(spec: type[TileStatement], p: P) -> dict[str, Block]:
     if has_sum:
         rings = rings + m * row_sum
     counters = unsigned_bits(beats) + unsigned_bits(maximum(n // lanes - 1, 0))
-    # Three flags of the group, three more in each of three stages, and the valid bit.
-    store: Counts = {"ff": rings + counters + 3 + 9 + row_bits + 1, "mux2": rings, "add": counters}
+    cuts, loop = p["post_cuts"], spec.post_loop(p)
+    # Three flags of the group, three more in each of three stages and cuts, and the valid bit.
+    flags = 3 + 3 * (3 + cuts) + 2 * loop + 1
+    store: Counts = {"ff": rings + counters + flags + where(cuts > 0, 0, row_bits), "mux2": rings, "add": counters}
 
     total = acc
     if "zero" in col_side and has_sum:
@@ -175,7 +196,8 @@ def post_lanes(spec: type[TileStatement], p: P) -> dict[str, Block]:
         {"mux2": significand * clog2(significand) + (25 * 6 if small else 0), "and": 58 + (64 if small else 24)},
         {"xor": total + 32},
         FP32_ADD,
-        {"ff": total + col_bits + scaled + 32 + 32 * beats},
+        {"ff": where(cuts > 0, within(2 + cuts, total + row_bits + col_bits, 32), total + col_bits + scaled)},
+        {"ff": 32 + 32 * beats + within(loop, 64, 32)},
     )
     return {
         "post_side": Block(has, {"ff": waiting_sides(spec, p)}),

@@ -47,8 +47,9 @@ class TileLegality(TileFormulas):
         if cls.uses_lanes(p) is not False:
             lanes = p["post_lanes"]
             yield (
-                (lanes == 0) | (cls.fold_cycles(p) == 0),
-                "post_lanes must be 0 where partial sums are folded after a group, not {post_lanes}",
+                (lanes > 0) | ((p["post_cuts"] == 0) & (p["post_adder_stages"] == 1)),
+                "post_cuts must be 0 and post_adder_stages 1 without post lanes, not {post_cuts} and "
+                "{post_adder_stages}",
             )
             yield (lanes == 0) | (p["n"] % maximum(lanes, 1) == 0), "post_lanes must divide n ({n}), not {post_lanes}"
             yield (

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from amaranth.hdl import Module, Value
     from amaranth.lib import wiring
 
+    from hwgen.frame.place import Place
+
 __all__ = ["TileLogic"]
 
 
@@ -35,11 +37,13 @@ class TileLogic(TileStatement):
         raise NotImplementedError
 
     def build_accumulators(
-        self, m: Module, addends: list[Addend], clear: Value, enable: Value, fold: Value
+        self, m: Module, addends: list[Addend], clear: Value, enable: Value, fold: Value, place: Place
     ) -> list[Value]:
         """Add a cell's accumulators to ``m``; returns its P sums, `acc_bits` wide.
 
-        ``clear`` comes with the first ``enable`` of a group; ``fold`` counts 1 … `fold_cycles` after the last one.
+        ``clear`` comes with the first ``enable`` of a group, with a ring with those that find no partial sum; ``fold``
+        says what becomes of partial sums after the last one (`hwgen.frame.accumulators.fold_plan`). ``place`` adds
+        blocks.
         """
         return plain_accumulators(m, self, addends, clear, enable, int(self.acc_bits(self.p)))
 
@@ -47,9 +51,9 @@ class TileLogic(TileStatement):
         """Add logic for the signed sum of a row's K activations, from the row bus."""
         raise NotImplementedError
 
-    def post_block(self) -> wiring.Component:
+    def post_block(self, place: Place) -> wiring.Component:
         """The block that scales group sums, where there are post lanes; ports as `hwgen.frame.post.PostBlock`."""
-        return PostBlock(self)
+        return PostBlock(self, place)
 
     @property
     def scales_by_lanes(self) -> bool:

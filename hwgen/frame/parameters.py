@@ -66,6 +66,18 @@ class TileParameters:
         legal=Range(0, 3),
         sweep=(0, 1, 2, 3),
     )
+    front_cuts: int = param(
+        0,
+        "registers more on every way through a row's and a column's front-end, where the fewest bits cross",
+        legal=Range(0, 8),
+        sweep=(0, 1, 2),
+    )
+    cell_cuts: int = param(
+        0,
+        "registers more on every way through a cell's product logic, where the fewest bits cross",
+        legal=Range(0, 12),
+        sweep=(0, 1, 2, 3),
+    )
     transport: str = param(
         "broadcast",
         "operands reach all cells at once, or by one register per hop",
@@ -89,7 +101,9 @@ class TileParameters:
     POST_SIDES: ClassVar[tuple[str, ...]] = ("scale", "zero")
     """Side information that the post lanes use; the front-ends see all of it."""
 
-    NOT_IN_SIDES: ClassVar[frozenset[str]] = frozenset({"m", "n", "depth", "overflow", "stages", "transport"})
+    NOT_IN_SIDES: ClassVar[frozenset[str]] = frozenset(
+        {"m", "n", "depth", "overflow", "stages", "front_cuts", "cell_cuts", "transport"}
+    )
     """Parameters of the frame, on which neither side information nor the number of modes may depend."""
 
     NOT_IN_BLOCKS: ClassVar[frozenset[str]] = frozenset(

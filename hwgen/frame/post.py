@@ -6,11 +6,14 @@ FP32 result of that sum. Groups are added in K order. The results leave in the s
 marked `done`.
 
 Timing: the first beat of a group is at the output 5 cycles after its sums (snapshot, correct, multiply, round, add),
-one beat a cycle from there. Everything is order-fixed, so results and copies sit in rings without addresses.
+one beat a cycle from there. Everything is order-fixed, so results and copies sit in rings without addresses. With
+``post_cuts`` correction, multiplication and rounding are one piece of logic with as many registers more in it. An FP32
+adder of S cycles turns the ring of results S - 1 cycles longer, so that what is in the adder comes back in its place.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
@@ -19,9 +22,10 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen.arith import ScaledLayout, fp32_add, round_to_fp32, scale_multiply
 from hwgen.formats import get
+from hwgen.frame.place import Logic, Place
 from hwgen.frame.statement import TileStatement
 
-__all__ = ["PostBlock"]
+__all__ = ["PostBlock", "accumulated", "late_controls", "rounded_late"]
 
 
 def _ring(m: Module, name: str, load: Value, source: Value, turn: Value, width: int, by: int) -> Signal:
@@ -46,8 +50,8 @@ class PostBlock(wiring.Component):
     ``o_valid`` with ``y``.
     """
 
-    def __init__(self, spec: TileStatement) -> None:
-        self.spec = spec
+    def __init__(self, spec: TileStatement, place: Place) -> None:
+        self.spec, self._place = spec, place
         p = spec.p
         ports: dict[str, Any] = {
             "valid": In(1),
@@ -120,52 +124,72 @@ class PostBlock(wiring.Component):
             ring = _ring(m, "row_sums_copy", self.valid, self.row_sums, next_row, width, 1)
             activation_sum = ring[:width].as_signed()
 
-        formats = spec.quantization()
-        row_format, col_format = get(formats.act_scale), get(formats.weight_scale)
-        stage = {"valid": active, "fresh": group_fresh, "done": group_done}
-        controls = []
-        for name in ("corrected", "scaled", "rounded"):
-            late = {field: Signal(name=f"{field}_{name}", reset_less=field != "valid") for field in stage}
-            m.d.sync += [late[field].eq(stage[field]) for field in stage]
-            controls.append(late)
-            stage = late
-
-        row_scale_late = Signal(
-            len(rows["scale"][: row_side["scale"].bits]), name="row_scale_corrected", reset_less=True
-        )
-        with m.If(active):
-            m.d.sync += row_scale_late.eq(rows["scale"][: len(row_scale_late)])
-        results = []
-        for lane in range(lanes):
-            total: Value = sums[lane * acc : (lane + 1) * acc].as_signed()
-            if activation_sum is not None and "zero" in cols:
-                bits = col_side["zero"].bits
-                zero = cols["zero"][lane * bits : (lane + 1) * bits].as_signed()
-                difference = total - zero * activation_sum
-                width = acc + 1 if spec.overflow == "refuse" else len(difference)
-                total = difference[:width].as_signed()
-            corrected = Signal(signed(len(total)), name=f"lane{lane}_corrected", reset_less=True)
-            scale_bits = col_side["scale"].bits
-            col_scale = Signal(scale_bits, name=f"lane{lane}_col_scale", reset_less=True)
+        stage: dict[str, Value] = {"valid": active, "fresh": group_fresh, "done": group_done}
+        controls = late_controls(m, stage, ["corrected", "scaled", "rounded"], spec.p["post_cuts"])
+        rounded = []
+        row_scale = None
+        if not spec.p["post_cuts"]:
+            row_scale = Signal(row_side["scale"].bits, name="row_scale_corrected", reset_less=True)
             with m.If(active):
-                m.d.sync += corrected.eq(total)
-                m.d.sync += col_scale.eq(cols["scale"][lane * scale_bits : (lane + 1) * scale_bits])
-            product = self.scale(m, corrected, row_scale_late, row_format, col_scale, col_format, f"lane{lane}_scale")
-            scaled = Signal(product.shape(), name=f"lane{lane}_scaled", reset_less=True)
-            with m.If(controls[0]["valid"]):
-                m.d.sync += scaled.as_value().eq(product.as_value())
-            rounded = Signal(32, name=f"lane{lane}_rounded", reset_less=True)
-            # Outside the `if`: logic that is built inside one is masked, wire by wire, with its condition.
-            view = data.View(product.shape(), scaled.as_value())
-            fp32 = self.round(m, view, f"lane{lane}_round")
-            with m.If(controls[1]["valid"]):
-                m.d.sync += rounded.eq(fp32)
-            results.append(self._add(m, lane, rounded, controls[2], beats))
-        valid = Signal(name="result_valid")
-        m.d.sync += valid.eq(controls[2]["valid"] & controls[2]["done"])
-        o_valid, y = self.finish(m, valid, results)
+                m.d.sync += row_scale.eq(rows["scale"][: len(row_scale)])
+        for lane in range(lanes):
+            inputs: dict[str, Value] = {"total": sums[lane * acc : (lane + 1) * acc]}
+            inputs |= {f"row_{name}": rows[name][: row_side[name].bits] for name in rows}
+            inputs |= {
+                f"col_{name}": cols[name][lane * side : (lane + 1) * side]
+                for name, side in ((name, col_side[name].bits) for name in cols)
+            }
+            if activation_sum is not None and "zero" in cols:
+                inputs["row_sum"] = activation_sum
+            register = Signal(32, name=f"lane{lane}_rounded", reset_less=True)
+            if row_scale is None:
+                fp32 = rounded_late(m, self._place, lane, inputs, self._lane, 2 + spec.p["post_cuts"])
+            else:
+                fp32 = self._lane_by_hand(m, lane, inputs, row_scale, [active, controls[0]["valid"]])
+            with m.If(controls[-2]["valid"]):
+                m.d.sync += register.eq(fp32)
+            rounded.append(register)
+        o_valid, y = accumulated(m, self._place, spec, rounded, controls[-1])
+        o_valid, y = self.finish(m, o_valid, y)
         m.d.comb += [self.o_valid.eq(o_valid), self.y.eq(Cat(*y))]
         return m
+
+    # ------------------------------------------------------------------ a lane
+
+    def _correct(self, m: Module, inputs: Mapping[str, Value]) -> Value:
+        """A sum less its zero point's share."""
+        spec = self.spec
+        total: Value = inputs["total"].as_signed()
+        if "row_sum" not in inputs:
+            return total
+        difference = total - inputs["col_zero"].as_signed() * inputs["row_sum"].as_signed()
+        width = len(total) + 1 if spec.overflow == "refuse" else len(difference)
+        return difference[:width].as_signed()
+
+    def _scaled(self, m: Module, total: Value, row: Value, col: Value, name: str) -> data.View[ScaledLayout]:
+        formats = self.spec.quantization()
+        return self.scale(m, total, row, get(formats.act_scale), col, get(formats.weight_scale), name)
+
+    def _lane(self, m: Module, inputs: Mapping[str, Value]) -> Value:
+        """FP32 code of a sum, corrected, scaled and rounded: all of it one piece of logic."""
+        total = Signal(signed(len(corrected := self._correct(m, inputs))), name="corrected")
+        m.d.comb += total.eq(corrected)
+        return self.round(m, self._scaled(m, total, inputs["row_scale"], inputs["col_scale"], "scale"), "round")
+
+    def _lane_by_hand(
+        self, m: Module, lane: int, inputs: Mapping[str, Value], row: Value, enables: list[Value]
+    ) -> Value:
+        """The same with registers behind correction and multiplication; ``row`` is the row's scale, a cycle late."""
+        total = self._correct(m, inputs)
+        corrected = Signal(signed(len(total)), name=f"lane{lane}_corrected", reset_less=True)
+        col = Signal(len(inputs["col_scale"]), name=f"lane{lane}_col_scale", reset_less=True)
+        with m.If(enables[0]):
+            m.d.sync += [corrected.eq(total), col.eq(inputs["col_scale"])]
+        product = self._scaled(m, corrected, row, col, f"lane{lane}_scale")
+        scaled = Signal(product.shape(), name=f"lane{lane}_scaled", reset_less=True)
+        with m.If(enables[1]):
+            m.d.sync += scaled.as_value().eq(product.as_value())
+        return self.round(m, data.View(product.shape(), scaled.as_value()), f"lane{lane}_round")
 
     # ------------------------------------------------------------------ what a family may do in another way
 
@@ -181,13 +205,81 @@ class PostBlock(wiring.Component):
         """What leaves the lanes for FP32 results; registers here lengthen `TileStatement.post_latency`."""
         return valid, results
 
-    @staticmethod
-    def _add(m: Module, lane: int, addend: Value, control: dict[str, Signal], beats: int) -> Value:
-        """Add to the lane's result ring; the newest result is at its end."""
+
+def late_controls(m: Module, stage: dict[str, Value], names: list[str], cuts: int) -> list[dict[str, Value]]:
+    """Control beside the registers of lanes, one after the other: those called ``names``, ``cuts`` more before them."""
+    controls = []
+    for name in [*(f"cut{cut}" for cut in range(cuts)), *names]:
+        late: dict[str, Value] = {}
+        for field, value in stage.items():
+            register = Signal(name=f"{field}_{name}", reset_less=field != "valid")
+            m.d.sync += register.eq(value)
+            late[field] = register
+        controls.append(late)
+        stage = late
+    return controls
+
+
+def rounded_late(
+    m: Module,
+    place: Place,
+    lane: int,
+    inputs: Mapping[str, Value],
+    build: Callable[[Module, Mapping[str, Value]], Value],
+    cuts: int,
+) -> Value:
+    """FP32 code that ``build`` makes of inputs, ``cuts`` cycles later."""
+    if not cuts:
+        return build(m, inputs)
+    widths = {name: len(value) for name, value in inputs.items()}
+    found: Value = place(
+        m,
+        "post_lane",
+        f"lane{lane}",
+        lambda: Logic(widths, lambda m, inner: {"fp32": build(m, inner)}),
+        cuts=cuts,
+        **inputs,
+    ).fp32
+    return found
+
+
+def accumulated(
+    m: Module, place: Place, spec: TileStatement, addends: list[Value], control: Mapping[str, Value]
+) -> tuple[Value, list[Value]]:
+    """Add each lane's FP32 codes to its ring of results; the newest result is at its end. Returns when it is one that
+    leaves, and the results.
+    """
+    beats, extra = spec.post_beats_max, int(spec.post_loop(spec.p))
+    valids, dones = [control["valid"]], [control["valid"] & control["done"]]
+    for cut in range(extra):
+        for listed, name in ((valids, "add_valid"), (dones, "add_done")):
+            late = Signal(name=f"{name}{cut}")
+            m.d.sync += late.eq(listed[-1])
+            listed.append(late)
+    turns = valids[0]
+    if extra:
+        turns = Signal(name="results_turn")
+        m.d.comb += turns.eq(Cat(*valids).any())
+    results: list[Value] = []
+    for lane, addend in enumerate(addends):
         ring = Signal(32 * beats, name=f"lane{lane}_results", reset_less=True)
         base = Signal(32, name=f"lane{lane}_base")
         m.d.comb += base.eq(Mux(control["fresh"], Const(0, 32), ring[:32]))
-        total = fp32_add(m, base, addend, f"lane{lane}_add")
-        with m.If(control["valid"]):
+        if extra:
+            total = place(
+                m,
+                "post_adder",
+                f"adder{lane}",
+                lambda: Logic({"a": 32, "b": 32}, lambda m, i: {"sum": fp32_add(m, i["a"], i["b"], "add")}),
+                cuts=extra,
+                a=base,
+                b=addend,
+            ).sum
+        else:
+            total = fp32_add(m, base, addend, f"lane{lane}_add")
+        with m.If(turns):
             m.d.sync += ring.eq(Cat(ring[32:], total))
-        return ring[32 * (beats - 1) :]
+        results.append(ring[32 * (beats - 1) :])
+    valid = Signal(name="result_valid")
+    m.d.sync += valid.eq(dones[-1])
+    return valid, results

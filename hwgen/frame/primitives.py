@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from hwgen.frame.facts import Counts
 from hwgen.frame.numbers import Num
 
-__all__ = ["FP32_ADD", "PRIMITIVES", "accumulator", "is_named", "merge"]
+__all__ = ["FP32_ADD", "PRIMITIVES", "accumulator", "is_named", "merge", "within"]
 
 P = Mapping[str, Any]
 
@@ -44,6 +46,15 @@ def accumulator(p: P, bits: Num) -> Counts:
     clamp = is_named(p, "overflow", "saturate")
     # Clearing is an AND per bit in front of the adder; saturation adds one adder bit and a two-way choice of the limit.
     return {"add": bits + clamp, "and": bits, "mux2": 2 * clamp * bits, "ff": bits}
+
+
+def within(cuts: Num, inputs: Num, outputs: Num) -> Num:
+    """Bits of registers within logic, about: at every cut as many as the geometric mean of its ends.
+
+    How many there are is for the placing of the cuts to say (`hwgen.pipeline`); no formula knows it.
+    """
+    bits = np.rint(cuts * np.sqrt(1.0 * inputs * outputs))
+    return bits.astype(np.int64) if isinstance(bits, np.ndarray) else int(bits)
 
 
 FP32_ADD: Counts = {"add": 31 + 2 * 8 + 28 + 8 + 31, "mux2": 2 * 32 + 5 * 26 + 5 * 28 + 27, "xor": 31 + 27, "and": 142}

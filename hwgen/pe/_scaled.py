@@ -33,6 +33,19 @@ class LanesSpec(TileSpec):
         legal=Range(0, 1024),
         sweep=(0, 2),
     )
+    post_cuts: int = param(
+        0,
+        "registers more on every way through a post lane, where the fewest bits cross",
+        legal=Range(0, 12),
+        sweep=(0, 2),
+    )
+    post_adder_stages: int = param(
+        1,
+        "cycles of the FP32 adders of post lanes: a group keeps them busy as many cycles more",
+        legal=Range(1, 8),
+        sweep=(1, 3),
+        unit="cycles",
+    )
     act_scale: str = param("bf16", "format of the activation scale of a row", legal=SCALES)
     weight_scale: str = param("fp16", "format of the weight scale of a group", legal=SCALES)
 

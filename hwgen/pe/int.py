@@ -11,7 +11,7 @@ Weights of one bit are sign(w) · mean|w| (``bits 1``, scheme bipolar unless ano
 ones (``bits 1.58`` or scheme ``ternary``) are −1, 0 and 1 times mean|w| (BitNet b1.58); they are stored and multiplied
 as two bits in two's complement, so that a memory holds 2 bits of each and not 1.58.
 
-Timing: one cycle per step, latency 1 + stages.
+Timing: one cycle per step, latency 1 + stages and cuts.
 Source: the integer MAC baselines of LUT Tensor Core (ISCA'25, Fig. 12-14) and BitMoD (HPCA'25, Table IV).
 """
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hwgen.formats import QTensor, get
-from hwgen.frame.assembly import place_submodule
+from hwgen.frame.place import place_submodule
 from hwgen.frame.pre import PreBlock, PreSpec
 from hwgen.verify._pysim import pack_port, unpack_port
 

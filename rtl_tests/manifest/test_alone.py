@@ -112,6 +112,11 @@ minifloat m=2 n=2 k=4 weights=fp16 acts=fp16 accumulator=fp32 adder_stages=3 int
 posit m=2 n=2 k=2 post_lanes=2 readout=fp16 depth=64 group=64
 posit m=2 n=2 k=2 simd_along=n transport=systolic
 posit m=1 n=2 k=2 format=posit posit_bits=16 es=3 group=8 depth=8
+int m=2 n=2 bits=4 scheme=asymmetric group=16 depth=16 post_lanes=1 cell_cuts=3 post_cuts=4 post_adder_stages=3
+lut m=1 n=2 k=4 bits=2 group=16 depth=16 front_cuts=2 cell_cuts=1 stages=3 transport=systolic
+bitmod m=1 n=2 k=2 post_lanes=1 front_cuts=1 cell_cuts=2 adder_stages=3 post_cuts=2 post_adder_stages=2
+bitmod m=1 n=2 k=2 post_lanes=0 adder_stages=5 cell_cuts=1 transport=systolic
+minifloat m=1 n=1 group=32 depth=32 accumulator=fp32 weights=fp16 acts=fp16 adder_stages=5 interleave=ring cell_cuts=4
 """
 
 
@@ -249,6 +254,7 @@ FAULTS: list[tuple[str, str, Callable[[Any], None]]] = [
     ("unit of results", "mx m=1 n=2 k=4 post_lanes=1", _set("post", "unit_exp", to=lambda old: old - 1)),
     ("rounding of results", "int m=1 n=2 k=2 group=8 depth=8 post_lanes=1", _set("post", "rounding", to="to odd")),
     ("partial sums", FP32, _set("arithmetic", 0, "accumulate", "partials", to=1)),
+    ("partial sums of bitmod", BITMOD_RAW + " adder_stages=2", _set("arithmetic", 0, "accumulator", "partials", to=1)),
     ("output format", "posit m=1 n=1 k=1 post_lanes=1 readout=posit group=32 depth=32",
      _set("outputs", "o_y", "encoding", to="posit8_0")),
     ("es", "posit m=1 n=2 k=2 format=posit posit_bits=8 es=1 group=8 depth=8",

@@ -16,7 +16,9 @@ A normalised accumulator y of P bits, y = Y·2**L with -2**(P-1) <= Y < -2**(P-2
     y = floor(S / 2**L')·2**L'                                  L' as S has it
 
 where W are the bits of the largest d, with sign, and F = max(W, P + 2); d = 0 changes nothing. An exact accumulator
-just adds. Activations that are integers have exact sums, and the layer is `QuantLinear`'s.
+just adds. With ``interleave`` = I > 1 update i changes sum i mod I; then the sums from number u mod I on (u updates in
+all), in turn, are added in a balanced tree, as a D whose frame is that of its sum. Activations that are integers have
+exact sums, and the layer is `QuantLinear`'s.
 
 Output: result = result + fp32(y · scale), in K order, then the second-level scales.
 """
@@ -153,16 +155,28 @@ class BitmodLinear(QuantLinear):
 
     def _group(self, acts: QTensor, part: slice) -> Tensor:
         """Normalised sum of a group, float64 [T, N]."""
-        y = torch.zeros(acts.shape[0], self.weights.shape[0], dtype=torch.float64)
+        count = int(self._setting("interleave"))
+        sums = [torch.zeros(acts.shape[0], self.weights.shape[0], dtype=torch.float64)] * count
         bits = self._dot_bits(acts)
         frame = max(bits, self._width + 2)
+        updates = 0
         for update in self._updates(acts, part):
-            last = update.place - (frame - bits)
-            last = torch.maximum(torch.where(y == 0, last, self._place(y) - (frame - self._width)), last)
-            total = _floor(y, last) + _floor(update.total, last)
-            total = torch.where(total == 0, total, _floor(total, self._place(total)))
-            y = torch.where(update.total == 0, y, total)
-        return y
+            turn = updates % count
+            sums[turn] = self._plus(sums[turn], update.total, update.place - (frame - bits), frame)
+            updates += 1
+        sums = sums[updates % count :] + sums[: updates % count]
+        while len(sums) > 1:
+            pairs = list(zip(sums[::2], sums[1::2], strict=False))
+            odd = sums[2 * len(pairs) :]
+            sums = [self._plus(y, x, self._place(x) - (frame - self._width), frame) for x, y in pairs] + odd
+        return sums[0]
+
+    def _plus(self, y: Tensor, x: Tensor, last: Tensor, frame: int) -> Tensor:
+        """Normalised y plus x, whose frame ends at the exponent ``last``."""
+        last = torch.maximum(torch.where(y == 0, last, self._place(y) - (frame - self._width)), last)
+        total = _floor(y, last) + _floor(x, last)
+        total = torch.where(total == 0, total, _floor(total, self._place(total)))
+        return torch.where(x == 0, y, total)
 
     def _exact_group(self, acts: QTensor, part: slice) -> Tensor:
         """Exact sum of a group's steps, int64 [T, N] in units of 2**`_lowest`."""

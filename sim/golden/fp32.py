@@ -6,7 +6,8 @@ Per token t, output n and group g:
     u_i = the p_k of step i (``step`` of them) in a balanced tree: p_0 + p_1, p_2 + p_3, …, then sums of sums; an odd
           one waits for the next level
     S   = u_0, u_1, … added one by one to +0; or, with ``interleave`` = L > 1, update i added to partial sum i mod L,
-          and then partial u mod L (u updates in all: the oldest) plus the next one, plus the next one, …
+          and then the partial sums from number u mod L on (u updates in all: the oldest first), in turn, in a
+          balanced tree
     y   = y + fp32( S · row_scale · column_scale )       in K order from y = +0
 
 Every addition is IEEE 754 binary32, rounded to nearest even, subnormals kept. Infinities and NaN follow IEEE 754.
@@ -40,7 +41,7 @@ def tree_sum(terms: Tensor) -> Tensor:
 
 
 def interleaved_sum(updates: Iterable[Tensor], partials: int) -> Tensor:
-    """float32 sum of at least one update in turns to ``partials`` sums from +0, folded from the oldest on."""
+    """float32 sum of at least one update in turns to ``partials`` sums from +0, folded in a tree, the oldest first."""
     sums: list[Tensor] = []
     count = 0
     for update in updates:
@@ -49,10 +50,7 @@ def interleaved_sum(updates: Iterable[Tensor], partials: int) -> Tensor:
         sums[count % partials] = sums[count % partials] + update
         count += 1
     turn = count % partials
-    total, *others = sums[turn:] + sums[:turn]
-    for other in others:
-        total = total + other
-    return total
+    return tree_sum(torch.stack(sums[turn:] + sums[:turn], dim=-1))
 
 
 def words(values: Tensor) -> np.ndarray:

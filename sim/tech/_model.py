@@ -43,7 +43,7 @@ ACTIVITY = ("steps",)
 _STEPS = 64
 """Steps of a group from which one more makes no difference."""
 _WIDTHS = ("acc_bits", "addend_bits", "row_bus_bits", "col_bus_bits", "row_sum_bits")
-_NOT_IN_FORMATS = ("m", "n", "group", "depth", "stages", "post_lanes")
+_NOT_IN_FORMATS = ("m", "n", "group", "depth", "stages", "front_cuts", "cell_cuts", "post_lanes")
 """Parameters on which no format depends."""
 
 
@@ -214,7 +214,8 @@ def trend_term(term: str, features: Features) -> Num:
     terms only where no register is between product and accumulator, so that both are one path.
     """
     if term.startswith("joined."):
-        return where(features.numbers["stages"] < 2, trend_term(term.removeprefix("joined."), features), 0.0)
+        joined = (features.numbers["stages"] < 2) & (features.numbers["cell_cuts"] == 0)
+        return where(joined, trend_term(term.removeprefix("joined."), features), 0.0)
     if term == "one":
         return 1.0
     name = term.removeprefix("log.")

@@ -51,11 +51,7 @@ def oracle_sum(a: list[Any], w: list[Any], step: int, partials: int) -> int:
     sums = [0] * partials
     for number, update in enumerate(updates):
         sums[number % partials] = oracle.add(sums[number % partials], update)
-    order = [(len(updates) + index) % partials for index in range(partials)]
-    total = sums[order[0]]
-    for index in order[1:]:
-        total = oracle.add(total, sums[index])
-    return total
+    return oracle_tree([sums[(len(updates) + index) % partials] for index in range(partials)])
 
 
 def scalars(tensor: QTensor) -> list[list[Any]]:
@@ -82,7 +78,7 @@ def oracle_layer(layer: Fp32Linear, x: QTensor, words: list[list[list[int]]]) ->
     return result.tolist()
 
 
-@pytest.mark.parametrize("partials", [1, 2, 3])
+@pytest.mark.parametrize("partials", [1, 2, 3, 5])
 @pytest.mark.parametrize(("step", "group"), [(1, 16), (4, 0), (3, 12)])
 @pytest.mark.parametrize(
     ("acts_name", "weight_name"), [("fp16", "fp16"), ("bf16", "bf16"), ("fp8_e5m2", "fp8_e4m3"), ("fp16", "fp4_e2m1")]

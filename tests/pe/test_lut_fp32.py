@@ -194,7 +194,7 @@ def test_golden_layer(values: dict[str, Any], name: str) -> None:
         ),
         (
             {"acts": "fp16", "cell": "aligned", "adder_stages": 2},
-            "lut: adder_stages must be 1 and interleave none without FP32 sums, not 2 and none",
+            "lut: adder_stages must be 1 where sums are integers, not 2; --cell-cuts are before them",
         ),
     ],
 )

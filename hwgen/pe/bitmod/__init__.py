@@ -29,7 +29,7 @@ for all cells at once beside the next group; then a lane visits its cells, one a
 (exact for P <= 17) and adds it to the output. ``post_lanes`` = n is the paper's one FP32 accumulator a column.
 Channel scales and token scales are applied after the tile (`QTensor.outer`).
 
-Timing: 4, 3, 3, 2, 2 cycles a step by mode, latency 1 + stages; post 8 + m·n / post_lanes cycles a group.
+Timing: 4, 3, 3, 2, 2 cycles a step by mode, latency 1 + stages and cuts; post 8 + m·n / post_lanes cycles a group.
 Source: BitMoD (HPCA'25, arXiv 2411.11745), equation 4, Table IV, Figure 5. The order of operations in 1 to 3, the mask
 between the two leading ones and the rule for terms that are 0 are ours; the published RTL differs.
 """

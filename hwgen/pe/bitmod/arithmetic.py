@@ -90,6 +90,11 @@ class BitmodArithmetic(BitmodFormulas):
                 "right by the difference, rounded down; their sum (one bit more) loses its repeated sign bits, s of "
                 "them, and is cut to its mantissa_bits top bits, rounded down; E = the larger exponent + 1 - s. Zero "
                 "is M = E = 0; d = 0 changes nothing, and a group starts from zero",
+                "partials": int(self.ring_stages(self.p)),
+                "fold": "update u of a group is added to partial sum u mod partials; at the end, with U updates, the "
+                "partial sums from number U mod partials on, in turn, are added in a balanced tree (first + second, "
+                "third + fourth, then sums of sums; an odd one waits for the next level), as a d that stands on top of "
+                "the frame at the exponent of the sum that it is",
             },
         }
 
@@ -200,16 +205,23 @@ class BitmodArithmetic(BitmodFormulas):
     def accumulate(self, sums: np.ndarray, term: np.ndarray) -> np.ndarray:
         if not self._normalised(self.p):
             return super().accumulate(sums, term)
-        match, width, frame = self._match_bits(self.p), self.acc_mantissa, int(self._frame_bits(self.p))
-        dot_bits = int(self._dot_bits(self.p))
+        match, frame, dot_bits = self._match_bits(self.p), int(self._frame_bits(self.p)), int(self._dot_bits(self.p))
         exponent, rest = term & ((1 << match) - 1), term >> match
         bsig, total = rest & ((1 << BSIG_BITS) - 1), rest >> BSIG_BITS
+        return self._add(sums, total << (frame - dot_bits), exponent + bsig + dot_bits - 1)
+
+    def add_partials(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        mantissa, exponent = self.fields(right)
+        return self._add(left, mantissa << (int(self._frame_bits(self.p)) - self.acc_mantissa), exponent)
+
+    def _add(self, sums: np.ndarray, total: np.ndarray, level: np.ndarray) -> np.ndarray:
+        """Code words of sums plus ``total`` in a frame whose top place has the exponent ``level``."""
+        width, frame = self.acc_mantissa, int(self._frame_bits(self.p))
         mantissa, held = self.fields(sums)
-        # Exponents of the top places of the frames.
-        level = np.where(total == 0, held, exponent + bsig + dot_bits - 1)
+        level = np.where(total == 0, held, level)
         highest = np.maximum(level, held)
         parts = (mantissa << (frame - width)) >> np.minimum(highest - held, 63)
-        added: np.ndarray = parts + ((total << (frame - dot_bits)) >> np.minimum(highest - level, 63))
+        added: np.ndarray = parts + (total >> np.minimum(highest - level, 63))
         # Places that only repeat the sign: all of zero and of −1.
         spare = frame - np.frexp((added ^ (added >> 1)).astype(np.float64))[1].astype(np.int64)
         kept = (added << spare) >> (frame + 1 - width)

@@ -12,7 +12,7 @@ from hwgen.formats import get
 from hwgen.frame.facts import Block, Counts, P
 from hwgen.frame.inventory import waiting_sides
 from hwgen.frame.numbers import Num, bits_for, ceil_div, clog2, maximum, unsigned_bits, where
-from hwgen.frame.primitives import FP32_ADD
+from hwgen.frame.primitives import FP32_ADD, within
 from hwgen.pe.bitmod.parameters import FIRST_FP, SCALE_BITS, SPECIAL_BITS, WIDTHS, BitmodParameters
 
 __all__ = ["BitmodFormulas"]
@@ -157,8 +157,8 @@ class BitmodFormulas(BitmodParameters):
         if not cls._normalised(p):
             # Shifted by the step's exponent.
             return cls._shifted_bits(p) + cls._top_match(p)
-        # Both exponents are beside it.
-        return cls._match_bits(p) + BSIG_BITS + cls._dot_bits(p)
+        # The exponent of its top place is above it.
+        return cls._frame_bits(p) + cls._level_bits(p) - 1
 
     @classmethod
     def carry_bits(cls, p: P) -> Num:
@@ -166,12 +166,12 @@ class BitmodFormulas(BitmodParameters):
 
     @classmethod
     def post_cycles(cls, p: P) -> Num:
-        return where(p["post_lanes"] > 0, SCALE_BITS + cls.post_beats(p), 0)
+        return where(p["post_lanes"] > 0, SCALE_BITS + cls.post_beats(p) + cls.post_loop(p), 0)
 
     @classmethod
     def post_latency(cls, p: P) -> Num:
-        """Copy, 8 bits of the scale, choose, round, add."""
-        return SCALE_BITS + 4
+        """Copy, 8 bits of the scale, choose, round, add, and cuts."""
+        return SCALE_BITS + 4 + cls.post_stages(p)
 
     @classmethod
     def _mantissa_bits(cls, p: P) -> Num:
@@ -221,9 +221,10 @@ class BitmodFormulas(BitmodParameters):
             top = cls._top_match(p)
             distances = [min(1 << stage, top - (1 << stage) + 1) for stage in range(top.bit_length())]
             mux = mux + cls._grown(cls._shifted_bits(p), distances)
+        level = unsigned_bits(cls._dot_bits(p)) + cls._level_bits(p) - 1 if cls._normalised(p) else 0
         return {
-            # Exponents: sum, comparison and difference; tree and one negation.
-            "add": (3 * k - 1) * match + (k - 1) * (aligned + 2 + clog2(k) // 2) + aligned + 1,
+            # Exponents: sum, comparison and difference; tree and one negation; the exponent of the top place.
+            "add": (3 * k - 1) * match + (k - 1) * (aligned + 2 + clog2(k) // 2) + aligned + 1 + level,
             "mux2": mux,
             "and": k * (match + cls._significand_bits(p) + aligned),
             "xor": k * (aligned + 2),
@@ -236,11 +237,14 @@ class BitmodFormulas(BitmodParameters):
         frame, bits, width = cls._frame_bits(p), cls._acc_exponent_bits(p), p["acc_mantissa"]
         room = cls._level_bits(p)
         return {
-            "ff": width + bits,
-            # bsig and its place, level, difference, sum, two of the new exponent.
-            "add": unsigned_bits(frame) + room - 1 + room + frame + 1 + room + room,
-            # Swap, shift right, count and shift left, choice of the exponent.
-            "mux2": 3 * frame
+            "ff": cls.loop_registers(p, width + bits, frame + room - 1),
+            # Difference, sum, two of the new exponent.
+            "add": room + frame + 1 + room + room,
+            # Choice of the operand, swap, shift right, count and shift left, choice of the exponent and of the state.
+            "mux2": where(cls.ring_stages(p) > 1, 2 * frame, 0)
+            + width
+            + bits
+            + 3 * frame
             + cls._shifter(frame, clog2(frame) + 1)
             + cls._shifter(frame + 1, unsigned_bits(frame))
             + frame
@@ -265,8 +269,14 @@ class BitmodFormulas(BitmodParameters):
         product = mantissa + SCALE_BITS
         counters = unsigned_bits(SCALE_BITS + beats) + clog2(beats)
         store: Counts = {
-            # Of the group three flags, three in each of two stages, and the valid bit.
-            "ff": counters + 3 + 6 + 1 + n * SCALE_BITS + m * n * (mantissa + exponent + product),
+            # Of the group three flags, three in each of two stages and cuts, and the valid bit.
+            "ff": counters
+            + 3
+            + 3 * (2 + p["post_cuts"])
+            + 2 * cls.post_loop(p)
+            + 1
+            + n * SCALE_BITS
+            + m * n * (mantissa + exponent + product),
             "add": m * n * (mantissa + 1) + counters + 2 * unsigned_bits(SCALE_BITS + beats),
             "mux2": n * SCALE_BITS,
             "and": m * n * (2 * mantissa + 1),
@@ -275,7 +285,12 @@ class BitmodFormulas(BitmodParameters):
         # Only products of bf16 reach the subnormals of FP32.
         subnormals = int(p["acts"] == "bf16")
         parts: Counts = {
-            "ff": product + exponent + 32 + 32 * beats,
+            "ff": product
+            + exponent
+            + within(p["post_cuts"], product + exponent, 32)
+            + 32
+            + 32 * beats
+            + within(cls.post_loop(p), 64, 32),
             # Negation, rounding, and the exponent with its constant and the normalising distance.
             "add": product + 31 + 2 * 10,
             # Choice of a cell, normalise, denormalise.

@@ -32,7 +32,8 @@ from hwgen.arith.select import select
 from hwgen.formats.bitmod import MAGNITUDE_BITS
 from hwgen.frame.facts import Addend, Companion
 from hwgen.frame.numbers import clog2, unsigned_bits
-from hwgen.frame.post import PostBlock
+from hwgen.frame.place import Place
+from hwgen.frame.post import accumulated, late_controls, rounded_late
 from hwgen.pe.bitmod.arithmetic import BitmodArithmetic
 from hwgen.pe.bitmod.formulas import BSIG_BITS, ENTRIES, EXP_BITS, TOP_BSIG
 from hwgen.pe.bitmod.parameters import FIRST_FP, SCALE_BITS, SPECIAL_BITS
@@ -140,8 +141,8 @@ class Bitmod(BitmodArithmetic):
             )
         }
 
-    def post_block(self) -> wiring.Component:
-        return BitmodPost(self)
+    def post_block(self, place: Place) -> wiring.Component:
+        return BitmodPost(self, place)
 
     def build_row(self, m: Module, acts: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
         """Unpacks the activations once: sign, exponent and significand; integers pass."""
@@ -227,7 +228,7 @@ class Bitmod(BitmodArithmetic):
         total, _ = adder_tree_with_carries(m, values, carries, "dot")
         dot = wire(m, total[: int(self._dot_bits(self.p))].as_signed(), "dot_sum")
         if self._normalised(self.p):
-            return [Addend(Cat(top, bsig, dot).as_signed())]
+            return [Addend(self._operand(m, top, bsig, dot).as_signed())]
         shifted = _shift_left_signed(m, dot, bsig, TOP_BSIG, "shifted")
         return [Addend(_shift_left_signed(m, shifted, top, self._top_match(self.p), "placed"))]
 
@@ -258,60 +259,58 @@ class Bitmod(BitmodArithmetic):
             value = moved
         return Addend(value, carry)
 
-    def build_accumulators(
-        self, m: Module, addends: list[Addend], clear: Value, enable: Value, fold: Value
-    ) -> list[Value]:
-        if not self._normalised(self.p):
-            return super().build_accumulators(m, addends, clear, enable, fold)
-        match, width = self._match_bits(self.p), self.acc_mantissa
-        frame, bits = int(self._frame_bits(self.p)), int(self._acc_exponent_bits(self.p))
-        # No reset: the first step of a group clears.
-        mantissa = Signal(signed(width), name="acc_mantissa", reset_less=True)
-        held = Signal(bits, name="acc_exponent", reset_less=True)
-        live = wire(m, ~clear, "live")
-        old = Cat(Const(0, frame - width), mantissa.as_unsigned() & live.replicate(width)).as_signed()
-        exponent = wire(m, held & live.replicate(bits), "old_exponent")
-        word = addends[0].value
-        top, bsig, dot = word[:match], word[match : match + BSIG_BITS], word[match + BSIG_BITS :]
-        total = Signal(signed(frame), name="new")
-        m.d.comb += total.eq(Cat(Const(0, frame - len(dot)), dot))
-
-        room = int(self._level_bits(self.p))
+    def _operand(self, m: Module, top: Value, bsig: Value, dot: Value) -> Value:
+        """``dot`` on top of a frame, and above it the exponent of its top place."""
+        frame, room = int(self._frame_bits(self.p)), int(self._level_bits(self.p))
         highest_place = wire(m, bsig + Const(len(dot) - 1, unsigned_bits(len(dot) - 1)), "highest_place")
         level = wire(m, (top + highest_place)[: room - 1], "level")
-        level = wire(m, extend(level, room), "level_extended")
-        exponent = wire(m, extend(exponent, room), "old_exponent_extended")
-        difference = wire(m, add_with_carry(level, ~exponent, Const(1, 1), room).as_unsigned(), "difference")
-        above = wire(m, difference[-1], "old_above")
-        small = wire(m, Mux(above, total, old), "small")
-        large = wire(m, Mux(above, old, total), "large")
-        # −x = ~x + 1: one place by the sign, the others by the complement, and no adder.
-        once = wire(m, Mux(above, Cat(small[1:], small[-1]).as_signed(), small), "small_once")
-        places = wire(m, difference[:-1] ^ above.replicate(room - 1), "places")
-        aligned = _shift_right_signed(m, once, places, "aligned_sum")
-        added = wire(m, (aligned + large)[: frame + 1].as_signed(), "added")
+        return Cat(Const(0, frame - len(dot)), dot, level)
 
-        spare = leading_zeros(m, added[1:] ^ added[:-1], "spare")
-        normal = shift_left(m, added.as_unsigned(), spare, "normal")
-        highest = wire(m, Mux(above, exponent, level), "highest")
-        lowered = wire(m, add_with_carry(highest, ~extend(spare, room), Const(1, 1), room).as_unsigned(), "lowered")
-        nonzero = wire(m, added.any(), "nonzero")
-        raised = wire(m, (lowered + 1)[:bits] & nonzero.replicate(bits), "raised")
-        changes = wire(m, dot.any() | clear, "changes")
-        with m.If(enable & changes):
-            m.d.sync += [mantissa.eq(normal[frame + 1 - width :].as_signed()), held.eq(raised)]
-        return [Cat(mantissa.as_unsigned(), held)]
+    def sum_as_operand(self, state: Value) -> Value:
+        width, frame = self.acc_mantissa, int(self._frame_bits(self.p))
+        room = int(self._level_bits(self.p))
+        return Cat(Const(0, frame - width), state[:width], extend(state[width:], room - 1))
+
+    def add_to_sum(self, m: Module, state: Value, operand: Value, name: str) -> Value:
+        """Aligns with the accumulator, adds, and normalises; rounded down twice."""
+        width, frame = self.acc_mantissa, int(self._frame_bits(self.p))
+        bits, room = int(self._acc_exponent_bits(self.p)), int(self._level_bits(self.p))
+        old = wire(m, Cat(Const(0, frame - width), state[:width]).as_signed(), f"{name}_old")
+        total = wire(m, operand[:frame].as_signed(), f"{name}_new")
+        exponent = wire(m, extend(state[width:], room), f"{name}_old_exponent")
+        level = wire(m, extend(operand[frame:], room), f"{name}_level")
+        difference = wire(m, add_with_carry(level, ~exponent, Const(1, 1), room).as_unsigned(), f"{name}_difference")
+        above = wire(m, difference[-1], f"{name}_old_above")
+        small = wire(m, Mux(above, total, old), f"{name}_small")
+        large = wire(m, Mux(above, old, total), f"{name}_large")
+        # −x = ~x + 1: one place by the sign, the others by the complement, and no adder.
+        once = wire(m, Mux(above, Cat(small[1:], small[-1]).as_signed(), small), f"{name}_small_once")
+        places = wire(m, difference[:-1] ^ above.replicate(room - 1), f"{name}_places")
+        aligned = _shift_right_signed(m, once, places, f"{name}_aligned")
+        added = wire(m, (aligned + large)[: frame + 1].as_signed(), f"{name}_added")
+
+        spare = leading_zeros(m, added[1:] ^ added[:-1], f"{name}_spare")
+        normal = shift_left(m, added.as_unsigned(), spare, f"{name}_normal")
+        highest = wire(m, Mux(above, exponent, level), f"{name}_highest")
+        lowered = wire(
+            m, add_with_carry(highest, ~extend(spare, room), Const(1, 1), room).as_unsigned(), f"{name}_lowered"
+        )
+        nonzero = wire(m, added.any(), f"{name}_nonzero")
+        raised = wire(m, (lowered + 1)[:bits] & nonzero.replicate(bits), f"{name}_raised")
+        # Zero changes nothing.
+        result = Mux(total.any(), Cat(normal[frame + 1 - width :], raised), state)
+        return wire(m, result, name)
 
 
 class BitmodPost(wiring.Component):
     """Bit-serial scaling of all group sums at once, then FP32 accumulation, some cells a beat.
 
     Members as in `PostBlock`: ``valid`` with ``sums``, ``col_scale`` and ``done``; ``o_valid`` with ``y``. The first
-    beat comes 12 cycles after ``valid``; the next ``valid`` may come 8 + beats cycles after one.
+    beat comes 12 cycles after ``valid``, cuts apart; the next ``valid`` may come 8 + beats cycles after one.
     """
 
-    def __init__(self, spec: Bitmod) -> None:
-        self.spec = spec
+    def __init__(self, spec: Bitmod, place: Place) -> None:
+        self.spec, self._place = spec, place
         super().__init__(
             {
                 "valid": In(1),
@@ -356,13 +355,9 @@ class BitmodPost(wiring.Component):
             with m.Elif(drain):
                 m.d.sync += beat.eq((beat + 1)[: len(beat)])
 
-        controls = []
-        stage: dict[str, Value] = {"valid": drain, "fresh": group_fresh, "done": group_done}
-        for name in ("chosen", "rounded"):
-            late = {field: Signal(name=f"{field}_{name}", reset_less=field != "valid") for field in stage}
-            m.d.sync += [late[field].eq(stage[field]) for field in stage]
-            controls.append(late)
-            stage = dict(late)
+        controls = late_controls(
+            m, {"valid": drain, "fresh": group_fresh, "done": group_done}, ["chosen", "rounded"], spec.post_cuts
+        )
         results = []
         for lane in range(lanes):
             chosen = Signal(len(words[0]), name=f"lane{lane}_chosen", reset_less=True)
@@ -370,13 +365,12 @@ class BitmodPost(wiring.Component):
             with m.If(drain):
                 m.d.sync += chosen.eq(value)
             rounded = Signal(32, name=f"lane{lane}_rounded", reset_less=True)
-            fp32 = self._round(m, chosen, f"lane{lane}_round")
-            with m.If(controls[0]["valid"]):
+            fp32 = rounded_late(m, self._place, lane, {"chosen": chosen}, self._round, spec.post_cuts)
+            with m.If(controls[-2]["valid"]):
                 m.d.sync += rounded.eq(fp32)
-            results.append(PostBlock._add(m, lane, rounded, controls[1], beats))
-        valid = Signal(name="result_valid")
-        m.d.sync += valid.eq(controls[1]["valid"] & controls[1]["done"])
-        m.d.comb += [self.o_valid.eq(valid), self.y.eq(Cat(*results))]
+            results.append(rounded)
+        o_valid, y = accumulated(m, self._place, spec, results, controls[-1])
+        m.d.comb += [self.o_valid.eq(o_valid), self.y.eq(Cat(*y))]
         return m
 
     def _scales(self, m: Module, serial: Value) -> list[Value]:
@@ -416,17 +410,17 @@ class BitmodPost(wiring.Component):
             m.d.sync += exponent.eq(word[width:])
         return Cat(low, high.as_unsigned(), exponent)
 
-    def _round(self, m: Module, word: Value, name: str) -> Value:
+    def _round(self, m: Module, inputs: Mapping[str, Value]) -> Value:
         """FP32 code of a product."""
-        spec = self.spec
+        spec, word = self.spec, inputs["chosen"]
         width = int(spec._mantissa_bits(spec.p)) + SCALE_BITS
         has_exponent = len(word) > width
         layout = ScaledLayout(width, spec._exponent_layout() if has_exponent else None, None)
-        sign, magnitude = absolute(m, word[:width].as_signed(), f"{name}_product")
-        view = Signal(layout, name=f"{name}_scaled")
+        sign, magnitude = absolute(m, word[:width].as_signed(), "product")
+        view = Signal(layout, name="scaled")
         m.d.comb += [
             view.sign.eq(sign),
             view.significand.eq(magnitude),
             view.exponent.eq(word[width:] if has_exponent else 0),
         ]
-        return round_to_fp32(m, view, spec.lsb_exp, name)
+        return round_to_fp32(m, view, spec.lsb_exp, "round")

@@ -12,8 +12,10 @@ from hwgen.arith import (
 from hwgen.formats import Format, get
 from hwgen.formats.bitmod import MAGNITUDE_BITS
 from hwgen.frame.facts import Mode, P, Quantization, Side
+from hwgen.frame.loops import LoopSpec
 from hwgen.frame.param import Range, again, param
 from hwgen.frame.spec import TileSpec
+from hwgen.pe._scaled import LanesSpec
 
 __all__ = ["BitmodParameters"]
 
@@ -30,7 +32,7 @@ SCALE_BITS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class BitmodParameters(TileSpec):
+class BitmodParameters(LoopSpec):
     """What a bitmod tile is made with: parameters, what goes together, formats and modes."""
 
     title: ClassVar[str] = "BitMoD: bit-serial mixed data types"
@@ -63,6 +65,8 @@ class BitmodParameters(TileSpec):
         legal=Range(0, 1024),
         sweep=(0, 2),
     )
+    post_cuts: int = again(LanesSpec, "post_cuts")
+    post_adder_stages: int = again(LanesSpec, "post_adder_stages")
 
     cell_uses_phase: ClassVar[bool] = False
     POST_SIDES: ClassVar[tuple[str, ...]] = ("scale",)
@@ -91,6 +95,10 @@ class BitmodParameters(TileSpec):
             "depth must be at most k · 2^(acc_mantissa − 6) with a normalised accumulator, not {depth}; "
             "use a wider --acc-mantissa, a smaller --depth or --accumulator exact",
         )
+
+    @classmethod
+    def loops(cls, p: P) -> bool:
+        return cls._normalised(p)
 
     @staticmethod
     def _floating(p: P) -> bool:
@@ -161,6 +169,7 @@ class BitmodParameters(TileSpec):
                 ("accumulator", self.accumulator),
                 ("acc_mantissa", self.acc_mantissa),
                 ("guard_bits", self.guard_bits),
+                ("interleave", int(self.ring_stages(self.p))),
             ),
         )
 

@@ -44,9 +44,9 @@ cycle are added in a balanced tree first. Entries are FP32 and not of the activa
 those of fp8 and fp16 overflow in no plane, and FP32 is what the accumulators take in any case. Raw sums only, of
 weights that need no Σ A (scheme bipolar, or plain bits of signed weights).
 
-Timing: W / planes_per_cycle cycles per step, latency 1 + stages; with FP32 cells times ``adder_stages``, unless partial
-sums go round (``interleave ring``). A row's FP32 table takes ceil(log2 K) additions in its one cycle; ``precompute
-external`` moves them out of the tile.
+Timing: W / planes_per_cycle cycles per step, latency 1 + stages and cuts; with FP32 cells times ``adder_stages``,
+unless partial sums go round (``interleave ring``). A row's FP32 table takes ceil(log2 K) additions in its one cycle;
+``precompute external`` moves them out of the tile.
 Source: LUT Tensor Core (ISCA'25, arXiv 2408.06003) equations 1-8 and Table 2, its int8 tables scaled per table; the
 bit order of keys is ours. T-MAC (EuroSys'25, arXiv 2407.00088) has one scale for several tables instead.
 """

@@ -10,7 +10,7 @@ from hwgen.arith import float_layout
 from hwgen.formats import get
 from hwgen.frame.facts import Counts, P, PreCounts
 from hwgen.frame.numbers import Num, bits_for, ceil_div, unsigned_bits, where
-from hwgen.frame.primitives import FP32_ADD
+from hwgen.frame.primitives import FP32_ADD, merge
 from hwgen.pe import _bytes
 from hwgen.pe._aligned import FLOATS, shift_mux2
 from hwgen.pe._fp32_sum import FP32_BITS
@@ -175,7 +175,7 @@ class LutFormulas(LutParameters):
     @classmethod
     def addend_bits(cls, p: P) -> Num:
         if cls.fp32_sums(p):
-            return p["planes_per_cycle"] * FP32_BITS
+            return FP32_BITS + 0 * p["planes_per_cycle"]
         shift = p["bits"] - p["planes_per_cycle"]
         return cls._sum_bits(p) + cls._factor_bits(p) + shift + cls._cell_shift(p)
 
@@ -282,12 +282,13 @@ class LutFormulas(LutParameters):
             # An exponent is raised by the plane's number, a sign flipped.
             moves = where(p["bits"] > 1, 1, 0)
             gates = 16 + (23 + 2 if p["acts"] == "bf16" else 0)
-            return {
+            lanes: Counts = {
                 "mux2": cls.lookup_mux2(p),
                 "add": per_cycle * moves * 9,
                 "xor": per_cycle if cls._negates(p) else 0,
                 "and": per_cycle * moves * gates,
             }
+            return merge(lanes, cls.fp32_tree_primitives(p))
         by_plane = cls.addend_bits(p) - cls._cell_shift(p)
         shifts = unsigned_bits(cls.cycles_per_step(p) - 1) * by_plane + shift_mux2(by_plane, cls._cell_shift(p))
         counts: Counts = {

@@ -209,7 +209,8 @@ class Lut(LutArithmetic):
     def build_cell(self, m: Module, row: Value, col: Value, phase: Value, mode: Value) -> list[Addend]:
         """Looks an entry up, negates it by a carry, and shifts it by its plane."""
         if self.fp32_sums(self.p):
-            return [Addend(Cat(*self._fp32_lanes(m, row, col, phase)))]
+            terms = self._fp32_lanes(m, row, col, phase)
+            return [Addend(self.fp32_tree(m, terms, "planes").as_signed())]
         entry_bits, entries = int(self._stored_bits(self.p)), int(self._entries(self.p))
         per_cycle, phases = self.planes_per_cycle, self.bits // self.planes_per_cycle
         factor = self._field(row, "factor")

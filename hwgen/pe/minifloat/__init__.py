@@ -18,8 +18,8 @@ sum to the FP32 sum of the cell, which starts from +0; see `hwgen.pe._fp32_sum` 
 and ``--acts`` take every other pair, by name or as ExMy. Activations and weights of 16 bits are rounded as they are,
 with a scale of 1; shorter formats get one scale a row, and one a column and group.
 
-Timing: one step a cycle, latency 1 + stages (exact). With FP32 sums the adders add theirs, and without interleaving a
-step takes ``adder_stages`` cycles.
+Timing: one step a cycle, latency 1 + stages and cuts. With FP32 sums a ring adds its folding, and without interleaving
+a step takes ``adder_stages`` cycles.
 Source: the FP16 and FP8 baselines of LUT Tensor Core (ISCA'25) and BitMoD (HPCA'25); exact widths as in Y. Uguen
 and F. de Dinechin, Design-space exploration for the Kulisch accumulator, 2017 (hal-01488916), without spare bits.
 """

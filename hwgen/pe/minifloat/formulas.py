@@ -13,6 +13,7 @@ from hwgen.arith.fp32 import FP32_BIAS
 from hwgen.formats import get
 from hwgen.frame.facts import Counts, P
 from hwgen.frame.numbers import Num, bits_for, bits_for_multiple, clog2
+from hwgen.frame.primitives import merge
 from hwgen.pe._fp32_sum import FP32_BITS
 from hwgen.pe.minifloat.parameters import FRACTION, MinifloatParameters
 
@@ -87,7 +88,7 @@ class MinifloatFormulas(MinifloatParameters):
     @classmethod
     def addend_bits(cls, p: P) -> Num:
         if cls.fp32_sums(p):
-            return p["k"] * FP32_BITS
+            return FP32_BITS + 0 * p["k"]
         low, high = cls.product_range(p)
         # In one's complement a product of zero with a sign is −1 until its carry arrives.
         return bits_for_multiple(low - 1, high, p["k"])
@@ -144,7 +145,7 @@ class MinifloatFormulas(MinifloatParameters):
                 counts["and"] = counts["and"] + k * 2 * (FRACTION + 4)
             if high > LARGEST:
                 counts["add"] = counts["add"] + k * width
-            return counts
+            return merge(counts, cls.fp32_tree_primitives(p))
         _, high = cls.product_range(p)
         product = bits_for(-high, high)
         shift = int(clog2(a.max_finite[0] + w.max_finite[0] - 1))

@@ -79,7 +79,7 @@ class Minifloat(MinifloatArithmetic):
         ]
         if fp32:
             codes = [self._product(m, left, right, f"product{index}") for index, (left, right) in enumerate(pairs)]
-            return [Addend(Cat(*codes))]
+            return [Addend(self.fp32_tree(m, codes, "dot").as_signed())]
         values, carries = [], []
         for index, (left, right) in enumerate(pairs):
             sign = wire(m, left[0] ^ right[0], f"sign{index}")

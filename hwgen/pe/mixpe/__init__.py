@@ -23,7 +23,7 @@ Ternary weights (``bits 1.58`` or scheme ``ternary``) are −1, 0 and 1 times me
   work on 8-bit weights and sum over the whole row, and a floating-point scale a channel is applied to the result. The
   quantiser (`hwgen.quantize.two_level`) sees to it that w fits 8 bits.
 
-Timing: one cycle per step, latency 1 + stages.
+Timing: one cycle per step, latency 1 + stages and cuts.
 Source: MixPE (arXiv 2411.16158); its abstract and the formula of its shift-and-add PE, the tree is ours. Two-level
 weights: QServe (arXiv 2405.04532), progressive group quantisation.
 """

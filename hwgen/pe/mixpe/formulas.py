@@ -178,7 +178,7 @@ class MixpeFormulas(MixpeParameters):
                 lambda k, planes, bits, width: _dot_counts(k, planes, bits, signed, width, True),
                 *(k, planes, bits, cls.acc_bits(p)),
             )
-            tree = {name: where(p["stages"] < 2, joined[name], tree[name]) for name in tree}
+            tree = {name: where(cls.joins(p), joined[name], tree[name]) for name in tree}
         return cls._joined(tree, {"and": k * planes * bits, "mux2": shift_mux2(width, cls._top_shift(p))})
 
     @classmethod
@@ -186,7 +186,7 @@ class MixpeFormulas(MixpeParameters):
         counts = super().accumulator_primitives(p)
         if cls._may_join(p):
             # The tree's adder is the accumulator's.
-            counts["add"] = where(p["stages"] < 2, 0, counts["add"])
+            counts["add"] = where(cls.joins(p), 0, counts["add"])
         return counts
 
     @classmethod

@@ -71,7 +71,7 @@ class Mixpe(MixpeArithmetic):
         for index, act in enumerate(acts):
             code = col[index * bits : (index + 1) * bits]
             rows += self._partial(m, act, code, self._cell_signed(self.p), f"act{index}")
-        if self.stages < 2 and self._may_join(self.p):
+        if self.joins(self.p) and self._may_join(self.p):
             return [Addend(Const(0, 1), rows=tuple(rows))]
         return [Addend(self._summed(m, rows, int(self._tree_bits(self.p)), exponent))]
 

@@ -24,7 +24,7 @@ is E4M3((amax / max) / outer) with outer = max|x| / (max · 448), one of HiF4 is
 of MX are integers. `hwgen.quantize.nv` also has the orders of Model Optimizer and Transformer Engine, which part from
 this one next to ties (docs/quantisers.md).
 
-Timing: one cycle per step of K elements, latency 1 + stages to the block sum, 5 more to the first FP32 result.
+Timing: one cycle per step of K elements, latency 1 + stages and cuts to the block sum, 5 more to the first FP32 result.
 Source: OCP Microscaling Formats v1.0 (the order and the rounding points, which it leaves open, are those above);
 NVFP4 as NVIDIA's cuDNN documents it; NVINT4, arXiv 2510.25602; HiF4, arXiv 2602.11287.
 """

@@ -11,6 +11,7 @@ from hwgen.formats import BlockFormat, Format, block_format, block_names
 from hwgen.frame.facts import P, Quantization, Side
 from hwgen.frame.param import Range, again, param
 from hwgen.frame.spec import TileSpec
+from hwgen.pe._scaled import LanesSpec
 
 __all__ = ["MxParameters"]
 
@@ -44,6 +45,8 @@ class MxParameters(TileSpec):
         legal=Range(1, 1024),
         sweep=(1, 2, 4),
     )
+    post_cuts: int = again(LanesSpec, "post_cuts")
+    post_adder_stages: int = again(LanesSpec, "post_adder_stages")
 
     cell_uses_phase: ClassVar[bool] = False
     golden_overflow: ClassVar[bool] = True

@@ -26,8 +26,8 @@ posits saturate and never become zero, NaN becomes NaR.
 ``quire xr_npe`` is the preset of 128 bits, or four times 32 bits, for up to 127 products (legacy quire of posit8_0:
 26 + 6 bits); ``exact`` is as narrow as ``depth`` allows.
 
-Timing: one cycle per step, latency 1 + stages to the sums, 5 cycles more to the first result and 6 with ``readout``
-other than fp32.
+Timing: one cycle per step, latency 1 + stages and cuts to the sums, 5 cycles more to the first result and 6 with
+``readout`` other than fp32.
 Source: XR-NPE, arXiv 2508.13049 (formats and modes; its RTL is not published, so that widths and rounding are those
 above); posit standard 2022; legacy quires of n²/2 bits: posit standard 3.2.
 """

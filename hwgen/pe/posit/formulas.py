@@ -8,6 +8,7 @@ from hwgen.arith.split_multiply import SPLIT_WIDTH
 from hwgen.formats import Format, PositFormat, get
 from hwgen.frame.facts import Block, Counts, P
 from hwgen.frame.numbers import Num, bits_for, bits_for_multiple, ceil_div, clog2, maximum, unsigned_bits, where
+from hwgen.frame.primitives import within
 from hwgen.pe.posit.parameters import (
     PART,
     QUARTERS,
@@ -160,7 +161,12 @@ class PositFormulas(PositParameters):
 
     @classmethod
     def post_latency(cls, p: P) -> Num:
-        return 5 if p["readout"] == "fp32" else 6
+        return super().post_latency(p) + (0 if p["readout"] == "fp32" else 1 + cls.readout_cuts(p))
+
+    @classmethod
+    def readout_cuts(cls, p: P) -> Num:
+        """Registers within the rounding of results into the output's format."""
+        return p["post_cuts"] // 2
 
     @classmethod
     def _decoder(cls, form: Format | None, p: P) -> Counts:
@@ -243,10 +249,12 @@ class PositFormulas(PositParameters):
             return found
         lane, store = found["post_lane"], found["post_store"]
         bits = cls._output_bits(p)
-        more = {"ff": bits, "mux2": 5 * 32, "add": bits + 12}
+        more = {"ff": bits + within(cls.readout_cuts(p), 32, bits), "mux2": 5 * 32, "add": bits + 12}
         merged = {name: lane.primitives.get(name, 0) + more.get(name, 0) for name in {**lane.primitives, **more}}
         found["post_lane"] = Block(lane.count, merged)
-        found["post_store"] = Block(store.count, {**store.primitives, "ff": store.primitives["ff"] + 1})
+        found["post_store"] = Block(
+            store.count, {**store.primitives, "ff": store.primitives["ff"] + 1 + cls.readout_cuts(p)}
+        )
         return found
 
     @classmethod

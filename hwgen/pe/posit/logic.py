@@ -28,6 +28,7 @@ from hwgen.arith.segments import segment_add, segment_shift_left
 from hwgen.arith.split_multiply import SPLIT_CHUNKS, SPLIT_WIDTH, split_multiply
 from hwgen.formats import PositFormat, get
 from hwgen.frame.facts import Addend
+from hwgen.frame.place import Logic, Place
 from hwgen.frame.post import PostBlock
 from hwgen.pe.posit.arithmetic import PositArithmetic
 from hwgen.pe.posit.formulas import LANE_BITS, LANE_BUS, SHIFTS
@@ -219,10 +220,10 @@ class Posit(PositArithmetic):
         ]
 
     def build_accumulators(
-        self, m: Module, addends: list[Addend], clear: Value, enable: Value, fold: Value
+        self, m: Module, addends: list[Addend], clear: Value, enable: Value, fold: Value, place: Place
     ) -> list[Value]:
         if self.format == "fp4":
-            return super().build_accumulators(m, addends, clear, enable, fold)
+            return super().build_accumulators(m, addends, clear, enable, fold, place)
         if not self._simd:
             return [self._single_quire(m, addends[0], clear, enable)]
         size = int(self._segment_bits(self.p))
@@ -249,9 +250,9 @@ class Posit(PositArithmetic):
         segments = [state[place * size : (place + 1) * size] for place in range(QUARTERS)]
         if self.simd_along == "n":
             words: list[Value] = []
-            for place, segment in enumerate(segments):
-                nar = wire(m, Mux(joined, nars[0], nars[place]), f"word{place}_nar")
-                top = nar if place + 1 == QUARTERS else nar & ~joined
+            for quarter, segment in enumerate(segments):
+                nar = wire(m, Mux(joined, nars[0], nars[quarter]), f"word{quarter}_nar")
+                top = nar if quarter + 1 == QUARTERS else nar & ~joined
                 words.append(Cat(segment[:-1] & (~nar).replicate(size - 1), (segment[-1] & ~nar) | top))
             return words
         # The quarters of a whole number are not added: they are held at zero.
@@ -278,8 +279,8 @@ class Posit(PositArithmetic):
         """``number``, or 100..0."""
         return wire(m, Cat(number[:-1] & (~nar).replicate(len(number) - 1), number[-1] | nar), "sum")
 
-    def post_block(self) -> PostBlock:
-        return _PositPost(self)
+    def post_block(self, place: Place) -> PostBlock:
+        return _PositPost(self, place)
 
 
 def _fp4(m: Module, code: Value, name: str) -> list[Value]:
@@ -315,18 +316,36 @@ class _PositPost(PostBlock):
         spec = self.spec
         if spec.readout == "fp32":
             return valid, results
-        form = spec._output_format
+        cuts = int(spec.readout_cuts(spec.p))
+        for cut in range(cuts):
+            before = Signal(name=f"output_valid_s{cut + 1}")
+            m.d.sync += before.eq(valid)
+            valid = before
         late = Signal(name="output_valid")
         m.d.sync += late.eq(valid)
         codes: list[Value] = []
         for lane, result in enumerate(results):
             name = f"lane{lane}_output"
-            if isinstance(form, PositFormat):
-                code = fp32_to_posit(m, result, form, name)
+            if cuts:
+                code = self._place(
+                    m,
+                    "post_readout",
+                    f"readout{lane}",
+                    lambda: Logic({"fp32": 32}, lambda m, inputs: {"code": self._code(m, inputs["fp32"], "output")}),
+                    cuts=cuts,
+                    fp32=result,
+                ).code
             else:
-                code = fp32_to_fp16(m, result, name)
+                code = self._code(m, result, name)
             register = Signal(len(code), name=f"{name}_reg", reset_less=True)
             with m.If(valid):
                 m.d.sync += register.eq(code)
             codes.append(Cat(register, Const(0, 32 - len(code))))
         return late, codes
+
+    def _code(self, m: Module, result: Value, name: str) -> Value:
+        """A result in the output's format."""
+        form = self.spec._output_format
+        if isinstance(form, PositFormat):
+            return fp32_to_posit(m, result, form, name)
+        return fp32_to_fp16(m, result, name)

@@ -203,10 +203,7 @@ def _fp32(manifest: Manifest, rule: Manifest, steps: list[Step], m: int, n: int)
             partials[count % len(partials)] = fp32_add(partials[count % len(partials)], term)
             count += 1
     first = count % len(partials)
-    total = partials[first]
-    for index in range(1, len(partials)):
-        total = fp32_add(total, partials[(first + index) % len(partials)])
-    return [total], None
+    return [fp32_tree(partials[first:] + partials[:first])], None
 
 
 def _plane_term(enc: Manifest, rule: Manifest, acts: list[int], codes: list[int], plane: int) -> int:
@@ -286,7 +283,8 @@ def _weight_terms(manifest: Manifest, rule: Manifest, code: int, special: int) -
 def _terms(manifest: Manifest, rule: Manifest, steps: list[Step], m: int, n: int) -> tuple[list[int], Any]:
     enc = manifest["encodings"][rule["acts"]["encoding"]]
     accumulator = rule["accumulator"]
-    total, mantissa, exponent = 0, 0, 0
+    total, count = 0, 0
+    partials = [(0, 0)] * accumulator.get("partials", 1)
     for step in steps:
         port = rule["weights"]["special"]
         special = step[port][n] if port else 0
@@ -308,21 +306,31 @@ def _terms(manifest: Manifest, rule: Manifest, steps: list[Step], m: int, n: int
                 dot += -magnitude if part.sign != (factor < 0) else magnitude
             if rule["sum"] == "exact":
                 total = _bounded(total + (dot << top + bsig), accumulator)
-            elif dot:
-                level = top + bsig + rule["step"]["dot_bits"] - 1
-                mantissa, exponent = _normalised(rule, mantissa, exponent, dot, level)
+                continue
+            level = top + bsig + rule["step"]["dot_bits"] - 1
+            turn, count = count % len(partials), count + 1
+            placed = dot << accumulator["frame_bits"] - rule["step"]["dot_bits"]
+            partials[turn] = _normalised(rule, *partials[turn], placed, level)
     if rule["sum"] == "exact":
         return [total], total
     width = accumulator["mantissa_bits"]
+    partials = partials[count % len(partials) :] + partials[: count % len(partials)]
+    while len(partials) > 1:
+        pairs = list(zip(partials[::2], partials[1::2], strict=False))
+        odd = partials[2 * len(pairs) :]
+        partials = [_normalised(rule, *y, x[0] << accumulator["frame_bits"] - width, x[1]) for x, y in pairs] + odd
+    mantissa, exponent = partials[0]
     return [exponent << width | mantissa & ((1 << width) - 1)], mantissa * Fraction(2) ** exponent
 
 
-def _normalised(rule: Manifest, mantissa: int, exponent: int, dot: int, level: int) -> tuple[int, int]:
-    """A sum in truncated floating point after one update."""
+def _normalised(rule: Manifest, mantissa: int, exponent: int, update: int, level: int) -> tuple[int, int]:
+    """A sum in truncated floating point after one update, in a frame whose top place has the exponent ``level``."""
+    if not update:
+        return mantissa, exponent
     width, frame = rule["accumulator"]["mantissa_bits"], rule["accumulator"]["frame_bits"]
     highest = max(level, exponent)
     held = mantissa << (frame - width) >> min(highest - exponent, 4 * frame)
-    new = dot << (frame - rule["step"]["dot_bits"]) >> min(highest - level, 4 * frame)
+    new = update >> min(highest - level, 4 * frame)
     added = held + new
     if added == 0:
         return 0, 0

@@ -1,0 +1,97 @@
+"""Placing blocks: for Amaranth's simulator here, for the emitted Verilog in `hwgen.emit`.
+
+Logic with cuts in it is a block of its own (`Logic`), of which whoever places it knows how many cycles it takes: placed
+for Amaranth's simulator its outputs are delayed, emitted its registers stand within (`hwgen.pipeline`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from amaranth.hdl import Const, Module, Signal, Value, ValueLike
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["Logic", "Place", "place_submodule"]
+
+
+class Place(Protocol):
+    """Adds a block to a module and connects it.
+
+    Takes the module, the kind of block, an instance name, a factory, and values for its inputs by port name; inputs
+    that the block does not have are left out. With ``cuts`` its outputs come so many cycles late, for which it must be
+    without registers of its own; with ``enable`` as well, only cycles with it count. Returns an object with the block's
+    outputs as attributes.
+    """
+
+    def __call__(
+        self,
+        m: Module,
+        kind: str,
+        name: str,
+        factory: Callable[[], wiring.Component],
+        *,
+        cuts: int = 0,
+        enable: Value | None = None,
+        **inputs: ValueLike,
+    ) -> Any: ...
+
+
+class _Late:
+    """Outputs of a block, as attributes, some cycles later."""
+
+
+def place_submodule(
+    m: Module,
+    kind: str,
+    name: str,
+    factory: Callable[[], wiring.Component],
+    *,
+    cuts: int = 0,
+    enable: Value | None = None,
+    **inputs: ValueLike,
+) -> Any:
+    """Elaborate every copy of a block: what Amaranth's simulator needs."""
+    m.submodules[name] = block = factory()
+    for port, given in inputs.items():
+        if port in block.signature.members:
+            m.d.comb += getattr(block, port).eq(given)
+    if not cuts:
+        return block
+    late = _Late()
+    for port, member in block.signature.members.items():
+        if member.flow == Out:
+            value: Value = Value.cast(getattr(block, port))
+            for cut in range(cuts):
+                register = Signal(len(value), name=f"{name}_{port}_s{cut + 1}", reset_less=True)
+                with m.If(Const(1, 1) if enable is None else enable):
+                    m.d.sync += register.eq(value)
+                value = register
+            setattr(late, port, value)
+    return late
+
+
+class Logic(wiring.Component):
+    """Logic without registers as a block: ``build`` adds it to a module, from inputs to outputs by name."""
+
+    def __init__(
+        self, inputs: Mapping[str, int], build: Callable[[Module, Mapping[str, Value]], Mapping[str, Value]]
+    ) -> None:
+        # Built at once: how wide the outputs are is the logic's to say.
+        self._module = Module()
+        self._taken = {name: Signal(width, name=name) for name, width in inputs.items()}
+        self._made = dict(build(self._module, self._taken))
+        super().__init__(
+            {
+                **{name: In(width) for name, width in inputs.items()},
+                **{name: Out(len(value)) for name, value in self._made.items()},
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        for name, signal in self._taken.items():
+            self._module.d.comb += signal.eq(getattr(self, name))
+        for name, value in self._made.items():
+            self._module.d.comb += getattr(self, name).eq(value)
+        return self._module
