@@ -44,9 +44,9 @@ def _hide_packages(monkeypatch: pytest.MonkeyPatch, *hidden: str) -> None:
 
 def test_required_tools_come_first_and_are_here() -> None:
     found = doctor.tools()
-    assert [tool.name for tool in found if tool.required] == ["python", "numpy", "amaranth", "pyosys"]
-    assert [tool.required for tool in found] == [True] * 4 + [False] * (len(found) - 4)
-    assert all(tool.found for tool in found[:4])
+    assert [tool.name for tool in found if tool.required] == ["python", "numpy", "amaranth", "pyosys", "scipy"]
+    assert [tool.required for tool in found] == [True] * 5 + [False] * (len(found) - 5)
+    assert all(tool.found for tool in found[:5])
     assert found[0].found == platform.python_version()
     assert len({tool.name for tool in found}) == len(found)
 
