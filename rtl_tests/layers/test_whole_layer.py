@@ -10,6 +10,7 @@ import pytest
 
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec, family
+from reports.clocks import TILES as CLOCKED
 from reports.whole_layer import LAYER, TOKENS, settings, tiles
 from sim.inputs import layer_operands
 from sim.run import run_layer
@@ -54,6 +55,19 @@ def test_demo(real_model: Path, tmp_path: Path) -> None:
     assert any(line.startswith("[5/5]") for line in said)
     with pytest.raises(HwgenError, match=r"^demo: max_error must leave a format, the best has 0\.0\d %, not 0\.01 %$"):
         run_demo(DemoOptions(folder=tmp_path / "none", max_error=1e-4), said.append, lambda *_: None)
+
+
+@pytest.mark.slow
+@pytest.mark.model
+@pytest.mark.parametrize("name", CLOCKED)
+def test_every_output_of_the_layer_with_cuts(name: str, operands: tuple[np.ndarray, np.ndarray]) -> None:
+    weights, acts = operands
+    kind, values = CLOCKED[name]
+    # A lane for two columns keeps them busy with several beats.
+    run = run_layer(family(kind).from_values({"m": 2, "n": 2, **values}), weights[:192], acts)
+    assert run.golden_equal, run.detail
+    assert run.reference_equal, run.detail
+    assert run.cycles_counted == run.cycles_predicted
 
 
 @pytest.mark.parametrize(
