@@ -38,6 +38,7 @@ _INPUT = {name: re.compile(rf"^ *wire (?:width 1 )?input \d+ +\\{name}\n", re.M)
 
 _DEFAULT = Reset()
 _ANY = "logic"
+"""Name of a block with cuts while they are placed."""
 _DIRECTIONS = {"input": PortDirection.Input, "output": PortDirection.Output}
 Ports = dict[str, tuple[Value, Any]]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -132,12 +132,16 @@ class TileArithmetic(TileDescription):
         mode: int = 0,
     ) -> State:
         """One step: returns the state after it. Shapes as in `terms` without leading axes."""
-        sums, rows = state.sums, state.rows
         for term in self.terms(acts, weights, row or {}, col or {}, mode):
-            sums = self.accumulate(sums, term)
+            state = self.updated(state, term)
         if self.has_row_sums:
-            rows = self.bound(rows + self.row_terms(acts, row or {}, mode), int(self.row_sum_bits(self.p)))
-        return State(sums, rows)
+            rows = state.rows + self.row_terms(acts, row or {}, mode)
+            state = replace(state, rows=self.bound(rows, int(self.row_sum_bits(self.p))))
+        return state
+
+    def updated(self, state: State, term: np.ndarray) -> State:
+        """State after one update by ``term`` [M, N, P]."""
+        return replace(state, sums=self.accumulate(state.sums, term))
 
     def read(self, state: State) -> np.ndarray:
         """Sums of a state, [M, N, P]."""

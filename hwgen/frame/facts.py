@@ -44,7 +44,7 @@ class Addend(NamedTuple):
     """What a cell adds to one of its sums in one cycle: ``value`` (signed) plus the one-bit ``carry``.
 
     ``rows``, in place of both, go into one carry-save tree with the sum itself, modulo its width: one carry chain
-    instead of two. Only where no register is between product and accumulator (``stages`` below 2), and sums do not
+    instead of two. Only where no register is between product and accumulator (`TileFormulas.joins`), and sums do not
     saturate.
     """
 

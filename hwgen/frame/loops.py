@@ -16,7 +16,7 @@ Source: interleaved accumulation is the textbook answer to a pipelined adder's l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -135,26 +135,12 @@ class LoopSpec(TileSpec):
         partials = np.zeros((self.adder_stages, *state.sums.shape), np.int64)
         return LoopState(state.sums, state.rows, partials, 0)
 
-    def step(
-        self,
-        state: State,
-        acts: np.ndarray,
-        weights: np.ndarray,
-        row: Mapping[str, np.ndarray] | None = None,
-        col: Mapping[str, np.ndarray] | None = None,
-        mode: int = 0,
-    ) -> State:
+    def updated(self, state: State, term: np.ndarray) -> State:
         if not isinstance(state, LoopState):
-            return super().step(state, acts, weights, row, col, mode)
-        partials, updates = state.partials.copy(), state.updates
-        for term in self.terms(acts, weights, row or {}, col or {}, mode):
-            at = updates % self.adder_stages
-            partials[at] = self.accumulate(partials[at], term)
-            updates += 1
-        rows = state.rows
-        if self.has_row_sums:
-            rows = self.bound(rows + self.row_terms(acts, row or {}, mode), int(self.row_sum_bits(self.p)))
-        return replace(state, rows=rows, partials=partials, updates=updates)
+            return super().updated(state, term)
+        partials, at = state.partials.copy(), state.updates % self.adder_stages
+        partials[at] = self.accumulate(partials[at], term)
+        return replace(state, partials=partials, updates=state.updates + 1)
 
     def read(self, state: State) -> np.ndarray:
         if not isinstance(state, LoopState):

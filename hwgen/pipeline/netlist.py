@@ -53,10 +53,6 @@ class Graph:
     uses: tuple[tuple[int, tuple[int, ...], tuple[int, ...]], ...]
 
 
-def _width(value: str | int) -> int:
-    return int(value, 2) if isinstance(value, str) else int(value)
-
-
 def _nets(bits: Sequence[Any]) -> set[int]:
     return {bit for bit in bits if isinstance(bit, int)}
 
@@ -104,12 +100,12 @@ def _pin_delays(cell: Mapping[str, Any]) -> tuple[float, Callable[[str, str], fl
     elif kind == "$bmux":
         value = len(pins["S"]) * delay("mux", len(pins["Y"]))
     else:
-        raise NotImplementedError(f"pipeline: no delay is known of cell {kind}")
+        raise ValueError(f"pipeline: no delay is known of cell {kind}")
     return value, lambda pin, before: value
 
 
 def graph(module: Module) -> Graph:
-    """Graph of a module. Raises ValueError for a loop."""
+    """Graph of a module. Raises ValueError for a loop, and for a cell of a kind whose delay is not known."""
     cells = module["cells"]
     outputs = {
         name: [pin for pin, way in cell["port_directions"].items() if way == "output"] for name, cell in cells.items()
