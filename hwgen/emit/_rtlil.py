@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,10 +26,11 @@ from amaranth.lib.wiring import In
 from hwgen.emit._names import block_name
 from hwgen.emit._reset import Reset
 from hwgen.emit._widen import widen
-from hwgen.frame.place import place_submodule
+from hwgen.frame.place import Path, place_submodule
 from hwgen.frame.ports import PortInfo
 from hwgen.frame.pre import PreBlock, PreSpec
 from hwgen.pipeline import ENABLE, pipelined
+from hwgen.pipeline.delays import delay
 
 __all__ = ["component_rtlil", "design_rtlil", "pre_rtlil", "signals_rtlil"]
 
@@ -110,6 +112,7 @@ class _SharedBlocks:
         *,
         cuts: int = 0,
         enable: Value | None = None,
+        behind: Path | None = (),
         **inputs: ValueLike,
     ) -> Any:
         module = block_name(self.top, kind)
@@ -120,7 +123,8 @@ class _SharedBlocks:
             if cuts:
                 # Made under one name, so that the same logic of other tiles is found again.
                 plain = widen(text.replace(f"\\{module}\n", f"\\{_ANY}\n"))
-                text = pipelined(plain, _ANY, cuts, enable is not None).rtlil
+                tail = math.inf if behind is None else sum(delay(*primitive) for primitive in behind)
+                text = pipelined(plain, _ANY, cuts, enable is not None, tail).rtlil
                 text = text.replace(f"\\{_ANY}\n", f"\\{module}\n")
             self.texts[kind] = text
             self._ports[kind] = [

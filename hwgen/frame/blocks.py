@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen.frame.accumulators import FOLD_BITS, plain_accumulators
 from hwgen.frame.facts import Addend
-from hwgen.frame.place import Logic, Place, place_submodule
+from hwgen.frame.place import Logic, Path, Place, place_submodule
 from hwgen.frame.spec import TileSpec
 
 __all__ = ["CellBlock", "ColBlock", "RowBlock", "RowSumBlock"]
@@ -166,6 +166,10 @@ class _AccumulatingBlock(wiring.Component):
     def accumulators(self, m: Module, addends: list[Addend], clear: Value, enable: Value, fold: Value) -> list[Value]:
         raise NotImplementedError
 
+    def path_behind(self) -> Path | None:
+        """What addends go through on their way to a sum."""
+        return self.spec.integer_path(self.width)
+
     def _late_addends(self, m: Module, inputs: Mapping[str, Value]) -> list[Addend]:
         """Addends of logic with cuts in it."""
 
@@ -178,7 +182,13 @@ class _AccumulatingBlock(wiring.Component):
             return outputs
 
         late = self._place(
-            m, f"{self.kind}_logic", "inner", lambda: Logic(self.inputs, build), cuts=self.spec.cell_cuts, **inputs
+            m,
+            f"{self.kind}_logic",
+            "inner",
+            lambda: Logic(self.inputs, build),
+            cuts=self.spec.cell_cuts,
+            behind=() if self.spec.stages >= 2 else self.path_behind(),
+            **inputs,
         )
         found: list[Addend] = []
         while (value := getattr(late, f"addend{len(found)}", None)) is not None:
@@ -226,6 +236,9 @@ class CellBlock(_AccumulatingBlock):
         none = Const(0, 1)
         phase, mode = inputs.get("phase", none), inputs.get("mode", none)
         return self.spec.build_cell(m, inputs["row"], inputs["col"], phase, mode)
+
+    def path_behind(self) -> Path | None:
+        return self.spec.accumulator_path()
 
     def accumulators(self, m: Module, addends: list[Addend], clear: Value, enable: Value, fold: Value) -> list[Value]:
         return self.spec.build_accumulators(m, addends, clear, enable, fold, self._place)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from amaranth.hdl import Module, Value
     from amaranth.lib import wiring
 
-    from hwgen.frame.place import Place
+    from hwgen.frame.place import Path, Place
 
 __all__ = ["TileLogic"]
 
@@ -46,6 +46,15 @@ class TileLogic(TileStatement):
         blocks.
         """
         return plain_accumulators(m, self, addends, clear, enable, int(self.acc_bits(self.p)))
+
+    def accumulator_path(self) -> Path | None:
+        """What addends go through on their way to a sum; None where an adder with stages of its own takes them."""
+        return self.integer_path(int(self.acc_bits(self.p)))
+
+    def integer_path(self, bits: int) -> Path:
+        """What an addend goes through on its way to a register of ``bits`` bits in `build_accumulators`."""
+        bounded: Path = (("eq", bits), ("mux", bits)) if self.overflow == "saturate" else ()
+        return (("add", bits), *bounded, ("mux", 1))
 
     def build_row_sum(self, m: Module, row: Value) -> Value:
         """Add logic for the signed sum of a row's K activations, from the row bus."""

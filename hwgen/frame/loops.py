@@ -28,7 +28,7 @@ from hwgen.frame.accumulators import ASIDE, MEET
 from hwgen.frame.facts import Addend, P, State
 from hwgen.frame.numbers import Num, where
 from hwgen.frame.param import Range, param
-from hwgen.frame.place import Logic, Place
+from hwgen.frame.place import Logic, Path, Place
 from hwgen.frame.primitives import within
 from hwgen.frame.spec import TileSpec
 
@@ -182,6 +182,9 @@ class LoopSpec(TileSpec):
                 m.d.sync += total.eq(result)
             sums.append(total)
         return sums
+
+    def accumulator_path(self) -> Path | None:
+        return None if self.loops(self.p) else super().accumulator_path()
 
     def _adder(self, m: Module, place: Place, index: int, state: Value, operand: Value, enable: Value | None) -> Value:
         """The sum of a state and an operand, ``adder_stages`` − 1 cycles later."""

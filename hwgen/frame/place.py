@@ -6,14 +6,17 @@ for Amaranth's simulator its outputs are delayed, emitted its registers stand wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from amaranth.hdl import Const, Module, Signal, Value, ValueLike
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["Logic", "Place", "place_submodule"]
+__all__ = ["Logic", "Path", "Place", "place_submodule"]
+
+Path = Sequence[tuple[str, int]]
+"""Logic that a value goes through: primitives of `hwgen.pipeline.delays`, with their widths."""
 
 
 class Place(Protocol):
@@ -21,8 +24,9 @@ class Place(Protocol):
 
     Takes the module, the kind of block, an instance name, a factory, and values for its inputs by port name; inputs
     that the block does not have are left out. With ``cuts`` its outputs come so many cycles late, for which it must be
-    without registers of its own; with ``enable`` as well, only cycles with it count. Returns an object with the block's
-    outputs as attributes.
+    without registers of its own; with ``enable`` as well, only cycles with it count. ``behind`` is what its outputs go
+    through in the cycle in which they come; None: they have to come straight out of registers. Returns an object with
+    the block's outputs as attributes.
     """
 
     def __call__(
@@ -34,6 +38,7 @@ class Place(Protocol):
         *,
         cuts: int = 0,
         enable: Value | None = None,
+        behind: Path | None = (),
         **inputs: ValueLike,
     ) -> Any: ...
 
@@ -50,6 +55,7 @@ def place_submodule(
     *,
     cuts: int = 0,
     enable: Value | None = None,
+    behind: Path | None = (),
     **inputs: ValueLike,
 ) -> Any:
     """Elaborate every copy of a block: what Amaranth's simulator needs."""

@@ -31,16 +31,17 @@ class Pipelined:
 
 
 @functools.lru_cache(maxsize=512)
-def pipelined(rtlil: str, name: str, cuts: int, enable: bool = False) -> Pipelined:
-    """Put ``cuts`` registers on every way through the module ``name``.
+def pipelined(rtlil: str, name: str, cuts: int, enable: bool = False, tail: float = 0.0) -> Pipelined:
+    """Put ``cuts`` registers on every way through the module ``name``; ``tail``: gate delays of what its outputs go
+    through in the cycle in which they come.
 
     The new module has a port `CLOCK` more and, with ``enable``, `ENABLE`, without which nothing moves. Registers have
     no reset. Outputs are those of the inputs ``cuts`` cycles before.
     """
     module = split(read_module(rtlil, name), cuts)
     logic = graph(module)
-    period = shortest_period(logic, cuts)
-    cycles = places(logic, cuts, period)
+    period = shortest_period(logic, cuts, tail)
+    cycles = places(logic, cuts, period, tail)
     bits = _rewrite(module, logic, cycles, cuts, enable)
     document = json.dumps({"creator": "hwgen", "modules": {name: module}})
     text = run_passes(document, (), read="read_json", write="write_rtlil")

@@ -30,17 +30,25 @@ def _earliest(graph: Graph, period: float) -> np.ndarray:
     return cycle
 
 
-def shortest_period(graph: Graph, cuts: int) -> float:
-    """Shortest period in gate delays with ``cuts`` registers on every way from the inputs to the outputs."""
+def shortest_period(graph: Graph, cuts: int, tail: float = 0.0) -> float:
+    """Shortest period in gate delays with ``cuts`` registers on every way from the inputs to the outputs.
+
+    Outputs go through logic of ``tail`` gate delays in the cycle in which they come, which counts where it is shorter
+    than a period; where it is longer, outputs come straight out of registers. ``cuts`` is at least 1 with a tail.
+    """
     if not graph.cells:
         return 0.0
+
+    def fits(period: float) -> bool:
+        return bool((_earliest(graph, period) <= _latest(graph, cuts, period, tail)).all())
+
     low = max(graph.delays)
     high = _longest_path(graph)
-    if int(_earliest(graph, low).max()) <= cuts:
+    if fits(low):
         return low
     while high - low > _PRECISION:
         middle = (low + high) / 2
-        if _earliest(graph, middle).max() <= cuts:
+        if fits(middle):
             high = middle
         else:
             low = middle
@@ -52,6 +60,23 @@ def _longest_path(graph: Graph) -> float:
     for index, ways in enumerate(graph.edges):
         done[index] = max([graph.delays[index], *(done[producer] + way for producer, way in ways)])
     return float(done.max())
+
+
+def _latest(graph: Graph, cuts: int, period: float, tail: float) -> np.ndarray:
+    """Last cycle that each cell may work in: not in that of the outputs, where too much comes between."""
+    if not tail:
+        return np.full(len(graph.cells), cuts)
+    # Longest path from a cell's inputs to the outputs, itself included; -inf where no output takes it.
+    behind = np.full(len(graph.cells), -np.inf)
+    for producer, consumers, _ in graph.uses:
+        if producer != SOURCE and len(graph.cells) in consumers:
+            behind[producer] = 0.0
+    rest = behind + graph.delays
+    for index in reversed(range(len(graph.cells))):
+        rest[index] = max(rest[index], behind[index] + graph.delays[index])
+        for producer, way in graph.edges[index]:
+            behind[producer] = max(behind[producer], behind[index] + way)
+    return np.where(rest > max(period - tail, 0.0) + _PRECISION, cuts - 1, cuts)
 
 
 def _too_far(graph: Graph, period: float) -> tuple[np.ndarray, np.ndarray]:
@@ -89,9 +114,9 @@ def _too_far(graph: Graph, period: float) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(begins), np.concatenate(ends)
 
 
-def places(graph: Graph, cuts: int, period: float) -> np.ndarray:
+def places(graph: Graph, cuts: int, period: float, tail: float = 0.0) -> np.ndarray:
     """Cycle 0 … ``cuts`` of each cell: the fewest register bits of all that keep a period of at least
-    `shortest_period`.
+    `shortest_period`, whose ``tail`` this is.
     """
     from scipy.optimize import linprog
     from scipy.sparse import coo_array
@@ -105,6 +130,7 @@ def places(graph: Graph, cuts: int, period: float) -> np.ndarray:
     bound: list[float] = []
     cost = np.zeros(count + len(graph.uses))
     lower, upper = np.zeros(len(cost)), np.full(len(cost), float(cuts))
+    upper[:count] = _latest(graph, cuts, period, tail)
 
     def less(left: int | None, right: int | None, by: float) -> None:
         """left - right <= by."""

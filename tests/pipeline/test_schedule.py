@@ -61,6 +61,41 @@ def bits_of(graph: Graph, cycles: tuple[int, ...], cuts: int) -> int:
     return total
 
 
+def rest_of(graph: Graph, cycles: tuple[int, ...], cuts: int) -> float:
+    """Longest path within the last cycle to an output."""
+    outputs = [p for p, consumers, _ in graph.uses if CELLS in consumers and p != SOURCE and cycles[p] == cuts]
+    done: list[float] = []
+    for index, ways in enumerate(graph.edges):
+        done.append(max([graph.delays[index], *(done[p] + w for p, w in ways if cycles[p] == cycles[index])]))
+    return max((done[p] for p in outputs), default=0.0)
+
+
+@pytest.mark.parametrize("tail", [0.0, 3.0, 8.0, np.inf])
+@pytest.mark.parametrize("cuts", [1, 2])
+@pytest.mark.parametrize("seed", range(8))
+def test_placing_with_logic_behind_is_the_best_of_all(seed: int, cuts: int, tail: float) -> None:
+    graph = random_graph(seed)
+    legal = [
+        cycles
+        for cycles in itertools.product(range(cuts + 1), repeat=CELLS)
+        if all(cycles[p] <= cycles[index] for index, ways in enumerate(graph.edges) for p, _ in ways)
+    ]
+
+    def period(cycles: tuple[int, ...]) -> float:
+        rest = rest_of(graph, cycles, cuts)
+        return max(period_of(graph, cycles), rest + tail if rest else 0.0)
+
+    best = min(map(period, legal))
+    found_period = shortest_period(graph, cuts, tail)
+    assert abs(found_period - best) <= 0.01
+    found = tuple(int(x) for x in places(graph, cuts, found_period, tail))
+    assert found in legal
+    assert period(found) <= found_period + 0.01
+    assert bits_of(graph, found, cuts) == min(
+        bits_of(graph, cycles, cuts) for cycles in legal if period(cycles) <= found_period + 0.01
+    )
+
+
 @pytest.mark.parametrize("cuts", [1, 2])
 @pytest.mark.parametrize("seed", range(12))
 def test_placing_is_the_best_of_all(seed: int, cuts: int) -> None:
