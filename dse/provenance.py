@@ -26,6 +26,7 @@ _SOURCES = (
     "hwgen/arith",
     "hwgen/schedule.py",
     "sim/activity.py",
+    "sim/clock.py",
     "sim/estimate.py",
     "sim/memory",
     "sim/tables.py",

@@ -15,6 +15,7 @@ import numpy as np
 from hwgen.errors import HwgenError, suggest
 from hwgen.frame.param import check, plain
 from hwgen.pe import Param, TileSpec, family
+from sim.clock import by_hand
 
 __all__ = ["OWN", "Space", "axis_target", "parse_axis", "parse_values", "reason_of"]
 
@@ -83,12 +84,14 @@ class Space:
     """Product of axes of one family.
 
     ``axes`` holds values for every parameter, one for those that stay fixed; ``dropped`` counts the points of axis
-    values that the family does not have, by reason (`Space.of` with ``strict=False``).
+    values that the family does not have, by reason (`Space.of` with ``strict=False``). ``placed`` are the parameters
+    among those that were named which place registers: with one of them no clock settles any.
     """
 
     family: str
     axes: Mapping[str, tuple[Any, ...]]
     dropped: Mapping[str, int] = field(default_factory=dict)
+    placed: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, name: str, axes: Mapping[str, Sequence[Any] | None] | None = None, *, strict: bool = True) -> Space:
@@ -109,13 +112,13 @@ class Space:
         chosen: dict[str, tuple[Any, ...]] = {key: (p.default,) for key, p in known.items()}
         wanted: dict[str, Sequence[Any] | None] = dict.fromkeys(known) if axes is None else dict(axes)
         refused: dict[str, list[str]] = {}
-        named: set[str] = set()
+        named: dict[str, None] = {}
         for key, values in wanted.items():
             target = axis_target(spec, key)
             if target is None:
                 raise HwgenError(f"{name}: no parameter {key!r}{suggest(key, known)}; it has {', '.join(known)}")
             found: dict[Any, None] = dict.fromkeys(chosen[target] if target in named else ())
-            named.add(target)
+            named[target] = None
             own = known[target].sweep or (known[target].default,)
             for value in (OWN,) if values is None else _several(name, key, values):
                 legal, messages = (own, []) if value == OWN else _legal(spec, known, key, target, value)
@@ -129,7 +132,7 @@ class Space:
             others = math.prod(len(values) for key, values in chosen.items() if key != target)
             for message in messages:
                 dropped[message] = dropped.get(message, 0) + others
-        return cls(name, chosen, dropped)
+        return cls(name, chosen, dropped, tuple(by_hand(spec, named)))
 
     @classmethod
     def split(

@@ -4,8 +4,9 @@ A point is a legal tile that every layer fits. Its row holds the family, all its
 a weight in memory, without its share of scales), ``area_um2``, ``min_clk_period_ns``, and, over all layers with their
 counts, ``cycles``, ``pre_cycles``, ``latency_us``, ``energy_pj``, ``energy_pj_per_mac``, ``power_mw``,
 ``tops_per_mm2`` (two operations a MAC) and ``utilization``. Areas, energies and periods are the technology's,
-pre-layout; cycles are exact. Without a clock period every tile runs at its own shortest one; with one, tiles that
-cannot meet it are counted as skipped, as are points whose cycles 64 bits do not hold. Off-chip memory is not counted.
+pre-layout; cycles are exact. All tiles run at one clock, ``clk_period_ns``, for which registers are put into them
+(`sim.clock`); tiles that cannot meet it are counted as skipped, as are points whose cycles 64 bits do not hold.
+Off-chip memory is not counted.
 ``basis`` says where the numbers of the family come from, ``extrapolated`` what of the tile lies beyond all measured
 ones.
 """
@@ -38,14 +39,16 @@ from hwgen.files import replacing
 from hwgen.frame.numbers import Num
 from hwgen.schedule import Layer, layer_constraints
 from hwgen.simulators.cache import read_kept, write_kept
+from sim.clock import clock_of, settle
 from sim.estimate import OFF_CHIP, beyond_64_bits, clock_period, layer_costs, power_mw, tops_per_mm2
-from sim.tech import DEFAULT, Structure, Tech, load
+from sim.tech import DEFAULT, CalibratedTech, Structure, Tech, load
 
 __all__ = ["METRICS", "Chunk", "Sweep", "evaluate", "run_sweep", "sweep_hash"]
 
 METRICS = (
     "weight_bits",
     "area_um2",
+    "clk_period_ns",
     "min_clk_period_ns",
     "cycles",
     "pre_cycles",
@@ -79,13 +82,14 @@ Progress = Callable[[int, int], None]
 class Chunk:
     """Legal points of one block: ``columns`` [points], how many were looked at, and why others were skipped.
 
-    Column ``extrapolated`` has a bit for each name in ``outside``.
+    Column ``extrapolated`` has a bit for each name in ``outside``. ``fixed`` are parameters that all points share.
     """
 
     columns: dict[str, np.ndarray]
     looked_at: int
     skipped: dict[str, int]
     outside: tuple[str, ...] = ()
+    fixed: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -142,8 +146,14 @@ def _legal(p: Mapping[str, Any], space: Space, layers: Sequence[Layer]) -> tuple
 def evaluate(
     space: Space, p: Mapping[str, Any], layers: Sequence[Layer], tech: Tech, clk_period_ns: float | None
 ) -> Chunk:
-    """Evaluate one block of `Space.chunks`; columns are in C order of the block's legal points."""
+    """Evaluate one block of `Space.chunks` at a clock period, None for each tile's own shortest one.
+
+    Columns are in C order of the block's legal points.
+    """
     with np.errstate(all="ignore"):
+        if clk_period_ns is not None and not space.placed and isinstance(tech, CalibratedTech):
+            named = [name for name, values in space.axes.items() if values != (space.spec.parameters()[name].default,)]
+            p = settle(space.spec, p, tech, clk_period_ns, named).p
         legal, skipped = _legal(p, space, layers)
         looked_at = legal.size
         if not legal.any():
@@ -168,7 +178,8 @@ def evaluate(
     }.items():
         full = np.broadcast_to(value, legal.shape)
         columns[name] = full.reshape(-1) if every else full[legal]
-    return Chunk(columns, looked_at, skipped, tuple(one.name for one in beyond))
+    fixed = {name: value for name, value in p.items() if not isinstance(value, np.ndarray)}
+    return Chunk(columns, looked_at, skipped, tuple(one.name for one in beyond), fixed)
 
 
 def _metrics(
@@ -190,6 +201,7 @@ def _metrics(
     return {
         "weight_bits": spec.weight_stored_bits(p),
         "area_um2": parts.total_area_um2,
+        "clk_period_ns": clk_period_ns,
         "min_clk_period_ns": np.nan if parts.min_clk_period_ns is None else parts.min_clk_period_ns,
         "cycles": cycles,
         "pre_cycles": pre_cycles,
@@ -234,14 +246,14 @@ def _named_bits(codes: np.ndarray, names: Sequence[str]) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32)), pa.array(texts, pa.string()))
 
 
-def _table(space: Space, p: Mapping[str, Any], chunk: Chunk, schema: pa.Schema, tech: Tech) -> pa.Table:
-    fixed = {"pe": space.family, "basis": tech.trust(space.family)}
+def _table(space: Space, chunk: Chunk, schema: pa.Schema, tech: Tech) -> pa.Table:
+    fixed = {**chunk.fixed, "pe": space.family, "basis": tech.trust(space.family)}
     rows = len(chunk.columns["cycles"])
     arrays = []
     for item in schema:
         values = chunk.columns.get(item.name)
         if values is None:
-            arrays.append(_constant(fixed.get(item.name, p.get(item.name)), item.type, rows))
+            arrays.append(_constant(fixed.get(item.name), item.type, rows))
         elif item.name == "extrapolated":
             arrays.append(_named_bits(values, chunk.outside))
         elif pa.types.is_dictionary(item.type):
@@ -251,14 +263,17 @@ def _table(space: Space, p: Mapping[str, Any], chunk: Chunk, schema: pa.Schema, 
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def sweep_hash(spaces: Sequence[Space], layers: Sequence[Layer], tech: Tech, clk_period_ns: float | None) -> str:
-    """SHA-256 of all that the rows depend on: spaces, layers, technology table, clock and the code of the formulas."""
+def sweep_hash(spaces: Sequence[Space], layers: Sequence[Layer], tech: Tech, clocks: Sequence[float | None]) -> str:
+    """SHA-256 of all that the rows depend on: spaces, layers, technology table, clocks and the code of the formulas."""
     return content_hash(
         {
-            "spaces": [[space.family, {name: list(values) for name, values in space.axes.items()}] for space in spaces],
+            "spaces": [
+                [space.family, {name: list(values) for name, values in space.axes.items()}, list(space.placed)]
+                for space in spaces
+            ],
             "layers": [[layer.name, layer.m, layer.n, layer.k, layer.count] for layer in layers],
             "tech": tech.digest,
-            "clk_period_ns": clk_period_ns,
+            "clk_period_ns": list(clocks),
             "source": source_hash(space.family for space in spaces),
         }
     )
@@ -282,19 +297,28 @@ class _State:
             self.skipped[reason] = self.skipped.get(reason, 0) + count
 
 
-def _work(spaces: Sequence[Space], points: int) -> Iterator[tuple[Space, dict[str, Any]]]:
+def _work(
+    spaces: Sequence[Space], clocks: Sequence[float | None], points: int
+) -> Iterator[tuple[Space, dict[str, Any], float | None]]:
     for space in spaces:
         for p in space.chunks(points):
-            yield space, p
+            for clock in clocks:
+                yield space, p, clock
+
+
+def _clocks(given: float | str | Sequence[float] | None, tech: Tech) -> tuple[float | None, ...]:
+    """Clock periods of a sweep; None is each tile's own."""
+    listed = [given] if given is None or isinstance(given, str | float | int) else list(given)
+    return tuple(dict.fromkeys(clock_of(tech, one) for one in listed))
 
 
 def _check(
-    spaces: Sequence[Space], layers: Sequence[Layer], clk_period_ns: float | None, objectives: Sequence[str]
+    spaces: Sequence[Space], layers: Sequence[Layer], clocks: Sequence[float | None], objectives: Sequence[str]
 ) -> None:
     for layer in layers:
         if not isinstance(layer, Layer):
             raise HwgenError(f"sweep: layers must be of the class hwgen.schedule.Layer, not {layer!r}")
-    points = sum(space.size for space in spaces)
+    points = len(clocks) * sum(space.size for space in spaces)
     if points > MOST_POINTS:
         raise HwgenError(
             f"sweep: must have at most {MOST_POINTS:,} points, not {points:,}; "
@@ -302,8 +326,9 @@ def _check(
         )
     if not spaces or not layers:
         raise HwgenError(f"sweep: needs at least one family and one layer, not {len(spaces)} and {len(layers)}")
-    if clk_period_ns is not None and not 0 < clk_period_ns < float("inf"):
-        raise HwgenError(f"sweep: clk_period_ns must be above 0, not {clk_period_ns:g}")
+    for clock in clocks:
+        if clock is not None and not 0 < clock < float("inf"):
+            raise HwgenError(f"sweep: clk_period_ns must be above 0, not {clock:g}")
     columns = pd.DataFrame(
         {field.name: np.zeros(0) for field in _schema(spaces) if not pa.types.is_dictionary(field.type)}
     )
@@ -316,7 +341,7 @@ def run_sweep(
     *,
     objectives: Sequence[str] = ("area_um2", "latency_us"),
     tech: Tech | str = DEFAULT,
-    clk_period_ns: float | None = None,
+    clk_period_ns: float | str | Sequence[float] | None = None,
     output: str | Path | None = None,
     command: str = "",
     progress: Progress | None = None,
@@ -327,7 +352,8 @@ def run_sweep(
     Parameters
     ----------
     objectives: numeric columns, minimised, of the front.
-    clk_period_ns: clock period; None is each tile's own shortest one.
+    clk_period_ns: clock period, or several, each for all points; None is the technology's default, "own" each tile's
+        own shortest one. Tiles get the registers that a clock asks for, unless axes place them.
     output: Parquet file, written when all is done. While the sweep runs its parts lie in a folder beside it; the same
         sweep goes on from there after an interruption, and a finished file of the same sweep is read instead of
         evaluated again.
@@ -338,9 +364,10 @@ def run_sweep(
     cannot be written.
     """
     table = load(tech) if isinstance(tech, str) else tech
-    _check(spaces, layers, clk_period_ns, objectives)
-    digest = sweep_hash(spaces, layers, table, clk_period_ns)
-    job = _Job(spaces, layers, objectives, table, clk_period_ns, command, chunk_points, digest)
+    clocks = _clocks(clk_period_ns, table)
+    _check(spaces, layers, clocks, objectives)
+    digest = sweep_hash(spaces, layers, table, clocks)
+    job = _Job(spaces, layers, objectives, table, clocks, command, chunk_points, digest)
     if output is None:
         return _run(job, progress)
     target = Path(output)
@@ -476,7 +503,7 @@ class _Job:
     layers: Sequence[Layer]
     objectives: Sequence[str]
     tech: Tech
-    clk_period_ns: float | None
+    clocks: Sequence[float | None]
     command: str
     chunk_points: int
     digest: str
@@ -496,20 +523,20 @@ def _run(job: _Job, progress: Progress | None) -> Sweep:
     done = state.chunks
     resumed = state.looked_at
     earlier = state.seconds
-    total = sum(space.size for space in job.spaces)
+    total = len(job.clocks) * sum(space.size for space in job.spaces)
     tables: list[pa.Table] = []
     rows, saved = 0, time.monotonic()
     for space in job.spaces:
         job.tech.prepare(space.family)
-    for number, (space, p) in enumerate(_work(job.spaces, job.chunk_points)):
+    for number, (space, p, clock) in enumerate(_work(job.spaces, job.clocks, job.chunk_points)):
         if number < done:
             continue
         started = time.perf_counter()
-        chunk = evaluate(space, p, job.layers, job.tech, job.clk_period_ns)
+        chunk = evaluate(space, p, job.layers, job.tech, clock)
         state.seconds += time.perf_counter() - started
         state.add(chunk)
         if chunk.columns:
-            made = _table(space, p, chunk, schema, job.tech)
+            made = _table(space, chunk, schema, job.tech)
             kept.append(made)
             tables.append(made)
             rows += made.num_rows
@@ -521,8 +548,8 @@ def _run(job: _Job, progress: Progress | None) -> Sweep:
     skipped = dict(state.skipped)
     for space in job.spaces:
         for reason, count in space.dropped.items():
-            skipped[reason] = skipped.get(reason, 0) + count
-    looked_at = state.looked_at + sum(sum(space.dropped.values()) for space in job.spaces)
+            skipped[reason] = skipped.get(reason, 0) + len(job.clocks) * count
+    looked_at = state.looked_at + len(job.clocks) * sum(sum(space.dropped.values()) for space in job.spaces)
     everything = pa.concat_tables(kept).unify_dictionaries() if kept else schema.empty_table()
     metadata = {
         "sweep_sha256": job.digest,
@@ -532,7 +559,7 @@ def _run(job: _Job, progress: Progress | None) -> Sweep:
         "status": basis(job.tech, [space.family for space in job.spaces]),
         "off_chip_memory": OFF_CHIP,
         "tech": job.tech.name,
-        "clk_period_ns": job.clk_period_ns,
+        "clk_period_ns": list(job.clocks),
         "layers": [vars(layer) for layer in job.layers],
         "skipped": skipped,
         "looked_at": looked_at,

@@ -28,11 +28,25 @@ class TileHandle:
     spec: TileSpec
 
     @classmethod
-    def from_values(cls, name: str, parameters: Mapping[str, Any]) -> TileHandle:
-        """A tile of family ``name``; raises `HwgenError` for unknown names and illegal values."""
+    def from_values(
+        cls,
+        name: str,
+        parameters: Mapping[str, Any],
+        clk_period_ns: float | str | None = None,
+        tech: str | None = None,
+    ) -> TileHandle:
+        """A tile of family ``name``, with the registers that a clock asks for if one is given.
+
+        Raises `HwgenError` for unknown names and illegal values, and for a clock that no tile keeps.
+        """
         if not isinstance(name, str):
             raise HwgenError(f"tile: family must be a name, not {name!r}; families: {', '.join(family_names())}")
-        return cls(family(name).from_values(parameters))
+        if clk_period_ns is None and tech is None:
+            return cls(family(name).from_values(parameters))
+        from sim.clock import at_clock
+        from sim.tech import DEFAULT
+
+        return cls(at_clock(family(name), parameters, tech or DEFAULT, clk_period_ns))
 
     def emit(self, top: str | None = None, *, reset: Reset | None = None) -> Emission:
         """Verilog and manifest; see `hwgen.emit.emit`."""

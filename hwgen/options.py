@@ -48,6 +48,9 @@ class CalibrateOptions:
         None, "SRAM that goes with it: generic45, sky130hd or asap7 (default: by the library's name)", metavar="NAME"
     )
     node_nm: float | None = option(None, "node of the library (default: that of its memory)", most=100_000)
+    default_clk_period_ns: float | None = option(
+        None, "clock period of designs where none is given (default: 33 gate delays)"
+    )
     names: Sequence[str] = option((), "only these families; may be repeated", flag="--pe", metavar="FAMILY")
     tiles: int = option(60, "tiles to measure of each family", most=100_000)
     seed: int = option(1, "seed of the plan", least=0, most=2**64 - 1)

@@ -16,11 +16,8 @@ from amaranth.back import rtlil
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 
 from hwgen.emit._widen import widen
-from hwgen.synth import Library, read_library
-from hwgen.synth._parts import Part
-from hwgen.synth._run import Job, run_job
-
-RECIPES = ("plain_fast", "noalumacc_fast")
+from hwgen.synth import read_library
+from hwgen.synth._gate import shortest_ns
 
 
 def single(width: int, operands: int, result: Callable[..., Value]) -> str:
@@ -83,12 +80,6 @@ LEVELS: dict[str, tuple[tuple[int, ...], Callable[[int, int], str]]] = {
     "mux_data": ((8, 16, 32, 64), lambda w, n: levels_of(w, n, lambda a, s: Mux(s, Cat(a[1:], Const(0, 1)), a))),
 }
 """What one level more adds to a path, from the first to the third: widths, and the RTLIL of so many levels."""
-
-
-def shortest_ns(text: str, library: Library) -> float:
-    """Longest path of what ABC maps fastest, in ns."""
-    part = Part("primitive", "top", 1, text, (), True)
-    return min(run_job(Job(part, recipe, 0.001, 600.0), library).path_ns for recipe in RECIPES)
 
 
 def main(arguments: list[str]) -> None:

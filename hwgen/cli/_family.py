@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import click
 
+from hwgen.cli._tech import DEFAULT_TECH, clock_option, made_tile
 from hwgen.errors import HwgenError, suggest
 from hwgen.pe import Param, TileSpec, family, family_names
 
@@ -31,10 +33,11 @@ def _option(p: Param) -> click.Option:
 
 
 class FamilyCommand(click.Command):
-    """A command whose options come from the family that ``--pe`` names; calls back with ``spec``.
+    """A command whose options come from the family that ``--pe`` names; calls back with ``spec``, and with ``clock``
+    where it takes one.
 
-    The flags are the family's parameters and nothing else, so a new family or parameter needs no change here. The
-    family may also be given as the first argument.
+    The flags are the family's parameters, the technology and the clock that settles its cuts, and nothing else, so a
+    new family or parameter needs no change here. The family may also be given as the first argument.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -42,6 +45,16 @@ class FamilyCommand(click.Command):
         self.params.insert(
             0, click.Option(["--pe"], required=True, metavar="FAMILY", help=f"PE family: {', '.join(family_names())}")
         )
+        self.params += [self.tech_option(), clock_option()]
+
+    def tech_option(self) -> click.Option:
+        """``--tech``."""
+        about = "technology whose model places the registers that a clock asks for, or a .toml of `hwgen calibrate`"
+        return click.Option(["--tech"], default=DEFAULT_TECH, show_default=True, metavar="NAME", help=about)
+
+    def tech(self, ctx: click.Context, name: str | None) -> str | None:
+        """The technology by which tiles are made; None where there is none, so that no clock places registers."""
+        return name
 
     def _family(self, ctx: click.Context) -> type[TileSpec] | None:
         found: type[TileSpec] | None = ctx.meta.get("hwgen.family")
@@ -104,5 +117,8 @@ class FamilyCommand(click.Command):
             if len(set(words)) > 1:
                 flag = "--" + name.replace("_", "-")
                 raise HwgenError(f"{spec.family}: {flag} must be given once, not as {' and '.join(words)}")
-        ctx.params["spec"] = spec.from_values(parse_values(spec, given))
+        tech, period = self.tech(ctx, ctx.params.pop("tech")), ctx.params.pop("clk_period_ns")
+        ctx.params["spec"], clock = made_tile(spec, parse_values(spec, given), tech, period)
+        if self.callback is not None and "clock" in inspect.signature(self.callback).parameters:
+            ctx.params["clock"] = clock
         return super().invoke(ctx)

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from hwgen.cli._family import FamilyCommand
-from hwgen.cli._values import Number, OutputFile, OutputFolder
+from hwgen.cli._tech import Clock
+from hwgen.cli._values import OutputFile, OutputFolder
 from hwgen.emit import Reset, emit
 from hwgen.files import write_all
 from hwgen.pe import TileSpec
@@ -49,9 +50,9 @@ from hwgen.pe import TileSpec
     "--axi-stream", is_flag=True, help="also emit module TOP_axis: the tile behind AXI4-Stream, with back-pressure"
 )
 @click.option("--sdc", "sdc_file", type=OutputFile("SDC"), metavar="FILE", help="also write timing constraints")
-@click.option("--clk-period-ns", type=Number(), default=1.0, show_default=True, help="clock period of the constraints")
 def command(
     spec: TileSpec,
+    clock: Clock,
     output: Path | None,
     manifest_file: Path | None,
     top: str | None,
@@ -61,14 +62,13 @@ def command(
     cocotb: Path | None,
     axi_stream: bool,
     sdc_file: Path | None,
-    clk_period_ns: float,
 ) -> None:
     """Write the Verilog of a tile: `hwgen emit --pe lut --bits 2 > core.v`.
 
     Standard output carries Verilog and nothing else. `hwgen emit --pe FAMILY --help` lists the family's parameters.
     """
     reset = Reset(reset_kind, reset_active)
-    emission = emit(spec, top, reset=reset, axi_stream=axi_stream)
+    emission = emit(spec, top, reset=reset, axi_stream=axi_stream, clock=clock.document())
     # Everything is made before anything is written.
     files: list[tuple[Path, str | bytes]] = []
     if manifest_file:
@@ -76,7 +76,7 @@ def command(
     if sdc_file:
         from hwgen.emit import sdc
 
-        files.append((sdc_file, sdc(spec, emission.top, clk_period_ns, reset=reset)))
+        files.append((sdc_file, sdc(spec, emission.top, clock.target_ns, reset=reset)))
     if testbench:
         from hwgen.verify import bench_files
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hwgen.cli._family import FamilyCommand
 from hwgen.cli._layer import needs
-from hwgen.cli._liberty import liberty_option
+from hwgen.cli._liberty import MappedCommand, liberty_option
 from hwgen.cli._table import Column, print_table
-from hwgen.cli._values import Number, Text, Whole
+from hwgen.cli._tech import Clock
+from hwgen.cli._values import Text, Whole
 from hwgen.pe import TileSpec
 from hwgen.synth import RECIPES
 
@@ -23,13 +23,10 @@ __all__ = ["command"]
 
 
 @click.command(
-    cls=FamilyCommand,
+    cls=MappedCommand,
     epilog="Example: hwgen energy --pe int --m 1 --n 1 --k 4 --recipe plain --layer blk.0.attn_k --streams 8",
 )
 @liberty_option
-@click.option(
-    "--clk-period-ns", type=Number(), default=1.0, show_default=True, help="clock period: target, and leakage"
-)
 @click.option(
     "--layer",
     "layers",
@@ -46,8 +43,8 @@ __all__ = ["command"]
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def command(
     spec: TileSpec,
+    clock: Clock,
     files: tuple[Path, ...],
-    clk_period_ns: float,
     layers: tuple[str, ...],
     streams: int,
     cycles: int,
@@ -78,7 +75,7 @@ def command(
         result = synthesise(
             spec,
             library,
-            options=SynthOptions(clk_period_ns=clk_period_ns, recipes=recipes or tuple(RECIPES), jobs=jobs),
+            options=SynthOptions(clk_period_ns=clock.target_ns, recipes=recipes or tuple(RECIPES), jobs=jobs),
             progress=lambda done, of: bar.update(task, completed=done, total=of),
         )
         bar.update(task, description="counting toggles")

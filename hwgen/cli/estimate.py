@@ -10,7 +10,7 @@ import click
 from hwgen.cli._family import FamilyCommand
 from hwgen.cli._layer import LAYER_HELP, parse_layer
 from hwgen.cli._table import Column, print_table
-from hwgen.cli._tech import tech_options
+from hwgen.cli._tech import Clock
 from hwgen.pe import TileSpec
 
 if TYPE_CHECKING:
@@ -21,17 +21,17 @@ __all__ = ["command"]
 
 @click.command(cls=FamilyCommand, epilog="Example: hwgen estimate --pe lut --bits 2 --layer 8x1536x576")
 @click.option("--layer", "layers", required=True, multiple=True, metavar="MxNxK", help=f"{LAYER_HELP}; may be repeated")
-@tech_options
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
-def command(spec: TileSpec, layers: tuple[str, ...], tech: str, clk_period_ns: float | None, as_json: bool) -> None:
+def command(spec: TileSpec, clock: Clock, layers: tuple[str, ...], as_json: bool) -> None:
     """Estimate layers on a tile: `hwgen estimate --pe lut --bits 2 --layer 8x1536x576`.
 
     Cycles are exact. Areas, energies and clock periods are pre-layout, measured on blocks of the family (`--tech`).
     Off-chip memory is not counted.
     """
     from sim.estimate import estimate
+    from sim.tech import DEFAULT
 
-    first, *others = (estimate(spec, parse_layer(text), tech, clk_period_ns) for text in layers)
+    first, *others = (estimate(spec, parse_layer(text), clock.tech or DEFAULT, clock.period_ns) for text in layers)
     report = sum(others, start=first)
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2))

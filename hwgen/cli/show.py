@@ -10,6 +10,7 @@ import click
 
 from hwgen.cli._family import FamilyCommand
 from hwgen.cli._table import Column, print_table, room
+from hwgen.cli._tech import Clock
 from hwgen.emit._manifest import manifest
 from hwgen.frame.interface import tile_ports
 from hwgen.frame.parameters import family_doc
@@ -21,10 +22,10 @@ _WIDEST = 100
 
 @click.command(cls=FamilyCommand, epilog="Example: hwgen show lut --bits 4")
 @click.option("--json", "as_json", is_flag=True, help="print the manifest without the Verilog's hash")
-def command(spec: TileSpec, as_json: bool) -> None:
+def command(spec: TileSpec, clock: Clock, as_json: bool) -> None:
     """Show a tile: formats, shape, timing, size, parameters, ports, and what it computes: `hwgen show lut --bits 4`."""
     if as_json:
-        document = manifest(spec, f"{spec.family}_tile", "")
+        document = manifest(spec, f"{spec.family}_tile", "", clock=clock.document())
         del document["verilog_sha256"]
         click.echo(json.dumps(document, indent=2))
         return

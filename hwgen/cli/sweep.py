@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hwgen.cli._layer import LAYER_HELP, needs, parse_layer
 from hwgen.cli._table import Column, Sheet, format_option
-from hwgen.cli._tech import tech_options
+from hwgen.cli._tech import OWN, clock_options
 from hwgen.cli._values import OutputFile, Whole
 from hwgen.errors import HwgenError, suggest
 from hwgen.pe import family, family_names
@@ -54,7 +54,7 @@ _SHAPE_AXES = ("m", "n", "k", "bits")
     metavar="COLUMN",
     help="column to minimise, to maximise as -COLUMN (default area_um2, latency_us)",
 )
-@tech_options
+@clock_options
 @click.option(
     "-o",
     "--output",
@@ -93,7 +93,7 @@ def command(
     full: bool,
     objectives: tuple[str, ...],
     tech: str,
-    clk_period_ns: float | None,
+    clk_period_ns: tuple[float, ...] | str | None,
     output: Path | None,
     plot: Path | None,
     table_file: Path | None,
@@ -112,7 +112,7 @@ def command(
     from dse.sweep import run_sweep
 
     names = tuple(dict.fromkeys(families)) or family_names()
-    spaces = _spaces(names, _axes([*axes, *_flags(context.args)]), full)
+    spaces = _spaces(names, _axes([*axes, *_flags(context.args)]), full, placed=clk_period_ns == OWN)
     shapes = [parse_layer(text) for text in layers]
     wanted = tuple(dict.fromkeys(objectives)) or ("area_um2", "latency_us")
     _check_plot(plot, wanted)
@@ -178,9 +178,10 @@ def _flags(words: Sequence[str]) -> list[str]:
     return found
 
 
-def _spaces(names: Sequence[str], axes: dict[str, tuple[str, ...] | None], full: bool) -> list[Space]:
-    """One space a family, each with the axes that it has."""
+def _spaces(names: Sequence[str], axes: dict[str, tuple[str, ...] | None], full: bool, *, placed: bool) -> list[Space]:
+    """One space a family, each with the axes that it has; ``placed``: full spaces place registers, as no clock does."""
     from dse.space import Space, axis_target
+    from sim.clock import by_hand
 
     specs = {name: family(name) for name in names}
     for axis in axes:
@@ -193,7 +194,8 @@ def _spaces(names: Sequence[str], axes: dict[str, tuple[str, ...] | None], full:
     spaces = []
     for name, spec in specs.items():
         given = {axis: target for axis in axes if (target := axis_target(spec, axis)) is not None}
-        swept = spec.parameters() if full else [axis for axis in _SHAPE_AXES if axis_target(spec, axis) is not None]
+        every = [axis for axis in spec.parameters() if placed or not by_hand(spec, [axis])]
+        swept = every if full else [axis for axis in _SHAPE_AXES if axis_target(spec, axis) is not None]
         # An axis takes the place of the parameter that it stands for.
         own: dict[str, tuple[str, ...] | None] = {
             axis: None for axis in swept if axis_target(spec, axis) not in given.values()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from hwgen.cli._family import FamilyCommand
 from hwgen.cli._fpga import run_fpga
-from hwgen.cli._liberty import liberty_option
+from hwgen.cli._liberty import MappedCommand, liberty_option
 from hwgen.cli._options import option_object
 from hwgen.cli._table import Column, print_table
+from hwgen.cli._tech import Clock
 from hwgen.cli._values import OutputFile, OutputFolder
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
@@ -22,7 +23,7 @@ from hwgen.synth.fpga import VENDORS
 __all__ = ["command"]
 
 
-@click.command(cls=FamilyCommand, epilog="Example: hwgen synth --pe int --m 1 --n 1 --k 4 --recipe plain --no-sta")
+@click.command(cls=MappedCommand, epilog="Example: hwgen synth --pe int --m 1 --n 1 --k 4 --recipe plain --no-sta")
 @liberty_option
 @option_object(SynthOptions)
 @click.option("--strict", is_flag=True, help="exit status 2 when the target is not met")
@@ -49,6 +50,7 @@ __all__ = ["command"]
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def command(
     spec: TileSpec,
+    clock: Clock,
     files: tuple[Path, ...],
     options: SynthOptions,
     strict: bool,
@@ -79,6 +81,7 @@ def command(
     from hwgen.synth._layout import layout_files
     from hwgen.synth._sta import opensta
 
+    options = replace(options, clk_period_ns=clock.target_ns)
     given = {
         "--liberty": files,
         "--fmax": options.fastest,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -83,11 +84,12 @@ class Emission:
     verilog: str
     reset: Reset = field(default_factory=Reset)
     axi_stream: bool = False
+    clock: Mapping[str, Any] | None = None
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """Parameters, ports, packing, timing, versions and the hash of the Verilog; JSON-serialisable."""
-        document = manifest(self.spec, self.top, self.verilog, self.reset)
+        document = manifest(self.spec, self.top, self.verilog, self.reset, self.clock)
         if self.axi_stream:
             document["axi_stream"] = axi_stream_entry(self.spec, axi_stream_name(self.top))
         return document
@@ -100,6 +102,7 @@ def emit(
     shared: bool = True,
     reset: Reset | None = None,
     axi_stream: bool = False,
+    clock: Mapping[str, Any] | None = None,
 ) -> Emission:
     """Emit a tile.
 
@@ -111,6 +114,7 @@ def emit(
         Amaranth's simulator runs; both behave alike.
     reset: of the tile and of all that is emitted with it; synchronous and active high when None.
     axi_stream: also emit ``top``_axis, the tile behind AXI4-Stream.
+    clock: technology and period for which registers were placed, for the manifest.
 
     Raises `HwgenError` when ``top`` is no name that a module can have (`hwgen.emit._names.module_name`).
     """
@@ -125,4 +129,4 @@ def emit(
         text += "\n" + component_rtlil(companion.build(), companion_name(name, suffix), reset)
     if axi_stream:
         text += "\n" + axi_stream_rtlil(spec, name, axi_stream_name(name), reset)
-    return Emission(spec, name, _header(spec, name, reset) + to_verilog(text), reset, axi_stream)
+    return Emission(spec, name, _header(spec, name, reset) + to_verilog(text), reset, axi_stream, clock)

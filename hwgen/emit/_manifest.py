@@ -55,13 +55,29 @@ def _port_entry(port: PortInfo) -> dict[str, Any]:
     return entry
 
 
-def manifest(spec: TileSpec, top: str, verilog: str, reset: Reset | None = None) -> dict[str, Any]:
-    """Everything that a user of the Verilog needs to know; see docs/manifest.md for the fields."""
+def _pipeline(spec: TileSpec, clock: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Registers within each kind of block, cycles of their loops, and the clock that placed them (null: by hand)."""
+    found: dict[str, dict[str, int]] = {"cuts": {}, "loop_cycles": {}}
+    there = [kind for kind, block in spec.modules(spec.p).items() if block.count]
+    for name, one in spec.cut_parameters().items():
+        for kind in one.cuts:
+            if kind in there:
+                found["loop_cycles" if one.loop else "cuts"][kind] = spec.p[name]
+    return {"clock": None if clock is None else dict(clock), **found}
+
+
+def manifest(
+    spec: TileSpec, top: str, verilog: str, reset: Reset | None = None, clock: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Everything that a user of the Verilog needs to know; see docs/manifest.md for the fields.
+
+    ``clock``: technology and period for which registers were placed, if they were.
+    """
     from hwgen.version import __version__
 
     p = spec.p
     reset = reset or Reset()
-    clock = clock_ports(reset)
+    wires = clock_ports(reset)
     document: dict[str, Any] = {
         "manifest_version": MANIFEST_VERSION,
         "family": spec.family,
@@ -82,13 +98,14 @@ def manifest(spec: TileSpec, top: str, verilog: str, reset: Reset | None = None)
             "post_cycles": int(spec.post_cycles(p)),
             "drain": int(spec.drain(p)),
         },
+        "pipeline": _pipeline(spec, clock),
         "operands": [_operands(spec, mode) for mode in range(len(spec.modes()))],
         "arithmetic": [spec.arithmetic(mode) for mode in range(len(spec.modes()))],
         "outputs": _outputs(spec),
         "correction": spec.correction(),
         "post": spec.post_arithmetic() if spec.lanes else None,
         "reset": {"port": reset.port, "kind": reset.kind, "active": reset.active},
-        "ports": [_port_entry(port) for port in [*clock, *tile_ports(spec)]],
+        "ports": [_port_entry(port) for port in [*wires, *tile_ports(spec)]],
         "versions": {"hwgen": __version__, **{name: _version(name) for name in ("amaranth", "pyosys", "numpy")}},
         "verilog_sha256": hashlib.sha256(verilog.encode()).hexdigest(),
     }
@@ -97,7 +114,7 @@ def manifest(spec: TileSpec, top: str, verilog: str, reset: Reset | None = None)
         document["pre"] = {
             "top": pre_name(top),
             "summary": pre.summary,
-            "ports": [_port_entry(port) for port in [*clock, *pre.ports()]],
+            "ports": [_port_entry(port) for port in [*wires, *pre.ports()]],
             "arithmetic": pre.describe(),
             "timing": {"cycles_per_beat": 1, "latency": pre.latency, "passes": pre.passes},
         }
@@ -105,7 +122,7 @@ def manifest(spec: TileSpec, top: str, verilog: str, reset: Reset | None = None)
         name: {
             "top": companion_name(top, name),
             "summary": companion.summary,
-            "ports": [_port_entry(port) for port in [*clock, *component_ports(companion)]],
+            "ports": [_port_entry(port) for port in [*wires, *component_ports(companion)]],
             **({"arithmetic": dict(companion.arithmetic)} if companion.arithmetic else {}),
         }
         for name, companion in spec.companions().items()

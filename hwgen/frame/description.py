@@ -212,7 +212,8 @@ class TileDescription(TileLegality):
     @classmethod
     def _facts(cls, p: P, ask: Callable[[Self], dict[str, int]]) -> Counts:
         """`ask` of an instance for every distinct combination of parameters; what an instance leaves out is 0."""
-        varying = {n: v for n, v in p.items() if isinstance(v, np.ndarray) and n not in cls.NOT_IN_SIDES}
+        settled = cls.NOT_IN_SIDES | cls.cut_parameters().keys()
+        varying = {n: v for n, v in p.items() if isinstance(v, np.ndarray) and n not in settled}
         if not varying:
             return dict(ask(cls.unchecked(p)))
         grids = np.broadcast_arrays(*varying.values())

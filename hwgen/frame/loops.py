@@ -53,6 +53,8 @@ class LoopSpec(TileSpec):
         legal=Range(1, 8),
         sweep=(1, 2, 3, 5),
         unit="cycles",
+        cuts=("cell",),
+        loop=True,
     )
 
     # ------------------------------------------------------------------ what a family says

@@ -63,6 +63,8 @@ class Param:
     legal: Range | tuple[Any, ...] | None
     sweep: tuple[Any, ...]
     spellings: Mapping[Any, Any] = dataclasses.field(default_factory=dict)
+    cuts: tuple[str, ...] = ()
+    loop: bool = False
 
     @property
     def flag(self) -> str:
@@ -106,6 +108,8 @@ def param(
     sweep: Iterable[Any] = (),
     unit: str = "",
     spellings: Mapping[Any, Any] | None = None,
+    cuts: Iterable[str] = (),
+    loop: bool = False,
 ) -> Any:
     """Declare a field of a `TileSpec`.
 
@@ -117,9 +121,11 @@ def param(
     sweep: values that tests and sweeps visit; empty for a parameter that sweeps leave alone.
     unit: unit of the value, empty for counts and names.
     spellings: other ways to write a value, as other tools do, and the value that they stand for.
+    cuts: kinds of blocks in which it puts registers; loop: it is the number of cycles of a loop in them.
     """
     bounds = legal if legal is None or isinstance(legal, Range) else tuple(legal)
-    info = {"doc": doc, "legal": bounds, "sweep": tuple(sweep), "unit": unit, "spellings": dict(spellings or {})}
+    info: dict[str, Any] = {"doc": doc, "legal": bounds, "sweep": tuple(sweep), "unit": unit}
+    info |= {"spellings": dict(spellings or {}), "cuts": tuple(cuts), "loop": loop}
     return dataclasses.field(default=default, metadata={"hwgen": info})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import sys
 from collections.abc import Hashable, Iterable, Mapping
@@ -71,12 +72,14 @@ class TileParameters:
         "registers more on every way through a row's and a column's front-end, where the fewest bits cross",
         legal=Range(0, 8),
         sweep=(0, 1, 2),
+        cuts=("row", "col"),
     )
     cell_cuts: int = param(
         0,
         "registers more on every way through a cell's product logic, where the fewest bits cross",
         legal=Range(0, 12),
         sweep=(0, 1, 2, 3),
+        cuts=("cell", "rowsum"),
     )
     transport: str = param(
         "broadcast",
@@ -101,10 +104,10 @@ class TileParameters:
     POST_SIDES: ClassVar[tuple[str, ...]] = ("scale", "zero")
     """Side information that the post lanes use; the front-ends see all of it."""
 
-    NOT_IN_SIDES: ClassVar[frozenset[str]] = frozenset(
-        {"m", "n", "depth", "overflow", "stages", "front_cuts", "cell_cuts", "transport"}
-    )
-    """Parameters of the frame, on which neither side information nor the number of modes may depend."""
+    NOT_IN_SIDES: ClassVar[frozenset[str]] = frozenset({"m", "n", "depth", "overflow", "stages", "transport"})
+    """Parameters of the frame, on which neither side information nor the number of modes may depend; nor may they on
+    `cut_parameters`.
+    """
 
     NOT_IN_BLOCKS: ClassVar[frozenset[str]] = frozenset(
         {
@@ -132,6 +135,17 @@ class TileParameters:
     def parameters(cls) -> dict[str, Param]:
         """Declared parameters by name, in declaration order."""
         return parameters(cls)
+
+    @classmethod
+    @functools.cache
+    def cut_parameters(cls) -> dict[str, Param]:
+        """Parameters that put registers into blocks, by name: what a clock settles where they are not given."""
+        return {name: p for name, p in cls.parameters().items() if p.cuts}
+
+    @classmethod
+    def interleaved(cls, p: P) -> dict[str, Any]:
+        """What else a tile takes whose loops last several cycles, so that it has an update a cycle all the same."""
+        return {}
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:

@@ -90,6 +90,10 @@ class Fp32SumSpec(LoopSpec):
             )
 
     @classmethod
+    def interleaved(cls, p: P) -> dict[str, Any]:
+        return {"interleave": "ring"} if cls.fp32_sums(p) else {}
+
+    @classmethod
     def loops(cls, p: P) -> bool:
         return cls.fp32_sums(p)
 

@@ -38,6 +38,7 @@ class LanesSpec(TileSpec):
         "registers more on every way through a post lane, where the fewest bits cross",
         legal=Range(0, 12),
         sweep=(0, 2),
+        cuts=("post",),
     )
     post_adder_stages: int = param(
         1,
@@ -45,6 +46,8 @@ class LanesSpec(TileSpec):
         legal=Range(1, 8),
         sweep=(1, 3),
         unit="cycles",
+        cuts=("post",),
+        loop=True,
     )
     act_scale: str = param("bf16", "format of the activation scale of a row", legal=SCALES)
     weight_scale: str = param("fp16", "format of the weight scale of a group", legal=SCALES)

@@ -9,6 +9,7 @@ from typing import Any
 from hwgen.errors import HwgenError, suggest
 from hwgen.options import option
 from hwgen.pe import TileSpec
+from hwgen.synth._gate import gate_delay_ns
 from hwgen.synth._parts import FLAT, Part, parts
 from hwgen.synth._run import FAST, RECIPES, SMALL, Job, Mapped, Runs, netlist
 from hwgen.synth._slim import slimmed
@@ -24,6 +25,7 @@ __all__ = [
     "SynthOptions",
     "TileResult",
     "Try",
+    "gate_delay_ns",
     "generic_library",
     "read_library",
     "synthesise",
@@ -238,7 +240,7 @@ class SynthOptions:
     ``recipes``: without any all that map for area, and where none of them meets the target all others too.
     """
 
-    clk_period_ns: float = option(1.0, "target clock period")
+    clk_period_ns: float = option(1.0, "target clock period", hidden=True)
     kinds: Sequence[str] = option((), "only these blocks (row, cell, ...)", flag="--block", metavar="KIND...")
     fastest: bool = option(False, "look for the highest clock frequency, from the target on", flag="--fmax")
     flat: bool = option(False, "also map the whole tile as one netlist (paths across blocks)")

@@ -15,7 +15,7 @@ from hwgen.files import write_all
 from hwgen.options import CalibrateOptions
 from hwgen.pe import families, family
 from hwgen.provenance import commit
-from hwgen.synth import Library
+from hwgen.synth import Library, gate_delay_ns
 from hwgen.synth._logic import function
 from hwgen.synth._yosys import yosys_version
 from hwgen.version import __version__
@@ -35,6 +35,8 @@ KINDS = ("row", "col", "cell", "rowsum", "control", "post", "pre_row", "pre_cont
 
 _END_SHARE, _LARGE_SHARE = 5, 60
 """For so many tiles over sweep values one more lies at the ends of what is legal; and one more is a larger array."""
+_CLOCK_GATES = 33.0
+"""A default clock in gate delays: between 4 ns in sky130hd (30) and 0.8 ns in ASAP7 (37)."""
 _FLAT_SHARE = 3
 """One of so many calibration tiles is measured as one netlist too."""
 
@@ -78,6 +80,11 @@ def nand2_area(library: Library) -> float:
     if not areas:
         raise HwgenError(f"liberty {library.name}: the library must have a two-input NAND, which it has not")
     return min(areas)
+
+
+def usual_clock_ns(library: Library) -> float:
+    """Clock at which designs are compared where none is given: a choice, `_CLOCK_GATES` gate delays to two digits."""
+    return float(f"{_CLOCK_GATES * gate_delay_ns(library):.2g}")
 
 
 def calibrate(
@@ -137,6 +144,7 @@ def calibrate(
         "node_nm": float(library_memory(memory).node_nm if options.node_nm is None else options.node_nm),
         "nand2_um2": nand2 * library.unit_um2,
         "memory": memory,
+        "default_clk_period_ns": options.default_clk_period_ns or usual_clock_ns(library),
     }
     models = write_tables(measured, output, facts, done)
     left_out = {

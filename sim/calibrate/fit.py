@@ -21,22 +21,33 @@ from sim.tech._calibrated import (
     tile_step,
     tile_values,
 )
-from sim.tech._model import ACTIVITY, Features, Kernel, Regression, squares, trend_term, trend_value
+from sim.tech._model import (
+    ACTIVITY,
+    LOOP,
+    PATH,
+    Features,
+    Kernel,
+    Regression,
+    shares,
+    squares,
+    trend_term,
+    trend_value,
+)
 
 __all__ = ["fit_any", "fit_family", "fit_kernel", "fit_trend", "left_out"]
 
 _COUNTS = ("one", "ff", "add", "mux2", "xor", "and", "mul")
 _WIDTHS = ("k", "acc_bits", "addend_bits", "act_bits", "weight_bits")
+_LONGEST = tuple(f"{PATH}{name}" for name in ("one", *(f"log.{n}" for n in (*_WIDTHS, "add", "mul", "mux2", "ff"))))
+_LOOPS = tuple(f"{LOOP}{name}" for name in ("one", "log.acc_bits", "log.addend_bits"))
+_WITH_LOOPS = ("cell", "rowsum", "post")
+"""Kinds of blocks with sums in them."""
 TERMS: Mapping[str, tuple[str, ...]] = {
     "area_um2": _COUNTS,
     "clock_pj": ("ff",),
     "active_pj": _COUNTS,
     "leakage_uw": _COUNTS,
-    "min_clk_period_ns": (
-        "one",
-        *(f"log.{name}" for name in (*_WIDTHS, "add", "mul", "mux2", "ff")),
-        *(f"joined.{name}" for name in ("one", "log.acc_bits", "log.addend_bits", "log.k", "log.add", "log.mux2")),
-    ),
+    "min_clk_period_ns": ("one", *_LONGEST),
 }
 """Terms of the structural regression, by quantity."""
 
@@ -51,14 +62,15 @@ _AKAIKE = 2.0
 """A change of the kernel has to bring down the logarithm of the mean square of left-out errors by so much over the
 number of blocks: Akaike's price of a parameter. Cheaper ones fit the noise of forty blocks.
 """
+_ROUNDS = 20
+"""Most fits of a longest path, of which the best counts."""
 _FEW = 4
 """With fewer different blocks of a kind the trend of all kinds of the family stands in."""
 
 
 def fit_trend(blocks: Sequence[Features], values: np.ndarray, terms: Sequence[str]) -> dict[str, float]:
     """Coefficients >= 0 that minimise the squared relative error."""
-    columns = np.array([[float(trend_term(term, block)) for term in terms] for block in blocks])
-    coefficients, _ = nnls(columns / values[:, None], np.ones(len(blocks)))
+    columns, coefficients = _coefficients(blocks, values, terms)
     missed = columns @ coefficients < _LEAST * values
     if missed.any():
         # A block without any of the chosen terms costs something all the same: a ratio to nothing is none.
@@ -68,6 +80,34 @@ def fit_trend(blocks: Sequence[Features], values: np.ndarray, terms: Sequence[st
         if value > 1e-12:
             found[term] = float(f"{found.get(term, 0.0) + value:.5g}")
     return found
+
+
+def _coefficients(
+    blocks: Sequence[Features], values: np.ndarray, terms: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of the terms, and their coefficients.
+
+    Where a period is the longer of two sums, which of them it is follows from the coefficients: each is fitted to those
+    blocks of which it is the longer one, from the first on, until none changes.
+    """
+    part = np.array([[term.startswith(one) for term in terms] for one in (PATH, LOOP)])
+    plain = np.array(
+        [[float(trend_term(term.removeprefix(PATH).removeprefix(LOOP), block)) for term in terms] for block in blocks]
+    )
+    of = np.array([[float(share) for share in shares(block)] for block in blocks])
+    one = np.where(part[0], plain * of[:, [0]], np.where(part[1], plain * of[:, [1]], plain))
+    other = np.where(part[0], 0.0, np.where(part[1], plain * of[:, [2]], plain))
+    columns, best, least = one, np.zeros(len(terms)), np.inf
+    for _ in range(_ROUNDS):
+        coefficients, _ = nnls(columns / values[:, None], np.ones(len(blocks)))
+        chosen = np.where((other @ coefficients > one @ coefficients)[:, None], other, one)
+        missed = float(np.linalg.norm(chosen @ coefficients / values - 1))
+        if missed < least:
+            best, least = coefficients, missed
+        if np.array_equal(chosen, columns):
+            break
+        columns = chosen
+    return np.where((other @ best > one @ best)[:, None], other, one), best
 
 
 def left_out(ratios: np.ndarray, square: np.ndarray, noise: float) -> np.ndarray:
@@ -133,10 +173,11 @@ def fit_family(entries: Sequence[Measured], kinds: Sequence[str]) -> dict[str, A
         pooled = fit_trend(*samples(parts, quantity), terms)
         for kind in kinds:
             found, values = samples([entry for entry in parts if entry.kind == kind], quantity)
+            own = (*terms, *_LOOPS) if quantity == "min_clk_period_ns" and kind in _WITH_LOOPS else terms
             if len(found) < _FEW:
                 found, values, trend, kernel, errors = [], np.zeros(0), pooled, PLAIN, np.zeros(0)
             else:
-                trend = fit_trend(found, values, terms)
+                trend = fit_trend(found, values, own)
                 kernel, errors = fit_kernel(found, values, trend, () if quantity == "active_pj" else ACTIVITY)
             models[kind, quantity] = Regression(found, values, trend, kernel)
             blocks.setdefault(kind, {})[quantity] = {

@@ -2,8 +2,8 @@
 
 Both are chosen by the same walk: draw legal tiles at random, then take again and again the one that is farthest from
 all that were taken, in the space in which the model interpolates. That fills corners and leaves the middle, where users
-are, thin: a third of a calibration is drawn at random instead. Calibration tiles take sweep values only; held-out tiles
-take any legal value between them.
+are, thin: a third of a calibration is drawn at random instead. Calibration tiles take sweep values only, and cuts up to
+`MOST_CUTS`; held-out tiles take any legal value between them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hwgen.frame.spec import TileSpec
 from hwgen.pe import family
 from hwgen.schedule import Layer, Schedule
 
-__all__ = ["COUNTS_ALONE", "calibration_tiles", "hardware", "held_out_tiles", "rough_ge", "spread_out"]
+__all__ = ["COUNTS_ALONE", "MOST_CUTS", "calibration_tiles", "hardware", "held_out_tiles", "rough_ge", "spread_out"]
 
 _SMALL_GE, _LARGE_GE, _HUGE_GE = 9_000.0, 16_000.0, 32_000.0
 """Bounds of tiles that are measured, in rough gate equivalents (about twice their cells): for most of a calibration;
@@ -41,6 +41,9 @@ _GE = {"ff": 7.0, "add": 6.0, "mux2": 2.25, "xor": 2.25, "and": 1.25, "mul": 7.2
 _DRAWS = 400
 _SHAPES = {"m": (1, 2, 3), "n": (1, 2, 4)}
 """Tiles of a calibration are small: their shape enters the model by counts alone."""
+MOST_CUTS = 6
+"""Most cuts in a block, and most cycles of a loop beyond one, of tiles that are measured; half of them have none."""
+_CUTS = (0, 1, 2, 4, MOST_CUTS)
 COUNTS_ALONE = {*_SHAPES, "post_lanes"}
 
 
@@ -60,6 +63,8 @@ def _axes(spec: type[TileSpec], between: bool) -> dict[str, tuple[Any, ...]]:
     for name, p in spec.parameters().items():
         if name in _SHAPES:
             axes[name] = _SHAPES[name]
+        elif p.cuts and p.sweep:
+            axes[name] = tuple(p.default + more for more in (range(MOST_CUTS + 1) if between else _CUTS))
         elif between and p.type is int and isinstance(p.legal, Range) and len(p.sweep) > 1:
             axes[name] = tuple(range(min(p.sweep), max(p.sweep) + 1))
         else:
@@ -90,6 +95,9 @@ def _distance(one: dict[str, Any], other: dict[str, Any]) -> float:
 
 def _draw(spec: type[TileSpec], axes: dict[str, tuple[Any, ...]], rng: random.Random) -> TileSpec | None:
     values = {name: rng.choice(options) for name, options in axes.items()}
+    for name, p in spec.cut_parameters().items():
+        if rng.random() < 0.5:
+            values[name] = p.default
     if rng.random() < 0.5:
         # Many combinations contradict each other: half of the draws stay close to the defaults.
         for name, p in spec.parameters().items():

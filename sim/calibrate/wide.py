@@ -2,9 +2,9 @@
 
 Families share the tiles equally. A parameter takes any legal value: names and ranges of at most `_UNIFORM_TO` values
 uniformly, longer ranges (tile shape, k, group, depth) uniformly in their logarithm. Combinations that a family refuses
-are drawn again; so are tiles too large to be measured in one piece. Three things are settled so that anything is left
+are drawn again; so are tiles too large to be measured in one piece. Four things are settled so that anything is left
 of a draw: a group becomes a multiple of the step (its own where a format has one), lanes are none in one of two and a
-divisor of n otherwise, and a depth is no shorter than a step.
+divisor of n otherwise, a depth is no shorter than a step, and cuts are none in one of two and `MOST_CUTS` at most.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hwgen.errors import HwgenError
 from hwgen.formats import block_format, block_names, names
 from hwgen.frame.param import Param, Range
 from hwgen.pe import TileSpec, family
-from sim.calibrate.plan import calibration_tiles, hardware, rough_ge, spread_out
+from sim.calibrate.plan import MOST_CUTS, calibration_tiles, hardware, rough_ge, spread_out
 
 __all__ = ["LARGE_GE", "SMALL_GE", "WideTiles", "draws", "end_tiles", "large_tiles", "legal_values", "wide_tiles"]
 
@@ -103,6 +103,9 @@ def draws(name: str, seed: int, shapes: tuple[int, ...] = (), usual: float = 0.0
         for parameter, p in spec.parameters().items():
             if usual and p.type is not int and rng.random() < usual:
                 values[parameter] = p.default
+        for parameter, p in spec.cut_parameters().items():
+            more = rng.randint(0, MOST_CUTS)
+            values[parameter] = p.default if rng.random() < 0.5 else p.default + more
         lanes = rng.random(), rng.random()
         if "post_lanes" in values:
             divisors = [count for count in range(1, values["n"] + 1) if values["n"] % count == 0]

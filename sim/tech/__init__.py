@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sim.tables import Entry
 from sim.tech._calibrated import CalibratedTech
-from sim.tech._load import DEFAULT, load, names, published
+from sim.tech._load import DEFAULT, calibrated_on, load, names, published
 from sim.tech._structure import PJ_PER_UW_NS, Structure, Tech
 from sim.tech._table import PrimitiveTech, Rule
 
@@ -17,6 +17,7 @@ __all__ = [
     "Rule",
     "Structure",
     "Tech",
+    "calibrated_on",
     "load",
     "names",
     "published",

@@ -13,7 +13,7 @@ import io
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,7 +126,7 @@ class Known:
         numbers: dict[str, tuple[float, float]] = {}
         names: dict[str, set[str]] = {}
         for spec in {id(entry.spec): entry.spec for entry in entries}.values():
-            found, words = tile_numbers(type(spec), spec.p)
+            found, words = _said(type(spec), spec.p)
             for name, value in found.items():
                 low, high = numbers.get(name, (float(value), float(value)))
                 numbers[name] = min(low, float(value)), max(high, float(value))
@@ -139,7 +139,7 @@ class Known:
         found: list[Outside] = []
         if not self.kinds:
             return found
-        numbers, names = tile_numbers(spec, p)
+        numbers, names = _said(spec, p)
         for name, (low, high) in self.numbers.items():
             value = numbers[name]
             beyond = (value < low) | (value > high)
@@ -153,6 +153,12 @@ class Known:
             if kind not in self.kinds and np.any(there):
                 found.append(Outside(f"{kind} blocks", there, "there", "none"))
         return found
+
+
+def _said(spec: type[TileSpec], p: P) -> tuple[dict[str, Num], dict[str, str]]:
+    """Numbers and names of a tile, its cuts among them."""
+    numbers, names = tile_numbers(spec, p)
+    return numbers | {name: p[name] for name in spec.cut_parameters()}, names
 
 
 @dataclass(frozen=True)
@@ -170,17 +176,26 @@ def _counted(block: Block) -> Num:
     return sum(block.primitives.values(), start=0)
 
 
-def tile_values(spec: type[TileSpec], p: P, fitted: FittedFamily) -> dict[str, dict[str, Num]]:
-    """Every quantity of every kind of block of a tile: sums over its copies, periods of one. Raises `KeyError` for a
-    kind that was not fitted.
+def tile_values(
+    spec: type[TileSpec],
+    p: P,
+    fitted: FittedFamily,
+    quantities: Iterable[str] = QUANTITIES,
+    kinds: Collection[str] | None = None,
+) -> dict[str, dict[str, Num]]:
+    """Quantities of the kinds of block of a tile (all where ``kinds`` is None): sums over its copies, periods of one.
+
+    Raises `KeyError` for a kind that was not fitted.
     """
-    found: dict[str, dict[str, Num]] = {name: {} for name in QUANTITIES}
+    found: dict[str, dict[str, Num]] = {name: {} for name in quantities}
     shared = tile_numbers(spec, p)
     for kind, block in spec.modules(p).items():
+        if kinds is not None and kind not in kinds:
+            continue
         features = block_features(spec, p, kind, block, shared)
         # Wires alone cost nothing.
         there = (_counted(block) > 0) & (block.count > 0)
-        for quantity in QUANTITIES:
+        for quantity in found:
             value = where(there, fitted.models[kind, quantity].predict(features), 0.0)
             copies = 1 if quantity == "min_clk_period_ns" else block.count
             found[quantity][kind] = copies * value * fitted.flattening[quantity]
@@ -213,14 +228,7 @@ class CalibratedTech(Tech):
         """Areas, energies and clock period of a tile by block. Raises `HwgenError` for a kind of block that
         was not calibrated.
         """
-        fitted = fitted_family(self.toml, spec.family)
-        try:
-            values = tile_values(spec, p, fitted)
-        except KeyError as error:
-            raise HwgenError(
-                f"technology {self.name}: {error.args[0]} of family {spec.family} was not calibrated; "
-                "calibrate again with this version"
-            ) from error
+        values = self._values(spec, p, QUANTITIES, None)
         return Structure(
             values["area_um2"],
             values["clock_pj"],
@@ -228,6 +236,21 @@ class CalibratedTech(Tech):
             values["leakage_uw"],
             longest_path(p, values["min_clk_period_ns"]),
         )
+
+    def periods(self, spec: type[TileSpec], p: P, kinds: Collection[str] | None = None) -> dict[str, Num]:
+        """Shortest clock period in ns of each kind of a tile's blocks by itself; only of ``kinds``, if given."""
+        return self._values(spec, p, ("min_clk_period_ns",), kinds)["min_clk_period_ns"]
+
+    def _values(
+        self, spec: type[TileSpec], p: P, quantities: Iterable[str], kinds: Collection[str] | None
+    ) -> dict[str, dict[str, Num]]:
+        try:
+            return tile_values(spec, p, fitted_family(self.toml, spec.family), quantities, kinds)
+        except KeyError as error:
+            raise HwgenError(
+                f"technology {self.name}: {error.args[0]} of family {spec.family} was not calibrated; "
+                "calibrate again with this version"
+            ) from error
 
     def prepare(self, name: str) -> None:
         """Read and fit a family's measurements."""
@@ -439,4 +462,5 @@ def read_calibrated(path: Path) -> CalibratedTech:
         toml=path,
         memory=text(label, raw, "memory", library_memories()),
         buffer_status=library_memory(text(label, raw, "memory")).status,
+        default_clk_period_ns=number(label, raw, "default_clk_period_ns"),
     )

@@ -11,7 +11,7 @@ from sim.tech._calibrated import read_calibrated
 from sim.tech._structure import Tech
 from sim.tech._table import PrimitiveTech, read_primitives
 
-__all__ = ["DEFAULT", "load", "names", "published"]
+__all__ = ["DEFAULT", "calibrated_on", "load", "names", "published"]
 
 DEFAULT = "sky130hd"
 """The technology that is used when none is named."""
@@ -20,6 +20,14 @@ DEFAULT = "sky130hd"
 def names() -> tuple[str, ...]:
     """Names of the technologies that come with the package."""
     return tuple(sorted(path.stem for path in FOLDER.glob("*.toml") if "node_nm" in read_toml(path)))
+
+
+def calibrated_on(library_sha256: str) -> str | None:
+    """Name of the technology that was measured on a library, or None."""
+    for name in names():
+        if read_toml(FOLDER / f"{name}.toml").get("calibration", {}).get("library_sha256") == library_sha256:
+            return name
+    return None
 
 
 @functools.cache

@@ -17,16 +17,19 @@ import numpy as np
 
 from hwgen.frame.facts import Block
 from hwgen.frame.inventory import ONCE
-from hwgen.frame.numbers import Num, ceil_div, where
+from hwgen.frame.numbers import Num, ceil_div, maximum, where
 from hwgen.frame.primitives import PRIMITIVES
 from hwgen.frame.spec import TileSpec
 
 __all__ = [
     "ACTIVITY",
+    "LOOP",
+    "PATH",
     "Features",
     "Kernel",
     "Regression",
     "block_features",
+    "shares",
     "squares",
     "tile_numbers",
     "trend_term",
@@ -43,8 +46,8 @@ ACTIVITY = ("steps",)
 _STEPS = 64
 """Steps of a group from which one more makes no difference."""
 _WIDTHS = ("acc_bits", "addend_bits", "row_bus_bits", "col_bus_bits", "row_sum_bits")
-_NOT_IN_FORMATS = ("m", "n", "group", "depth", "stages", "front_cuts", "cell_cuts", "post_lanes")
-"""Parameters on which no format depends."""
+_NOT_IN_FORMATS = ("m", "n", "group", "depth", "stages", "post_lanes")
+"""Parameters on which no format depends; nor does any on cuts."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,19 @@ def block_features(
     """Features of one copy of a block of a tile; ``shared`` is its `tile_numbers`, where they are known already."""
     numbers, names = tile_numbers(spec, p) if shared is None else shared
     counts = {name: block.primitives.get(name, 0) for name in PRIMITIVES}
-    return Features(counts, numbers, names, kind in ONCE)
+    return Features(counts, numbers | cut_numbers(spec, p, kind), names, kind in ONCE)
+
+
+def cut_numbers(spec: type[TileSpec], p: P, kind: str) -> dict[str, Num]:
+    """Registers within a block of a kind (``cuts``), and cycles of its loop (``loop``).
+
+    What the tile itself holds grows with all of them: there ``cuts`` is their sum.
+    """
+    known = spec.cut_parameters()
+    own = [name for name, one in known.items() if kind in one.cuts or kind == "control"]
+    cuts = sum((p[name] for name in own if not known[name].loop), start=0)
+    loop = sum((p[name] - 1 for name in own if known[name].loop), start=1)
+    return {"cuts": cuts, "loop": loop}
 
 
 def tile_numbers(spec: type[TileSpec], p: P) -> tuple[dict[str, Num], dict[str, str]]:
@@ -79,7 +94,7 @@ def tile_numbers(spec: type[TileSpec], p: P) -> tuple[dict[str, Num], dict[str, 
     numbers: dict[str, Num] = {}
     names: dict[str, str] = {}
     for name, param in spec.parameters().items():
-        if name in spec.NOT_IN_BLOCKS:
+        if name in spec.NOT_IN_BLOCKS or param.cuts:
             continue
         if param.type is int:
             numbers[name] = p[name]
@@ -104,8 +119,9 @@ def _formats(spec: type[TileSpec], p: P) -> dict[str, Num]:
             found[f"{side}_signed"] = int(form.signed)
         return found
 
+    fixed = {*_NOT_IN_FORMATS, *spec.cut_parameters()}
     settled = {
-        name: int(value.flat[0]) if name in _NOT_IN_FORMATS and isinstance(value, np.ndarray) else value
+        name: int(value.flat[0]) if name in fixed and isinstance(value, np.ndarray) else value
         for name, value in p.items()
     }
     return spec._facts(settled, ask)
@@ -202,20 +218,42 @@ class Regression:
 
 
 def trend_value(trend: Mapping[str, float], features: Features) -> Num:
-    """Structural value: coefficients times terms."""
-    total: Num = 0.0
+    """Structural value: coefficients times terms.
+
+    Those of a ``path.`` through a block and of the ``loop.`` at its end make a clock period with what registers leave
+    of them (`shares`).
+    """
+    sums: dict[str, Num] = dict.fromkeys(("", PATH, LOOP), 0.0)
     for term, coefficient in trend.items():
-        total = total + coefficient * trend_term(term, features)
-    return total
+        part = next((one for one in (PATH, LOOP) if term.startswith(one)), "")
+        sums[part] = sums[part] + coefficient * trend_term(term.removeprefix(part), features)
+    if not any(term.startswith((PATH, LOOP)) for term in trend):
+        return sums[""]
+    of_path, of_loop, cycle = shares(features)
+    return sums[""] + maximum(sums[PATH] * of_path + sums[LOOP] * of_loop, sums[LOOP] * cycle)
+
+
+PATH, LOOP = "path.", "loop."
+"""Beginnings of terms of a path through a block, and of the loop at its end."""
+
+
+def shares(features: Features) -> tuple[Num, Num, Num]:
+    """What registers leave of a block's longest path: the share of the path and of the loop in it, and the share of the
+    loop in a cycle of its own, which may be longer.
+
+    Cuts divide path and loop together where no register is between them (``stages`` below 2), so that the loop is what
+    no cut makes shorter. A loop of several cycles takes what comes straight out of a register.
+    """
+    numbers = features.numbers
+    cuts, stages, loop = numbers["cuts"], numbers["stages"], numbers["loop"]
+    straight = (loop > 1) & (cuts > 0) & (stages < 2)
+    pieces = where(straight, maximum(cuts, 1), cuts + 1)
+    joined = np.logical_not(straight | (stages >= 2))
+    return 1 / pieces, where(joined, 1 / (loop * pieces), 0.0), 1 / loop
 
 
 def trend_term(term: str, features: Features) -> Num:
-    """One term of a structural regression: ``one``, a primitive's or parameter's number, or ``log.`` of it; ``joined.``
-    terms only where no register is between product and accumulator, so that both are one path.
-    """
-    if term.startswith("joined."):
-        joined = (features.numbers["stages"] < 2) & (features.numbers["cell_cuts"] == 0)
-        return where(joined, trend_term(term.removeprefix("joined."), features), 0.0)
+    """One term of a structural regression: ``one``, a primitive's or parameter's number, or ``log.`` of it."""
     if term == "one":
         return 1.0
     name = term.removeprefix("log.")

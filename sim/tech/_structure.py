@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hwgen.frame.numbers import Num
@@ -66,6 +66,8 @@ class Tech(ABC):
     ``status`` says where its numbers come from (measured, published or assumed), ``buffer_status`` where those of
     buffers come from, ``nand2_um2`` is the area of a
     two-input NAND, one gate equivalent, ``digest`` the SHA-256 of the files that it was read from.
+    ``default_clk_period_ns`` is the clock at which designs are compared where none is given: a choice, and None where
+    the technology has no timing.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Tech(ABC):
     buffer_status: str
     nand2_um2: float
     digest: str
+    default_clk_period_ns: float | None = field(default=None, kw_only=True)
 
     @abstractmethod
     def structure(self, spec: type[TileSpec], p: P) -> Structure:
