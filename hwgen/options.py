@@ -52,7 +52,10 @@ class CalibrateOptions:
         None, "clock period of designs where none is given (default: 33 gate delays)"
     )
     names: Sequence[str] = option((), "only these families; may be repeated", flag="--pe", metavar="FAMILY")
-    tiles: int = option(60, "tiles to measure of each family", most=100_000)
+    quick: bool = option(
+        False, "minutes instead of hours: measure a few tiles, and scale what is known of other libraries by them"
+    )
+    tiles: int | None = option(None, "tiles to measure of each family (default: 60; 16 with --quick)", most=100_000)
     seed: int = option(1, "seed of the plan", least=0, most=2**64 - 1)
     jobs: int = option(1, "tiles measured at a time", most=4096)
     timeout_s: float = option(600.0, "longest time of one mapping")

@@ -108,14 +108,18 @@ class PreCounts:
     """The block before the activation buffer, as the cost model sees it.
 
     ``source`` is the format name of the codes that it takes, ``align`` whether it needs a first pass for the largest
-    exponent of a scope, ``row`` the primitives of one row's table builder (without aligner and registers), ``latency``
-    in cycles.
+    exponent of a scope, ``row`` the primitives of one row's logic without registers, ``cuts`` the registers within it.
     """
 
     source: str
     align: bool
     row: Counts
-    latency: int = 1
+    cuts: Num = 0
+
+    @property
+    def latency(self) -> Num:
+        """Cycles from a beat to what comes of it."""
+        return 1 + self.cuts
 
     @property
     def passes(self) -> int:

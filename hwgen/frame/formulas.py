@@ -156,6 +156,11 @@ class TileFormulas(TileParameters):
         return where(stages > 1, stages * (clog2(stages) + 1) - 1, 0)
 
     @classmethod
+    def loops(cls, p: P) -> bool:
+        """Whether sums are kept by an adder with stages of its own (`hwgen.frame.loops`); else they are integers."""
+        return False
+
+    @classmethod
     def ring_stages(cls, p: P) -> Num:
         """Partial sums of a sum, which go round in its adder (`hwgen.frame.loops`); 1 where there is no ring."""
         return 1

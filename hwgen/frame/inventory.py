@@ -209,9 +209,13 @@ def post_lanes(spec: type[TileStatement], p: P) -> dict[str, Block]:
 def _pre(spec: type[TileStatement], p: P, pre: PreCounts) -> dict[str, Block]:
     """The block before the activation buffer: M rows of alignment and table builder."""
     count, bits = spec.act_port(p)
-    row = merge(pre.row, {"ff": count * bits})
+    codes = spec.layer_k(p) * get(pre.source).code_bits
+    before = pre.cuts // 3 if pre.align else 0
+    behind = pre.cuts - before
+    row = merge(pre.row, {"ff": count * bits + within(behind, codes, count * bits) + behind})
     if pre.align:
         exponent = float_layout(get(pre.source)).exponent_bits
         # The running maximum over the scope, and the scale that goes beside the codes.
         row = merge(row, {"ff": exponent + 8, "add": exponent + 8, "mux2": exponent, "and": exponent})
-    return {"pre_row": Block(p["m"], row), "pre_control": Block(1, {"ff": 1})}
+        row = merge(row, {"ff": before * (codes + 3) + within(before, codes, exponent) + behind * exponent})
+    return {"pre_row": Block(p["m"], row), "pre_control": Block(1, {"ff": 1 + pre.cuts})}

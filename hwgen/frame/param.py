@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -141,14 +143,19 @@ def again(base: type, name: str, *, default: Any = _SAME, sweep: Iterable[Any] |
     return dataclasses.field(default=field.default if default is _SAME else default, metadata={"hwgen": info})
 
 
-def parameters(spec: type) -> dict[str, Param]:
+_KNOWN: WeakKeyDictionary[type, Mapping[str, Param]] = WeakKeyDictionary()
+
+
+def parameters(spec: type) -> Mapping[str, Param]:
     """Parameters of a family in declaration order, by name."""
+    if spec in _KNOWN:
+        return _KNOWN[spec]
     found: dict[str, Param] = {}
     for field in dataclasses.fields(spec):
         if "hwgen" in field.metadata:
             info = field.metadata["hwgen"]
             found[field.name] = Param(name=field.name, type=type(field.default), default=field.default, **info)
-    return found
+    return _KNOWN.setdefault(spec, MappingProxyType(found))
 
 
 def check(family: str, known: Mapping[str, Param], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import inspect
 import sys
 from collections.abc import Hashable, Iterable, Mapping
@@ -132,12 +131,11 @@ class TileParameters:
                 raise HwgenError(f"{self.family}: {text.format(**self.p)}")
 
     @classmethod
-    def parameters(cls) -> dict[str, Param]:
+    def parameters(cls) -> Mapping[str, Param]:
         """Declared parameters by name, in declaration order."""
         return parameters(cls)
 
     @classmethod
-    @functools.cache
     def cut_parameters(cls) -> dict[str, Param]:
         """Parameters that put registers into blocks, by name: what a clock settles where they are not given."""
         return {name: p for name, p in cls.parameters().items() if p.cuts}

@@ -19,6 +19,7 @@ from hwgen.arith import fp_unpack
 from hwgen.arith.align import align_fixed, align_reference, max_exponent
 from hwgen.formats import Format, QTensor, get
 from hwgen.frame.numbers import ceil_div
+from hwgen.frame.place import Logic, Place
 from hwgen.frame.ports import PortInfo, element_port
 
 __all__ = ["PreSpec", "align_description", "align_row"]
@@ -56,7 +57,8 @@ class PreSpec:
     """What a pre block does.
 
     ``source`` and ``target`` are format names of the activation codes before and after; ``align`` the scope of the
-    shared exponent or None; ``build`` adds a table builder (or None), ``pack`` is its reference.
+    shared exponent or None; ``build`` adds a table builder (or None), ``pack`` is its reference; ``cuts`` are the
+    registers within a row's logic.
     """
 
     family: str
@@ -72,7 +74,12 @@ class PreSpec:
     element_bits: int
     build: Callable[[Module, list[Value]], Value] | None
     pack: Callable[[np.ndarray], np.ndarray]
-    latency: int = 1
+    cuts: int = 0
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a beat to what comes of it."""
+        return 1 + self.cuts
 
     @property
     def passes(self) -> int:
@@ -195,41 +202,90 @@ class PreSpec:
 
 
 class _PreRow(wiring.Component):
-    """One row: largest exponent over the scope, alignment, table."""
+    """One row: largest exponent over the scope, alignment, table. A third of the cuts are before the largest exponent
+    so far, whose comparison is a loop, the others behind it.
+    """
 
-    def __init__(self, spec: PreSpec) -> None:
-        self.spec = spec
+    def __init__(self, spec: PreSpec, place: Place) -> None:
+        self.spec, self._place = spec, place
         ports: dict[str, Any] = {"codes": In(spec.k * get(spec.source).code_bits), "en": In(1)}
         if spec.align:
             ports |= {"observe": In(1), "first": In(1), "scale": Out(8)}
         super().__init__({**ports, "values": Out(spec.elements * spec.element_bits)})
 
-    def elaborate(self, platform: Any) -> Module:
-        m = Module()
-        spec, fmt = self.spec, get(self.spec.source)
-        width = fmt.code_bits
-        codes = [self.codes[index * width : (index + 1) * width] for index in range(spec.k)]
-        ints = [code.as_signed() for code in codes]
-        convert = self.en
-        if spec.align:
-            unpacked = [fp_unpack(m, code, fmt, f"act{index}", normalise=False) for index, code in enumerate(codes)]
-            beat = max_exponent(m, [value.exponent for value in unpacked], "beat_exponent")
-            largest = Signal(len(beat), name="largest", reset_less=True)
-            so_far = Signal(len(beat), name="so_far")
-            m.d.comb += so_far.eq(Mux(self.first, 0, largest))
-            with m.If(self.en & self.observe):
-                m.d.sync += largest.eq(Mux(beat > so_far, beat, so_far))
+    def _unpacked(self, m: Module, codes: Value, name: str) -> list[Any]:
+        width = get(self.spec.source).code_bits
+        parts = [codes[index * width : (index + 1) * width] for index in range(self.spec.k)]
+        return [
+            fp_unpack(m, code, get(self.spec.source), f"{name}{index}", normalise=False)
+            for index, code in enumerate(parts)
+        ]
+
+    def _beat(self, m: Module, codes: Value) -> Value:
+        """Largest exponent of a beat."""
+        exponents = [value.exponent for value in self._unpacked(m, codes, "seen")]
+        return max_exponent(m, exponents, "beat_exponent")
+
+    def _converted(self, m: Module, codes: Value, largest: Value | None) -> Value:
+        """What the tile takes of a beat, whose scope has a largest exponent."""
+        spec = self.spec
+        if largest is None:
+            width = get(spec.source).code_bits
+            ints = [codes[index * width : (index + 1) * width].as_signed() for index in range(spec.k)]
+        else:
             ints = [
                 align_fixed(m, value, largest, f"act{index}_aligned", guard=spec.guard_bits, rounding=spec.rounding)
-                for index, value in enumerate(unpacked)
+                for index, value in enumerate(self._unpacked(m, codes, "act"))
             ]
-            convert = self.en & ~self.observe
+        plain = Cat(*(number[: spec.element_bits] for number in ints))
+        return plain if spec.build is None else spec.build(m, ints)
+
+    def _cut(self, m: Module, name: str, build: Callable[..., Value], cuts: int, **inputs: Value) -> Value:
+        """Logic with cuts in it."""
+        if not cuts:
+            return build(m, **inputs)
+        widths = {key: len(value) for key, value in inputs.items()}
+        late = self._place(
+            m,
+            f"row_{name}",
+            name,
+            lambda: Logic(widths, lambda m, given: {name: build(m, **given)}),
+            cuts=cuts,
+            **inputs,
+        )
+        found: Value = getattr(late, name)
+        return found
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        spec = self.spec
+        before = spec.cuts // 3 if spec.align else 0
+        behind = spec.cuts - before
+        codes, enable, convert = self.codes, self.en, self.en
+        if spec.align:
+            beat = self._cut(m, "exponent", self._beat, before, codes=codes)
+            control = Cat(enable, self.observe, self.first)
+            codes = late(m, codes, before, "codes")
+            enable, observe, first = late(m, control, before, "control", reset=True)
+            largest = Signal(len(beat), name="largest", reset_less=True)
+            so_far = Signal(len(beat), name="so_far")
+            m.d.comb += so_far.eq(Mux(first, 0, largest))
+            with m.If(enable & observe):
+                m.d.sync += largest.eq(Mux(beat > so_far, beat, so_far))
+            convert = late(m, enable & ~observe, behind, "convert", reset=True)
+            value = self._cut(m, "values", self._converted, behind, codes=codes, largest=largest)
+            exponent = late(m, largest, behind, "exponent")
             scale = Signal(8, name="scale_reg", reset_less=True)
             with m.If(convert):
-                m.d.sync += scale.eq((largest + spec._scale_offset)[:8])
+                m.d.sync += scale.eq((exponent + spec._scale_offset)[:8])
             m.d.comb += self.scale.eq(scale)
-        plain = Cat(*(number[: spec.element_bits] for number in ints))
-        value = plain if spec.build is None else spec.build(m, ints)
+        else:
+            convert = late(m, enable, behind, "convert", reset=True)
+
+            def build(m: Module, codes: Value) -> Value:
+                return self._converted(m, codes, None)
+
+            value = self._cut(m, "values", build, behind, codes=codes)
         register = Signal(len(self.values), name="values_reg", reset_less=True)
         with m.If(convert):
             m.d.sync += register.eq(value)
@@ -237,10 +293,19 @@ class _PreRow(wiring.Component):
         return m
 
 
+def late(m: Module, value: Value, cycles: int, name: str, *, reset: bool = False) -> Value:
+    """``value`` some cycles later."""
+    for cycle in range(cycles):
+        register = Signal(len(value), name=f"{name}_s{cycle + 1}", reset_less=not reset)
+        m.d.sync += register.eq(value)
+        value = register
+    return value
+
+
 class PreBlock(wiring.Component):
     """M rows side by side, with streams as `PreSpec.ports` lists them."""
 
-    def __init__(self, spec: PreSpec, place: Any) -> None:
+    def __init__(self, spec: PreSpec, place: Place) -> None:
         self.spec, self._place = spec, place
         source = get(spec.source).code_bits
         fields: dict[str, Any] = {"acts": data.ArrayLayout(data.ArrayLayout(unsigned(source), spec.k), spec.m)}
@@ -263,14 +328,14 @@ class PreBlock(wiring.Component):
         m.d.comb += self.i.ready.eq(1)
         valid = Signal(name="converted")
         observe = self.i.payload.observe if spec.align else Const(0, 1)
-        m.d.sync += valid.eq(self.i.valid & ~observe)
+        m.d.sync += valid.eq(late(m, self.i.valid & ~observe, spec.cuts, "converts", reset=True))
         m.d.comb += self.o.valid.eq(valid)
         for index in range(spec.m):
             row = self._place(
                 m,
                 "row",
                 f"row{index}",
-                lambda: _PreRow(spec),
+                lambda: _PreRow(spec, self._place),
                 codes=self.i.payload.acts[index].as_value(),
                 en=self.i.valid,
                 observe=observe,

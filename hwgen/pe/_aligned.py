@@ -76,6 +76,13 @@ class AlignedSpec(ScaledSpec):
     guard_bits: int = param(
         3, "bits kept below the last place of the largest activation", legal=Range(0, 8), sweep=(0, 3), unit="bit"
     )
+    pre_cuts: int = param(
+        0,
+        "registers more on every way through a row of the block before the activation buffer",
+        legal=Range(0, 12),
+        sweep=(0, 2),
+        cuts=("pre_row",),
+    )
 
     @classmethod
     def constraints(cls, p: P) -> Iterable[tuple[Any, str]]:
@@ -164,7 +171,8 @@ class AlignedSpec(ScaledSpec):
         align = cls._floating(p) and not cls._steps_align_of(p)
         if not align and build is None:
             return None
-        return PreCounts(p["acts"], align, cls._joined(cls._align_primitives(p) if align else {}, build or {}))
+        counts = cls._joined(cls._align_primitives(p) if align else {}, build or {})
+        return PreCounts(p["acts"], align, counts, p["pre_cuts"])
 
     @classmethod
     def pre_counts(cls, p: P) -> PreCounts | None:
@@ -232,6 +240,7 @@ class AlignedSpec(ScaledSpec):
             element_bits=int(bits),
             build=build,
             pack=self.pack_acts,
+            cuts=self.pre_cuts,
         )
 
     def pre(self) -> PreSpec | None:

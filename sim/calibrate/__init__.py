@@ -6,9 +6,11 @@ import csv
 import importlib.metadata
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from hwgen.errors import HwgenError, suggest
 from hwgen.files import write_all
@@ -22,17 +24,21 @@ from hwgen.version import __version__
 from sim.calibrate.fit import fit_any, fit_family
 from sim.calibrate.measure import RECIPES, TARGET_NS, Wanted, measure_all
 from sim.calibrate.plan import calibration_tiles
+from sim.calibrate.transfer import Reference, quick_tiles, scaled
 from sim.calibrate.wide import end_tiles, large_tiles
 from sim.energy import LAYERS
 from sim.memory import library_memories, library_memory
 from sim.tables import read_toml
-from sim.tech._calibrated import ANY, COLUMNS, TILE, Measured, read_rows
+from sim.tech import load, names
+from sim.tech._calibrated import ANY, COLUMNS, QUANTITIES, SCALED, TILE, CalibratedTech, Measured, read_rows
 
 __all__ = ["Calibration", "calibrate", "nand2_area", "plan"]
 
 KINDS = ("row", "col", "cell", "rowsum", "control", "post", "pre_row", "pre_control")
 """Kinds of blocks that the model has to price."""
 
+_TILES, _QUICK_TILES = 60, 16
+"""Tiles of each family that are measured where nobody says how many."""
 _END_SHARE, _LARGE_SHARE = 5, 60
 """For so many tiles over sweep values one more lies at the ends of what is legal; and one more is a larger array."""
 _CLOCK_GATES = 33.0
@@ -67,6 +73,45 @@ def plan(names: Sequence[str], tiles: int, seed: int) -> list[Wanted]:
         wanted += [(spec, False) for spec in (*end_tiles(name, tiles // _END_SHARE), *large)]
         wanted += [(spec, True) for spec in large]
     return wanted
+
+
+def references(library: Library) -> list[Reference]:
+    """Shipped technologies that were measured on other libraries."""
+    found = []
+    for name in names():
+        tech = load(name)
+        if not isinstance(tech, CalibratedTech):
+            continue
+        raw = read_toml(tech.toml)
+        if raw["calibration"]["library_sha256"] != library.sha256:
+            flattening = {one: model["flattening"] for one, model in raw["models"].items() if one != ANY}
+            rows = read_rows(tech.toml.with_suffix(".csv").read_text(encoding="utf-8"), name)
+            found.append(Reference(name, rows, flattening))
+    return found
+
+
+def _of_families(reference: Reference, chosen: Sequence[str]) -> Reference:
+    return replace(reference, blocks=[entry for entry in reference.blocks if entry.spec.family in chosen])
+
+
+def _mean_flattening(known: Sequence[Reference]) -> dict[str, dict[str, float]]:
+    """Geometric mean of what flattening does on all libraries, by family and quantity."""
+    by_family: dict[str, list[Mapping[str, float]]] = {}
+    for one in known:
+        for name, factors in one.flattening.items():
+            by_family.setdefault(name, []).append(factors)
+    return {
+        name: {
+            quantity: float(f"{np.exp(np.mean([np.log(factors[quantity]) for factors in several])):.4g}")
+            for quantity in QUANTITIES
+        }
+        for name, several in by_family.items()
+    }
+
+
+def quick_plan(known: Sequence[Reference], chosen: Sequence[str], tiles: int) -> list[Wanted]:
+    """Tiles of a quick calibration."""
+    return [(spec, False) for one in chosen for spec in quick_tiles(known, one, tiles)]
 
 
 def nand2_area(library: Library) -> float:
@@ -115,13 +160,19 @@ def calibrate(
             f"calibrate: memory must be one of {', '.join(library_memories())}, not {memory!r}"
             f"{suggest(memory, library_memories())}"
         )
-    if options.tiles < 1:
-        raise HwgenError(f"calibrate: tiles must be at least 1, not {options.tiles}")
+    tiles = options.tiles if options.tiles is not None else _QUICK_TILES if options.quick else _TILES
+    if tiles < 1:
+        raise HwgenError(f"calibrate: tiles must be at least 1, not {tiles}")
     chosen = list(options.names) or sorted(families())
     for one in chosen:
         family(one)
     nand2 = nand2_area(library)
-    wanted = plan(chosen, options.tiles, options.seed)
+    known = references(library) if options.quick else []
+    if options.quick and not known:
+        raise HwgenError(
+            "calibrate: quick needs a technology that was measured on another library, of which there is none"
+        )
+    wanted = quick_plan(known, chosen, tiles) if options.quick else plan(chosen, tiles, options.seed)
     measured, from_cache = measure_all(
         wanted, library, jobs=options.jobs, timeout_s=options.timeout_s, progress=progress
     )
@@ -135,7 +186,7 @@ def calibrate(
         "um2_per_area_unit": library.unit_um2,
         "recipes": f"smallest of {', '.join(RECIPES)}, sized for {TARGET_NS:g} ns",
         "layers": ", ".join(LAYERS),
-        "tiles_of_each_family": options.tiles,
+        "tiles_of_each_family": tiles,
         "seed": options.seed,
     }
     facts = {
@@ -146,7 +197,12 @@ def calibrate(
         "memory": memory,
         "default_clk_period_ns": options.default_clk_period_ns or usual_clock_ns(library),
     }
-    models = write_tables(measured, output, facts, done)
+    flattening = None
+    if options.quick:
+        done["scaled_from"] = ", ".join(one.name for one in known)
+        measured = scaled([_of_families(one, chosen) for one in known], measured)
+        flattening = _mean_flattening(known)
+    models = write_tables(measured, output, facts, done, flattening)
     left_out = {
         one: {
             kind: {quantity: fitted["left_out_median"] for quantity, fitted in found.items() if fitted["measured"]}
@@ -167,21 +223,36 @@ def tool_versions() -> str:
 
 
 def write_tables(
-    measured: Sequence[Measured], output: Path, facts: Mapping[str, Any], done: Mapping[str, Any]
+    measured: Sequence[Measured],
+    output: Path,
+    facts: Mapping[str, Any],
+    done: Mapping[str, Any],
+    flattening: Mapping[str, Mapping[str, float]] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Fit measured blocks and tiles and write ``output`` (.toml) and the table beside it (.csv); returns the models.
 
-    ``facts`` are those of the technology, ``done`` says how it was measured.
+    ``facts`` are those of the technology, ``done`` says how it was measured. ``flattening`` by family, where no whole
+    tiles tell it.
     """
     names = dict.fromkeys(entry.spec.family for entry in measured)
-    models = {one: fit_family([entry for entry in measured if entry.spec.family == one], KINDS) for one in names}
+    models = {
+        one: fit_family(
+            [entry for entry in measured if entry.spec.family == one],
+            KINDS,
+            None if flattening is None else flattening.get(one),
+        )
+        for one in names
+    }
     models[ANY] = fit_any(measured, KINDS)
     flat = sum(entry.kind == TILE for entry in measured)
     table = io.StringIO()
     writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(entry.row() for entry in measured)
-    counts = {"blocks_measured": len(measured) - flat, "flat_tiles_measured": flat}
+    estimated = sum(entry.recipe == SCALED for entry in measured)
+    counts = {"blocks_measured": len(measured) - flat - estimated, "flat_tiles_measured": flat}
+    if estimated:
+        counts["blocks_scaled"] = estimated
     document = {**facts, "calibration": {**done, **counts}, "models": models}
     write_all({output.with_suffix(".csv"): table.getvalue(), output: toml_text(document)}, "calibrate")
     return models

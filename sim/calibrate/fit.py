@@ -161,8 +161,11 @@ def fit_kernel(
     return Kernel(SPREAD, noise, kept), left_out(ratios, square, noise)
 
 
-def fit_family(entries: Sequence[Measured], kinds: Sequence[str]) -> dict[str, Any]:
-    """Regressions of one family as its section of the table: ``blocks`` by kind and quantity, and ``flattening``.
+def fit_family(
+    entries: Sequence[Measured], kinds: Sequence[str], flattening: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+    """Regressions of one family as its section of the table: ``blocks`` by kind and quantity, and ``flattening``, which
+    whole tiles tell where it is not given.
 
     Every one of ``kinds`` gets one for every quantity; those that were measured too seldom take the trend of all kinds.
     """
@@ -187,7 +190,9 @@ def fit_family(entries: Sequence[Measured], kinds: Sequence[str]) -> dict[str, A
                 "trend": trend,
                 "kernel": asdict(kernel),
             }
-    return {"blocks": blocks, "flattening": _flattening(models, [entry for entry in entries if entry.kind == TILE])}
+    if flattening is None:
+        flattening = _flattening(models, [entry for entry in entries if entry.kind == TILE])
+    return {"blocks": blocks, "flattening": dict(flattening)}
 
 
 def fit_any(entries: Sequence[Measured], kinds: Sequence[str]) -> dict[str, Any]:

@@ -18,12 +18,21 @@ import numpy as np
 
 from hwgen.errors import HwgenError
 from hwgen.frame.inventory import ONCE
-from hwgen.frame.param import Range
+from hwgen.frame.param import Param, Range
 from hwgen.frame.spec import TileSpec
 from hwgen.pe import family
 from hwgen.schedule import Layer, Schedule
 
-__all__ = ["COUNTS_ALONE", "MOST_CUTS", "calibration_tiles", "hardware", "held_out_tiles", "rough_ge", "spread_out"]
+__all__ = [
+    "COUNTS_ALONE",
+    "GE",
+    "MOST_CUTS",
+    "calibration_tiles",
+    "hardware",
+    "held_out_tiles",
+    "rough_ge",
+    "spread_out",
+]
 
 _SMALL_GE, _LARGE_GE, _HUGE_GE = 9_000.0, 16_000.0, 32_000.0
 """Bounds of tiles that are measured, in rough gate equivalents (about twice their cells): for most of a calibration;
@@ -37,7 +46,8 @@ _HARDWARE_SHARE = 3
 """One of so many spread tiles is chosen for its blocks, the others for their parameters."""
 _UNSEEN_SHARE = 4
 """For values that no other tile has there are as many tiles more, at most, as one of so many."""
-_GE = {"ff": 7.0, "add": 6.0, "mux2": 2.25, "xor": 2.25, "and": 1.25, "mul": 7.25}
+GE = {"ff": 7.0, "add": 6.0, "mux2": 2.25, "xor": 2.25, "and": 1.25, "mul": 7.25}
+"""Rough gate equivalents of a primitive."""
 _DRAWS = 400
 _SHAPES = {"m": (1, 2, 3), "n": (1, 2, 4)}
 """Tiles of a calibration are small: their shape enters the model by counts alone."""
@@ -51,7 +61,7 @@ def rough_ge(spec: TileSpec) -> float:
     """Size of a tile from its inventory, in rough gate equivalents."""
     return float(
         sum(
-            block.count * sum(_GE[name] * number for name, number in block.primitives.items())
+            block.count * sum(GE[name] * number for name, number in block.primitives.items())
             for block in spec.blocks(spec.p).values()
         )
     )
@@ -93,10 +103,15 @@ def _distance(one: dict[str, Any], other: dict[str, Any]) -> float:
     return total
 
 
+def without_loop(spec: type[TileSpec], values: dict[str, Any], p: Param) -> bool:
+    """Whether a parameter is of a loop that tiles with such values do not have."""
+    return p.loop and "cell" in p.cuts and not spec.loops(values)
+
+
 def _draw(spec: type[TileSpec], axes: dict[str, tuple[Any, ...]], rng: random.Random) -> TileSpec | None:
     values = {name: rng.choice(options) for name, options in axes.items()}
     for name, p in spec.cut_parameters().items():
-        if rng.random() < 0.5:
+        if rng.random() < 0.5 or without_loop(spec, values, p):
             values[name] = p.default
     if rng.random() < 0.5:
         # Many combinations contradict each other: half of the draws stay close to the defaults.

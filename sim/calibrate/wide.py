@@ -20,7 +20,7 @@ from hwgen.errors import HwgenError
 from hwgen.formats import block_format, block_names, names
 from hwgen.frame.param import Param, Range
 from hwgen.pe import TileSpec, family
-from sim.calibrate.plan import MOST_CUTS, calibration_tiles, hardware, rough_ge, spread_out
+from sim.calibrate.plan import MOST_CUTS, calibration_tiles, hardware, rough_ge, spread_out, without_loop
 
 __all__ = ["LARGE_GE", "SMALL_GE", "WideTiles", "draws", "end_tiles", "large_tiles", "legal_values", "wide_tiles"]
 
@@ -105,7 +105,9 @@ def draws(name: str, seed: int, shapes: tuple[int, ...] = (), usual: float = 0.0
                 values[parameter] = p.default
         for parameter, p in spec.cut_parameters().items():
             more = rng.randint(0, MOST_CUTS)
-            values[parameter] = p.default if rng.random() < 0.5 else p.default + more
+            values[parameter] = p.default + more
+            if rng.random() < 0.5 or without_loop(spec, values, p):
+                values[parameter] = p.default
         lanes = rng.random(), rng.random()
         if "post_lanes" in values:
             divisors = [count for count in range(1, values["n"] + 1) if values["n"] % count == 0]
@@ -164,12 +166,14 @@ def wide_tiles(name: str, count: int, seed: int = 11) -> WideTiles:
 
 
 @functools.cache
-def _candidates(name: str, seed: int, shapes: tuple[int, ...], low: float, high: float) -> tuple[TileSpec, ...]:
+def _candidates(
+    name: str, seed: int, shapes: tuple[int, ...], low: float, high: float, count: int = _CANDIDATES
+) -> tuple[TileSpec, ...]:
     found: dict[str, TileSpec] = {}
     for drawn in itertools.islice(draws(name, seed, shapes, 0.6), _CANDIDATE_DRAWS):
         if drawn is not None and low < rough_ge(drawn) <= high:
             found.setdefault(repr(drawn), drawn)
-        if len(found) == _CANDIDATES:
+        if len(found) == count:
             break
     return tuple(found.values())
 
@@ -187,4 +191,4 @@ def end_tiles(name: str, count: int, seed: int = 12) -> list[TileSpec]:
 
 def large_tiles(name: str, count: int, seed: int = 12) -> list[TileSpec]:
     """``count`` arrays of a calibration that are measured in one piece too: what flattening does may go with size."""
-    return list(_candidates(name, seed, (4, 8), SMALL_GE, LARGE_GE * 0.75)[:count])
+    return list(_candidates(name, seed, (4, 8), SMALL_GE, LARGE_GE * 0.75, count)) if count else []

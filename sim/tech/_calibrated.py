@@ -38,6 +38,7 @@ __all__ = [
     "ENOUGH_TILES",
     "PLAIN",
     "QUANTITIES",
+    "SCALED",
     "TILE",
     "CalibratedTech",
     "FittedFamily",
@@ -61,6 +62,8 @@ ENOUGH_TILES = 20
 """Measured tiles of a family from which its numbers are called measured: with fewer its fit is that of trends."""
 ANY = "any"
 """Name of the regressions over all families, for families that were not calibrated."""
+SCALED = "scaled"
+"""Recipe of blocks that were not measured but scaled from other libraries (`sim.calibrate.transfer`)."""
 TILE = "tile"
 """Kind of a whole tile mapped as one flat netlist."""
 COLUMNS = ("family", "tile", "kind", "copies", "recipe", "cells", "flip_flops", *QUANTITIES)
@@ -258,9 +261,13 @@ class CalibratedTech(Tech):
 
     def trust(self, name: str) -> str:
         """What stands behind the numbers of a family: "measured" on tiles enough, or on few, or on other families."""
-        tiles = len({id(entry.spec) for entry in _rows(self.toml.with_suffix(".csv")).get(name, [])})
+        rows = _rows(self.toml.with_suffix(".csv")).get(name, [])
+        tiles = len({id(entry.spec) for entry in rows if entry.recipe != SCALED})
         if name not in read_toml(self.toml)["models"] or not tiles:
             return "modelled on other families"
+        others = read_toml(self.toml)["calibration"].get("scaled_from")
+        if others:
+            return f"scaled from {others} by {tiles} measured tiles"
         few = f"modelled on {tiles} measured tile{'s' if tiles > 1 else ''}"
         return self.status if tiles >= ENOUGH_TILES else few
 
