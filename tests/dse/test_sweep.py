@@ -18,6 +18,7 @@ from dse.sweep import METRICS, run_sweep, sweep_hash
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec, family
 from hwgen.schedule import Layer, Schedule, closed_cycles
+from sim.clock import OWN, at_clock
 from sim.estimate import estimate
 from sim.tech import load
 
@@ -81,8 +82,46 @@ def test_every_point_equals_its_instance() -> None:
             )
 
 
+@pytest.mark.parametrize(
+    "space",
+    [
+        Space.of("int", {"k": (4, 8), "n": (4, 12), "bits": (2, 8), "post_lanes": (0, 4)}),
+        Space.of("mx", {"weights": ("mxfp4", "mxint8"), "k": (4, 8), "n": (4, 8), "post_lanes": (4,)}),
+    ],
+    ids=["int", "mx"],
+)
+def test_tiles_of_a_clock_are_those_that_the_clock_makes(space: Space) -> None:
+    clocks = (4.0, 7.0)
+    rows = run_sweep([space], LAYERS, clk_period_ns=clocks).points
+    made: dict[tuple[Any, ...], tuple[TileSpec, float]] = {}
+    named = [name for name, values in space.axes.items() if len(values) > 1]
+    for clock, *point in itertools.product(clocks, *(space.axes[name] for name in named)):
+        values = {**{name: values[0] for name, values in space.axes.items()}, **dict(zip(named, point, strict=True))}
+        free = {name: value for name, value in values.items() if name in named}
+        try:
+            made[clock, *point] = at_clock(space.spec, {**free, "group": values["group"]}, "sky130hd", clock), clock
+        except HwgenError:
+            continue
+    assert len(rows) == len(made) > len(clocks)
+    for row in rows.to_dict("records"):
+        tile, clock = made[row["clk_period_ns"], *(row[name] for name in named)]
+        assert {name: row[name] for name in tile.p} == tile.p
+        report = sum(estimate(tile, layer, "sky130hd", clock) for layer in LAYERS)
+        assert row["cycles"] == report.cycles
+        assert row["area_um2"] == pytest.approx(report.total_area_um2)
+        assert row["energy_pj"] == pytest.approx(report.total_energy_pj)
+        assert row["min_clk_period_ns"] <= clock
+
+
+def test_axes_that_place_registers_are_kept() -> None:
+    space = Space.of("int", {"cell_cuts": (0, 1), "k": (4,)})
+    rows = run_sweep([space], LAYERS, clk_period_ns=50.0).points
+    assert sorted(rows["cell_cuts"]) == [0, 1]
+
+
 def test_skipped_points_have_reasons() -> None:
-    result = run_sweep([Space.of("lut", {"bits": (1, 2, 3, 4), "planes_per_cycle": (1, 2, 4)})], LAYERS)
+    space = Space.of("lut", {"bits": (1, 2, 3, 4), "planes_per_cycle": (1, 2, 4)})
+    result = run_sweep([space], LAYERS, clk_period_ns=OWN)
     # 1: 2, 4; 2: 4; 3: 2, 4.
     assert result.skipped == {"lut: planes_per_cycle must divide bits": 5}
     assert len(result.points) == 12 - 5
@@ -189,16 +228,19 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_hash_covers_what_rows_depend_on() -> None:
     tech = load()
     space = [Space.of("int", {"n": (4, 8)})]
-    base = sweep_hash(space, LAYERS, tech, 1.0)
-    assert base == sweep_hash([Space.of("int", {"n": (4, 8)})], list(LAYERS), tech, 1.0)
+    base = sweep_hash(space, LAYERS, tech, [1.0])
+    assert base == sweep_hash([Space.of("int", {"n": (4, 8)})], list(LAYERS), tech, [1.0])
     others = {
-        sweep_hash([Space.of("int", {"n": (4, 16)})], LAYERS, tech, 1.0),
-        sweep_hash([Space.of("int", {"n": (4, 8), "bits": (4,)})], LAYERS, tech, 1.0),
-        sweep_hash(space, LAYERS[:1], tech, 1.0),
-        sweep_hash(space, LAYERS, load("tpuv4i7"), 1.0),
-        sweep_hash(space, LAYERS, tech, 2.0),
+        sweep_hash([Space.of("int", {"n": (4, 16)})], LAYERS, tech, [1.0]),
+        sweep_hash([Space.of("int", {"n": (4, 8), "bits": (4,)})], LAYERS, tech, [1.0]),
+        sweep_hash(space, LAYERS[:1], tech, [1.0]),
+        sweep_hash(space, LAYERS, load("tpuv4i7"), [1.0]),
+        sweep_hash(space, LAYERS, tech, [2.0]),
+        sweep_hash(space, LAYERS, tech, [1.0, 2.0]),
+        sweep_hash(space, LAYERS, tech, [None]),
+        sweep_hash([Space.of("int", {"n": (4, 8), "cell_cuts": (0,)})], LAYERS, tech, [1.0]),
     }
-    assert len(others - {base}) == 5
+    assert len(others - {base}) == 8
 
 
 def test_mistakes(tmp_path: Path) -> None:
