@@ -117,7 +117,8 @@ def page(found: Sequence[Tried]) -> str:
         [
             "Each library is left out in turn and calibrated by `hwgen calibrate --quick --jobs 2` from the tables of "
             "the others, with an empty cache but for the model; then quick and full table are held to the same whole "
-            f"tiles, which no calibration measured. Wanted: {LIMIT_MINUTES:g} minutes on two cores, and at most {MOST_TIMES:g} times the errors.",
+            f"tiles, which no calibration measured. Wanted: {LIMIT_MINUTES:g} minutes on two cores, and at most "
+            f"{MOST_TIMES:g} times the errors.",
             table(["library", "tiles measured", "minutes", f"at most {LIMIT_MINUTES:g}"], times),
             table(["library", "", "full, median / max", "quick, median / max", "quick / full"], rows),
         ]
