@@ -37,13 +37,13 @@ class TileLogic(TileStatement):
         raise NotImplementedError
 
     def build_accumulators(
-        self, m: Module, addends: list[Addend], clear: Value, enable: Value, fold: Value, place: Place
+        self, m: Module, addends: list[Addend], clear: Value, enable: Value | None, fold: Value, place: Place
     ) -> list[Value]:
         """Add a cell's accumulators to ``m``; returns its P sums, `acc_bits` wide.
 
         ``clear`` comes with the first ``enable`` of a group, with a ring with those that find no partial sum; ``fold``
-        says what becomes of partial sums after the last one (`hwgen.frame.accumulators.fold_plan`). ``place`` adds
-        blocks.
+        says what becomes of partial sums after the last one (`hwgen.frame.accumulators.fold_plan`). There is no
+        ``enable`` where idle cycles add nothing (`TileFormulas.cell_enabled`). ``place`` adds blocks.
         """
         return plain_accumulators(m, self, addends, clear, enable, int(self.acc_bits(self.p)))
 
