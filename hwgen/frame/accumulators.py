@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from contextlib import AbstractContextManager
+
 from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
 
 from hwgen.arith.carry import add_with_carry
@@ -9,7 +12,7 @@ from hwgen.arith.compressor import Term, carry_save_sum
 from hwgen.frame.facts import Addend
 from hwgen.frame.parameters import TileParameters
 
-__all__ = ["ASIDE", "FOLD_BITS", "MEET", "PASS", "accumulate", "fold_plan", "plain_accumulators"]
+__all__ = ["ASIDE", "FOLD_BITS", "MEET", "PASS", "accumulate", "fold_plan", "plain_accumulators", "when"]
 
 PASS, ASIDE, MEET = 1, 2, 3
 """What becomes of the partial sum that comes out of a ring in a cycle of folding: it goes round, it waits for another
@@ -30,14 +33,24 @@ def fold_plan(stages: int) -> list[int]:
     return [plan.get(cycle, PASS) for cycle in range(1, places[0])]
 
 
-def accumulate(m: Module, spec: TileParameters, state: Signal, addend: Addend, clear: Value, enable: Value) -> None:
-    """``state <= (clear ? 0 : state) + addend`` when enabled, bounded as the spec's overflow rule says."""
+def when(m: Module, enable: Value | None) -> AbstractContextManager[None]:
+    """Statements of cycles with ``enable``; of all cycles without one."""
+    return contextlib.nullcontext() if enable is None else m.If(enable)
+
+
+def accumulate(
+    m: Module, spec: TileParameters, state: Signal, addend: Addend, clear: Value, enable: Value | None
+) -> None:
+    """``state <= (clear ? 0 : state) + addend`` when enabled, bounded as the spec's overflow rule says.
+
+    Without ``enable`` in every cycle: what an idle one adds is zero, and it has no ``clear``.
+    """
     width = len(state)
     base = Signal(signed(width), name=f"{state.name}_base")
     if addend.rows:
         m.d.comb += base.eq(Mux(clear, 0, state))
         summed = carry_save_sum(m, [Term(base), *addend.rows], f"{state.name}_total", width)
-        with m.If(enable):
+        with when(m, enable):
             m.d.sync += state.eq(summed)
         return
     value = Signal(signed(len(addend.value)), name=f"{state.name}_addend")
@@ -51,19 +64,19 @@ def accumulate(m: Module, spec: TileParameters, state: Signal, addend: Addend, c
         sign, spare = total[-1], total[width - 1 : -1]
         overflowed = Signal(name=f"{state.name}_overflow")
         m.d.comb += overflowed.eq(spare != sign.replicate(len(spare)))
-        with m.If(enable):
+        with when(m, enable):
             m.d.sync += state.eq(
                 Mux(overflowed, Mux(sign, Const(low, signed(width)), Const(high, signed(width))), total)
             )
     else:
         total = Signal(signed(width), name=f"{state.name}_total")
         m.d.comb += total.eq(add_with_carry(base, addend.value, addend.carry, width))
-        with m.If(enable):
+        with when(m, enable):
             m.d.sync += state.eq(total)
 
 
 def plain_accumulators(
-    m: Module, spec: TileParameters, addends: list[Addend], clear: Value, enable: Value, width: int
+    m: Module, spec: TileParameters, addends: list[Addend], clear: Value, enable: Value | None, width: int
 ) -> list[Value]:
     """One register of ``width`` bits an addend, each with its adder."""
     states: list[Value] = []

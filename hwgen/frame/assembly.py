@@ -241,6 +241,9 @@ class Tile(wiring.Component):
         if spec.folds:
             control["fold"] = fold
             control["folded"] = folding == spec.folds
+        if spec.idles_at_zero(spec.p):
+            # Accumulators without enable clear only in cycles at work.
+            control["clear"] = control["clear"] & control["en"]
         named = {}
         for name, value in control.items():
             if isinstance(value, Const):
@@ -352,6 +355,7 @@ class Tile(wiring.Component):
     ) -> tuple[list[Value], list[Value]]:
         spec = self.spec
         systolic = spec.transport == "systolic"
+        with_addend = _WITH_ADDEND if spec.cell_enabled(spec.p) else _WITH_ADDEND[1:]
         sums, row_sums = [], []
         col_buses = list(cols)
         for i in range(spec.m):
@@ -384,7 +388,7 @@ class Tile(wiring.Component):
                 if systolic and j + 1 < spec.n:
                     row_bus = self._register(m, f"row{i}_hop{j}", row_bus)
                     control = self._delay_control(m, control, f"row{i}_hop{j}", only=_WITH_BUS)
-                    late = self._delay_control(m, late, f"row{i}_late_hop{j}", only=_WITH_ADDEND)
+                    late = self._delay_control(m, late, f"row{i}_late_hop{j}", only=with_addend)
                 if systolic and i + 1 < spec.m:
                     col_buses[j] = self._register(m, f"col{j}_hop{i}", col_buses[j])
         return sums, row_sums

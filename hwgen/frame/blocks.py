@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Shape, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -23,7 +23,10 @@ def side_layout(fields: dict[str, Any]) -> data.StructLayout:
 
 
 class _FrontBlock(wiring.Component):
-    """A row or column front-end with its bus register (``stages`` >= 1), and ``front_cuts`` registers within."""
+    """A row or column front-end with its bus register (``stages`` >= 1), and ``front_cuts`` registers within.
+
+    Where `TileFormulas.idles_at_zero` the bus is zero in cycles without ``en``; elsewhere its register holds.
+    """
 
     kind: str
 
@@ -50,8 +53,9 @@ class _FrontBlock(wiring.Component):
         if spec.mode_bits:
             self.inputs["mode"] = spec.mode_bits
         ports: dict[str, Any] = {name: In(width) for name, width in self.inputs.items()}
+        self.idles_at_zero = bool(spec.idles_at_zero(spec.p))
         # Between cuts nothing is held: what comes with a step stays as long as the step, and so all that follows it.
-        if spec.stages >= 1 and not spec.front_cuts:
+        if self.idles_at_zero or (spec.stages >= 1 and not spec.front_cuts):
             ports["en"] = In(1)
         ports["bus"] = Out(bus_bits)
         super().__init__(ports)
@@ -66,19 +70,24 @@ class _FrontBlock(wiring.Component):
             side = {name: view[name] for name, _ in self.fields}
         codes = data.View(self.elements, inputs["codes"])
         none = Const(0, 1)
-        return self.build(m, codes, side, inputs.get("phase", none), inputs.get("mode", none))
+        value = self.build(m, codes, side, inputs.get("phase", none), inputs.get("mode", none))
+        return Mux(inputs["at_work"], value, 0)[: len(value)] if self.idles_at_zero else value
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         spec = self.spec
         inputs: dict[str, Value] = {name: getattr(self, name) for name in self.inputs}
+        widths = dict(self.inputs)
+        if self.idles_at_zero:
+            # Not by the name that an enable of the cuts would have.
+            inputs["at_work"], widths["at_work"] = self.en, 1
         value: Value
         if spec.front_cuts:
             value = self._place(
                 m,
                 f"{self.kind}_logic",
                 "inner",
-                lambda: Logic(self.inputs, lambda m, inputs: {"value": self._logic(m, inputs)}),
+                lambda: Logic(widths, lambda m, inputs: {"value": self._logic(m, inputs)}),
                 cuts=spec.front_cuts,
                 **inputs,
             ).value
@@ -86,7 +95,7 @@ class _FrontBlock(wiring.Component):
             value = self._logic(m, inputs)
         if spec.stages >= 1:
             register = Signal(len(self.bus), name="bus_reg", reset_less=True)
-            if spec.front_cuts:
+            if spec.front_cuts or self.idles_at_zero:
                 m.d.sync += register.eq(value)
             else:
                 enable = self.en
@@ -146,7 +155,8 @@ class ColBlock(_FrontBlock):
 class _AccumulatingBlock(wiring.Component):
     """Product logic with ``cell_cuts`` registers within, the optional product register (``stages`` >= 2), accumulators.
 
-    ``en``, ``clear`` and ``fold`` come with the addend, `TileFormulas.product_delay` cycles after the buses.
+    ``en``, ``clear`` and ``fold`` come with the addend, `TileFormulas.product_delay` cycles after the buses; what is
+    not ``enabled`` has no ``en``.
     """
 
     kind: str
@@ -154,16 +164,28 @@ class _AccumulatingBlock(wiring.Component):
     count: int
 
     def __init__(
-        self, spec: TileSpec, place: Place, inputs: dict[str, int], ports: dict[str, Any], *, width: int, count: int
+        self,
+        spec: TileSpec,
+        place: Place,
+        inputs: dict[str, int],
+        ports: dict[str, Any],
+        *,
+        width: int,
+        count: int,
+        enabled: bool,
     ) -> None:
         self.spec, self._place, self.inputs, self.width, self.count = spec, place, inputs, width, count
-        sums = {"sums": Out(width * count), "en": In(1), "clear": In(1)}
+        sums: dict[str, Any] = {"sums": Out(width * count), "clear": In(1)}
+        if enabled:
+            sums["en"] = In(1)
         super().__init__({**{name: In(bits) for name, bits in inputs.items()}, **ports, **sums})
 
     def addends(self, m: Module, inputs: Mapping[str, Value]) -> list[Addend]:
         raise NotImplementedError
 
-    def accumulators(self, m: Module, addends: list[Addend], clear: Value, enable: Value, fold: Value) -> list[Value]:
+    def accumulators(
+        self, m: Module, addends: list[Addend], clear: Value, enable: Value | None, fold: Value
+    ) -> list[Value]:
         raise NotImplementedError
 
     def path_behind(self) -> Path | None:
@@ -211,7 +233,8 @@ class _AccumulatingBlock(wiring.Component):
                     m.d.sync += carry.eq(addend.carry)
                 cut.append(Addend(value, carry))
             addends = cut
-        m.d.comb += self.sums.eq(Cat(*self.accumulators(m, addends, self.clear, self.en, fold)))
+        enable: Value | None = self.en if hasattr(self, "en") else None
+        m.d.comb += self.sums.eq(Cat(*self.accumulators(m, addends, self.clear, enable, fold)))
         return m
 
 
@@ -230,7 +253,8 @@ class CellBlock(_AccumulatingBlock):
         if spec.folds:
             ports["fold"] = In(FOLD_BITS)
         width, count = int(spec.acc_bits(spec.p)), int(spec.sums_of_cell(spec.p))
-        super().__init__(spec, place, inputs, ports, width=width, count=count)
+        enabled = bool(spec.cell_enabled(spec.p))
+        super().__init__(spec, place, inputs, ports, width=width, count=count, enabled=enabled)
 
     def addends(self, m: Module, inputs: Mapping[str, Value]) -> list[Addend]:
         none = Const(0, 1)
@@ -240,7 +264,9 @@ class CellBlock(_AccumulatingBlock):
     def path_behind(self) -> Path | None:
         return self.spec.accumulator_path()
 
-    def accumulators(self, m: Module, addends: list[Addend], clear: Value, enable: Value, fold: Value) -> list[Value]:
+    def accumulators(
+        self, m: Module, addends: list[Addend], clear: Value, enable: Value | None, fold: Value
+    ) -> list[Value]:
         return self.spec.build_accumulators(m, addends, clear, enable, fold, self._place)
 
 
@@ -251,10 +277,14 @@ class RowSumBlock(_AccumulatingBlock):
 
     def __init__(self, spec: TileSpec, place: Place = place_submodule) -> None:
         inputs = {"row": int(spec.row_bus_bits(spec.p))}
-        super().__init__(spec, place, inputs, {}, width=int(spec.row_sum_bits(spec.p)), count=1)
+        super().__init__(
+            spec, place, inputs, {}, width=int(spec.row_sum_bits(spec.p)), count=1, enabled=spec.row_sum_enabled
+        )
 
     def addends(self, m: Module, inputs: Mapping[str, Value]) -> list[Addend]:
         return [Addend(self.spec.build_row_sum(m, inputs["row"]))]
 
-    def accumulators(self, m: Module, addends: list[Addend], clear: Value, enable: Value, fold: Value) -> list[Value]:
+    def accumulators(
+        self, m: Module, addends: list[Addend], clear: Value, enable: Value | None, fold: Value
+    ) -> list[Value]:
         return plain_accumulators(m, self.spec, addends, clear, enable, self.width)

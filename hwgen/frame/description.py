@@ -114,6 +114,13 @@ class TileDescription(TileLegality):
         return self.keeps_row_sums(self.p)
 
     @property
+    def row_sum_enabled(self) -> bool:
+        """Whether the activation sums must know when to add: in steps of several cycles the bus stays, and once is
+        enough.
+        """
+        return self.step_cycles_max > 1 or not self.idles_at_zero(self.p)
+
+    @property
     def lanes(self) -> int:
         """Post lanes; 0 where the tile gives raw sums."""
         return int(self.p.get("post_lanes", 0))

@@ -171,6 +171,25 @@ class TileFormulas(TileParameters):
         return 1
 
     @classmethod
+    def zero_adds_nothing(cls, p: P) -> bool:
+        """Whether cells and activation sums add nothing when both buses are zero, in any phase and mode."""
+        return False
+
+    @classmethod
+    def idles_at_zero(cls, p: P) -> Num:
+        """Whether the buses are zero in cycles without a step at work, so that accumulators need no enable.
+
+        A bus register has an AND per bit for it in place of the multiplexer with which it would hold. Without these
+        registers the ANDs would be an addition, and as many as they save in the cells of a small tile.
+        """
+        return where(p["stages"] >= 1, 1, 0) if cls.zero_adds_nothing(p) else 0 * p["stages"]
+
+    @classmethod
+    def cell_enabled(cls, p: P) -> Num:
+        """Whether a cell must know which cycles are at work: its state would change in the others."""
+        return 1 - cls.idles_at_zero(p)
+
+    @classmethod
     def accumulator_primitives(cls, p: P) -> Counts:
         """Primitives of a cell's accumulators, all P of them, with their registers."""
         return {name: cls.sums_of_cell(p) * count for name, count in accumulator(p, cls.acc_bits(p)).items()}

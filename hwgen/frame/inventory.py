@@ -54,6 +54,8 @@ class _Control(NamedTuple):
     done: Num
     fold: Num
     folded: Num
+    enable: Num
+    """Whether cells have one."""
 
     @property
     def full(self) -> Num:
@@ -61,15 +63,15 @@ class _Control(NamedTuple):
 
     @property
     def hop(self) -> Num:
-        """Between the cells of a systolic row: enable, clear, phase, mode, fold count."""
-        return 2 + self.phase + self.mode + self.fold
+        """Between the cells of a systolic row: clear, enable, phase, mode, fold count."""
+        return 1 + self.enable + self.phase + self.mode + self.fold
 
 
 def _control(spec: type[TileStatement], p: P) -> _Control:
     phase = unsigned_bits(spec.longest_step(p) - 1)
     done = where(p["post_lanes"] > 0, 1, 0) if spec.uses_lanes(p) else 0
     folds = where(spec.fold_cycles(p) > 0, 1, 0)
-    return _Control(phase, clog2(spec.mode_count(p)), done, FOLD_BITS * folds, folds)
+    return _Control(phase, clog2(spec.mode_count(p)), done, FOLD_BITS * folds, folds, spec.cell_enabled(p))
 
 
 def _sum(numbers: Iterable[Num]) -> Num:
@@ -83,12 +85,14 @@ def blocks(spec: type[TileStatement], p: P, post: Callable[[P], dict[str, Block]
     (act_count, act_bits), (weight_count, weight_bits) = spec.act_port(p), spec.weight_port(p)
     row, col = spec.row_bus_bits(p), spec.col_bus_bits(p)
     addends = spec.sums_of_cell(p) * (spec.addend_bits(p) + spec.carry_bits(p))
+    # Where no step is at work these buses are zero.
+    masked = spec.idles_at_zero(p)
     in_row = within(p["front_cuts"], act_count * act_bits, row)
     in_col = within(p["front_cuts"], weight_count * weight_bits, col)
     in_cell = cut_product * addends + within(p["cell_cuts"], row + col, addends)
     result: dict[str, Block] = {
-        "row": Block(m, merge(spec.row_primitives(p), {"ff": cut_bus * row + in_row})),
-        "col": Block(n, merge(spec.col_primitives(p), {"ff": cut_bus * col + in_col})),
+        "row": Block(m, merge(spec.row_primitives(p), {"ff": cut_bus * row + in_row, "and": masked * row})),
+        "col": Block(n, merge(spec.col_primitives(p), {"ff": cut_bus * col + in_col, "and": masked * col})),
         "cell": Block(m * n, merge(spec.cell_primitives(p), spec.accumulator_primitives(p), {"ff": in_cell})),
     }
     if spec.row_sum_range(p) is not None:

@@ -37,13 +37,13 @@ class TileLogic(TileStatement):
         raise NotImplementedError
 
     def build_accumulators(
-        self, m: Module, addends: list[Addend], clear: Value, enable: Value, fold: Value, place: Place
+        self, m: Module, addends: list[Addend], clear: Value, enable: Value | None, fold: Value, place: Place
     ) -> list[Value]:
         """Add a cell's accumulators to ``m``; returns its P sums, `acc_bits` wide.
 
         ``clear`` comes with the first ``enable`` of a group, with a ring with those that find no partial sum; ``fold``
-        says what becomes of partial sums after the last one (`hwgen.frame.accumulators.fold_plan`). ``place`` adds
-        blocks.
+        says what becomes of partial sums after the last one (`hwgen.frame.accumulators.fold_plan`). There is no
+        ``enable`` where idle cycles add nothing (`TileFormulas.cell_enabled`). ``place`` adds blocks.
         """
         return plain_accumulators(m, self, addends, clear, enable, int(self.acc_bits(self.p)))
 
@@ -54,7 +54,8 @@ class TileLogic(TileStatement):
     def integer_path(self, bits: int) -> Path:
         """What an addend goes through on its way to a register of ``bits`` bits in `build_accumulators`."""
         bounded: Path = (("eq", bits), ("mux", bits)) if self.overflow == "saturate" else ()
-        return (("add", bits), *bounded, ("mux", 1))
+        held: Path = (("mux", 1),) if self.cell_enabled(self.p) else ()
+        return (("add", bits), *bounded, *held)
 
     def build_row_sum(self, m: Module, row: Value) -> Value:
         """Add logic for the signed sum of a row's K activations, from the row bus."""

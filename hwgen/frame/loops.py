@@ -158,10 +158,11 @@ class LoopSpec(TileSpec):
     # ------------------------------------------------------------------ logic
 
     def build_accumulators(
-        self, m: Module, addends: list[Addend], clear: Value, enable: Value, fold: Value, place: Place
+        self, m: Module, addends: list[Addend], clear: Value, enable: Value | None, fold: Value, place: Place
     ) -> list[Value]:
         if not self.loops(self.p):
             return super().build_accumulators(m, addends, clear, enable, fold, place)
+        assert enable is not None
         bits = int(self.acc_bits(self.p))
         if self.folds:
             folding = wire(m, fold.any(), "folding")

@@ -15,7 +15,7 @@ __all__ = ["FP32_ADD", "PRIMITIVES", "accumulator", "is_named", "merge", "within
 P = Mapping[str, Any]
 
 PRIMITIVES = {
-    "ff": "flip-flop with enable, one bit",
+    "ff": "flip-flop, one bit, with an enable or without",
     "add": "full adder, one bit",
     "mux2": "two-way multiplexer, one bit",
     "xor": "exclusive or, one bit",

@@ -149,6 +149,10 @@ class Int(ScaledSpec):
         return where(p["bits"] == 1, 1, 0) if p["scheme"] == "bipolar" else 0
 
     @classmethod
+    def zero_adds_nothing(cls, p: P) -> bool:
+        return True
+
+    @classmethod
     def cell_primitives(cls, p: P) -> Counts:
         product = get(p["acts"]).code_bits + p["bits"]
         # An unsigned weight is a signed factor of one bit more, and so is an odd one.

@@ -13,7 +13,7 @@ from amaranth import hdl
 from amaranth.hdl import Cat, Module, Mux, Value
 
 from hwgen.formats import QTensor, get
-from hwgen.frame import accumulators, assembly, logic, post
+from hwgen.frame import accumulators, assembly, blocks, logic, post
 from hwgen.frame.facts import P
 from hwgen.frame.post import PostBlock
 from hwgen.pe import Addend, TileSpec, _aligned, family
@@ -138,7 +138,7 @@ def missing_symmetry_bit(patch: Patch, spec: TileSpec) -> TileSpec:
 def first_ignored(patch: Patch, spec: TileSpec) -> TileSpec:
     accumulate = accumulators.accumulate
 
-    def kept(m: Module, spec: TileSpec, state: Any, addend: Addend, clear: Value, enable: Value) -> None:
+    def kept(m: Module, spec: TileSpec, state: Any, addend: Addend, clear: Value, enable: Value | None) -> None:
         accumulate(m, spec, state, addend, hdl.Const(0, 1), enable)
 
     patch.setattr(accumulators, "accumulate", kept)
@@ -163,6 +163,11 @@ def clear_in_the_last_phase(patch: Patch, spec: TileSpec) -> TileSpec:
         return control | {"clear": self.i.payload.first & (control["phase"] == 1)}
 
     patch.setattr(assembly.Tile, "_sequence", wrong)
+    return spec
+
+
+def buses_not_zero_when_idle(patch: Patch, spec: TileSpec) -> TileSpec:
+    patch.setattr(blocks, "Mux", lambda choice, value, other: value)
     return spec
 
 
@@ -271,6 +276,8 @@ FAULTS = {
     "first ignored": Fault("lut", first_ignored, "random back-to-back: values"),
     "clear in every phase": Fault("lut", clear_in_every_phase, "random back-to-back: values"),
     "clear in the last phase": Fault("lut", clear_in_the_last_phase, "random back-to-back: values"),
+    "buses not zero when idle": Fault("int", buses_not_zero_when_idle, "idle cycles: values"),
+    "clear when idle": Fault("int", clear_in_every_phase, "idle cycles: values"),
     "swapped scales": Fault("mx-square", swapped_scales, "scales: values"),
     "zero point ignored": Fault("int-lanes", zero_point_ignored, "scales: values"),
     "saturation off by one": Fault("int-saturate", saturation_off_by_one, "corners: values"),

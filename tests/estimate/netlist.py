@@ -29,9 +29,13 @@ def _cells(module: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, dict[s
 def primitives(module: dict[str, Any]) -> dict[str, int]:
     """One-bit primitives of one module, its instances left out."""
     found = dict.fromkeys(("ff", "add", "mul", "mux2", "and"), 0)
+    at_work = module["ports"].get("en", {"bits": []})["bits"]
     for cell, kind, width in _cells(module):
         if "dff" in kind:
             found["ff"] += width["WIDTH"]
+            if "sdff" in kind and cell["connections"]["SRST"] == at_work:
+                # Zero without the enable: an AND in front.
+                found["and"] += width["WIDTH"]
         elif kind == "$mul":
             found["mul"] += width["A_WIDTH"] * width["B_WIDTH"]
         elif kind in ADDERS:

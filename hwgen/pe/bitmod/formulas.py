@@ -203,6 +203,10 @@ class BitmodFormulas(BitmodParameters):
         return {"mux2": p["k"] * (9 + 8 + 6 + 4 + 4), "and": 10 * p["k"] + 3, "add": 3}
 
     @classmethod
+    def zero_adds_nothing(cls, p: P) -> bool:
+        return not cls.loops(p)
+
+    @classmethod
     def cell_primitives(cls, p: P) -> Counts:
         k = p["k"]
         if not cls._floating(p):

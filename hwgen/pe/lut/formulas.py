@@ -276,6 +276,10 @@ class LutFormulas(LutParameters):
         return {"mux2": serial, "xor": complement}
 
     @classmethod
+    def zero_adds_nothing(cls, p: P) -> bool:
+        return not cls.fp32_sums(p)
+
+    @classmethod
     def cell_primitives(cls, p: P) -> Counts:
         per_cycle, entry = p["planes_per_cycle"], cls._stored_bits(p)
         if cls.fp32_sums(p):

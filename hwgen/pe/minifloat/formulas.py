@@ -125,6 +125,10 @@ class MinifloatFormulas(MinifloatParameters):
         return cls._decoder(cls._layouts(p)[1], p)
 
     @classmethod
+    def zero_adds_nothing(cls, p: P) -> bool:
+        return not cls.fp32_sums(p)
+
+    @classmethod
     def cell_primitives(cls, p: P) -> Counts:
         k = p["k"]
         a, w = cls._layouts(p)

@@ -167,6 +167,10 @@ class MixpeFormulas(MixpeParameters):
         return cls._joined(counts, shared, {"and": products})
 
     @classmethod
+    def zero_adds_nothing(cls, p: P) -> bool:
+        return True
+
+    @classmethod
     def cell_primitives(cls, p: P) -> Counts:
         k, planes, bits, width = p["k"], cls._cell_bits(p), cls._aligned_bits(p), cls._tree_bits(p)
         signed = cls._cell_signed(p)

@@ -156,6 +156,10 @@ class MxFormulas(MxParameters):
         return cls._decoders(p, cls._elements(p)[1])
 
     @classmethod
+    def zero_adds_nothing(cls, p: P) -> bool:
+        return True
+
+    @classmethod
     def cell_primitives(cls, p: P) -> Counts:
         k, product = p["k"], cls._sum_bits(p, 1)
         # A level of the tree has half the adders of the one before, each a bit wider.

@@ -201,6 +201,15 @@ class PositFormulas(PositParameters):
         return cls._fronts(p, False)
 
     @classmethod
+    def zero_adds_nothing(cls, p: P) -> bool:
+        return True
+
+    @classmethod
+    def cell_enabled(cls, p: P) -> Num:
+        # An idle cycle may be in another mode than the sums.
+        return where(is_simd(p), 1, super().cell_enabled(p))
+
+    @classmethod
     def cell_primitives(cls, p: P) -> Counts:
         k = p["k"]
         if not is_simd(p):

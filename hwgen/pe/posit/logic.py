@@ -27,6 +27,7 @@ from hwgen.arith.posit import (
 from hwgen.arith.segments import segment_add, segment_shift_left
 from hwgen.arith.split_multiply import SPLIT_CHUNKS, SPLIT_WIDTH, split_multiply
 from hwgen.formats import PositFormat, get
+from hwgen.frame.accumulators import plain_accumulators, when
 from hwgen.frame.facts import Addend
 from hwgen.frame.place import Logic, Place
 from hwgen.frame.post import PostBlock
@@ -220,7 +221,7 @@ class Posit(PositArithmetic):
         ]
 
     def build_accumulators(
-        self, m: Module, addends: list[Addend], clear: Value, enable: Value, fold: Value, place: Place
+        self, m: Module, addends: list[Addend], clear: Value, enable: Value | None, fold: Value, place: Place
     ) -> list[Value]:
         if self.format == "fp4":
             return super().build_accumulators(m, addends, clear, enable, fold, place)
@@ -244,9 +245,11 @@ class Posit(PositArithmetic):
         )
         nars = [Signal(name=f"nar{index}", reset_less=True) for index in range(len(flags))]
         joined = Signal(name="joined", reset_less=True)
-        with m.If(enable):
-            m.d.sync += [state.eq(total), joined.eq(whole)]
-            m.d.sync += [nar.eq((nar & ~clear) | flag) for nar, flag in zip(nars, flags, strict=True)]
+        m.d.sync += state.eq(total)
+        m.d.sync += [nar.eq((nar & ~clear) | flag) for nar, flag in zip(nars, flags, strict=True)]
+        with when(m, enable):
+            # An idle cycle adds nothing, but may be in another mode.
+            m.d.sync += joined.eq(whole)
         segments = [state[place * size : (place + 1) * size] for place in range(QUARTERS)]
         if self.simd_along == "n":
             words: list[Value] = []
@@ -263,14 +266,12 @@ class Posit(PositArithmetic):
         number = Mux(joined, state, raised.as_unsigned())
         return [self._with_nar(m, number, nars[0])]
 
-    def _single_quire(self, m: Module, addend: Addend, clear: Value, enable: Value) -> Value:
-        from hwgen.frame.accumulators import plain_accumulators
-
+    def _single_quire(self, m: Module, addend: Addend, clear: Value, enable: Value | None) -> Value:
         width = int(self._dot_bits(self.p))
         plain = Addend(addend.value[:width].as_signed(), addend.carry)
         (state,) = plain_accumulators(m, self, [plain], clear, enable, int(self.acc_bits(self.p)))
         nar = Signal(name="nar0", reset_less=True)
-        with m.If(enable):
+        with when(m, enable):
             m.d.sync += nar.eq((nar & ~clear) | addend.value[width])
         return self._with_nar(m, state, nar)
 
