@@ -177,18 +177,22 @@ def shift_left(m: Module, value: Value, amount: Value, name: str) -> Value:
 
 
 def shift_left_into(m: Module, value: Value, amount: Value, width: int, name: str) -> Value:
-    """Low ``width`` bits of unsigned ``value << amount``, for a ``width`` of at least ``len(value)``.
+    """Low ``width`` bits of ``value << amount``, signed as ``value`` is, for a ``width`` of at least ``len(value)``.
 
     A logarithmic shifter whose stages are no wider than what can have reached them.
     """
+
+    def as_is(bits: Value) -> Value:
+        return bits.as_signed() if value.shape().signed else bits
+
     amount = named(m, amount, f"{name}_amount")
     bits: Value = named(m, value, f"{name}_of")
     for stage in range(len(amount)):
         distance = min(1 << stage, width)
         reached = min(len(bits) + distance, width)
         shifted = Cat(Const(0, distance), bits)[:reached]
-        bits = wire(m, Mux(amount[stage], shifted, extend(bits, reached)), f"{name}_by{1 << stage}")
-    return wire(m, extend(bits, width), name)
+        bits = wire(m, as_is(Mux(amount[stage], shifted, extend(bits, reached))), f"{name}_by{1 << stage}")
+    return wire(m, as_is(extend(bits, width)), name)
 
 
 def normalize_left(m: Module, value: Value, name: str) -> tuple[Value, Value]:

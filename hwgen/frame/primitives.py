@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from hwgen.frame.facts import Counts
 from hwgen.frame.numbers import Num
 
-__all__ = ["FP32_ADD", "PRIMITIVES", "accumulator", "is_named", "merge", "within"]
+__all__ = ["FP32_ADD", "PRIMITIVES", "accumulator", "for_each", "is_named", "merge", "within"]
 
 P = Mapping[str, Any]
 
@@ -34,6 +34,16 @@ def merge(*parts: Counts) -> Counts:
                 raise KeyError(f"unknown primitive {name!r}")
             total[name] = total.get(name, 0) + number
     return total
+
+
+def for_each(counts: Callable[..., Counts], *numbers: Num) -> Counts:
+    """``counts`` of numbers that may be arrays: one call for each distinct combination."""
+    if not any(isinstance(number, np.ndarray) for number in numbers):
+        return counts(*numbers)
+    grids = np.broadcast_arrays(*numbers)
+    points, inverse = np.unique(np.stack([grid.ravel() for grid in grids]), axis=1, return_inverse=True)
+    found = [counts(*point) for point in points.T.tolist()]
+    return {name: np.array([one[name] for one in found])[inverse].reshape(grids[0].shape) for name in found[0]}
 
 
 def is_named(p: P, name: str, value: str) -> int:

@@ -61,6 +61,7 @@ def shifts(m: Module, i: dict[str, Signal]) -> dict[str, Value]:
         "plain": shift_right(m, i["x"], i["by"], "plain"),
         "left": shift_left(m, i["x"], i["by"], "left"),
         "into": shift_left_into(m, i["x"], i["by"], len(i["x"]) + 9, "into"),
+        "signed": shift_left_into(m, i["x"].as_signed(), i["by"], len(i["x"]) + 9, "signed"),
     }
 
 
@@ -143,6 +144,8 @@ def test_shifts(run: dict[str, Runner], width: int, bits: int) -> None:
     inside = np.minimum(by, width)
     assert np.array_equal(got["left"], (x << inside) & ((1 << width) - 1))
     assert np.array_equal(got["into"], (x << np.minimum(by, width + 9)) & ((1 << width + 9) - 1))
+    moved = (x - (x >> (width - 1) << width)) << np.minimum(by, width + 9) & ((1 << width + 9) - 1)
+    assert np.array_equal(got["signed"], moved - (moved >> (width + 8) << width + 9))
 
 
 def test_negations(run: dict[str, Runner]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from amaranth.hdl import Const, Module, Signal, unsigned
+from amaranth.hdl import Cat, Const, Module, Signal, unsigned
 from amaranth.lib import data
 
 from hwgen.errors import HwgenError
@@ -56,10 +56,13 @@ def tile(**values: Any) -> Minifloat:
 
 
 def product(spec: Minifloat) -> Block:
-    """Codes of one pair → what its cell adds, in chunks of 32 bits, and the carry."""
+    """Codes of one pair, beside zeros → what its cell adds, in chunks of 32 bits, and the carry."""
 
     def build(m: Module, i: dict[str, Signal]) -> dict[str, Any]:
-        sides = [data.View(data.ArrayLayout(unsigned(len(code)), 1), code) for code in i.values()]
+        sides = [
+            data.View(data.ArrayLayout(unsigned(len(code)), spec.k), Cat(code, Const(0, len(code) * (spec.k - 1))))
+            for code in i.values()
+        ]
         row = spec.build_row(m, sides[0], {}, Const(0, 1), Const(0, 1))
         col = spec.build_col(m, sides[1], {}, Const(0, 1), Const(0, 1))
         (addend,) = spec.build_cell(m, row, col, Const(0, 1), Const(0, 1))
@@ -77,6 +80,8 @@ PAIRS = [(*pair, kind) for pair in EXHAUSTIVE + WIDE for kind in ("exact", "fp32
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Runner]:
     blocks = {f"{a} {w} {kind}": product(tile(acts=a, weights=w, accumulator=kind)) for a, w, kind in PAIRS}
+    # Where there are several products, they are negated before they are shifted.
+    blocks |= {f"{a} {w} of two": product(tile(acts=a, weights=w, k=2, stages=2)) for a, w in EXHAUSTIVE + WIDE}
     return compile_blocks(blocks, tmp_path_factory.mktemp("products"))
 
 
@@ -128,18 +133,20 @@ def test_bf16_products_reach_both_ends_of_fp32() -> None:
     assert ((rounded > 0) & (rounded < 2.0**-126) & (rounded != exact)).sum() > 50
 
 
+@pytest.mark.parametrize(("kind", "k"), [("exact", 1), ("of two", 2)])
 @pytest.mark.parametrize(("a", "w"), EXHAUSTIVE + WIDE)
-def test_exact_products_equal_fractions(run: dict[str, Runner], a: str, w: str) -> None:
+def test_exact_products_equal_fractions(run: dict[str, Runner], a: str, w: str, kind: str, k: int) -> None:
     x, y = pairs(a, w)
-    outputs = run[f"{a} {w} exact"](a=x, w=y)
+    outputs = run[f"{a} {w} {kind}"](a=x, w=y)
     unit = Fraction(2) ** (UNITS[a] + UNITS[w])
     count = len(x) if get(a).code_bits + get(w).code_bits <= 16 else 4_000
     left, right = clipped(a, x), clipped(w, y)
     chunks = [values.tolist() for name, values in outputs.items() if name != "carry"]
-    bits = int(tile(acts=a, weights=w).addend_bits(tile(acts=a, weights=w).p))
+    carries = outputs.get("carry", np.zeros(len(x), np.int64))
+    bits = int(tile(acts=a, weights=w, k=k).addend_bits(tile(acts=a, weights=w, k=k).p))
     for index in range(count):
         word = sum(chunk[index] << CHUNK * place for place, chunk in enumerate(chunks))
-        value = word - (1 << bits if word >> (bits - 1) else 0) + int(outputs["carry"][index])
+        value = word - (1 << bits if word >> (bits - 1) else 0) + int(carries[index])
         want = Fraction(left[index]) * Fraction(right[index]) / unit
         assert value == want, f"{x[index]:#x} · {y[index]:#x} = {value}, not {want}"
 

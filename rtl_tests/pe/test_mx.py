@@ -64,12 +64,18 @@ def word(code: int) -> list[int]:
 
 
 def cell(spec: Mx) -> Block:
-    """A row's, a column's and a cell's logic for one word: the sum of its products in chunks."""
+    """A row's, a column's and a cell's logic for one word and zeros: the sum of its products in chunks."""
 
     def build(m: Module, signals: dict[str, Signal]) -> dict[str, Any]:
         zero = Const(0, 1)
-        row = spec.build_row(m, [signals["a"]], {}, zero, zero)
-        col = spec.build_col(m, [signals["w"]], {}, zero, zero)
+        acts, weights = (
+            [code, *[Const(0, bits)] * (count - 1)]
+            for code, (count, bits) in zip(
+                signals.values(), (spec.act_port(spec.p), spec.weight_port(spec.p)), strict=True
+            )
+        )
+        row = spec.build_row(m, acts, {}, zero, zero)
+        col = spec.build_col(m, weights, {}, zero, zero)
         [addend] = spec.build_cell(m, row, col, zero, zero)
         value = Signal(addend.value.shape(), name="value")
         m.d.comb += value.eq(addend.value)
@@ -80,10 +86,12 @@ def cell(spec: Mx) -> Block:
 
 
 @pytest.fixture(scope="module")
-def cells(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Runner]:
+def cells(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], Runner]:
     blocks = {f"{a} {w}": cell(tile(a, w, k=4 if a == "hif4" else 1)) for a, w in PAIRS}
+    # Where there are several products, they are negated before they are shifted.
+    blocks |= {f"{a} {w} of two": cell(tile(a, w, k=2, stages=2)) for a, w in SINGLE}
     runners = compile_blocks(blocks, tmp_path_factory.mktemp("products"))
-    return {pair: runners[" ".join(pair)] for pair in PAIRS}
+    return {tuple(name.split(" ", 2)): runner for name, runner in runners.items()}
 
 
 def totals(run: Runner, a: np.ndarray, w: np.ndarray) -> list[int]:
@@ -97,13 +105,15 @@ def totals(run: Runner, a: np.ndarray, w: np.ndarray) -> list[int]:
 
 
 @pytest.mark.parametrize(("acts", "weights"), SINGLE)
-def test_every_product(acts: str, weights: str, cells: dict[tuple[str, str], Runner]) -> None:
+def test_every_product(acts: str, weights: str, cells: dict[tuple[str, ...], Runner]) -> None:
     left, right = elements(acts), elements(weights)
     a, w = (grid.ravel() for grid in np.meshgrid(np.arange(len(left)), np.arange(len(right)), indexing="ij"))
-    assert totals(cells[acts, weights], a, w) == [x * y for x in left for y in right]
+    products = [x * y for x in left for y in right]
+    assert totals(cells[acts, weights], a, w) == products
+    assert totals(cells[acts, weights, "of two"], a, w) == products
 
 
-def test_every_element_of_every_hif4_word(cells: dict[tuple[str, str], Runner]) -> None:
+def test_every_element_of_every_hif4_word(cells: dict[tuple[str, ...], Runner]) -> None:
     """All words against words with a single 1: each product shows one element, from either side."""
     words = np.arange(1 << 18)
     expected = [word(code) for code in words.tolist()]
@@ -115,7 +125,7 @@ def test_every_element_of_every_hif4_word(cells: dict[tuple[str, str], Runner]) 
         assert totals(cells["hif4", "hif4"], one, words) == wanted
 
 
-def test_hif4_dot_products(cells: dict[tuple[str, str], Runner]) -> None:
+def test_hif4_dot_products(cells: dict[tuple[str, ...], Runner]) -> None:
     rng = np.random.default_rng(1)
     a, w = rng.integers(0, 1 << 18, (2, 20_000))
     a[:2], w[:2] = 0x37777, (0x37777, 0x3FFFF)

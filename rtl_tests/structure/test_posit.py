@@ -89,13 +89,13 @@ def test_quires_are_as_wide_as_the_products_need(values: dict[str, Any], bits: i
 FLIP_FLOPS: list[tuple[dict[str, Any], int]] = [
     # Quire and NaR flag.
     ({"format": "posit", "posit_bits": 8, "depth": 128}, 33 + 1),
-    # ... and the cut before it: 27 bits of two products, NaR, carry, enable and clear.
-    ({"format": "posit", "posit_bits": 8, "depth": 128, "stages": 2}, 33 + 1 + 27 + 1 + 1 + 2),
+    # ... and the cut before it: 27 bits of two products and NaR.
+    ({"format": "posit", "posit_bits": 8, "depth": 128, "stages": 2}, 33 + 1 + 27 + 1),
     # Quire, NaR, and whether its quarters are one number.
     ({"depth": 128}, 128 + 1 + 1),
-    ({"depth": 128, "stages": 2}, 128 + 2 + 128 + 4 + 2 + 2),
+    ({"depth": 128, "stages": 2}, 128 + 2 + 128 + 4 + 2),
     ({"quire": "xr_npe", "depth": 127, "group": 64, "simd_along": "n"}, 128 + 4 + 1),
-    ({"quire": "xr_npe", "depth": 127, "group": 64, "simd_along": "n", "stages": 2}, 128 + 5 + 4 * (32 + 2) + 2),
+    ({"quire": "xr_npe", "depth": 127, "group": 64, "simd_along": "n", "stages": 2}, 128 + 5 + 4 * (32 + 2)),
     ({"format": "fp4", "depth": 32}, 14),
 ]
 

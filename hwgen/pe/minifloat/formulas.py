@@ -12,9 +12,10 @@ from hwgen.arith import (
 from hwgen.arith.fp32 import FP32_BIAS
 from hwgen.formats import get
 from hwgen.frame.facts import Counts, P
-from hwgen.frame.numbers import Num, bits_for, bits_for_multiple, clog2
+from hwgen.frame.numbers import Num, bits_for, bits_for_multiple, clog2, where
 from hwgen.frame.primitives import merge
 from hwgen.pe._fp32_sum import FP32_BITS
+from hwgen.pe._products import joins_tree, negates_first, product_counts, tree_counts
 from hwgen.pe.minifloat.parameters import FRACTION, MinifloatParameters
 
 __all__ = ["MinifloatFormulas"]
@@ -91,11 +92,28 @@ class MinifloatFormulas(MinifloatParameters):
             return FP32_BITS + 0 * p["k"]
         low, high = cls.product_range(p)
         # In one's complement a product of zero with a sign is −1 until its carry arrives.
-        return bits_for_multiple(low - 1, high, p["k"])
+        late = bits_for_multiple(low - 1, high, p["k"])
+        return where(cls._negates_first(p), bits_for_multiple(low, high, p["k"]), late)
 
     @classmethod
     def carry_bits(cls, p: P) -> Num:
-        return 0 if cls.fp32_sums(p) else 1
+        return 0 if cls.fp32_sums(p) else where(cls._negates_first(p), 0, 1)
+
+    @classmethod
+    def _largest_shift(cls, p: P) -> int:
+        """Largest shift of an exact product of significands."""
+        return sum(max(layout.max_finite[0] - 1, 0) for layout in cls._layouts(p))
+
+    @classmethod
+    def _significand_bits(cls, p: P) -> int:
+        """Bits of a product of significands; a one-bit one is a mask."""
+        bits = [layout.mantissa_bits + 1 for layout in cls._layouts(p)]
+        return sum(bits) - int(min(bits) == 1)
+
+    @classmethod
+    def _negates_first(cls, p: P) -> Num:
+        """Whether exact products of significands are negated before they are shifted."""
+        return negates_first(p, cls._significand_bits(p), int(cls.product_range(p)[1]).bit_length())
 
     @classmethod
     def _ranges(cls, p: P) -> tuple[int, int]:
@@ -151,15 +169,20 @@ class MinifloatFormulas(MinifloatParameters):
                 counts["add"] = counts["add"] + k * width
             return merge(counts, cls.fp32_tree_primitives(p))
         _, high = cls.product_range(p)
-        product = bits_for(-high, high)
-        shift = int(clog2(a.max_finite[0] + w.max_finite[0] - 1))
-        # A significand grows by the distances of a shifter's stages, up to the width of a product.
-        grown = [min(sum(factors) - int(masked) + (2 << stage) - 1, product - 1) for stage in range(shift)]
-        # A level of the tree is one bit wider than the one before.
-        counts["add"] = (k - 1) * (product + clog2(k) // 2 + 1) + k * shift
-        counts["mux2"] = k * sum(grown)
-        counts["xor"] = k * product
-        return counts
+        product, first = bits_for(-high, high), cls._negates_first(p)
+        largest = cls._largest_shift(p)
+        placed = product_counts(first, cls._significand_bits(p), product - 1, largest)
+        placed["add"] = placed["add"] + largest.bit_length()
+        each = {name: k * count for name, count in placed.items()}
+        return merge(counts, each, tree_counts(cls, p, product, first))
+
+    @classmethod
+    def accumulator_primitives(cls, p: P) -> Counts:
+        counts = super().accumulator_primitives(p)
+        if cls.fp32_sums(p):
+            return counts
+        # The tree's adder is the accumulator's.
+        return {**counts, "add": where(joins_tree(cls, p, cls._negates_first(p)), 0, counts["add"])}
 
     @classmethod
     def _exponent_width(cls, p: P) -> int:

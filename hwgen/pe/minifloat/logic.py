@@ -6,19 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Value, signed
 
 from hwgen.arith import (
     FloatLayout,
     add_with_carry,
-    adder_tree_with_carries,
     extend,
     float_layout,
     fp_unpack,
     multiply,
     normalize_left,
     round_nearest_even,
-    shift_left_into,
     shift_right_sticky,
     wire,
 )
@@ -26,6 +24,7 @@ from hwgen.arith.fp32 import FP32_BIAS
 from hwgen.arith.minifloat import effective_exponent, split
 from hwgen.formats import Format
 from hwgen.frame.facts import Addend
+from hwgen.pe._products import dot_addend, place_product
 from hwgen.pe.minifloat.arithmetic import MinifloatArithmetic
 from hwgen.pe.minifloat.formulas import LARGEST
 from hwgen.pe.minifloat.parameters import FRACTION
@@ -80,27 +79,19 @@ class Minifloat(MinifloatArithmetic):
         if fp32:
             codes = [self._product(m, left, right, f"product{index}") for index, (left, right) in enumerate(pairs)]
             return [Addend(self.fp32_tree(m, codes, "dot").as_signed())]
-        values, carries = [], []
-        for index, (left, right) in enumerate(pairs):
-            sign = wire(m, left[0] ^ right[0], f"sign{index}")
-            magnitude = self._magnitude(m, left, right, index)
-            # −x = ~x + 1: the ones go into the adders of the tree as carries.
-            flipped = Signal(signed(len(magnitude) + 1), name=f"product{index}")
-            m.d.comb += flipped.eq(Cat(magnitude, 0) ^ sign.replicate(len(magnitude) + 1))
-            values.append(flipped)
-            carries.append(sign)
-        total, carry = adder_tree_with_carries(m, values, carries, "dot")
-        # The tree is as wide as its operands allow; their values, and so the sum, may need less.
-        return [Addend(total[: int(self.addend_bits(self.p))].as_signed(), carry)]
+        placed = [self._exact_product(m, left, right, index) for index, (left, right) in enumerate(pairs)]
+        return [dot_addend(m, self, placed, int(self.addend_bits(self.p)))]
 
-    def _magnitude(self, m: Module, left: Value, right: Value, index: int) -> Value:
-        """Significand product in fixed point."""
+    def _exact_product(self, m: Module, left: Value, right: Value, index: int) -> tuple[Value, Value | None]:
+        """Product of two decoded elements in fixed point as a value and the carry that it needs."""
+        sign = wire(m, left[0] ^ right[0], f"sign{index}")
         cuts = [2 + layout.mantissa_bits for layout in self._layouts(self.p)]
         significand = multiply(m, left[1 : cuts[0]], right[1 : cuts[1]], f"significand{index}")
         shifts = [shift for shift in (left[cuts[0] :], right[cuts[1] :]) if len(shift)]
-        amount = sum(shifts[1:], shifts[0]) if shifts else Const(0, 0)
+        amount = (sum(shifts[1:], shifts[0]) if shifts else Const(0, 0))[: self._largest_shift(self.p).bit_length()]
         width = int(self.product_range(self.p)[1]).bit_length()
-        return shift_left_into(m, significand, amount, width, f"magnitude{index}")
+        first = bool(self._negates_first(self.p))
+        return place_product(m, significand, sign, amount, width, f"product{index}", first=first)
 
     def _product(self, m: Module, left: Value, right: Value, name: str) -> Value:
         """FP32 code of the product of two decoded elements."""

@@ -11,7 +11,9 @@ from hwgen.arith import (
 from hwgen.formats import Format
 from hwgen.formats.minifloat import MinifloatFormat
 from hwgen.frame.facts import Counts, P
-from hwgen.frame.numbers import Num, bits_for_multiple, clog2
+from hwgen.frame.numbers import Num, bits_for_multiple, where
+from hwgen.frame.primitives import merge
+from hwgen.pe._products import joins_tree, negates_first, product_counts, tree_counts
 from hwgen.pe.mx.parameters import MxParameters
 
 __all__ = ["MxFormulas"]
@@ -45,12 +47,6 @@ def field(form: Format) -> _Field:
 def _ends(form: Format) -> tuple[int, int]:
     """Lowest and highest element in units of the format's last place."""
     return int(form.min_value * 2.0**-form.lsb_exp), int(form.max_value * 2.0**-form.lsb_exp)
-
-
-def _shifter(width: int, significand: int, largest: int) -> int:
-    """Multiplexers of a shift to the left: each level is wider than the one before by what it shifts."""
-    levels = largest.bit_length()
-    return sum(min(width, significand + (2 << level) - 1) for level in range(levels))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +128,15 @@ class MxFormulas(MxParameters):
 
     @classmethod
     def carry_bits(cls, p: P) -> Num:
-        return 1 if cls._shifts(p) else 0
+        return where(cls._negates_first(p), 0, 1) if cls._shifts(p) else 0
+
+    @classmethod
+    def _negates_first(cls, p: P) -> Num:
+        """Whether products of significands are negated before they are shifted."""
+        if not cls._shifts(p):
+            return False
+        a, w = (field(form) for form in cls._elements(p))
+        return negates_first(p, a.significand + w.significand, cls._sum_bits(p, 1) - 1)
 
     @classmethod
     def _decoders(cls, p: P, form: Format) -> Counts:
@@ -161,17 +165,19 @@ class MxFormulas(MxParameters):
 
     @classmethod
     def cell_primitives(cls, p: P) -> Counts:
-        k, product = p["k"], cls._sum_bits(p, 1)
-        # A level of the tree has half the adders of the one before, each a bit wider.
-        tree = (k - 1) * product + 2 * k - clog2(k) - 2
+        k, product, first = p["k"], cls._sum_bits(p, 1), cls._negates_first(p)
         acts, weights = cls._elements(p)
         if not cls._shifts(p):
-            return {"mul": k * acts.fixed_bits * weights.fixed_bits, "add": tree}
+            return {"mul": k * acts.fixed_bits * weights.fixed_bits, **tree_counts(cls, p, product, first)}
         a, w = field(acts), field(weights)
         largest = a.largest_shift + w.largest_shift
-        return {
-            "mul": k * a.significand * w.significand,
-            "add": tree + k * (largest.bit_length() if a.shift and w.shift else 0),
-            "mux2": k * _shifter(product - 1, a.significand + w.significand, largest),
-            "xor": k * product,
-        }
+        placed = product_counts(first, a.significand + w.significand, product - 1, largest)
+        amounts = largest.bit_length() if a.shift and w.shift else 0
+        each = merge(placed, {"mul": a.significand * w.significand, "add": amounts})
+        return merge({name: k * count for name, count in each.items()}, tree_counts(cls, p, product, first))
+
+    @classmethod
+    def accumulator_primitives(cls, p: P) -> Counts:
+        counts = super().accumulator_primitives(p)
+        # The tree's adder is the accumulator's.
+        return {**counts, "add": where(joins_tree(cls, p, cls._negates_first(p)), 0, counts["add"])}

@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Value
 
 from hwgen.arith import (
     absolute,
-    adder_tree_with_carries,
+    adder_tree,
     conditional_negate,
     fp_unpack,
-    shift_left,
     wire,
 )
 from hwgen.formats import Format
 from hwgen.formats.minifloat import MinifloatFormat
 from hwgen.frame.facts import Addend
+from hwgen.pe._products import dot_addend, place_product
 from hwgen.pe.mx.arithmetic import MxArithmetic
 from hwgen.pe.mx.formulas import field
 
@@ -84,22 +84,20 @@ class Mx(MxArithmetic):
         """Forms K exact products in fixed point and adds them in one tree."""
         a_form, w_form = self.act_format, self.weight_format
         a_bits, w_bits = self._bus_bits(self.p, a_form), self._bus_bits(self.p, w_form)
-        values: list[Value] = []
-        carries: list[Value] = []
-        for index in range(self.k):
-            a, w = row[index * a_bits : (index + 1) * a_bits], col[index * w_bits : (index + 1) * w_bits]
-            if self._shifts(self.p):
-                value, sign = self._float_product(m, a, w, index)
-                values.append(value)
-                carries.append(sign)
-            else:
-                values.append(wire(m, a.as_signed() * w.as_signed(), f"product{index}"))
-        total, carry = adder_tree_with_carries(m, values, carries, "dot")
+        pairs = [
+            (row[index * a_bits : (index + 1) * a_bits], col[index * w_bits : (index + 1) * w_bits])
+            for index in range(self.k)
+        ]
+        width = int(self.addend_bits(self.p))
+        if self._shifts(self.p):
+            placed = [self._float_product(m, a, w, index) for index, (a, w) in enumerate(pairs)]
+            return [dot_addend(m, self, placed, width)]
+        products = [wire(m, a.as_signed() * w.as_signed(), f"product{index}") for index, (a, w) in enumerate(pairs)]
         # The tree is as wide as its operands allow; their values, and so the sum, may need less.
-        return [Addend(total[: int(self.addend_bits(self.p))].as_signed(), carry)]
+        return [Addend(adder_tree(m, products, "dot")[:width].as_signed())]
 
-    def _float_product(self, m: Module, a: Value, w: Value, index: int) -> tuple[Value, Value]:
-        """Product of two decoded elements in one's complement, and its sign, the one that is missing."""
+    def _float_product(self, m: Module, a: Value, w: Value, index: int) -> tuple[Value, Value | None]:
+        """Product of two decoded elements as a value and the carry that it needs."""
         a_field, w_field = field(self.act_format), field(self.weight_format)
         a_cut, w_cut = 1 + a_field.significand, 1 + w_field.significand
         sign = wire(m, a[0] ^ w[0], f"sign{index}")
@@ -108,10 +106,5 @@ class Mx(MxArithmetic):
         amounts = [amount for amount in (a[a_cut:], w[w_cut:]) if len(amount)]
         total = amounts[0] + amounts[1] if len(amounts) > 1 else amounts[0]
         shift = wire(m, total[: largest.bit_length()], f"shift{index}")
-        room = Signal(int(self._sum_bits(self.p, 1)) - 1, name=f"room{index}")
-        m.d.comb += room.eq(significand)
-        magnitude = shift_left(m, room, shift, f"magnitude{index}")
-        # −x = ~x + 1: the ones go into the adders of the tree as carries.
-        flipped = Signal(signed(len(magnitude) + 1), name=f"product{index}")
-        m.d.comb += flipped.eq(Cat(magnitude, 0) ^ sign.replicate(len(magnitude) + 1))
-        return flipped, sign
+        width, first = int(self._sum_bits(self.p, 1)) - 1, bool(self._negates_first(self.p))
+        return place_product(m, significand, sign, shift, width, f"product{index}", first=first)

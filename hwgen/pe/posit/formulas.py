@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from hwgen.arith.split_multiply import SPLIT_WIDTH
 from hwgen.formats import Format, PositFormat, get
 from hwgen.frame.facts import Block, Counts, P
-from hwgen.frame.numbers import Num, bits_for, bits_for_multiple, ceil_div, clog2, maximum, unsigned_bits, where
-from hwgen.frame.primitives import within
+from hwgen.frame.numbers import Num, bits_for, bits_for_multiple, ceil_div, maximum, unsigned_bits, where
+from hwgen.frame.primitives import merge, within
+from hwgen.pe._products import joins_tree, negates_first, product_counts, tree_counts
 from hwgen.pe.posit.parameters import (
     PART,
     QUARTERS,
@@ -157,7 +158,22 @@ class PositFormulas(PositParameters):
 
     @classmethod
     def carry_bits(cls, p: P) -> Num:
-        return 0 if is_simd(p) else 1
+        return 0 if is_simd(p) else where(cls._negates_first(p), 0, 1)
+
+    @classmethod
+    def _product_bits(cls, p: P) -> Num:
+        """Bits of a product of significands of a single format; one-bit ones are a mask."""
+        significand, _ = cls._element(p)
+        return where(significand > 1, 2 * significand, 1)
+
+    @classmethod
+    def _negates_first(cls, p: P) -> Num:
+        """Whether products of a single format are negated before they are shifted."""
+        return negates_first(p, cls._product_bits(p), cls._magnitude_bits(p))
+
+    @classmethod
+    def _joins_quire(cls, p: P) -> Num:
+        return joins_tree(cls, p, cls._negates_first(p))
 
     @classmethod
     def post_latency(cls, p: P) -> Num:
@@ -215,18 +231,11 @@ class PositFormulas(PositParameters):
         if not is_simd(p):
             significand, _ = cls._element(p)
             magnitude = cls._magnitude_bits(p)
-            shift = unsigned_bits(magnitude - 1)
-            # Stages widen the product one after the other.
-            muxes: Num = 0
-            for stage in range(10):
-                reached = 2 * significand + (2 << stage) - 1
-                muxes = muxes + where(stage < shift, where(reached < magnitude, reached, magnitude), 0)
-            return {
-                "mul": k * where(significand > 1, significand * significand, 0),
-                "add": k * shift + (k - 1) * (magnitude + 1 + clog2(k) // 2 + 1),
-                "mux2": k * muxes,
-                "xor": k * (magnitude + 1),
-            }
+            first = cls._negates_first(p)
+            placed = product_counts(first, cls._product_bits(p), magnitude, magnitude - 1)
+            multiplied = where(significand > 1, significand * significand, 0)
+            each = merge(placed, {"mul": multiplied, "add": unsigned_bits(magnitude - 1)})
+            return merge({name: k * count for name, count in each.items()}, tree_counts(cls, p, magnitude + 1, first))
         width = QUARTERS * cls._segment_bits(p)
         return {
             "mul": k * SPLIT_WIDTH * SPLIT_WIDTH,
@@ -240,11 +249,12 @@ class PositFormulas(PositParameters):
     @classmethod
     def accumulator_primitives(cls, p: P) -> Counts:
         if p["format"] == "fp4":
-            return super().accumulator_primitives(p)
+            counts = super().accumulator_primitives(p)
+            return {**counts, "add": where(cls._joins_quire(p), 0, counts["add"])}
         nar = cls._nar_bits(p)
         if not is_simd(p):
             acc = cls.acc_bits(p)
-            return {"add": acc, "and": 2 * acc, "ff": acc + nar}
+            return {"add": where(cls._joins_quire(p), 0, acc), "and": 2 * acc, "ff": acc + nar}
         width = QUARTERS * cls._segment_bits(p)
         if along_n(p):
             return {"add": width + QUARTERS, "and": 5 * width // 2, "mux2": width, "ff": width + nar + 1}

@@ -13,10 +13,8 @@ from amaranth.lib import data
 from hwgen.arith import (
     ScaledLayout,
     adder_tree,
-    adder_tree_with_carries,
     fp_unpack,
     round_to_fp32,
-    shift_left,
     wire,
 )
 from hwgen.arith.posit import (
@@ -31,6 +29,7 @@ from hwgen.frame.accumulators import plain_accumulators, when
 from hwgen.frame.facts import Addend
 from hwgen.frame.place import Logic, Place
 from hwgen.frame.post import PostBlock
+from hwgen.pe._products import dot_addend, place_product
 from hwgen.pe.posit.arithmetic import PositArithmetic
 from hwgen.pe.posit.formulas import LANE_BITS, LANE_BUS, SHIFTS
 from hwgen.pe.posit.parameters import PART, QUARTERS, SIMD, WIDE
@@ -123,8 +122,7 @@ class Posit(PositArithmetic):
     def _single_cell(self, m: Module, row: Value, col: Value) -> list[Addend]:
         significand_bits, shift_bits = (int(bits) for bits in self._element(self.p))
         size, room = 1 + significand_bits + shift_bits, int(self._magnitude_bits(self.p))
-        values: list[Value] = []
-        signs: list[Value] = []
+        placed: list[tuple[Value, Value | None]] = []
         for index in range(self.k):
             a, w = row[index * size : (index + 1) * size], col[index * size : (index + 1) * size]
             x, y = a[1 : 1 + significand_bits], w[1 : 1 + significand_bits]
@@ -133,20 +131,13 @@ class Posit(PositArithmetic):
             shift = wire(
                 m, (a[1 + significand_bits :] + w[1 + significand_bits :])[: (room - 1).bit_length()], f"shift{index}"
             )
-            placed = Signal(room, name=f"room{index}")
-            m.d.comb += placed.eq(product)
-            magnitude = shift_left(m, placed, shift, f"magnitude{index}") if len(shift) else placed
-            # −x = ~x + 1: the ones go into the adders of the tree as carries.
-            flipped = Signal(signed(room + 1), name=f"product{index}")
-            m.d.comb += flipped.eq(Cat(magnitude, 0) ^ sign.replicate(room + 1))
-            values.append(flipped)
-            signs.append(sign)
-        total, carry = adder_tree_with_carries(m, values, signs, "dot")
-        width = int(self._dot_bits(self.p))
+            first = bool(self._negates_first(self.p))
+            placed.append(place_product(m, product, sign, shift, room, f"product{index}", first=first))
+        dot = dot_addend(m, self, placed, int(self._dot_bits(self.p)))
         if self.format == "fp4":
-            return [Addend(total[:width].as_signed(), carry)]
+            return [dot]
         nar = wire(m, row[-1] | col[-1], "nar")
-        return [Addend(Cat(total[:width], nar).as_signed(), carry)]
+        return [dot, Addend(nar)] if dot.rows else [Addend(Cat(dot.value, nar).as_signed(), dot.carry)]
 
     def _lane(self, bus: Value, index: int) -> _Lane:
         bits = bus[index * LANE_BUS : (index + 1) * LANE_BUS]
@@ -226,7 +217,7 @@ class Posit(PositArithmetic):
         if self.format == "fp4":
             return super().build_accumulators(m, addends, clear, enable, fold, place)
         if not self._simd:
-            return [self._single_quire(m, addends[0], clear, enable)]
+            return [self._single_quire(m, addends, clear, enable)]
         size = int(self._segment_bits(self.p))
         if self.simd_along == "k":
             bundle = addends[0].value
@@ -266,13 +257,17 @@ class Posit(PositArithmetic):
         number = Mux(joined, state, raised.as_unsigned())
         return [self._with_nar(m, number, nars[0])]
 
-    def _single_quire(self, m: Module, addend: Addend, clear: Value, enable: Value | None) -> Value:
+    def _single_quire(self, m: Module, addends: list[Addend], clear: Value, enable: Value | None) -> Value:
+        from hwgen.frame.accumulators import plain_accumulators
+
+        dot, *rest = addends
         width = int(self._dot_bits(self.p))
-        plain = Addend(addend.value[:width].as_signed(), addend.carry)
+        flag = rest[0].value if rest else dot.value[width]
+        plain = dot if rest else Addend(dot.value[:width].as_signed(), dot.carry)
         (state,) = plain_accumulators(m, self, [plain], clear, enable, int(self.acc_bits(self.p)))
         nar = Signal(name="nar0", reset_less=True)
         with when(m, enable):
-            m.d.sync += nar.eq((nar & ~clear) | addend.value[width])
+            m.d.sync += nar.eq((nar & ~clear) | flag)
         return self._with_nar(m, state, nar)
 
     @staticmethod
