@@ -29,7 +29,7 @@ class TileDescription(TileLegality):
                 name="default",
                 acts=self.act_format.name,
                 weights=self.weight_format.name,
-                k=self.k,
+                k=int(self.layer_k(self.p)),
                 cycles_per_step=int(self.cycles_per_step(self.p)),
                 latency=int(self.latency(self.p)),
             ),

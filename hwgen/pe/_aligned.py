@@ -137,7 +137,7 @@ class AlignedSpec(ScaledSpec):
     @classmethod
     def _code_port(cls, p: P) -> tuple[Num, Num]:
         """(K, bits) of a port that takes activation codes."""
-        return p["k"], get(p["acts"]).code_bits if cls._steps_align_of(p) else cls._aligned_bits(p)
+        return cls.layer_k(p), get(p["acts"]).code_bits if cls._steps_align_of(p) else cls._aligned_bits(p)
 
     @staticmethod
     def _joined(*parts: Counts) -> Counts:
@@ -150,14 +150,14 @@ class AlignedSpec(ScaledSpec):
         """Largest exponent of K activations (K − 1 compare and select), then a shifter, rounding and negation for
         each.
         """
-        width = cls._aligned_bits(p)
+        step, width = cls.layer_k(p), cls._aligned_bits(p)
         exponent = float_layout(get(p["acts"])).exponent_bits
         return {
-            "mux2": p["k"] * clog2(width) * width + (p["k"] - 1) * exponent,
-            "add": p["k"] * (width + exponent) + (p["k"] - 1) * exponent,
-            "xor": p["k"] * width,
+            "mux2": step * clog2(width) * width + (step - 1) * exponent,
+            "add": step * (width + exponent) + (step - 1) * exponent,
+            "xor": step * width,
             # Bits shifted out are collected for rounding.
-            "and": p["k"] * 2 * width,
+            "and": step * 2 * width,
         }
 
     @classmethod
@@ -213,7 +213,7 @@ class AlignedSpec(ScaledSpec):
             "align": self.align_scope if floating else None,
             "align_guard": self.guard_bits,
             "align_rounding": self.align_rounding,
-            "step": self.k,
+            "step": int(self.layer_k(self.p)),
         }
 
     def quantize_acts(self, acts: np.ndarray) -> QTensor:
@@ -229,7 +229,7 @@ class AlignedSpec(ScaledSpec):
         return PreSpec(
             family=self.family,
             m=self.m,
-            k=self.k,
+            k=int(self.layer_k(self.p)),
             source=self.acts,
             target=self.act_format.name,
             align=self.align_scope if self._scope_aligns else None,
@@ -286,7 +286,7 @@ class AlignedSpec(ScaledSpec):
 
     def _build_integers(self, m: Module, acts: Any) -> tuple[list[Value], Value]:
         """(K signed integers, shift of what a step adds) of a row's codes; the shift has no bits without alignment."""
-        codes = [acts[index] for index in range(self.k)]
+        codes = [acts[index] for index in range(int(self.layer_k(self.p)))]
         if not self._steps_align:
             return [code.as_signed() for code in codes], Const(0, 0)
         ints, shared = align_row(m, codes, get(self.acts), "act", None, self.guard_bits, self.align_rounding)

@@ -189,8 +189,8 @@ def _check_pre(spec: TileSpec, seed: int) -> list[Finding]:
     """The block before the buffer, with and without idle cycles; the last scope of a row is shorter than the others."""
     pre = spec.pre()
     assert pre is not None
-    k = 2 * max(spec.group, spec.k) + spec.k if pre.align == "group" and spec.group else 6 * spec.k
-    acts = activation_codes(pre, seed, 2 * spec.m + 1, min(k, 40 * spec.k))
+    k = 2 * max(spec.group, pre.k) + pre.k if pre.align == "group" and spec.group else 6 * pre.k
+    acts = activation_codes(pre, seed, 2 * spec.m + 1, min(k, 40 * pre.k))
     want, want_scale = expected_beats(pre, acts)
     rng = np.random.default_rng(seed)
     sent = pre.lower(acts.codes)["observe"]

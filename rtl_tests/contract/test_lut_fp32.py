@@ -24,6 +24,19 @@ TILES: dict[str, dict[str, Any]] = {
         "adder_stages": 3,
         "interleave": "ring",
     },
+    "two tables": {"acts": "fp8_e4m3", "tables": 2},
+    "three tables, two planes": {
+        "acts": "bf16",
+        "tables": 3,
+        "bits": 4,
+        "planes_per_cycle": 2,
+        "group": 12,
+        "depth": 12,
+        "adder_stages": 2,
+        "interleave": "ring",
+        "precompute": "external",
+    },
+    "plain bits of four tables": {**PLAIN, "acts": "bf16", "tables": 4},
     "systolic": {
         "acts": "fp16",
         "bits": 4,
@@ -36,7 +49,7 @@ TILES: dict[str, dict[str, Any]] = {
     },
     "plain bits": {**PLAIN, "acts": "fp16", "bits": 4, "stages": 0, "k": 3, "group": 6, "depth": 6},
 }
-SLOW = ("eight bits", "systolic", "plain bits")
+SLOW = ("eight bits", "systolic", "plain bits", "three tables, two planes", "plain bits of four tables")
 
 
 @pytest.mark.few(1)

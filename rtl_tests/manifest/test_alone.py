@@ -51,6 +51,8 @@ lut m=1 n=1 k=2 bits=2 group=8 depth=8 acts=fp16 entries=int8 precompute=externa
 lut m=1 n=1 k=2 bits=2 group=8 depth=8 cell=fp_add acts=fp16 scheme=bipolar
 lut m=1 n=1 k=2 bits=2 cell=fp_add acts=bf16 scheme=symmetric planes=twos_complement symmetry=none precompute=external \
 adder_stages=2 interleave=ring
+lut m=1 n=2 k=2 bits=2 group=8 depth=8 tables=2
+lut m=1 n=2 k=2 bits=2 group=8 depth=8 tables=4 acts=int16 entries=int8 precompute=external
 bitmod m=1 n=2 k=2 post_lanes=1
 bitmod m=1 n=1 k=2 post_lanes=0 accumulator=exact bits=3 specials=-3,3,-9,0
 bitmod m=1 n=2 k=2 post_lanes=0 acts=bf16 acc_mantissa=12 guard_bits=0 bits=8
@@ -101,6 +103,10 @@ lut m=2 n=4 k=8 bits=3 group=32 depth=32 acts=bf16 precompute=external post_lane
 lut m=1 n=2 k=4 bits=4 cell=fp_add acts=fp16 scheme=bipolar precompute=external planes_per_cycle=2 adder_stages=3
 lut m=1 n=2 k=3 cell=fp_add acts=fp8_e5m2 scheme=bipolar symmetry=none adder_stages=3 interleave=ring group=15 depth=15
 lut m=1 n=2 k=4 bits=4 group=16 depth=16 acts=bf16 entries=int8 precompute=external entry_rule=max127 planes_per_cycle=4
+lut m=1 n=2 k=3 bits=4 group=18 depth=18 tables=3 planes_per_cycle=2 acts=fp8_e4m3 align_scope=step entries=int8
+lut m=1 n=2 k=2 bits=4 cell=fp_add acts=bf16 scheme=bipolar precompute=external tables=3 planes_per_cycle=2 group=12
+lut m=1 n=2 k=2 bits=3 group=16 tables=4 planes=twos_complement symmetry=none scheme=symmetric precompute=external
+lut m=1 n=2 k=2 bits=2 group=8 tables=2 acts=fp16 entries=int8 entry_rule=max127 precompute=external negation=runtime
 bitmod m=2 n=4 k=4
 bitmod m=2 n=2 k=4 post_lanes=0 acts=fp16 acc_mantissa=20 transport=systolic
 bitmod m=2 n=2 k=4 post_lanes=2 accumulator=exact stages=3

@@ -33,6 +33,8 @@ TILES: dict[str, dict[str, Any]] = {
     "factors": {**SMALL, **FACTORS, "acts": "fp16"},
     "in steps": {**SMALL, "acts": "fp16", "align_scope": "step"},
     "bytes in steps": {**SMALL, **BYTES, "acts": "fp8_e5m2", "align_scope": "step"},
+    "two tables": {**SMALL, "tables": 2},
+    "bytes of two tables": {**SMALL, **BYTES, "tables": 2, "acts": "int16"},
     "fp32": {**SMALL, **FP32, "acts": "fp16"},
     "fp32, two planes": {**SMALL, **FP32, "acts": "bf16", "bits": 4, "planes_per_cycle": 2},
 }
@@ -57,6 +59,8 @@ FLIP_FLOPS = {
     "factors": (8 * 8 + 10 + 17, 4, 24),
     # 17-bit sums and the step's exponent; 128 · 3 · 2047 · 2^3 · 2^29.
     "in steps": (8 * 17 + 5, 4, 53),
+    "two tables": (2 * 8 * 10, 2 * 4, 17),
+    "bytes of two tables": (2 * (8 * 8 + 4 + 18), 2 * 4, 25),
     "fp32": (8 * 32, 4, 32),
     # The sum of two planes is registered before it is added: with its enable and clear.
     "fp32, two planes": (8 * 32, 2 * 4, 32 + 32 + 2),
@@ -76,6 +80,8 @@ LOOK_UP = {
     "factors": 7 * 8,
     "in steps": 7 * 17,
     "bytes in steps": 7 * 8,
+    "two tables": 2 * 7 * 10,
+    "bytes of two tables": 2 * 7 * 8,
     "fp32": 7 * 32,
     "fp32, two planes": 2 * 7 * 32,
 }
@@ -92,6 +98,10 @@ PLANE_SHIFT = {
     "factors": 8 + 10 + 1,
     "in steps": 18,
     "bytes in steps": 9,
+    # The sum of both has 11 bits.
+    "two tables": 12,
+    # Each byte shifted by up to 11 has 19 bits, their sum 20.
+    "bytes of two tables": 21,
     # A plane's number goes to the exponent.
     "fp32": 0,
     "fp32, two planes": 0,
@@ -99,6 +109,8 @@ PLANE_SHIFT = {
 ROW_SHIFT = {
     # Up to 11: levels 1, 3, 7 and 11 bits wider.
     "bytes": 4 * 9 + 1 + 3 + 7 + 11,
+    # Each by itself, before the plane's shift.
+    "bytes of two tables": 2 * (4 * 8 + 1 + 3 + 7 + 11),
     # Up to 29.
     "in steps": 5 * 18 + 1 + 3 + 7 + 15 + 29,
     # 29 and up to 1 for 4 · 7 · 2^3 = 224: 30.

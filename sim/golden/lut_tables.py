@@ -1,26 +1,26 @@
 """Linear layers through tables of activation sums: entries that are bytes ("int8_table"), or FP32 ("fp32_table").
 
 Weights of W bits stand for levels u = 0 … 2**W - 1 and q' = 2u - (2**W - 1) = Σ_b 2**b · s_b with s_b = ±1. The
-activations of a step, integers a_k, give an entry e = Σ_k s_k · a_k for every choice of signs; a row that does not fill
-its last step has zeros there. With A = Σ |a_k|, the
-largest of them, the entries of a step share a scale:
+activations of a table, integers a_k, give an entry e = Σ_k s_k · a_k for every choice of signs; a step has ``tables``
+of them, and a row that does not fill its last step has zeros there. With A = Σ |a_k|, the largest of them, the entries
+of a table share a scale:
 
     pow2      2**s with the least s >= 0 for which A / 2**s rounds to 127 at most
     max127    max(1, ceil(A / 127))
 
 and are rounded, e' = round(e / scale) · scale, to nearest, ties to even. A group's sum is
 
-    S' = Σ over steps and planes of 2**b · e'(signs of plane b)
+    S' = Σ over tables and planes of 2**b · e'(signs of plane b)
     S  = (S' - z' · Σ a) / 2      with z' = 2z + 1 - 2**W,  or S' alone for bipolar weights
 
 where Σ a is taken before the entries are rounded. Scales and FP32 are those of `sim.golden.quant_linear`.
 
 With FP32 entries a_k is an activation's value, and an entry is the sum of the s_k · a_k in FP32 in this order: the sum
-of the upper half of the step's activations plus that of the lower half (the lower one has floor(count / 2)), each by
-the same rule. Entries below 2**-126 in magnitude count as zero. An update adds, in a balanced tree, the 2**b · entry of
-one plane or of ``planes_per_cycle`` planes, lowest first; it goes to the FP32 sum of the group as in
-`sim.golden.fp32`. With ``planes`` = twos_complement s_k is 0 or 1, a plain bit of the signed weight, and the highest
-plane's entry is subtracted. Infinities and NaN follow IEEE 754.
+of the upper half of the table's activations plus that of the lower half (the lower one has floor(count / 2)), each by
+the same rule. The entries of a step's tables are added in a balanced tree; a sum below 2**-126 in magnitude counts as
+zero. An update adds, in a balanced tree, the 2**b · sum of one plane or of ``planes_per_cycle`` planes, lowest first;
+it goes to the FP32 sum of the group as in `sim.golden.fp32`. With ``planes`` = twos_complement s_k is 0 or 1, a plain
+bit of the signed weight, and the highest plane's sum is subtracted. Infinities and NaN follow IEEE 754.
 """
 
 from __future__ import annotations
@@ -70,11 +70,13 @@ def _whole_steps(values: Tensor, step: int, filling: int = 0) -> Tensor:
 
 
 class ByteTableLinear(QuantLinear):
-    """A layer whose tables have bytes for entries; ``options`` of the quantization: ``rule``."""
+    """A layer whose tables have bytes for entries; ``options`` of the quantization: ``rule`` and ``tables``."""
 
     def __init__(self, weights: QTensor, quantization: Any) -> None:
         super().__init__(weights, quantization)
-        self._rule = dict(quantization.options)["rule"]
+        options = dict(quantization.options)
+        self._rule = options["rule"]
+        self._table = quantization.step // options["tables"]
         if self._rule not in RULES:
             raise HwgenError(
                 f"ByteTableLinear: rule must be one of {', '.join(RULES)}, not {self._rule!r}"
@@ -86,13 +88,13 @@ class ByteTableLinear(QuantLinear):
     def _raw(self, acts: QTensor) -> tuple[Tensor, Tensor]:
         """S' int64 [G, T, N] and the exponents of the activations' units [T, K]."""
         ints, unit = self._operands(acts)
-        step, tokens = self.quantization.step, len(ints)
+        step, tokens = self._table, len(ints)
         signs = torch.tensor([[1.0 if index >> k & 1 else -1.0 for k in range(step)] for index in range(1 << step)])
         u = levels(self.weights)
         place = 1 << torch.arange(step)
         totals = []
         for part in self.weights.group_slices:
-            # With a unit that differs from step to step a table is rounded in its own step's unit.
+            # With a unit that differs from step to step a table is rounded in its step's unit.
             own = _whole_steps(self._own_unit(acts)[:, part], step, 1).reshape(tokens, -1, step)
             a = _whole_steps(ints[:, part], step).reshape(tokens, -1, step)
             ranks = _whole_steps(u[:, part], step).reshape(len(u), -1, step)
@@ -140,7 +142,7 @@ class ByteTableLinear(QuantLinear):
 
 
 def fp32_entry(terms: Tensor) -> Tensor:
-    """float32 sum over the last axis, upper half plus lower half; 0 where it is below the normal numbers."""
+    """float32 sum over the last axis, upper half plus lower half."""
 
     def total(first: int, count: int) -> Tensor:
         if count == 1:
@@ -148,12 +150,11 @@ def fp32_entry(terms: Tensor) -> Tensor:
         cut = count // 2
         return total(first + cut, count - cut) + total(first, cut)
 
-    entry = total(0, terms.shape[-1])
-    return torch.where(entry.abs() < 2.0**-126, 0.0, entry)
+    return total(0, terms.shape[-1])
 
 
 class Fp32TableLinear(Fp32Linear):
-    """A layer that adds FP32 table entries; options ``interleave``, ``planes`` and ``planes_per_cycle``."""
+    """A layer that adds FP32 entries; options ``interleave``, ``planes``, ``planes_per_cycle`` and ``tables``."""
 
     def __init__(self, weights: QTensor, quantization: Any) -> None:
         options = dict(quantization.options)
@@ -162,6 +163,7 @@ class Fp32TableLinear(Fp32Linear):
         self.quantization = quantization
         self._plain = options["planes"] == "twos_complement"
         self._lanes = int(options["planes_per_cycle"])
+        self._tables = int(options["tables"])
 
     def _updates(self, acts: Tensor, u: Tensor) -> Iterator[Tensor]:
         """What is added to a group's sums [T, N], for activations [T, K] and levels [N, K]."""
@@ -175,7 +177,8 @@ class Fp32TableLinear(Fp32Linear):
                 for plane in range(first, first + self._lanes):
                     chosen = (rank >> plane & 1).bool()
                     terms = torch.where(chosen, a, torch.zeros(()) if self._plain else -a)
-                    entry = fp32_entry(terms) * 2.0**plane
+                    entries = tree_sum(fp32_entry(terms.reshape(*terms.shape[:-1], self._tables, -1)))
+                    entry = torch.where(entries.abs() < 2.0**-126, 0.0, entries) * 2.0**plane
                     lanes.append(-entry if self._plain and plane == bits - 1 else entry)
                 yield tree_sum(torch.stack(lanes, dim=-1))
 

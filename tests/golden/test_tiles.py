@@ -110,6 +110,25 @@ def test_lut_with_aligned_activations(scheme: str, bits: int, guard: int, scope:
     compare(tile("lut", align_scope=scope, align_rounding=rounding, **values), bits)
 
 
+@pytest.mark.parametrize("tables", [2, 3, 4])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"planes_per_cycle": 3, "post_lanes": 2},
+        {"scheme": "symmetric", "planes": "twos_complement", "symmetry": "none"},
+        {"acts": "fp16", "align_scope": "step"},
+        {"entries": "int8", "acts": "int16"},
+        {"entries": "int8", "acts": "fp8_e4m3", "align_scope": "step"},
+        {"entries": "int8", "entry_rule": "max127", "precompute": "external", "scheme": "bipolar"},
+        {"cell": "fp_add", "acts": "fp16", "scheme": "bipolar", "planes_per_cycle": 3},
+        {"cell": "fp_add", "acts": "bf16", **PLAIN, "scheme": "symmetric", "adder_stages": 2, "interleave": "ring"},
+    ],
+)
+def test_lut_with_several_tables(values: dict[str, Any], tables: int) -> None:
+    compare(tile("lut", k=2, bits=3, tables=tables, group=24, depth=24, **values), tables)
+
+
 @pytest.mark.parametrize("scope", ["step", "group", "row"])
 def test_lut_lanes_with_aligned_activations(scope: str) -> None:
     compare(tile("lut", bits=3, acts="fp16", align_scope=scope, post_lanes=2))

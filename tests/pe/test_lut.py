@@ -101,6 +101,34 @@ def test_every_table_size_and_plane_count(k: int, planes_per_cycle: int, entries
         assert int(sums[step, row, column]) == wanted
 
 
+@pytest.mark.parametrize("planes_per_cycle", [1, 2])
+@pytest.mark.parametrize("tables", range(2, 9))
+@pytest.mark.parametrize("entries", ENTRIES)
+def test_several_tables_add_what_each_adds_by_itself(tables: int, planes_per_cycle: int, entries: str) -> None:
+    step = 3 * tables
+    shape = {"k": 3, "group": step, "depth": step, "n": 8, "m": 2}
+    spec = tile(tables=tables, bits=4, planes_per_cycle=planes_per_cycle, **shape, **ENTRIES[entries])
+    assert spec.modes()[0].k == int(spec.layer_k(spec.p)) == step
+    rng = np.random.default_rng(tables)
+    a = rng.choice(np.array([0x80, 0x7F, 0, 1, 0xFF, 0x55], np.uint32), size=(20, 2, step))
+    w = rng.integers(0, 16, size=(20, 8, step), dtype=np.uint32)
+    sums, rows = one_step(spec, a, w)
+    for number, row, column in itertools.product(range(20), range(2), range(8)):
+        ints = [int(oracle.finite(spec.act_format, code)) for code in a[number, row].tolist()]
+        codes_of = w[number, column].tolist()
+        parts = [slice(start, start + 3) for start in range(0, step, 3)]
+        wanted = sum(oracle.step_sum(ints[p], codes_of[p], "asymmetric", 4, RULES[entries]) for p in parts)
+        assert int(sums[number, row, column]) == wanted
+        assert int(rows[number, row]) == sum(ints)
+
+
+def test_a_step_of_several_tables_is_what_groups_are_made_of() -> None:
+    with pytest.raises(HwgenError, match="group must be a multiple of the elements that a step takes along K, not 12"):
+        tile(k=4, tables=2, group=12)
+    with pytest.raises(HwgenError, match="tables must be a whole number from 1 to 8, not 9"):
+        tile(tables=9)
+
+
 @pytest.mark.parametrize("entries", ENTRIES)
 def test_tables_of_zeros_add_nothing(entries: str) -> None:
     spec = tile(acts="fp16", scheme="symmetric", **ENTRIES[entries])

@@ -11,6 +11,9 @@ number and accumulates. A step adds Σ_k A·q', exactly.
 * ``precompute external`` takes tables instead of activations; the builder is then the ``_pre`` block.
 * ``planes twos_complement`` selects sums of activations by plain weight bits and subtracts the top plane of signed
   weights.
+* ``tables`` T: a cell looks T tables up at once, each of K activations of its own, and adds what it finds in a tree
+  of carry-in adders: T·K products share one shift by the plane and one accumulator. A step takes T·K activations,
+  table t those from t·K on; a row builds T tables. Exact integers, so that the order of adding does not show.
 * Wanted sum of weights s·(q − z): (Σ A·q' − z'·Σ A) / 2 with z' = 2z + 1 − 2^W, odd for every integer z. Σ A is the
   entry in which every activation is positive, so it costs an accumulator per row and no adder tree.
 * Weights of one bit (``bits 1``) are sign(w) · mean|w|, scheme bipolar unless another is named. Ternary weights
@@ -33,16 +36,18 @@ A = Σ |a| over the table's K activations; a cell multiplies what it looks up by
 there. Σ A is taken before. ``entry_rule pow2``: the scale is 2^s with the least s ≥ 0 for which A rounds to 127 at
 most, a shift in the cell. ``max127``: max(1, ceil(A / 127)), one multiplier a cell (the only one of this family), and
 dividers in the ``_pre`` block. Tables with A ≤ 127 stay as they are. From outside, a table's scale and Σ A follow its
-entries in the port, as further elements.
+entries in the port, as further elements. Of several tables each has its scale, by which a cell shifts or multiplies
+it before it adds them, and comes in with its own scale and Σ A, one table after the other.
 
 ``cell fp_add`` looks up FP32 numbers instead and adds them in FP32 (`hwgen.pe._fp32_sum`: ``adder_stages``,
 ``interleave``). A row makes FP32 codes of its K activations, exactly, and builds the table of FP32 additions: an entry
 is the sum of the upper half of the activations plus that of the lower half (floor(K/2) of them), each by the same rule.
-A cell adds the plane's number to the exponent and flips the sign. Entries of zero stay zero, those below 2^-126 (only
-bf16 has any) count as zero, and what exceeds FP32 becomes infinite; infinities and NaN follow IEEE 754. Planes of one
-cycle are added in a balanced tree first. Entries are FP32 and not of the activations' format: they round at 24 bits,
-those of fp8 and fp16 overflow in no plane, and FP32 is what the accumulators take in any case. Raw sums only, of
-weights that need no Σ A (scheme bipolar, or plain bits of signed weights).
+Entries of several tables are added by a balanced tree, table 0 first (0 + 1, 2 + 3, …; an odd one waits for the next
+level). A cell adds the plane's number to the exponent of the sum and flips the sign. Zero stays zero, what is below
+2^-126 (only bf16 has any) counts as zero, and what exceeds FP32 becomes infinite; infinities and NaN follow IEEE 754.
+Planes of one cycle are added in a balanced tree first. Entries are FP32 and not of the activations' format: they round
+at 24 bits, those of fp8 and fp16 overflow in no plane, and FP32 is what the accumulators take in any case. Raw sums
+only, of weights that need no Σ A (scheme bipolar, or plain bits of signed weights).
 
 Timing: W / planes_per_cycle cycles per step, latency 1 + stages and cuts; with FP32 cells times ``adder_stages``,
 unless partial sums go round (``interleave ring``). A row's FP32 table takes ceil(log2 K) additions in its one cycle;

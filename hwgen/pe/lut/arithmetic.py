@@ -43,6 +43,8 @@ class LutArithmetic(LutFormulas):
         if self.precompute == "external":
             code = "FP32 codes" if self.fp32_sums(self.p) else "two's complement"
             text = f"table entries of {self.k} {self.act_format.name} activations, {code}"
+            if self.tables > 1:
+                text = f"{self.tables} tables, one after the other: {text}"
             extra = {name: int(bits) for name, bits in self._row_fields(self.p).items() if bits and name != "table"}
             beside = ", ".join(f"{name} ({bits} bit)" for name, bits in extra.items())
             return f"{text}; then from bit 0 of the next element up {beside}" if beside else text
@@ -50,9 +52,12 @@ class LutArithmetic(LutFormulas):
 
     @property
     def weight_port_meaning(self) -> str:
+        first = "bit planes, plane 0 first"
+        if self.tables > 1:
+            first += f", and of each the keys of the {self.tables} tables, table 0 first"
         if self.symmetry == "half" and self.negation == "offline":
-            return f"bit planes, plane 0 first; a key of {self.k} bits is {{sign, index of {self.k - 1}}}"
-        return "bit planes, plane 0 first; bit k of a key belongs to activation k"
+            return f"{first}; a key of {self.k} bits is {{sign, index of {self.k - 1}}}"
+        return f"{first}; bit k of a key belongs to activation k" + (" of its table" if self.tables > 1 else "")
 
     @property
     def _code_mask(self) -> int:
@@ -66,6 +71,9 @@ class LutArithmetic(LutFormulas):
         beside = [name for name in ("shift", "factor", "sum") if fields[name]]
         return {
             "kind": "table",
+            "tables": self.tables,
+            "order": "table t is of activations t * K to t * K + K - 1 of a step, and its elements, those beside its "
+            "entries too, come before those of table t + 1",
             "codes": self.acts if self.fp32_sums(self.p) else self.act_format.name,
             "entries": int(self._entries(self.p)),
             "entry_bits": int(self._stored_bits(self.p)),
@@ -89,7 +97,9 @@ class LutArithmetic(LutFormulas):
             "kind": "planes",
             "signed": False,
             "xor": self._code_mask,
-            "definition": "element p is the key of plane p: bit k is bit p of (code k ^ xor)",
+            "tables": self.tables,
+            "definition": "element p * tables + t is the key of plane p and table t: bit k is bit p of "
+            "(code t * K + k ^ xor)",
             "mirror": None,
         }
         if mirrored:
@@ -113,17 +123,19 @@ class LutArithmetic(LutFormulas):
         }
         common = {
             "weights": weights,
+            "tables": self.tables,
             "updates": [list(range(first, first + per_cycle)) for first in range(0, planes, per_cycle)],
         }
         if self.fp32_sums(self.p):
             return {
                 "kind": "fp32_planes",
-                "definition": "an entry of activations 0 to K - 1 is the FP32 sum of the entry of the upper "
+                "definition": "an entry of a table's activations 0 to K - 1 is the FP32 sum of the entry of the upper "
                 "K - floor(K/2) and that of the lower floor(K/2) of them, each by the same rule, down to one: its "
                 "value in FP32 times its digit (digit 0: +0; a sum with an entry of no digit but 0 is the other entry; "
-                "an entry of one NaN may be any NaN). A plane's term is its entry times plane_weight, rounded to FP32 "
-                "(entries below 2**-126 count as zero); terms of an update are added by a balanced tree, then "
-                "accumulated",
+                "an entry of one NaN may be any NaN). The entries of a step's tables are added by a balanced tree, "
+                "table 0 first; table t is of activations t * K to t * K + K - 1. A plane's term is that sum times "
+                "plane_weight, rounded to FP32 (sums below 2**-126 count as zero); terms of an update are added by a "
+                "balanced tree, then accumulated",
                 "acts": {"encoding": self.acts},
                 **common,
                 "accumulate": self.fp32_accumulation(),
@@ -131,7 +143,8 @@ class LutArithmetic(LutFormulas):
         return {
             "kind": "planes",
             "definition": "an update adds, over its planes, plane_weight times the sum over k of activation k times "
-            "digit(bit of (code k ^ xor)); sums of K activations as entries says",
+            "digit(bit of (code k ^ xor)); sums of the K activations of each table as entries says, table t being of "
+            "activations t * K to t * K + K - 1 of a step",
             "acts": self._act_integers(),
             **common,
             "entries": self._entry_description(),
@@ -194,13 +207,18 @@ class LutArithmetic(LutFormulas):
         by = _bytes.divided if self._factors(self.p) else _bytes.rounded
         return by(table, scale[..., None])
 
+    def _by_table(self, values: np.ndarray) -> np.ndarray:
+        """What a step takes, [..., T·K], table by table: [..., T, K]."""
+        return np.asarray(values).reshape(*np.shape(values)[:-1], self.tables, self.k)
+
     def pack_acts(self, codes: np.ndarray, mode: int = 0) -> np.ndarray:
         if self.precompute == "internal":
             return codes
         if self.fp32_sums(self.p):
-            return self._fp32_table(codes)[..., -int(self._entries(self.p)) :]
+            fp32 = self._fp32_table(self._by_table(codes))[..., -int(self._entries(self.p)) :]
+            return fp32.reshape(*fp32.shape[:-2], -1)
         bits = int(self.act_port(self.p)[1])
-        ints = self._integers(codes)
+        ints = self._by_table(self._integers(codes))
         table = self.table(ints)
         if self._bytes(self.p):
             scale = self._scales(ints)
@@ -211,14 +229,16 @@ class LutArithmetic(LutFormulas):
             count = int(ceil_div(self._port_extra(self.p), bits))
             parts = (extra[..., None] >> (bits * np.arange(count))) & ((1 << bits) - 1)
             table = np.concatenate([self._rounded_entries(table, scale), parts], axis=-1)
+        # One table after the other.
+        table = table.reshape(*table.shape[:-2], -1)
         return (table & ((1 << bits) - 1)).astype(np.uint32)
 
     def pack_weights(self, codes: np.ndarray, mode: int = 0) -> np.ndarray:
         # Codes and keys have at most 8 bits: bytes keep whole layers quick.
-        q = np.asarray(codes).astype(np.uint8)
+        q = self._by_table(np.asarray(codes).astype(np.uint8))
         q = q ^ np.uint8(self._code_mask)
         low = np.uint8((1 << (self.k - 1)) - 1)
-        keys = np.zeros((*q.shape[:-1], self.bits), np.uint8)
+        keys = np.zeros((*q.shape[:-2], self.bits, self.tables), np.uint8)
         for plane in range(self.bits):
             key = np.zeros(q.shape[:-1], np.uint8)
             for index in range(self.k):
@@ -226,8 +246,8 @@ class LutArithmetic(LutFormulas):
             if self.symmetry == "half" and self.negation == "offline":
                 top = key >> (self.k - 1)
                 key = np.where(top == 1, key & low, (~key & low) | np.uint8(1 << (self.k - 1)))
-            keys[..., plane] = key
-        return keys.astype(np.uint32)
+            keys[..., plane, :] = key
+        return keys.reshape(*keys.shape[:-2], -1).astype(np.uint32)
 
     def terms(
         self,
@@ -279,31 +299,43 @@ class LutArithmetic(LutFormulas):
 
     def _fp32_terms(self, acts: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """FP32 codes of what each phase adds, int64 [phases, ..., M, N, 1]."""
-        q = np.asarray(weights, dtype=np.int64)
-        table, place = self._fp32_table(acts), np.int64(1) << np.arange(self.k)
+        q = self._by_table(np.asarray(weights, dtype=np.int64))
+        tables, place = self._fp32_table(self._by_table(acts)), np.int64(1) << np.arange(self.k)
         signed_planes = self.planes == "twos_complement"
         terms = []
         for first in range(0, self.bits, self.planes_per_cycle):
             lanes = []
             for plane in range(first, first + self.planes_per_cycle):
-                key = (((q >> plane) & 1) * place).sum(axis=-1)[..., None, :]
-                entry = fp32_times_power_reference(np.take_along_axis(table, key, axis=-1), plane)
+                keys = (((q >> plane) & 1) * place).sum(axis=-1)
+                entries = [
+                    np.take_along_axis(tables[..., table, :], keys[..., None, :, table], axis=-1)
+                    for table in range(self.tables)
+                ]
+                entry = fp32_times_power_reference(fp32_tree_reference(np.stack(entries, axis=-1)), plane)
                 negative = signed_planes and plane == self.bits - 1
                 lanes.append(entry ^ np.uint32(1 << 31) if negative else entry)
             terms.append(fp32_tree_reference(np.stack(lanes, axis=-1)).astype(np.int64))
         return np.stack(terms)[..., None]
 
     def _look_up(self, ints: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        """Function from weight bits [..., N, K] of a plane to the entries [..., M, N] that they select, scaled."""
+        """Function from weight bits [..., N, T·K] of a plane to the sums [..., M, N] of the entries that they select,
+        scaled.
+        """
         signs = 2 * ((np.arange(1 << self.k)[:, None] >> np.arange(self.k)) & 1) - 1
+        ints = self._by_table(ints)
         scale = self._scales(ints)
         rounded = self._rounded_entries(ints @ signs.T, scale)
         # All entries, by definition: rounding is symmetric, so that half of them stand for the others.
-        table = rounded * scale[..., None] if self._factors(self.p) else rounded << scale[..., None]
+        tables = rounded * scale[..., None] if self._factors(self.p) else rounded << scale[..., None]
         place = np.int64(1) << np.arange(self.k)
 
         def entries(bits: np.ndarray) -> np.ndarray:
-            return np.take_along_axis(table, (bits * place).sum(axis=-1)[..., None, :], axis=-1)
+            keys = (self._by_table(bits) * place).sum(axis=-1)
+            found = [
+                np.take_along_axis(tables[..., index, :], keys[..., None, :, index], axis=-1)
+                for index in range(self.tables)
+            ]
+            return np.asarray(np.sum(found, axis=0))
 
         return entries
 

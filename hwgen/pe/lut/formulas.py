@@ -9,7 +9,7 @@ import numpy as np
 from hwgen.arith import float_layout
 from hwgen.formats import get
 from hwgen.frame.facts import Counts, P, PreCounts
-from hwgen.frame.numbers import Num, bits_for, ceil_div, unsigned_bits, where
+from hwgen.frame.numbers import Num, bits_for, ceil_div, clog2, unsigned_bits, where
 from hwgen.frame.primitives import FP32_ADD, merge
 from hwgen.pe import _bytes
 from hwgen.pe._aligned import FLOATS, shift_mux2
@@ -35,12 +35,18 @@ class LutFormulas(LutParameters):
     """Widths, cycles and counts of a lut tile."""
 
     @classmethod
+    def layer_k(cls, p: P) -> Num:
+        tables = p["tables"]
+        # One table is a step, whose K is the parameter that messages name.
+        return p["k"] if isinstance(tables, int) and tables == 1 else p["k"] * tables
+
+    @classmethod
     def fp32_sums(cls, p: P) -> bool:
         return bool(p["cell"] == "fp_add")
 
     @classmethod
     def fp32_terms(cls, p: P) -> Num:
-        return p["planes_per_cycle"]
+        return p["planes_per_cycle"] * p["tables"]
 
     @classmethod
     def _floating(cls, p: P) -> bool:
@@ -93,24 +99,38 @@ class LutFormulas(LutParameters):
 
     @classmethod
     def _cell_shift(cls, p: P) -> Num:
-        """Largest shift that a row asks of its cells: by a step's exponent and by a table's scale."""
-        return cls._top_shift(p) + cls._entry_shift(p)
+        """Largest shift of what a cell adds: by a step's exponent, and by the scale of its table if it is the only one.
+
+        Of several tables each is shifted by its own scale before they are added (`_own_shift`).
+        """
+        return cls._top_shift(p) + cls._entry_shift(p) - cls._own_shift(p)
+
+    @classmethod
+    def _own_shift(cls, p: P) -> Num:
+        """Largest shift of a table by itself; 0 where it is the only one."""
+        return where(p["tables"] > 1, cls._entry_shift(p), 0)
 
     @classmethod
     def _row_fields(cls, p: P) -> dict[str, Num]:
-        """Fields of the row bus from bit 0 upwards, and their widths; 0 where one is absent.
+        """Fields of a table on the row bus from bit 0 upwards, and their widths; 0 where one is absent.
 
-        ``sum`` is Σ A of the step before entries are rounded (otherwise a table entry), ``exponent`` its shift where
-        the cells' is another.
+        ``sum`` is Σ A of the table before entries are rounded (otherwise a table entry), ``exponent`` its shift where
+        the cells' is another. Of several tables each has its fields, and the step's exponent comes after them all.
         """
         own_sum = cls._bytes(p) and cls.row_sum_range(p) is not None
+        several = p["tables"] > 1
         return {
             "table": cls._entries(p) * cls._stored_bits(p),
-            "shift": unsigned_bits(cls._cell_shift(p)),
+            "shift": unsigned_bits(where(several, cls._own_shift(p), cls._cell_shift(p))),
             "factor": cls._factor_bits(p),
             "sum": cls._entry_bits(p) if own_sum else 0,
-            "exponent": unsigned_bits(cls._top_shift(p)) if own_sum else 0,
+            "exponent": where(several, 0, unsigned_bits(cls._top_shift(p))) if own_sum else 0,
         }
+
+    @classmethod
+    def _step_bits(cls, p: P) -> Num:
+        """Bits of the step's exponent behind several tables."""
+        return where(p["tables"] > 1, unsigned_bits(cls._top_shift(p)), 0)
 
     @classmethod
     def _port_extra(cls, p: P) -> Num:
@@ -130,20 +150,20 @@ class LutFormulas(LutParameters):
     def act_port(cls, p: P) -> tuple[Num, Num]:
         if p["precompute"] == "external":
             bits = cls._stored_bits(p)
-            return cls._entries(p) + ceil_div(cls._port_extra(p), bits), bits
+            return p["tables"] * (cls._entries(p) + ceil_div(cls._port_extra(p), bits)), bits
         return cls._code_port(p)
 
     @classmethod
     def weight_port(cls, p: P) -> tuple[Num, Num]:
-        return p["bits"], p["k"]
+        return p["bits"] * p["tables"], p["k"]
 
     @classmethod
     def row_bus_bits(cls, p: P) -> Num:
-        return sum(cls._row_fields(p).values())
+        return p["tables"] * sum(cls._row_fields(p).values()) + cls._step_bits(p)
 
     @classmethod
     def col_bus_bits(cls, p: P) -> Num:
-        return p["planes_per_cycle"] * p["k"]
+        return p["planes_per_cycle"] * cls.layer_k(p)
 
     @classmethod
     def cycles_per_step(cls, p: P, mode: int = 0) -> Num:
@@ -168,16 +188,26 @@ class LutFormulas(LutParameters):
 
     @classmethod
     def _sum_bits(cls, p: P) -> Num:
-        """Width of the sum of the entries that a cell looks up in one cycle, before any shift."""
+        """Width of the sum of the entries of a table that a cell looks up in one cycle, before any shift."""
         per_cycle = p["planes_per_cycle"]
         return cls._stored_bits(p) + where(per_cycle > 1, per_cycle, 0)
+
+    @classmethod
+    def _scaled_bits(cls, p: P) -> Num:
+        """Width of that by its table's own scale."""
+        return cls._sum_bits(p) + cls._factor_bits(p) + cls._own_shift(p)
+
+    @classmethod
+    def _looked_up_bits(cls, p: P) -> Num:
+        """Width of the sum of all tables, before the shift by the plane."""
+        return cls._scaled_bits(p) + clog2(p["tables"])
 
     @classmethod
     def addend_bits(cls, p: P) -> Num:
         if cls.fp32_sums(p):
             return FP32_BITS + 0 * p["planes_per_cycle"]
         shift = p["bits"] - p["planes_per_cycle"]
-        return cls._sum_bits(p) + cls._factor_bits(p) + shift + cls._cell_shift(p)
+        return cls._looked_up_bits(p) + shift + cls._cell_shift(p)
 
     @classmethod
     def carry_bits(cls, p: P) -> Num:
@@ -206,15 +236,26 @@ class LutFormulas(LutParameters):
 
     @classmethod
     def row_addend_bits(cls, p: P) -> Num:
-        return cls._entry_bits(p) + cls._top_shift(p)
+        return cls._activations_bits(p) + cls._top_shift(p)
+
+    @classmethod
+    def _activations_bits(cls, p: P) -> Num:
+        """Bits of the sum of a step's activations, before any shift by its exponent."""
+        return cls._entry_bits(p) + clog2(p["tables"])
 
     @classmethod
     def row_sum_primitives(cls, p: P) -> Counts:
-        # The sum of a step's activations is a table entry.
-        return {"mux2": shift_mux2(cls._entry_bits(p), cls._top_shift(p))}
+        # The sum of a table's activations is an entry of it.
+        bits = cls._activations_bits(p)
+        return {"mux2": shift_mux2(bits, cls._top_shift(p)), "add": (p["tables"] - 1) * bits}
 
     @classmethod
     def _table_primitives(cls, p: P) -> Counts:
+        """Primitives that build the tables of a step."""
+        return {name: p["tables"] * count for name, count in cls._one_table_primitives(p).items()}
+
+    @classmethod
+    def _one_table_primitives(cls, p: P) -> Counts:
         build = _subset_sums if p["planes"] == "twos_complement" else _half_sums
         adders = np.array([0] + [build(k) for k in range(1, 9)])[p["k"]]
         if cls.fp32_sums(p):
@@ -269,9 +310,11 @@ class LutFormulas(LutParameters):
 
     @classmethod
     def col_primitives(cls, p: P) -> Counts:
-        serial = (p["bits"] // p["planes_per_cycle"] - 1) * p["planes_per_cycle"] * p["k"]
+        serial = (p["bits"] // p["planes_per_cycle"] - 1) * cls.col_bus_bits(p)
         complement = (
-            p["planes_per_cycle"] * (p["k"] - 1) if p["symmetry"] == "half" and p["negation"] == "runtime" else 0
+            p["planes_per_cycle"] * p["tables"] * (p["k"] - 1)
+            if p["symmetry"] == "half" and p["negation"] == "runtime"
+            else 0
         )
         return {"mux2": serial, "xor": complement}
 
@@ -281,33 +324,53 @@ class LutFormulas(LutParameters):
 
     @classmethod
     def cell_primitives(cls, p: P) -> Counts:
-        per_cycle, entry = p["planes_per_cycle"], cls._stored_bits(p)
         if cls.fp32_sums(p):
-            # An exponent is raised by the plane's number, a sign flipped.
-            moves = where(p["bits"] > 1, 1, 0)
-            gates = 16 + (23 + 2 if p["acts"] == "bf16" else 0)
-            lanes: Counts = {
-                "mux2": cls.lookup_mux2(p),
-                "add": per_cycle * moves * 9,
-                "xor": per_cycle if cls._negates(p) else 0,
-                "and": per_cycle * moves * gates,
-            }
-            return merge(lanes, cls.fp32_tree_primitives(p))
-        by_plane = cls.addend_bits(p) - cls._cell_shift(p)
+            return cls._fp32_cell_primitives(p)
+        per_cycle, tables, by_plane = p["planes_per_cycle"], p["tables"], cls.addend_bits(p) - cls._cell_shift(p)
         shifts = unsigned_bits(cls.cycles_per_step(p) - 1) * by_plane + shift_mux2(by_plane, cls._cell_shift(p))
+        scales = tables * shift_mux2(cls._sum_bits(p), cls._own_shift(p))
         counts: Counts = {
-            "mux2": cls.lookup_mux2(p) + shifts,
-            "xor": per_cycle * entry * (1 if cls._negates(p) else 0),
-            "add": (per_cycle - 1) * cls._sum_bits(p),
+            "mux2": cls.lookup_mux2(p) + scales + shifts,
+            "xor": cls._signs(p) * cls._stored_bits(p),
+            "add": cls._cell_adders(p),
         }
         if cls._factors(p):
             summed = where(per_cycle > 1, 1, 0) * cls._sum_bits(p)
-            counts["mul"] = cls._sum_bits(p) * (cls._factor_bits(p) + 1)
-            counts["add"] = counts["add"] + summed
-            counts["xor"] = counts["xor"] + where(per_cycle > 1, 0, 1) * cls._factor_bits(p)
+            counts["mul"] = tables * cls._sum_bits(p) * (cls._factor_bits(p) + 1)
+            counts["add"] = counts["add"] + tables * summed
+            counts["xor"] = counts["xor"] + tables * where(per_cycle > 1, 0, 1) * cls._factor_bits(p)
         return counts
+
+    @classmethod
+    def _signs(cls, p: P) -> Num:
+        """Terms that may be negated: each entry by its key, or a plane's sum over all tables."""
+        if not cls._negates(p):
+            return 0 * p["tables"]
+        return p["planes_per_cycle"] * (p["tables"] if p["symmetry"] == "half" else 1)
+
+    @classmethod
+    def _cell_adders(cls, p: P) -> Num:
+        """Full adders that join planes and tables: planes first where tables have scales of their own."""
+        per_cycle, others = p["planes_per_cycle"], p["tables"] - 1
+        if cls._bytes(p):
+            return p["tables"] * (per_cycle - 1) * cls._sum_bits(p) + others * cls._looked_up_bits(p)
+        return (per_cycle - 1) * cls._sum_bits(p) + per_cycle * others * cls._looked_up_bits(p)
+
+    @classmethod
+    def _fp32_cell_primitives(cls, p: P) -> Counts:
+        per_cycle = p["planes_per_cycle"]
+        # An exponent is raised by the plane's number, a sign flipped.
+        moves = where(p["bits"] > 1, 1, 0)
+        gates = 16 + (23 + 2 if p["acts"] == "bf16" else 0)
+        lanes: Counts = {
+            "mux2": cls.lookup_mux2(p),
+            "add": per_cycle * moves * 9,
+            "xor": cls._signs(p),
+            "and": per_cycle * moves * gates,
+        }
+        return merge(lanes, cls.fp32_tree_primitives(p))
 
     @classmethod
     def lookup_mux2(cls, p: P) -> Num:
         """Two-way multiplexers, one bit each, with which a cell selects its entries."""
-        return p["planes_per_cycle"] * (cls._entries(p) - 1) * cls._stored_bits(p)
+        return p["tables"] * p["planes_per_cycle"] * (cls._entries(p) - 1) * cls._stored_bits(p)

@@ -22,7 +22,13 @@ class LutParameters(Fp32SumSpec, AlignedSpec):
     title: ClassVar[str] = "LUT tensor core"
 
     n: int = again(AlignedSpec, "n", default=64)
-    k: int = param(4, "activations per table (tile K)", legal=Range(2, 8), sweep=(2, 4, 8))
+    k: int = param(4, "activations per table", legal=Range(2, 8), sweep=(2, 4, 8))
+    tables: int = param(
+        1,
+        "tables that a cell looks up at once and adds before the plane's shift; a step takes k activations of each",
+        legal=Range(1, 8),
+        sweep=(1, 2, 4),
+    )
     bits: int = param(
         2,
         "weight width: bit planes; 1.58 is ternary in two planes",
@@ -189,10 +195,15 @@ class LutParameters(Fp32SumSpec, AlignedSpec):
         """Name and settings of the golden layer's arithmetic."""
         if self.fp32_sums(self.p):
             partials = self.adder_stages if self.folds else 1
-            options = {"interleave": partials, "planes": self.planes, "planes_per_cycle": self.planes_per_cycle}
+            options = {
+                "interleave": partials,
+                "planes": self.planes,
+                "planes_per_cycle": self.planes_per_cycle,
+                "tables": self.tables,
+            }
             return {"arithmetic": "fp32_table", "options": tuple(options.items())}
         if self._bytes(self.p):
-            return {"arithmetic": "int8_table", "options": (("rule", self.entry_rule),)}
+            return {"arithmetic": "int8_table", "options": (("rule", self.entry_rule), ("tables", self.tables))}
         return {}
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from typing import Any
 
@@ -165,13 +166,15 @@ def _updates(manifest: Manifest, rule: Manifest, step: Step, m: int, n: int) -> 
         weights, _ = _integers(manifest, rule["weights"], codes, step, n)
         return [sum(a * w for a, w in zip(acts, weights, strict=True)) << shift]
     weights = rule["weights"]
-    scale = byte_scale(rule["entries"]["rule"], acts)
+    each = len(acts) // rule["tables"]
+    tables = [slice(start, start + each) for start in range(0, len(acts), each)]
     found = []
     for planes in rule["updates"]:
         total = 0
-        for plane in planes:
-            digits = [weights["digits"][(code ^ weights["xor"]) >> plane & 1] for code in codes]
-            entry = sum(a * d for a, d in zip(acts, digits, strict=True))
+        for plane, table in itertools.product(planes, tables):
+            digits = [weights["digits"][(code ^ weights["xor"]) >> plane & 1] for code in codes[table]]
+            scale = byte_scale(rule["entries"]["rule"], acts[table])
+            entry = sum(a * d for a, d in zip(acts[table], digits, strict=True))
             total += weights["plane_weights"][plane] * rounded_entry(entry, scale) * scale
         found.append(total << shift)
     return found
@@ -209,7 +212,9 @@ def _fp32(manifest: Manifest, rule: Manifest, steps: list[Step], m: int, n: int)
 def _plane_term(enc: Manifest, rule: Manifest, acts: list[int], codes: list[int], plane: int) -> int:
     weights = rule["weights"]
     digits = [weights["digits"][(code ^ weights["xor"]) >> plane & 1] for code in codes]
-    entry = decode(FP32, fp32_entry(enc, acts, digits))
+    each = len(acts) // rule["tables"]
+    tables = [slice(start, start + each) for start in range(0, len(acts), each)]
+    entry = decode(FP32, fp32_tree([fp32_entry(enc, acts[table], digits[table]) for table in tables]))
     weight = weights["plane_weights"][plane]
     negative = entry.negative != (weight < 0)
     if entry.special:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from fractions import Fraction
 from typing import Any
@@ -37,11 +38,18 @@ def _codes(packing: Manifest, codes: list[int], bits: int, rng: random.Random) -
     return found
 
 
+def by_table(values: list[int], tables: int) -> list[list[int]]:
+    """What a step takes, table by table."""
+    each = len(values) // tables
+    return [values[start : start + each] for start in range(0, len(values), each)]
+
+
 def _planes(packing: Manifest, codes: list[int], planes: int) -> list[int]:
     keys = []
-    top = len(codes) - 1
-    for plane in range(planes):
-        key = [(code ^ packing["xor"]) >> plane & 1 for code in codes]
+    parts = by_table(codes, packing["tables"])
+    top = len(parts[0]) - 1
+    for plane, part in itertools.product(range(planes), parts):
+        key = [(code ^ packing["xor"]) >> plane & 1 for code in part]
         mirror = packing["mirror"]
         if mirror:
             assert mirror["sign_bit"] == top
@@ -50,6 +58,11 @@ def _planes(packing: Manifest, codes: list[int], planes: int) -> list[int]:
             key.append(mirror["negates"] if negate else 1 - mirror["negates"])
         keys.append(side_by_side(key, 1))
     return keys
+
+
+def _tables(manifest: Manifest, packing: Manifest, codes: list[int], mode: int) -> list[int]:
+    parts = by_table(codes, packing["tables"])
+    return [element for part in parts for element in _table(manifest, packing, part, mode)]
 
 
 def _table(manifest: Manifest, packing: Manifest, codes: list[int], mode: int) -> list[int]:
@@ -88,5 +101,5 @@ def elements_of(manifest: Manifest, role: str, mode: int, codes: list[int], bits
     if kind == "planes":
         return _planes(packing, codes, manifest["arithmetic"][mode]["weights"]["bits"])
     if kind == "table":
-        return _table(manifest, packing, codes, mode)
+        return _tables(manifest, packing, codes, mode)
     raise ValueError(f"packing of kind {kind!r} is not known")
