@@ -258,8 +258,6 @@ class Posit(PositArithmetic):
         return [self._with_nar(m, number, nars[0])]
 
     def _single_quire(self, m: Module, addends: list[Addend], clear: Value, enable: Value | None) -> Value:
-        from hwgen.frame.accumulators import plain_accumulators
-
         dot, *rest = addends
         width = int(self._dot_bits(self.p))
         flag = rest[0].value if rest else dot.value[width]
