@@ -281,9 +281,13 @@ def _overhead(mapped: Mapped, library: Library) -> float:
     return most.clk_to_q_ns + most.setup_ns
 
 
-def _aim(part: Part, library: Library, clk_period_ns: float) -> float:
-    """The longest path that leaves a flip-flop its time in a clock period, in whole ps as ABC takes it."""
-    times = [library.cells[name].flip_flop for name in slimmed(library).flip_flops] if part.clocked else []
+def _aim(part: Part, library: Library, clk_period_ns: float, registers: Sequence[str] = ()) -> float:
+    """The longest path that leaves a flip-flop its time in a clock period, in whole ps as ABC takes it.
+
+    ``registers`` are the flip-flops in use, where they are not those of tiles.
+    """
+    names = registers or slimmed(library).flip_flops
+    times = [library.cells[name].flip_flop for name in names] if part.clocked else []
     left = clk_period_ns - max((time.clk_to_q_ns + time.setup_ns for time in times if time), default=0.0)
     return max(round(left, 3), 0.001)
 
@@ -390,8 +394,8 @@ def synthesise_unit(
         given = "block" if options.kinds else "flat"
         raise HwgenError(f"synth: Verilog of your own is mapped as one netlist and takes no {given}")
     library = library or generic_library()
-    check_registers(unit, library, options.timeout_s)
-    return UnitResult(unit=unit, **_mapped([unit.part], library, options, progress))
+    registers = check_registers(unit, library, options.timeout_s)
+    return UnitResult(unit=unit, **_mapped([unit.part], library, options, progress, registers))
 
 
 def _check(options: SynthOptions) -> None:
@@ -404,8 +408,14 @@ def _check(options: SynthOptions) -> None:
             )
 
 
-def _mapped(wanted: Sequence[Part], library: Library, options: SynthOptions, progress: Progress) -> dict[str, Any]:
-    """Fields of a `Result`."""
+def _mapped(
+    wanted: Sequence[Part],
+    library: Library,
+    options: SynthOptions,
+    progress: Progress,
+    registers: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Fields of a `Result`; ``registers`` as `_aim`."""
     runs = Runs(library, options.jobs, progress)
     tries: list[Try] = []
 
@@ -418,7 +428,7 @@ def _mapped(wanted: Sequence[Part], library: Library, options: SynthOptions, pro
         for (part, job), mapped in zip(asked, runs.run([job for _, job in asked]), strict=True):
             tries.append(Try(part.kind, job.aim_ns, mapped, mapped.path_ns + _overhead(mapped, library)))
 
-    aims = [(part, _aim(part, library, options.clk_period_ns)) for part in wanted]
+    aims = [(part, _aim(part, library, options.clk_period_ns, registers)) for part in wanted]
     run(aims, options.recipes or SMALL)
     if not options.recipes and not options.smallest:
         met = {one.kind for one in tries if one.min_clk_period_ns <= options.clk_period_ns}

@@ -437,10 +437,13 @@ def _clock(clocks: Mapping[str, str], ports: Sequence[PortInfo], top: str, files
     return None
 
 
-def check_registers(unit: VerilogUnit, library: Library, timeout_s: float) -> None:
-    """Whether a library has flip-flops for a unit. Raises `HwgenError` for the first kind that it has not."""
+def check_registers(unit: VerilogUnit, library: Library, timeout_s: float) -> tuple[str, ...]:
+    """Names of a library's flip-flops that a unit takes, beside those that tiles take.
+
+    Raises `HwgenError` for the first kind that the library has not.
+    """
     if all(_PLAIN.match(register.kind) for register in unit.registers):
-        return
+        return ()
     with tempfile.TemporaryDirectory(prefix="hwgen-verilog-") as name:
         folder = Path(name)
         (folder / "gates.il").write_text(unit.gates)
@@ -466,6 +469,7 @@ def check_registers(unit: VerilogUnit, library: Library, timeout_s: float) -> No
             f"synth: {unit.registers[0].place}: flip-flops of {unit.top} take the falling edge of {unit.clock}, for "
             f"which {library.name} has no flip-flop"
         )
+    return tuple(sorted({_public(cell.kind) for cell in own}))
 
 
 def _without_enable(kind: str) -> str:

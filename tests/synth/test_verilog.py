@@ -14,7 +14,8 @@ from hwgen.emit import emit
 from hwgen.errors import HwgenError
 from hwgen.pe import family
 from hwgen.synth import SynthOptions, UnitResult, read_library, read_unit, synthesise, synthesise_verilog, tile_netlist
-from hwgen.synth.fpga import estimate
+from hwgen.synth._sta import _timed
+from hwgen.synth.fpga import _harness, estimate
 from hwgen.synth.liberty import GENERIC
 from hwgen.yosys import run_passes
 from tests.synth.command import command
@@ -228,6 +229,9 @@ def test_asynchronous_resets_and_the_falling_edge(tmp_path: Path) -> None:
     path = written(tmp_path, RESET)
     result = synthesise_verilog([path], "unit", library, PLAIN)
     assert result.blocks[0].mapped.cell_types["DFFR_X1"] == 4
+    taken = library.cells["DFFR_X1"].flip_flop
+    assert taken is not None
+    assert result.blocks[0].aim_ns == pytest.approx(2.0 - taken.clk_to_q_ns - taken.setup_ns, abs=1e-3)
     path.write_text(RESET.replace("posedge clk", "negedge clk"))
     result = synthesise_verilog([path], "unit", library, PLAIN)
     assert result.blocks[0].mapped.cell_types["DFFNR_X1"] == 4
@@ -474,3 +478,24 @@ def test_flags_that_need_each_other(tmp_path: Path) -> None:
     ):
         done = command(*arguments)
         assert (done.returncode, done.stderr) == (2, f"hwgen: {message}\n")
+
+
+def test_the_harness_of_an_fpga_has_the_units_own_clock(tmp_path: Path) -> None:
+    text = MAC.replace("posedge clk", "negedge clock").replace("input clk", "input clock")
+    found = _harness(read_unit([written(tmp_path, text)], "mac"), "mac")
+    assert "  always @(negedge clk) begin\n" in found
+    assert ".clock(clk),\n    .rst(given[0:0]),\n    .en(given[1:1]),\n    .a(given[5:2]),\n" in found
+    alone = _harness(read_unit([written(tmp_path, ADDER)], "adder"), "adder")
+    assert "dut(\n    .a(given[7:0]),\n    .b(given[15:8]),\n    .y(result[8:0])\n  );" in alone
+
+
+def test_the_worst_of_opensta_s_groups_is_the_period(tmp_path: Path) -> None:
+    result = mapped(tmp_path, MAC, "mac")
+    report = "\n".join(
+        f"Startpoint: {start} (rising)\nEndpoint: {end} (recovery)\n  {slack}   slack (MET)\n"
+        for start, end, slack in (("rst", "_1_", "1.500000"), ("a[0]", "_2_", "0.250000"), ("en", "_3_", "1.000000"))
+    )
+    timed = _timed("mac", report, result)
+    assert timed is not None
+    assert (timed.min_clk_period_ns, timed.startpoint, timed.endpoint) == (1.75, "a[0]", "_2_")
+    assert _timed("mac", "No paths found.", result) is None
