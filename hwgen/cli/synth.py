@@ -13,7 +13,7 @@ from hwgen.cli._fpga import run_fpga
 from hwgen.cli._liberty import liberty_option
 from hwgen.cli._options import option_object
 from hwgen.cli._table import Column, print_table
-from hwgen.cli._values import InputFile, OutputFile, OutputFolder
+from hwgen.cli._values import InputFile, OutputFile, OutputFolder, Text
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec, family, family_names
 from hwgen.synth import NOISE, Library, Result, SynthOptions, UnitResult, VerilogUnit
@@ -81,7 +81,7 @@ class _Pair(click.ParamType[tuple[str, str]]):
     metavar="FILE",
     help="map this Verilog instead of a tile (SystemVerilog as far as Yosys reads it); may be repeated",
 )
-@click.option("--top", metavar="MODULE", help="with --verilog: the module to map")
+@click.option("--top", type=Text(), metavar="MODULE", help="with --verilog: the module to map")
 @click.option(
     "--chparam",
     multiple=True,

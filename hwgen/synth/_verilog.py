@@ -315,7 +315,7 @@ def _complaint(text: str, places: _Places, top: str, first: Path) -> str:
     if latch:
         net = places.said(latch[1]).removeprefix(f"{top}.")
         return f"{places.said(latch[2])}:{latch[3]}: {net} is a latch, but a unit must have flip-flops only"
-    words = re.sub(r"TOK_(\w+)", _token, places.said(words)).strip()
+    words = re.sub(r"TOK_(\w+)", _token, places.said(words).replace("$abstract", "")).strip()
     words = re.sub(r"Can't find object for defparam `(\S+)`!", r"this module has no parameter \1", words)
     if words.startswith("Can't open include file"):
         return f"{first}: {words.rstrip('!')}; give its folder with --include"

@@ -339,6 +339,11 @@ REFUSED = {
         "module unit import p::*; (input a, output y); endmodule",
         "1: syntax error, unexpected 'import', expecting '#' or '(' or ';'; name what is in a package as package::name",
     ),
+    "twice": (
+        "module unit(input a, output y); assign y = a; endmodule\n"
+        "module unit(input a, output y); assign y = a; endmodule",
+        "2: Re-definition of module `unit'!",
+    ),
     "itself": (
         "module unit(input a, output y); unit u(a, y); endmodule",
         " Cannot flatten a design containing recursive instantiations.",
