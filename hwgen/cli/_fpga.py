@@ -1,4 +1,4 @@
-"""``hwgen synth --fpga``: resources of a tile on an FPGA, and its clock frequency where nextpnr is installed."""
+"""``hwgen synth --fpga``: resources on an FPGA, and the clock frequency where nextpnr is installed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
 from hwgen.simulators import find
 from hwgen.simulators.toolchain import TOOLS
-from hwgen.synth import SynthOptions
+from hwgen.synth import SynthOptions, VerilogUnit
 from hwgen.synth.fpga import RESOURCES, VENDORS, FpgaResult, Placed, estimate, place
 
 __all__ = ["run_fpga"]
@@ -20,7 +20,7 @@ _TITLES = {"lut": "LUT", "carry": "carry", "mux": "mux", "ff": "FF", "dsp": "DSP
 
 
 def run_fpga(
-    spec: TileSpec,
+    spec: TileSpec | VerilogUnit,
     vendor: str,
     options: SynthOptions,
     dsp: bool,
@@ -35,7 +35,9 @@ def run_fpga(
         raise HwgenError("synth: --pnr places the whole tile and takes no --block")
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(f"mapping {spec.family} to {vendor}", total=None)
+        task = bar.add_task(
+            f"mapping {spec.family if isinstance(spec, TileSpec) else spec.top} to {vendor}", total=None
+        )
         result = estimate(
             spec,
             vendor,

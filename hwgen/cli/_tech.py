@@ -13,7 +13,7 @@ from hwgen.cli._values import Number
 if TYPE_CHECKING:
     from hwgen.pe import TileSpec
 
-__all__ = ["DEFAULT_TECH", "OWN", "Clock", "ClockPeriod", "clock_options", "made_tile", "tech_option"]
+__all__ = ["DEFAULT_TECH", "OWN", "Clock", "ClockPeriod", "asked_clock", "clock_options", "made_tile", "tech_option"]
 
 DEFAULT_TECH = "sky130hd"
 """`sim.tech.DEFAULT`, which importing here would bring torch's half of the project (a test compares the two)."""
@@ -86,6 +86,15 @@ _UNTIMED_NS = 1.0
 """Target where neither a user nor a technology says one."""
 
 
+def asked_clock(tech: str | None, given: float | str | None) -> Clock:
+    """The clock of what is no tile, so that no clock places anything."""
+    from sim.tech import load
+
+    usual = None if tech is None else load(tech).default_clk_period_ns
+    target = given if isinstance(given, float) else usual if usual is not None else _UNTIMED_NS
+    return Clock(tech, target, target, settled=False)
+
+
 def made_tile(
     spec: type[TileSpec], values: Mapping[str, Any], tech: str | None, given: float | str | None
 ) -> tuple[TileSpec, Clock]:
@@ -95,10 +104,11 @@ def made_tile(
     from sim.clock import at_clock, by_hand
     from sim.tech import load
 
-    table = None if tech is None else load(tech)
-    usual = None if table is None else table.default_clk_period_ns
-    target = given if isinstance(given, float) else usual if usual is not None else _UNTIMED_NS
-    tile = spec.from_values(values) if table is None else at_clock(spec, values, table, given)
-    settled = given != OWN and usual is not None and not by_hand(spec, values)
+    target = asked_clock(tech, given).target_ns
+    if tech is None:
+        return spec.from_values(values), Clock(tech, target, target, settled=False)
+    table = load(tech)
+    tile = at_clock(spec, values, table, given)
+    settled = given != OWN and table.default_clk_period_ns is not None and not by_hand(spec, values)
     named = isinstance(given, float)
     return tile, Clock(tech, target if named or settled else None, target, settled)

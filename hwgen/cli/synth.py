@@ -1,10 +1,11 @@
-"""``hwgen synth``: area and timing of a tile with a Liberty library."""
+"""``hwgen synth``: area and timing of a tile, or of Verilog of one's own, with a Liberty library."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,19 +13,92 @@ from hwgen.cli._fpga import run_fpga
 from hwgen.cli._liberty import MappedCommand, liberty_option
 from hwgen.cli._options import option_object
 from hwgen.cli._table import Column, print_table
-from hwgen.cli._tech import Clock
-from hwgen.cli._values import OutputFile, OutputFolder
+from hwgen.cli._tech import Clock, asked_clock
+from hwgen.cli._values import InputFile, OutputFile, OutputFolder, Text
 from hwgen.errors import HwgenError
-from hwgen.pe import TileSpec
-from hwgen.synth import NOISE, SynthOptions, TileResult
+from hwgen.pe import TileSpec, family, family_names
+from hwgen.synth import NOISE, Library, Result, SynthOptions, UnitResult, VerilogUnit
 from hwgen.synth._sta import TimedTile
 from hwgen.synth.fpga import VENDORS
 
 __all__ = ["command"]
 
 
-@click.command(cls=MappedCommand, epilog="Example: hwgen synth --pe int --m 1 --n 1 --k 4 --recipe plain --no-sta")
+class _SynthCommand(MappedCommand):
+    """A command of a family's tile, or with ``--verilog`` of none."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not any(word == "--verilog" or word.startswith("--verilog=") for word in args):
+            return super().parse_args(ctx, args)
+        if not args[0].startswith("-") or any(word == "--pe" or word.startswith("--pe=") for word in args):
+            raise HwgenError("synth: --verilog maps a unit of your own and --pe a tile; give one of them")
+        ctx.meta["hwgen.verilog"] = True
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.option_name in _tile_flags():
+                raise HwgenError(
+                    f"synth: {error.option_name} is of tiles and cannot be given with --verilog; "
+                    "parameters of a unit are set by --chparam NAME=VALUE"
+                ) from error
+            raise
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        params = super().get_params(ctx)
+        return [one for one in params if one.name != "pe"] if ctx.meta.get("hwgen.verilog") else params
+
+    def invoke(self, ctx: click.Context) -> Any:
+        if not ctx.meta.get("hwgen.verilog"):
+            return super().invoke(ctx)
+        ctx.params["spec"] = None
+        ctx.params["clock"] = asked_clock(self.tech(ctx, ctx.params.pop("tech")), ctx.params.pop("clk_period_ns"))
+        return click.Command.invoke(self, ctx)
+
+
+def _tile_flags() -> set[str]:
+    """Flags of the parameters of all families."""
+    return {"--bits", *(one.flag for name in family_names() for one in family(name).parameters().values())}
+
+
+class _Pair(click.ParamType[tuple[str, str]]):
+    """A name and a value with = between them."""
+
+    name = "pair"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        name, equal, rest = str(value).partition("=")
+        if not name or not equal or not rest:
+            self.fail(f"must be NAME=VALUE, not {value!r}.", param, ctx)
+        return name, rest
+
+
+@click.command(cls=_SynthCommand, epilog="Example: hwgen synth --pe int --m 1 --n 1 --k 4 --recipe plain --no-sta")
 @liberty_option
+@click.option(
+    "--verilog",
+    multiple=True,
+    type=InputFile(),
+    metavar="FILE",
+    help="map this Verilog instead of a tile (SystemVerilog as far as Yosys reads it); may be repeated",
+)
+@click.option("--top", type=Text(), metavar="MODULE", help="with --verilog: the module to map")
+@click.option(
+    "--chparam",
+    multiple=True,
+    type=_Pair(),
+    metavar="NAME=VALUE",
+    help="with --verilog: a parameter of the top, a Verilog constant; may be repeated",
+)
+@click.option("--define", multiple=True, metavar="NAME[=VALUE]", help="with --verilog: define a macro; may be repeated")
+@click.option(
+    "--include",
+    multiple=True,
+    type=InputFile(folders=True),
+    metavar="FOLDER",
+    help="with --verilog: look for included files here; may be repeated",
+)
 @option_object(SynthOptions)
 @click.option("--strict", is_flag=True, help="exit status 2 when the target is not met")
 @click.option("--sta/--no-sta", default=None, help="also time with OpenSTA (default: where it is installed)")
@@ -49,9 +123,14 @@ __all__ = ["command"]
 )
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def command(
-    spec: TileSpec,
+    spec: TileSpec | None,
     clock: Clock,
     files: tuple[Path, ...],
+    verilog: tuple[Path, ...],
+    top: str | None,
+    chparam: tuple[tuple[str, str], ...],
+    define: tuple[str, ...],
+    include: tuple[Path, ...],
     options: SynthOptions,
     strict: bool,
     sta: bool | None,
@@ -68,20 +147,27 @@ def command(
     Areas, flip-flops and the longest path of each block, the best of several recipes; pre-layout. What is done is
     kept: the same again is read from the cache, and a run that was interrupted goes on.
 
+    With --verilog and --top: a unit of your own as one netlist, by the same recipes, to put beside a tile mapped with
+    --flat: `hwgen synth --verilog mac.v --top mac`.
+
     With --fpga ecp5, ice40 or xilinx: LUTs, carries, flip-flops, DSP blocks and memories of the whole tile (or of each
     --block), and the clock frequency after place and route where nextpnr is installed.
     """
     from rich.console import Console
     from rich.progress import Progress
 
-    from hwgen.emit import sdc
     from hwgen.files import write_all
     from hwgen.simulators import find, require
-    from hwgen.synth import generic_library, read_library, synthesise, tile_netlist
-    from hwgen.synth._layout import layout_files
+    from hwgen.synth import generic_library, read_library, synthesise, synthesise_unit, tile_netlist
     from hwgen.synth._sta import opensta
 
     options = replace(options, clk_period_ns=clock.target_ns)
+    design = spec if spec is not None else _unit(verilog, top, chparam, define, include, options)
+    if isinstance(design, TileSpec):
+        alone = {"--top": top, "--chparam": chparam, "--define": define, "--include": include}
+        for name, value in alone.items():
+            if value:
+                raise HwgenError(f"synth: {name} must come with --verilog")
     given = {
         "--liberty": files,
         "--fmax": options.fastest,
@@ -97,7 +183,7 @@ def command(
         refused = [name for name, value in given.items() if value]
         if refused:
             raise HwgenError(f"synth: --fpga maps to a vendor's own cells and takes no {', '.join(refused)}")
-        run_fpga(spec, fpga, options, not no_dsp, pnr, as_json)
+        run_fpga(design, fpga, options, not no_dsp, pnr, as_json)
         return
     if no_dsp or pnr is not None:
         raise HwgenError(f"synth: {'--no-dsp' if no_dsp else '--pnr and --no-pnr'} must come with --fpga")
@@ -107,13 +193,17 @@ def command(
     library = read_library(files) if files else generic_library()
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(f"mapping {spec.family} to {library.name}", total=None)
-        result = synthesise(
-            spec,
-            library,
-            options,
-            progress=lambda done, of: bar.update(task, completed=done, total=of),
-        )
+        name = design.family if isinstance(design, TileSpec) else design.top
+        task = bar.add_task(f"mapping {name} to {library.name}", total=None)
+
+        def progress(done: int, of: int) -> None:
+            bar.update(task, completed=done, total=of)
+
+        result: Result
+        if isinstance(design, TileSpec):
+            result = synthesise(design, library, options, progress=progress)
+        else:
+            result = synthesise_unit(design, library, options, progress=progress)
     timed = opensta(result, options.timeout_s) if sta or (sta is None and find("opensta")) else None
     # Constraints ask for the target, or for what the search found.
     period_ns = result.min_clk_period_ns if options.fastest else options.clk_period_ns
@@ -121,9 +211,9 @@ def command(
     if netlist is not None:
         written.append((netlist, tile_netlist(result)))
     if sdc_file is not None:
-        written.append((sdc_file, sdc(spec, f"{spec.family}_tile", period_ns, time_unit=library.time_unit)))
+        written.append((sdc_file, _constraints(design, period_ns, library.time_unit)))
     if orfs is not None:
-        written += [(orfs / name, text) for name, text in layout_files(spec, library, period_ns).items()]
+        written += [(orfs / name, text) for name, text in _layout(design, library, period_ns).items()]
     write_all(written, "synth", folders=[orfs] if orfs else [])
     if as_json:
         click.echo(json.dumps(result.document() | {"opensta": timed.document() if timed else None}, indent=2))
@@ -131,12 +221,59 @@ def command(
         _print(result, timed)
     if strict and not result.meets:
         raise HwgenError(
-            f"synth: {spec.family} must meet {options.clk_period_ns:g} ns, but its best clock period is "
+            f"synth: {result.title} must meet {options.clk_period_ns:g} ns, but its best clock period is "
             f"{result.min_clk_period_ns:.3f} ns ({result.slowest.kind})"
         )
 
 
-def _print(result: TileResult, timed: TimedTile | None) -> None:
+def _unit(
+    verilog: tuple[Path, ...],
+    top: str | None,
+    chparam: tuple[tuple[str, str], ...],
+    define: tuple[str, ...],
+    include: tuple[Path, ...],
+    options: SynthOptions,
+) -> VerilogUnit:
+    """The unit that ``--verilog`` names."""
+    from hwgen.synth import read_unit
+
+    if top is None:
+        raise HwgenError("synth: --verilog must come with --top MODULE")
+    for name, value in (("--block", options.kinds), ("--flat", options.flat)):
+        if value:
+            raise HwgenError(f"synth: --verilog maps a unit as one netlist and takes no {name}")
+    names = [name for name, _ in chparam]
+    for name in names:
+        if names.count(name) > 1:
+            raise HwgenError(f"synth: --chparam {name} must be given once, not {names.count(name)} times")
+    return read_unit(
+        verilog,
+        top,
+        include=include,
+        defines=define,
+        parameters=dict(chparam),
+        timeout_s=options.timeout_s,
+    )
+
+
+def _constraints(design: TileSpec | VerilogUnit, period_ns: float, time_unit: str) -> str:
+    from hwgen.emit import sdc
+    from hwgen.synth._layout import unit_sdc
+
+    if isinstance(design, TileSpec):
+        return sdc(design, f"{design.family}_tile", period_ns, time_unit=time_unit)
+    return unit_sdc(design, period_ns, time_unit=time_unit)
+
+
+def _layout(design: TileSpec | VerilogUnit, library: Library, period_ns: float) -> dict[str, str]:
+    from hwgen.synth._layout import layout_files, unit_files
+
+    if isinstance(design, TileSpec):
+        return layout_files(design, library, period_ns)
+    return unit_files(design, library, period_ns)
+
+
+def _print(result: Result, timed: TimedTile | None) -> None:
     library, period = result.library, result.min_clk_period_ns
     if not result.meets:
         click.echo(
@@ -148,9 +285,14 @@ def _print(result: TileResult, timed: TimedTile | None) -> None:
     unit = {"um2": "µm²", "GE": "GE"}[library.area_unit]
     _table(result, unit)
     if timed is not None and timed.parts:
-        _timed_table(timed)
-    what = "tile" if not result.kinds else ", ".join(result.kinds)
-    click.echo(f"{what}: {result.area:,.1f} {unit}, {result.flip_flops:,} flip-flop bits")
+        _timed_table(timed, isinstance(result, UnitResult))
+    tile = "tile" if not isinstance(result, UnitResult) else result.title
+    what = tile if not result.kinds else ", ".join(result.kinds)
+    equivalents = result.gate_equivalents if library.area_unit != "GE" else None
+    gates = f" ({equivalents:,.0f} GE)" if equivalents is not None else ""
+    click.echo(f"{what}: {result.area:,.1f} {unit}{gates}, {result.flip_flops:,} flip-flop bits")
+    if isinstance(result, UnitResult) and result.unit.initial:
+        click.echo(f"initial values are left out, as cells have none: {', '.join(result.unit.initial)}")
     if result.from_cache:
         click.echo(f"{result.from_cache} of {result.mappings} mappings from the cache")
     click.echo(f"pre-layout, timed by ABC; mapping moves areas and periods by some {NOISE:.0%}; {result.versions}")
@@ -159,15 +301,21 @@ def _print(result: TileResult, timed: TimedTile | None) -> None:
         click.echo(f"highest frequency: {result.max_frequency_mhz:,.0f} MHz ({period:.3f} ns), {tried} targets tried")
     frequency = f" ({1000 / period:,.0f} MHz)" if period else ""
     verdict = "met" if result.meets else f"not met, best is {period:.3f} ns ({result.slowest.kind})"
-    click.echo(f"clock: {period:.3f} ns{frequency}; target {result.target_clk_period_ns:g} ns {verdict}")
+    target = f"{result.target_clk_period_ns:g} ns"
+    if result.clock is None:
+        click.echo(f"longest path: {period:.3f} ns, no flip-flops and no clock; target {target} {verdict}")
+        return
+    click.echo(f"clock: {period:.3f} ns{frequency}; target {target} {verdict}")
 
 
 _TIMED = ("part", "clock [ns]", "from", "to")
 
 
-def _timed_table(timed: TimedTile) -> None:
-    """OpenSTA's figures, in a table of their own."""
-    click.echo(f"\nthe same netlists timed by OpenSTA {timed.version}, the tile with all its blocks; no wires")
+def _timed_table(timed: TimedTile, alone: bool) -> None:
+    """OpenSTA's figures, in a table of their own; of one netlist where it is ``alone``."""
+    which = "netlist" if alone else "netlists"
+    more = "" if alone else ", the tile with all its blocks"
+    click.echo(f"\nthe same {which} timed by OpenSTA {timed.version}{more}; no wires")
     columns = [Column(name, right=name.startswith("clock"), fold=name in ("from", "to")) for name in _TIMED]
     print_table(
         columns,
@@ -176,7 +324,7 @@ def _timed_table(timed: TimedTile) -> None:
     click.echo("")
 
 
-def _table(result: TileResult, unit: str) -> None:
+def _table(result: Result, unit: str) -> None:
     numbers = ("copies", f"each [{unit}]", "all", "cells", "FF bits", "clock [ns]")
     columns = [Column("block", right=False), *map(Column, numbers), Column("recipe", right=False)]
     rows = []

@@ -1,9 +1,14 @@
-"""Synthesis of tiles with a Liberty library: area by block, cells, flip-flops, longest path; all of it pre-layout."""
+"""Synthesis with a Liberty library: area by block, cells, flip-flops, longest path; all of it pre-layout.
+
+Tiles are mapped by `synthesise`, anybody's Verilog by the same recipes in `synthesise_verilog`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hwgen.errors import HwgenError, suggest
@@ -13,6 +18,7 @@ from hwgen.synth._gate import gate_delay_ns
 from hwgen.synth._parts import FLAT, Part, parts
 from hwgen.synth._run import FAST, RECIPES, SMALL, Job, Mapped, Runs, netlist
 from hwgen.synth._slim import slimmed
+from hwgen.synth._verilog import VerilogUnit, check_registers, read_unit
 from hwgen.synth._yosys import yosys_version
 from hwgen.synth.liberty import Library, generic_library, read_library
 
@@ -22,13 +28,19 @@ __all__ = [
     "BlockResult",
     "Library",
     "Mapped",
+    "Result",
     "SynthOptions",
     "TileResult",
     "Try",
+    "UnitResult",
+    "VerilogUnit",
     "gate_delay_ns",
     "generic_library",
     "read_library",
+    "read_unit",
     "synthesise",
+    "synthesise_unit",
+    "synthesise_verilog",
     "tile_netlist",
 ]
 
@@ -88,16 +100,15 @@ class BlockResult:
 
 
 @dataclass(frozen=True)
-class TileResult:
-    """A tile or some of its blocks mapped to a library, block by block and, where asked for, as one flat netlist.
+class Result(ABC):
+    """What was mapped to a library, block by block and, where asked for, as one flat netlist.
 
     The clock period of a block is its longest path plus clock-to-output and setup time of its most frequent flip-flop;
-    that of the tile is the longest of its blocks (or of the flat netlist). ``kinds`` names the blocks that were asked
-    for, empty for the whole tile. ``tries`` are all mappings behind a search for the fastest clock, else empty. Of
-    ``mappings``, ``from_cache`` had been done before.
+    that of the whole is the longest of its blocks (or of the flat netlist). ``kinds`` names the blocks that were asked
+    for, empty for all of it. ``tries`` are all mappings behind a search for the fastest clock, else empty. Of
+    ``mappings``, ``from_cache`` had been done before. ``parts`` are what was mapped.
     """
 
-    spec: TileSpec
     library: Library
     target_clk_period_ns: float
     kinds: tuple[str, ...]
@@ -107,6 +118,26 @@ class TileResult:
     versions: str
     mappings: int
     from_cache: int
+    parts: tuple[Part, ...] = field(repr=False)
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """What is said to have been mapped."""
+
+    @property
+    @abstractmethod
+    def clock(self) -> str | None:
+        """Its clock port, None without one."""
+
+    @property
+    def falling(self) -> bool:
+        """Whether its flip-flops take the falling edge of the clock."""
+        return False
+
+    @abstractmethod
+    def about(self) -> dict[str, Any]:
+        """The first entries of `document`: what was mapped."""
 
     @property
     def whole(self) -> tuple[BlockResult, ...]:
@@ -119,6 +150,12 @@ class TileResult:
     def area(self) -> float:
         """Area in the library's unit: sum over blocks, or over the flat netlist and what is beside the tile."""
         return sum(block.area for block in self.whole)
+
+    @property
+    def gate_equivalents(self) -> float | None:
+        """Area in two-input NANDs, the smallest of the library; None where it has none."""
+        nand = self.library.nand_area
+        return self.area / nand if nand else None
 
     @property
     def flip_flops(self) -> int:
@@ -162,9 +199,7 @@ class TileResult:
                 "cell_types": block.mapped.cell_types,
             }
 
-        return {
-            "family": self.spec.family,
-            "parameters": self.spec.p,
+        return self.about() | {
             "library": self.library.name,
             "library_sha256": self.library.sha256,
             "voltage_v": self.library.voltage_v,
@@ -179,6 +214,7 @@ class TileResult:
             "max_frequency_mhz": self.max_frequency_mhz,
             "limited_by": self.slowest.kind,
             "area": self.area,
+            "gate_equivalents": self.gate_equivalents,
             "flip_flop_bits": self.flip_flops,
             "only_blocks": list(self.kinds) or None,
             "blocks": {block.kind: entry(block) for block in self.blocks},
@@ -197,6 +233,46 @@ class TileResult:
         }
 
 
+@dataclass(frozen=True)
+class TileResult(Result):
+    """A tile or some of its blocks."""
+
+    spec: TileSpec
+
+    @property
+    def title(self) -> str:
+        return self.spec.family
+
+    @property
+    def clock(self) -> str | None:
+        return "clk"
+
+    def about(self) -> dict[str, Any]:
+        return {"family": self.spec.family, "parameters": self.spec.p}
+
+
+@dataclass(frozen=True)
+class UnitResult(Result):
+    """Verilog of anybody's, as one block."""
+
+    unit: VerilogUnit
+
+    @property
+    def title(self) -> str:
+        return self.unit.top
+
+    @property
+    def clock(self) -> str | None:
+        return self.unit.clock
+
+    @property
+    def falling(self) -> bool:
+        return self.unit.falling
+
+    def about(self) -> dict[str, Any]:
+        return self.unit.document()
+
+
 def _overhead(mapped: Mapped, library: Library) -> float:
     """Clock-to-output and setup time of a block's most frequent flip-flop in ns, 0 without one."""
     used = {name: count for name, count in mapped.cell_types.items() if library.cells[name].flip_flop}
@@ -207,9 +283,13 @@ def _overhead(mapped: Mapped, library: Library) -> float:
     return most.clk_to_q_ns + most.setup_ns
 
 
-def _aim(part: Part, library: Library, clk_period_ns: float) -> float:
-    """The longest path that leaves a flip-flop its time in a clock period, in whole ps as ABC takes it."""
-    times = [library.cells[name].flip_flop for name in slimmed(library).flip_flops] if part.clocked else []
+def _aim(part: Part, library: Library, clk_period_ns: float, registers: Sequence[str] = ()) -> float:
+    """The longest path that leaves a flip-flop its time in a clock period, in whole ps as ABC takes it.
+
+    ``registers`` are the flip-flops in use, where they are not those of tiles.
+    """
+    names = registers or slimmed(library).flip_flops
+    times = [library.cells[name].flip_flop for name in names] if part.clocked else []
     left = clk_period_ns - max((time.clk_to_q_ns + time.setup_ns for time in times if time), default=0.0)
     return max(round(left, 3), 0.001)
 
@@ -268,6 +348,59 @@ def synthesise(
     unknown recipe or block, a target that is not above 0, blocks and ``flat`` together, and as `run_job` does.
     """
     options = options or SynthOptions()
+    _check(options)
+    if options.flat and options.kinds:
+        raise HwgenError(f"synth: flat must be of the whole tile, not of {', '.join(options.kinds)} only")
+    wanted = parts(spec, flat=options.flat or options.only_flat, kinds=options.kinds)
+    if options.only_flat:
+        wanted = [part for part in wanted if part.kind == FLAT]
+    return TileResult(spec=spec, **_mapped(wanted, library or generic_library(), options, progress))
+
+
+def synthesise_verilog(
+    files: Sequence[Path | str],
+    top: str,
+    library: Library | None = None,
+    options: SynthOptions | None = None,
+    *,
+    include: Sequence[Path | str] = (),
+    defines: Sequence[str] = (),
+    parameters: Mapping[str, object] | None = None,
+    progress: Progress = lambda done, of: None,
+) -> UnitResult:
+    """Map Verilog of anybody's as one netlist, by the recipes of tiles.
+
+    Parameters
+    ----------
+    files, top, include, defines, parameters: as `read_unit`. library, progress: as `synthesise`.
+
+    A unit without flip-flops has no clock: its period is its longest path. Raises `HwgenError` as `read_unit` and
+    `synthesise`, for flip-flops that the library has not, and for options that choose blocks.
+    """
+    timeout_s = (options or SynthOptions()).timeout_s
+    unit = read_unit(files, top, include=include, defines=defines, parameters=parameters, timeout_s=timeout_s)
+    return synthesise_unit(unit, library, options, progress=progress)
+
+
+def synthesise_unit(
+    unit: VerilogUnit,
+    library: Library | None = None,
+    options: SynthOptions | None = None,
+    *,
+    progress: Progress = lambda done, of: None,
+) -> UnitResult:
+    """As `synthesise_verilog`, of a unit that was read."""
+    options = options or SynthOptions()
+    _check(options)
+    if options.flat or options.kinds:
+        given = "block" if options.kinds else "flat"
+        raise HwgenError(f"synth: Verilog of your own is mapped as one netlist and takes no {given}")
+    library = library or generic_library()
+    registers = check_registers(unit, library, options.timeout_s)
+    return UnitResult(unit=unit, **_mapped([unit.part], library, options, progress, registers))
+
+
+def _check(options: SynthOptions) -> None:
     if not 0 < options.clk_period_ns < float("inf"):
         raise HwgenError(f"synth: clk_period_ns must be above 0, not {options.clk_period_ns:g}")
     for recipe in options.recipes:
@@ -275,12 +408,16 @@ def synthesise(
             raise HwgenError(
                 f"synth: recipe must be one of {', '.join(RECIPES)}, not {recipe!r}{suggest(recipe, RECIPES)}"
             )
-    if options.flat and options.kinds:
-        raise HwgenError(f"synth: flat must be of the whole tile, not of {', '.join(options.kinds)} only")
-    library = library or generic_library()
-    wanted = parts(spec, flat=options.flat or options.only_flat, kinds=options.kinds)
-    if options.only_flat:
-        wanted = [part for part in wanted if part.kind == FLAT]
+
+
+def _mapped(
+    wanted: Sequence[Part],
+    library: Library,
+    options: SynthOptions,
+    progress: Progress,
+    registers: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Fields of a `Result`; ``registers`` as `_aim`."""
     runs = Runs(library, options.jobs, progress)
     tries: list[Try] = []
 
@@ -293,7 +430,7 @@ def synthesise(
         for (part, job), mapped in zip(asked, runs.run([job for _, job in asked]), strict=True):
             tries.append(Try(part.kind, job.aim_ns, mapped, mapped.path_ns + _overhead(mapped, library)))
 
-    aims = [(part, _aim(part, library, options.clk_period_ns)) for part in wanted]
+    aims = [(part, _aim(part, library, options.clk_period_ns, registers)) for part in wanted]
     run(aims, options.recipes or SMALL)
     if not options.recipes and not options.smallest:
         met = {one.kind for one in tries if one.min_clk_period_ns <= options.clk_period_ns}
@@ -311,18 +448,18 @@ def synthesise(
             part.kind, part.count, best.mapped, best.min_clk_period_ns, best.aim_ns, part.of_tile
         )
     flattened = results.pop(FLAT, None)
-    return TileResult(
-        spec=spec,
-        library=library,
-        target_clk_period_ns=options.clk_period_ns,
-        kinds=tuple(options.kinds),
-        blocks=tuple(results.values()),
-        flat=flattened,
-        tries=tuple(tries) if options.fastest else (),
-        versions=f"Yosys {yosys_version()} with its ABC",
-        mappings=runs.mappings,
-        from_cache=runs.from_cache,
-    )
+    return {
+        "library": library,
+        "target_clk_period_ns": options.clk_period_ns,
+        "kinds": tuple(options.kinds),
+        "blocks": tuple(results.values()),
+        "flat": flattened,
+        "tries": tuple(tries) if options.fastest else (),
+        "versions": f"Yosys {yosys_version()} with its ABC",
+        "mappings": runs.mappings,
+        "from_cache": runs.from_cache,
+        "parts": tuple(wanted),
+    }
 
 
 def _search(wanted: Sequence[Part], tries: list[Try], run: Callable[[Sequence[tuple[Part, float]]], None]) -> float:
@@ -348,8 +485,8 @@ def _search(wanted: Sequence[Part], tries: list[Try], run: Callable[[Sequence[tu
             missed[kind] = aim
 
 
-def tile_netlist(result: TileResult) -> str:
+def tile_netlist(result: Result) -> str:
     """Mapped Verilog of a result, all its modules."""
-    wanted = {part.kind: part for part in parts(result.spec, flat=result.flat is not None, kinds=result.kinds)}
+    wanted = {part.kind: part for part in result.parts}
     jobs = [Job(wanted[block.kind], block.mapped.recipe, block.aim_ns, 0.0) for block in result.whole]
     return "\n".join(netlist(job, result.library) for job in jobs)

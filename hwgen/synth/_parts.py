@@ -19,6 +19,9 @@ _MODULE = re.compile(r"^module \\(\S+)\n.*?^end\n", re.M | re.S)
 _CELL = re.compile(r"^ *cell (\S+) ", re.M)
 _PORT = re.compile(r"^ *wire .*(?:input|output) \d+ .*\n", re.M)
 
+_CLOCKED = re.compile(r"\$(?:a|al|s)?dff|\$mem")
+"""Flip-flops, and memories, which become some."""
+
 _BOOTH = {"$mul", "$macc", "$macc_v2"}
 _ALUMACC = _BOOTH | {"$add", "$sub", "$neg", "$lt", "$le", "$gt", "$ge"}
 
@@ -42,7 +45,7 @@ class Part:
     @property
     def clocked(self) -> bool:
         """Whether it has registers of its own."""
-        return "$dff" in _CELL.findall(self.rtlil)
+        return any(_CLOCKED.match(kind) for kind in _CELL.findall(self.rtlil))
 
     def distinct(self, recipes: Sequence[str], options: Mapping[str, str]) -> tuple[str, ...]:
         """Those of ``recipes`` that may give different netlists, by the names of the simplest ones with their effect.

@@ -11,9 +11,9 @@ from typing import Any
 
 from hwgen.errors import HwgenError
 from hwgen.simulators import _process, toolchain
-from hwgen.synth import TileResult, tile_netlist
+from hwgen.synth import Result, tile_netlist
 from hwgen.synth._liberty_text import whole_text
-from hwgen.synth._parts import FLAT, parts
+from hwgen.synth._parts import FLAT
 
 __all__ = ["Timed", "TimedTile", "opensta"]
 
@@ -63,14 +63,14 @@ class TimedTile:
         }
 
 
-def opensta(result: TileResult, timeout_s: float = 600) -> TimedTile:
+def opensta(result: Result, timeout_s: float = 600) -> TimedTile:
     """Time a result: each block by itself, and the tile with all of its blocks.
 
     Raises `HwgenError` when OpenSTA is not installed, when it complains, and when time is over.
     """
     program = toolchain.require("opensta")
     library = result.library
-    wanted = {part.kind: part for part in parts(result.spec, flat=result.flat is not None, kinds=result.kinds)}
+    wanted = {part.kind: part for part in result.parts}
     mapped = {wanted[block.kind].top for block in result.whole}
     shown = [wanted[block.kind] for block in result.whole if mapped.issuperset(wanted[block.kind].boxes)]
     text = _SIGNED.sub(r"\1 ", tile_netlist(result))
@@ -92,7 +92,7 @@ def opensta(result: TileResult, timeout_s: float = 600) -> TimedTile:
     complaint = _BAD.search(done.text)
     if done.returncode or complaint:
         said = complaint[0].strip() if complaint else f"exit status {done.returncode}"
-        raise HwgenError(f"synth: OpenSTA must time {result.spec.family}, but said: {said}")
+        raise HwgenError(f"synth: OpenSTA must time {result.title}, but said: {said}")
     reports = done.stdout.split(_MARK)[1:]
     timed = [_timed(part.kind, report, result) for part, report in zip(shown, reports, strict=True)]
     found = [part for part in timed if part is not None]
@@ -105,21 +105,23 @@ _MARK = "hwgen: next part\n"
 def _ports(text: str, top: str) -> list[str]:
     """Input ports of a module of the netlist, as `get_ports` takes them: a bus by its bits."""
     body = text[text.index(f"module {top}(") :]
-    found = re.findall(r"^ *input (\[[^\]]*\] )?(\w+)", body[: body.index("endmodule")], re.M)
+    found = re.findall(r"^ *input (\[[^\]]*\] )?\\?([^\s;]+)", body[: body.index("endmodule")], re.M)
     return [f"{name}[*]" if bus else name for bus, name in found]
 
 
-def _commands(netlist: Path, top: str, inputs: Sequence[str], result: TileResult) -> list[str]:
+def _commands(netlist: Path, top: str, inputs: Sequence[str], result: Result) -> list[str]:
     period = f"{result.target_clk_period_ns:.6g}"
-    clock = " [get_ports clk]" if "clk" in inputs else ""
-    others = " ".join(name for name in inputs if name != "clk")
+    clock = f" [get_ports {result.clock}]" if result.clock in inputs else ""
+    others = " ".join(name for name in inputs if name != result.clock)
+    # Whatever edge flip-flops take, a path has a whole period.
+    edge = "-clock_fall " if result.falling else ""
     return [
         # Linking uses up the modules that were read.
         f"read_verilog {netlist}",
         f"link_design {top}",
         f"create_clock -name clk -period {period}{clock}",
-        *([f"set_input_delay -clock clk 0 [get_ports {{{others}}}]"] if others else []),
-        "set_output_delay -clock clk 0 [all_outputs]",
+        *([f"set_input_delay -clock clk {edge}0 [get_ports {{{others}}}]"] if others else []),
+        f"set_output_delay -clock clk {edge}0 [all_outputs]",
         f"set_driving_cell -lib_cell {result.library.buffer.name} [all_inputs]",
         f"set_load {result.library.load_pf:.6g} [all_outputs]",
         f'puts -nonewline "{_MARK.strip()}\\n"',
@@ -127,14 +129,15 @@ def _commands(netlist: Path, top: str, inputs: Sequence[str], result: TileResult
     ]
 
 
-def _timed(kind: str, report: str, result: TileResult) -> Timed | None:
-    """A part's longest path, None where it has none."""
-    slack = _SLACK.search(report)
-    if slack is None:
+def _timed(kind: str, report: str, result: Result) -> Timed | None:
+    """A part's longest path, None where it has none; that of asynchronous resets is reported by itself."""
+    paths = [path for path in re.split(r"^(?=Startpoint:)", report, flags=re.M) if _SLACK.search(path)]
+    if not paths:
         return None
+    slack, path = min(((float(_SLACK.findall(path)[0]), path) for path in paths), key=lambda one: one[0])
     ends = {
-        word: match[1] if (match := re.search(rf"^{word}: (\S+)", report, re.M)) else ""
+        word: match[1] if (match := re.search(rf"^{word}: (\S+)", path, re.M)) else ""
         for word in ("Startpoint", "Endpoint")
     }
-    period = result.target_clk_period_ns - float(slack[1])
+    period = result.target_clk_period_ns - slack
     return Timed(_WHOLE.get(kind, kind), round(period, 6), ends["Startpoint"], ends["Endpoint"])

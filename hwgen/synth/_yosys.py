@@ -11,7 +11,7 @@ from pathlib import Path
 from hwgen.errors import HwgenError
 from hwgen.simulators import _process
 
-__all__ = ["yosys", "yosys_version"]
+__all__ = ["finished", "yosys", "yosys_version"]
 
 _CHILD = "import sys; from pyosys import libyosys as y; y.run_pass('script ' + sys.argv[1], y.Design())"
 
@@ -23,15 +23,23 @@ def yosys_version() -> str:
     return version("pyosys")
 
 
-def yosys(script: Path, what: str, timeout_s: float, stop: threading.Event | None = None) -> _process.Finished:
-    """Run a script in its folder; ``what`` it maps is said in errors.
+def finished(
+    script: Path, what: str, timeout_s: float, stop: threading.Event | None = None, cwd: Path | None = None
+) -> _process.Finished:
+    """Run a script in ``cwd`` or its own folder to its end, whatever that is; ``what`` it maps is said in errors.
 
-    The child and its ABC are killed when time is over and soon after ``stop`` is set. Raises `HwgenError` then, and
-    with Yosys' own words when it stops by itself.
+    The child and its ABC are killed when time is over, which raises `HwgenError`, and soon after ``stop`` is set.
     """
-    done = _process.run([sys.executable, "-c", _CHILD, script], cwd=script.parent, timeout_s=timeout_s, stop=stop)
+    command: list[str | Path] = [sys.executable, "-c", _CHILD, script]
+    done = _process.run(command, cwd=cwd or script.parent, timeout_s=timeout_s, stop=stop)
     if done.returncode is None:
         raise HwgenError(f"synth: {what} must be mapped within {timeout_s:g} s, which it was not; raise --timeout-s")
+    return done
+
+
+def yosys(script: Path, what: str, timeout_s: float, stop: threading.Event | None = None) -> _process.Finished:
+    """Run a script to its end as `finished`. Raises `HwgenError` with Yosys' own words when it stops by itself."""
+    done = finished(script, what, timeout_s, stop)
     if done.returncode:
         raise HwgenError(f"synth: Yosys must map {what}, but stopped: {_cause(done.text, done.returncode)}")
     return done

@@ -1,4 +1,4 @@
-"""FPGA estimates of tiles: what Yosys maps them to, and with nextpnr the clock frequency after place and route."""
+"""FPGA estimates: what Yosys maps them to, and with nextpnr the clock frequency after place and route."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from hwgen.errors import HwgenError, suggest
+from hwgen.frame.ports import PortInfo
 from hwgen.pe import TileSpec
 from hwgen.simulators import _process, toolchain
 from hwgen.simulators.cache import cache_dir, digest, read_kept, write_kept
 from hwgen.synth._parallel import in_parallel
 from hwgen.synth._parts import FLAT, Part, parts
+from hwgen.synth._verilog import VerilogUnit
 from hwgen.synth._yosys import yosys, yosys_version
 
 __all__ = ["RESOURCES", "VENDORS", "Device", "FpgaPart", "FpgaResult", "Placed", "Vendor", "estimate", "place"]
@@ -141,9 +143,12 @@ class Placed:
 
 @dataclass(frozen=True)
 class FpgaResult:
-    """A tile, or some of its blocks, mapped to a family of FPGAs; ``from_cache`` of the parts were done before."""
+    """A tile, some of its blocks, or Verilog of anybody's, mapped to a family of FPGAs.
 
-    spec: TileSpec
+    ``from_cache`` of the parts were done before.
+    """
+
+    spec: TileSpec | VerilogUnit
     vendor: str
     dsp: bool
     parts: tuple[FpgaPart, ...]
@@ -161,9 +166,9 @@ class FpgaResult:
 
     def document(self) -> dict[str, Any]:
         """JSON-serialisable form."""
-        return {
-            "family": self.spec.family,
-            "parameters": self.spec.p,
+        spec = self.spec
+        about = {"family": spec.family, "parameters": spec.p} if isinstance(spec, TileSpec) else spec.document()
+        return about | {
             "fpga": self.vendor,
             "title": VENDORS[self.vendor].title,
             "basis": "mapped by Yosys, before place and route",
@@ -192,13 +197,15 @@ def _flatten(top: str) -> list[str]:
     return [f"hierarchy -top {top}", "proc", "flatten -noscopeinfo"]
 
 
-def _whole(spec: TileSpec) -> list[Part]:
-    """The tile as one part, and what is beside it."""
+def _whole(spec: TileSpec | VerilogUnit) -> list[Part]:
+    """The tile as one part, and what is beside it; or the unit."""
+    if isinstance(spec, VerilogUnit):
+        return [spec.part]
     return [part for part in parts(spec, flat=True) if part.kind == FLAT or not part.of_tile]
 
 
 def estimate(
-    spec: TileSpec,
+    spec: TileSpec | VerilogUnit,
     vendor: str,
     *,
     kinds: Sequence[str] = (),
@@ -207,7 +214,7 @@ def estimate(
     timeout_s: float = 600,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> FpgaResult:
-    """Map a tile to FPGA cells.
+    """Map a tile, or Verilog of anybody's (`hwgen.synth.read_unit`), to FPGA cells.
 
     Parameters
     ----------
@@ -217,7 +224,9 @@ def estimate(
     Raises `HwgenError` for an unknown vendor or block, when Yosys stops, and when time is over.
     """
     command = functools.partial(_command, _vendor(vendor), dsp)
-    wanted = parts(spec, kinds=kinds) if kinds else _whole(spec)
+    if kinds and isinstance(spec, VerilogUnit):
+        raise HwgenError("synth: Verilog of your own is mapped as one netlist and takes no block")
+    wanted = parts(spec, kinds=kinds) if kinds and isinstance(spec, TileSpec) else _whole(spec)
     entries = [_entry(part, command(part.top)) for part in wanted]
     known = [isinstance(read_kept(entry), dict) for entry in entries]
     tasks = [
@@ -255,7 +264,7 @@ def _cells(part: Part, command: str, entry: Path, timeout_s: float, stop: thread
 
 
 def place(result: FpgaResult, clk_period_ns: float, timeout_s: float = 600) -> Placed:
-    """Place and route the tile of a result with nextpnr, for a target clock period.
+    """Place and route the tile or unit of a result with nextpnr, for a target clock period.
 
     Raises `HwgenError` when nextpnr is not installed, for a vendor without nextpnr, when Yosys stops, and when time is
     over.
@@ -266,7 +275,8 @@ def place(result: FpgaResult, clk_period_ns: float, timeout_s: float = 600) -> P
     tool = f"nextpnr-{result.vendor}"
     program = toolchain.require(tool)
     device = vendor.devices[0 if result.totals["dsp"] else -1]
-    (tile,) = (part for part in _whole(result.spec) if part.kind == FLAT)
+    # What is beside a tile comes after it.
+    tile = _whole(result.spec)[0]
     with tempfile.TemporaryDirectory(prefix="hwgen-fpga-") as name:
         folder = Path(name)
         (folder / "design.il").write_text(tile.rtlil)
@@ -296,12 +306,15 @@ def place(result: FpgaResult, clk_period_ns: float, timeout_s: float = 600) -> P
         return Placed(version, device.name, frequency, "" if clocks else "no path between registers")
 
 
-def _harness(spec: TileSpec, top: str) -> str:
+def _harness(spec: TileSpec | VerilogUnit, top: str) -> str:
     """Verilog of a tile between shift registers: every path of it begins and ends in a register, with five pins."""
     from hwgen.frame.interface import tile_ports
 
-    ports = tile_ports(spec)
-    inputs = [("rst", 1), *((port.name, port.width) for port in ports if port.direction == "input")]
+    if isinstance(spec, VerilogUnit):
+        ports, clock, edge = spec.data_ports, spec.clock, "negedge" if spec.falling else "posedge"
+    else:
+        ports, clock, edge = [PortInfo("rst", "input", 1, ""), *tile_ports(spec)], "clk", "posedge"
+    inputs = [(port.name, port.width) for port in ports if port.direction == "input"]
     outputs = [(port.name, port.width) for port in ports if port.direction == "output"]
 
     def slices(listed: Sequence[tuple[str, int]], register: str) -> tuple[list[str], int]:
@@ -309,16 +322,17 @@ def _harness(spec: TileSpec, top: str) -> str:
         for name, width in listed:
             lines.append(f".{name}({register}[{at + width - 1}:{at}])")
             at += width
-        return lines, at
+        # Two bits at least, so that they can shift.
+        return lines, max(at, 2)
 
     into, in_bits = slices(inputs, "given")
     out, out_bits = slices(outputs, "result")
-    connections = ",\n    ".join([".clk(clk)", *into, *out])
+    connections = ",\n    ".join([*([f".{clock}(clk)"] if clock else []), *into, *out])
     return f"""module harness(input clk, input serial_in, input load, output serial_out);
   reg [{in_bits - 1}:0] given;
   wire [{out_bits - 1}:0] result;
   reg [{out_bits - 1}:0] taken;
-  always @(posedge clk) begin
+  always @({edge} clk) begin
     given <= {{given[{in_bits - 2}:0], serial_in}};
     taken <= load ? result : {{1'b0, taken[{out_bits - 1}:1]}};
   end

@@ -133,6 +133,24 @@ class Library:
         raise HwgenError(f"liberty {self.name}: the library must have a buffer or an inverter, which it has not")
 
     @property
+    def nand_area(self) -> float | None:
+        """Area of the smallest NAND of two inputs that may be used, in the library's unit; None where there is none.
+
+        It is the gate equivalent of the library.
+        """
+        ones = np.array([[1, 1], [1, 0]], dtype=bool)
+        gates = [
+            cell.area
+            for cell in self.cells.values()
+            if cell.usable
+            and not cell.flip_flop
+            and len(cell.input_pf) == 2
+            and len(cell.functions) == 1
+            and np.array_equal(function(*cell.functions.values()).truth(), ones)
+        ]
+        return min(gates, default=None)
+
+    @property
     def unit_um2(self) -> float:
         """One unit of the library's areas in µm²."""
         return GE_UM2 if self.area_unit == "GE" else 1.0
