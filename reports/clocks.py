@@ -25,7 +25,7 @@ from hwgen.synth import Library, SynthOptions, TileResult, synthesise
 from reports.families import table
 from reports.plot import COLOURS, save
 from reports.provenance import provenance, write_result
-from reports.silicon import LIBRARIES, command_of, libraries_of, parser
+from reports.silicon import LIBRARIES, command_of, cuts_of, libraries_of, parser
 from sim.clock import at_clock
 from sim.energy import Operands, layer_operands, measure_energy
 
@@ -82,9 +82,7 @@ class Point:
     @property
     def cuts(self) -> str:
         """Registers that were put into blocks, and cycles of loops."""
-        p = self.result.spec.p
-        known = self.result.spec.cut_parameters().items()
-        return ", ".join(f"{name} {p[name]}" for name, one in known if p[name] != one.default) or "none"
+        return cuts_of(self.result.spec)
 
     @property
     def fold_cycles(self) -> int:

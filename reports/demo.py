@@ -57,13 +57,13 @@ FORMATS: Mapping[str, list[dict[str, Any]]] = {
 """Formats of the sweep, by family."""
 
 FREE: Mapping[str, dict[str, list[Any]]] = {
-    "int": {"k": [4, 8, 16, 32], "stages": [1, 2]},
-    "lut": {"k": [2, 4, 8], "stages": [1, 2], "planes_per_cycle": [1, 2, 4]},
-    "mx": {"k": [4, 8, 16, 32], "post_lanes": [1, 2, 4, 8, 16, 32], "stages": [1, 2]},
-    "bitmod": {"k": [2, 4, 8], "post_lanes": [1, 2, 4, 8, 16, 32, 64], "stages": [1, 2]},
-    "mixpe": {"k": [2, 4, 8, 16], "stages": [1, 2]},
-    "posit": {"k": [1, 2, 4, 8], "stages": [1, 2]},
-    "minifloat": {"k": [2, 4, 8, 16], "stages": [1, 2]},
+    "int": {"k": [4, 8, 16, 32]},
+    "lut": {"k": [2, 4, 8], "planes_per_cycle": [1, 2, 4]},
+    "mx": {"k": [4, 8, 16, 32], "post_lanes": [1, 2, 4, 8, 16, 32]},
+    "bitmod": {"k": [2, 4, 8], "post_lanes": [1, 2, 4, 8, 16, 32, 64]},
+    "mixpe": {"k": [2, 4, 8, 16]},
+    "posit": {"k": [1, 2, 4, 8]},
+    "minifloat": {"k": [2, 4, 8, 16]},
 }
 """Other axes, by family."""
 
@@ -178,6 +178,12 @@ def _lines(front: pd.DataFrame) -> list[str]:
     ]
 
 
+def _cuts(points: pd.DataFrame) -> set[str]:
+    """Columns of the registers that the clock put into tiles."""
+    names = {name for pe in points["pe"].astype(str).unique() for name in family(pe).cut_parameters()}
+    return {name for name in names if points[name].nunique() > 1}
+
+
 def spec_of_row(row: pd.Series[Any]) -> TileSpec:
     """The tile of a row of a sweep."""
     cls = family(str(row["pe"]))
@@ -215,7 +221,9 @@ def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
         )
 
     say("[3/5] sweep PE families, formats and tile shapes")
-    say(f"      costs {tech.status} on {tech.title}")
+    clock = tech.default_clk_period_ns
+    pace = "each at its own clock" if clock is None else f"all at {clock:g} ns"
+    say(f"      costs {tech.status} on {tech.title}; {pace}")
     points, looked_at, speed, skipped = _sweep(kept, layer, folder, options.tech, watch)
     # Energy and throughput are of a MAC and of an area: a larger array is hardly another point, a small one runs soon.
     small = points[points["m"].astype(int) * points["n"].astype(int) <= options.max_cells]
@@ -236,6 +244,8 @@ def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
         "latency_us",
         "power_mw",
         "output_error",
+        "clk_period_ns",
+        *(name for name in best_points.columns if name in _cuts(best_points)),
     ]
     for line in _lines(best_points.iloc[:: max(1, len(best_points) // 12)]):
         say(f"      {line}")
@@ -247,7 +257,7 @@ def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
         x=OBJECTIVES[0],
         y=OBJECTIVES[1],
         title=f"SmolLM2-135M {options.layer}, {layer.m} tokens, "
-        f"output error up to {100 * options.max_error:.0f} %, {options.tech}, each at its own clock",
+        f"output error up to {100 * options.max_error:.0f} %, {options.tech}, {pace}",
         basis=f"{tech.status}, pre-layout",
         chosen=position,
         errors=_model_errors(tech, points["pe"].astype(str).unique()),
@@ -256,7 +266,7 @@ def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
 
     spec = spec_of_row(best_points.iloc[position])
     say("[4/5] emit the Verilog of the point with the smallest pJ/MAC over TOPS/mm²")
-    emission = emit(spec)
+    emission = emit(spec, clock=None if clock is None else {"tech": tech.name, "clk_period_ns": clock})
     write_atomic(folder / f"{emission.top}.v", emission.verilog, "demo")
     write_atomic(folder / f"{emission.top}.json", json.dumps(emission.manifest, indent=2) + "\n", "demo")
     say(f"      {spec.family} {spec.m}x{spec.n}x{spec.k}, {len(emission.verilog.splitlines()):,} lines of Verilog")

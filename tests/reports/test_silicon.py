@@ -24,11 +24,13 @@ def measured(**changes: Any) -> silicon.Measured:
         library="sky130hd",
         tile="2×8×4",
         settings="",
+        cuts="none",
         cells=10,
         cycles_per_step=1,
         macs_per_cycle=64,
         area_um2={"cell": 600.0, "row": 300.0, "control": 100.0},
         period_ns=2.0,
+        min_clk_period_ns=1.7,
         limited_by="cell",
         recipes={},
         pj_per_mac={"cell": 0.5, "row": 0.25},
@@ -38,7 +40,7 @@ def measured(**changes: Any) -> silicon.Measured:
 
 def test_every_design_does_as_many_multiply_accumulates_a_cycle() -> None:
     for design in silicon.TILES:
-        spec = silicon.wide(design.values, design.family)
+        spec = silicon.wide(design.values, design.family, "sky130hd")
         step = spec.m * spec.n * int(spec.layer_outputs(spec.p)) * int(spec.layer_k(spec.p))
         assert step == silicon.MACS * int(spec.layer_cycles(spec.p)), design
     assert {design.family for design in silicon.TILES} == {
@@ -56,7 +58,7 @@ def test_every_design_does_as_many_multiply_accumulates_a_cycle() -> None:
 
 def test_columns_must_be_whole() -> None:
     with pytest.raises(HwgenError) as caught:
-        silicon.wide({"m": 2, "k": 4, "bits": 3}, "lut", 2)
+        silicon.wide({"m": 2, "k": 4, "bits": 3}, "lut", "sky130hd", 2)
     assert str(caught.value) == "silicon: 2 MACs a cycle must be a whole number of columns of 8 MACs in 3 cycles"
 
 
@@ -100,8 +102,8 @@ def test_a_small_tile_is_mapped_and_its_energy_multiplied_by_columns() -> None:
     rng = np.random.default_rng(1)
     operands = [Operands("noise", rng.normal(size=(64, 256)), rng.normal(size=(8, 256)))]
     design = silicon.Design("int", 2, "int8", "", {"m": 1, "k": 1, "bits": 2})
-    one = silicon.measure(design, generic_library(), "generic", operands, macs=4, recipes=["plain"])
-    two = silicon.measure(design, generic_library(), "generic", operands, macs=2, recipes=["plain"])
+    one = silicon.measure(design, generic_library(), "generic45", operands, macs=4, recipes=["plain"])
+    two = silicon.measure(design, generic_library(), "generic45", operands, macs=2, recipes=["plain"])
     assert one.tile == "1×4×1"
     assert one.area_um2["cell"] == pytest.approx(2 * two.area_um2["cell"])
     assert one.area_um2["row"] == two.area_um2["row"]
@@ -117,7 +119,7 @@ class Counted(ratios.Sizes):
         super().__init__(generic_library(), "generic")
 
     def tile(self, family_name: str, macs: int, even: bool = False, **values: Any) -> silicon.Measured:
-        spec = silicon.wide({**values, "post_lanes": 0}, family_name, macs)
+        spec = silicon.wide({**values, "post_lanes": 0}, family_name, "sky130hd", macs)
         found = {kind: float(one.count * one.primitives["ff"]) for kind, one in spec.modules(spec.p).items()}
         return measured(area_um2=found, macs_per_cycle=macs, pj_per_mac={"cell": 2.0 if even else 1.0})
 
