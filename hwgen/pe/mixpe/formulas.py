@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
 
 from hwgen.arith.compressor import TermShape, carry_save_counts
 from hwgen.frame.facts import Counts, P
 from hwgen.frame.numbers import Num, bits_for, maximum, where
 from hwgen.pe._aligned import shift_mux2
+from hwgen.pe._trees import for_each
 from hwgen.pe.mixpe.parameters import MixpeParameters
 
 __all__ = ["MixpeFormulas"]
@@ -35,16 +33,6 @@ def _level_counts(planes: int, negative_top: bool, offset: bool) -> Counts:
     """Primitives of a group scale times a code of ``planes`` bits, less an offset, in eight bits."""
     shapes = [TermShape(LEVEL_BITS, False, i, negative_top and i == planes - 1) for i in range(planes)]
     return dict(carry_save_counts(shapes + [TermShape(LEVEL_BITS, False, 0, True)] * offset, LEVEL_BITS))
-
-
-def _for_each(counts: Callable[..., Counts], *numbers: Num) -> Counts:
-    """``counts`` of numbers that may be arrays: one call for each distinct combination."""
-    if not any(isinstance(number, np.ndarray) for number in numbers):
-        return counts(*numbers)
-    grids = np.broadcast_arrays(*numbers)
-    points, inverse = np.unique(np.stack([grid.ravel() for grid in grids]), axis=1, return_inverse=True)
-    found = [counts(*point) for point in points.T.tolist()]
-    return {name: np.array([one[name] for one in found])[inverse].reshape(grids[0].shape) for name in found[0]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,23 +146,23 @@ class MixpeFormulas(MixpeParameters):
         signed = cls._signed(p)
         # Partial products within the lowest eight bits.
         products = p["bits"] * LEVEL_BITS - p["bits"] * (p["bits"] - 1) // 2
-        each = _for_each(lambda bits: _level_counts(bits, signed, not signed), p["bits"])
+        each = for_each(lambda bits: _level_counts(bits, signed, not signed), p["bits"])
         counts = {name: p["k"] * number for name, number in each.items()}
         counts["and"] = counts["and"] + p["k"] * products
         if signed:
             return counts
-        shared = _for_each(lambda bits: _level_counts(bits, False, False), p["bits"])
+        shared = for_each(lambda bits: _level_counts(bits, False, False), p["bits"])
         return cls._joined(counts, shared, {"and": products})
 
     @classmethod
     def cell_primitives(cls, p: P) -> Counts:
         k, planes, bits, width = p["k"], cls._cell_bits(p), cls._aligned_bits(p), cls._tree_bits(p)
         signed = cls._cell_signed(p)
-        tree = _for_each(
+        tree = for_each(
             lambda k, planes, bits, width: _dot_counts(k, planes, bits, signed, width), k, planes, bits, width
         )
         if cls._may_join(p):
-            joined = _for_each(
+            joined = for_each(
                 lambda k, planes, bits, width: _dot_counts(k, planes, bits, signed, width, True),
                 *(k, planes, bits, cls.acc_bits(p)),
             )
@@ -192,7 +180,7 @@ class MixpeFormulas(MixpeParameters):
     @classmethod
     def row_sum_primitives(cls, p: P) -> Counts:
         width = cls._row_tree_bits(p)
-        tree = _for_each(
+        tree = for_each(
             lambda k, bits, width: _dot_counts(k, 1, bits, False, width), p["k"], cls._aligned_bits(p), width
         )
         return {**tree, "mux2": shift_mux2(width, cls._top_shift(p))}
