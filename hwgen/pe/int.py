@@ -38,8 +38,8 @@ from hwgen.formats import Format, get
 from hwgen.frame.facts import Addend, Counts, P, Quantization
 from hwgen.frame.numbers import Num, bits_for, clog2, where
 from hwgen.frame.param import Range, param
+from hwgen.frame.primitives import for_each
 from hwgen.pe._scaled import ScaledSpec
-from hwgen.pe._trees import for_each
 
 __all__ = ["Int"]
 

@@ -10,7 +10,6 @@ from hwgen.frame.facts import Counts, P
 from hwgen.frame.numbers import Num, bits_for, maximum, where
 from hwgen.frame.primitives import for_each
 from hwgen.pe._aligned import shift_mux2
-from hwgen.pe._trees import for_each
 from hwgen.pe.mixpe.parameters import MixpeParameters
 
 __all__ = ["MixpeFormulas"]
