@@ -28,6 +28,7 @@ TILES: list[tuple[str, dict[str, Any]]] = [
     ("lut", {"m": 2, "n": 2, "bits": 2, "planes_per_cycle": 2, "stages": 0}),
     ("lut", {"m": 2, "n": 2, "bits": 3, "stages": 3}),
     ("lut", {"m": 2, "n": 3, "bits": 2, "transport": "systolic"}),
+    ("lut", {"m": 2, "n": 2, "bits": 2, "tables": 2, "precompute": "external", "acts": "int16", "entries": "int8"}),
     ("lut", {"m": 2, "n": 2, "bits": 2, "acts": "fp16", "align_scope": "group", "group": 32}),
     ("lut", {"m": 2, "n": 2, "bits": 2, "acts": "fp16", "align_scope": "step"}),
     ("lut", {"m": 2, "n": 2, "bits": 2, "acts": "fp16", "align_scope": "row", "precompute": "external"}),

@@ -246,6 +246,7 @@ FAULTS: list[tuple[str, str, Callable[[Any], None]]] = [
     ("order of a table", TABLE, _set("operands", 0, "acts", "packing", "digits", to=[1, -1])),
     ("fields beside a table", TABLE, _set("operands", 0, "acts", "packing", "beside", to=lambda old: old[::-1])),
     ("rounding of entries", TABLE, _set("arithmetic", 0, "entries", "rule", to="max127")),
+    ("tables with a scale", LUT + " k=2 tables=2 acts=int16 entries=int8", _set("arithmetic", 0, "tables", to=1)),
     ("guard bits", LUT + " acts=fp16", _set("pre", "arithmetic", "align", "guard_bits", to=2)),
     ("rounding", LUT + " acts=fp16", _set("pre", "arithmetic", "align", "rounding", to="towards zero")),
     ("special values' place", BITMOD, _set("operands", 4, "weights", "packing", "lsb", to=0)),
