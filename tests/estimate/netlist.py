@@ -9,7 +9,7 @@ import json
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,20 @@ def _modules(text: str, passes: list[str]) -> dict[str, dict[str, int]]:
         for command in (f"read_rtlil {source}", *passes, f"write_json {result}"):
             yosys.run_pass(f"tee -q {command}", design)
         modules = json.loads(result.read_text())["modules"]
-    return {name: primitives(module) for name, module in modules.items()}
+    counted = {name: primitives(module) for name, module in modules.items()}
+    # Logic with cuts in it is a module of its own within a block: the block's.
+    for name, module in modules.items():
+        for _, kind, _ in _cells(module):
+            if kind in inner(counted):
+                for primitive, number in counted[kind].items():
+                    counted[name][primitive] += number
+    return {name: found for name, found in counted.items() if name not in inner(counted)}
+
+
+def inner(names: Iterable[str]) -> set[str]:
+    """Modules of logic with cuts, by their names: a block's with what it is behind."""
+    blocks = {name for name in names if name.count("_") <= 1}
+    return {name for name in names if name not in blocks and any(name.startswith(f"{one}_") for one in blocks)}
 
 
 def count(family: str, values: dict[str, Any]) -> dict[str, dict[str, int]]:
