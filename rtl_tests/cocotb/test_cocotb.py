@@ -144,6 +144,27 @@ TILES = [
     pytest.param("mx", {"acts": "hif4", "weights": "hif4"}, id="mx-hif4"),
     pytest.param("mx", {"acts": "nvint4", "weights": "nvfp4"}, id="mx-nv", marks=SLOW),
     pytest.param("mx", {"acts": "mxfp8_e5m2", "weights": "mxfp8_e5m2"}, id="mx-e5m2", marks=SLOW),
+    pytest.param("int", {"transport": "systolic", "front_cuts": 1, "cell_cuts": 3}, id="int-cut-systolic"),
+    pytest.param("lut", {"bits": 2, "tables": 2, "front_cuts": 2, "cell_cuts": 1}, id="lut-cut", marks=SLOW),
+    pytest.param("lut", {"bits": 2, "acts": "fp16", "cell_cuts": 2, "pre_cuts": 4}, id="lut-pre-cut", marks=SLOW),
+    pytest.param("mixpe", {"bits": 4, "cell_cuts": 4, "transport": "systolic"}, id="mixpe-cut", marks=SLOW),
+    pytest.param(
+        "mx", {"cell_cuts": 2, "post_lanes": 1, "post_cuts": 6, "post_adder_stages": 6}, id="mx-cut-lanes", marks=SLOW
+    ),
+    pytest.param(
+        "bitmod",
+        {"front_cuts": 2, "cell_cuts": 3, "adder_stages": 5, "post_lanes": 1, "post_cuts": 5, "post_adder_stages": 4},
+        id="bitmod-ring",
+        marks=SLOW,
+    ),
+    pytest.param(
+        "minifloat",
+        {"bits": 16, "accumulator": "fp32", "cell_cuts": 6, "adder_stages": 6, "interleave": "ring"},
+        id="minifloat-ring",
+    ),
+    pytest.param(
+        "posit", {"k": 2, "front_cuts": 3, "cell_cuts": 3, "group": 64, "depth": 64}, id="posit-cut", marks=SLOW
+    ),
 ]
 
 

@@ -32,6 +32,8 @@ TILES: list[tuple[str, dict[str, Any]]] = [
     ("lut", {"m": 2, "n": 2, "bits": 2, "acts": "fp16", "align_scope": "group", "group": 32}),
     ("lut", {"m": 2, "n": 2, "bits": 2, "acts": "fp16", "align_scope": "step"}),
     ("lut", {"m": 2, "n": 2, "bits": 2, "acts": "fp16", "align_scope": "row", "precompute": "external"}),
+    ("lut", {"m": 2, "n": 2, "bits": 2, "acts": "bf16", "align_scope": "row", "precompute": "external", "pre_cuts": 5}),
+    ("mixpe", {"m": 2, "n": 2, "acts": "fp16", "group": 32, "pre_cuts": 2}),
     ("mx", {"m": 2, "n": 4, "k": 4}),
     ("mx", {"m": 1, "n": 4, "k": 4, "acts": "mxint8", "weights": "mxfp4"}),
 ]
