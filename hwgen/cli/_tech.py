@@ -77,6 +77,14 @@ class Clock:
     target_ns: float
     settled: bool
 
+    def words(self, tile: TileSpec) -> str:
+        """What the clock made of a tile."""
+        if not self.settled:
+            return "registers as its parameters say"
+        known = tile.cut_parameters().items()
+        found = [f"{name.replace('_', ' ')} {tile.p[name]}" for name, one in known if tile.p[name] != one.default]
+        return f"registers for {self.target_ns:g} ns: {', '.join(found) or 'none but those between blocks'}"
+
     def document(self) -> dict[str, Any] | None:
         """For the manifest; None where no clock placed registers."""
         return {"tech": self.tech, "clk_period_ns": self.target_ns} if self.settled else None

@@ -41,7 +41,8 @@ def command(
     """Calibrate the cost model: `hwgen calibrate --liberty cells.lib.gz -o mine.toml`, then `--tech mine.toml`.
 
     Maps the blocks of planned tiles of every family, simulates them on layers of the default model, and fits areas,
-    energies and clock periods. Takes hours for all families; an interrupted run goes on where it stopped.
+    energies and clock periods. Takes an hour or more for all families, minutes with --quick, which measures a few tiles
+    and scales what is known of other libraries by them; an interrupted run goes on where it stopped.
     """
     needs("calibrate", "sim", "scipy", "torch")
     from rich.console import Console

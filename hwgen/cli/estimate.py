@@ -36,10 +36,10 @@ def command(spec: TileSpec, clock: Clock, layers: tuple[str, ...], as_json: bool
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2))
         return
-    _print(report)
+    _print(report, clock.words(spec))
 
 
-def _print(report: Report) -> None:
+def _print(report: Report, registers: str) -> None:
     from sim.estimate import OFF_CHIP
 
     if report.meets_clock is False:
@@ -47,6 +47,7 @@ def _print(report: Report) -> None:
             f"the clock of {report.clk_period_ns:g} ns cannot be met: the tile needs {report.min_clk_period_ns:.3f} ns"
         )
     click.echo(f"tile: {report.tile}")
+    click.echo(registers)
     click.echo(f"layers: {', '.join(report.layers)}; {report.macs:,} MACs")
     pre = f", {report.pre_cycles:,} of them before the activation buffer" if report.pre_cycles else ""
     click.echo(
