@@ -3,7 +3,8 @@
 A structural regression gives the trend: non-negative coefficients times the block's own counts (flip-flops, adder
 bits, multiplier cells, multiplexers, gates), for periods times their logarithms. What it leaves, as a ratio, is
 interpolated between the measured blocks by a Gaussian process over log2 of counts and of parameters, with names as
-categories: a measured block is (nearly) met, and far from all measurements the trend alone is left. C. E. Rasmussen
+categories: a measured block is (nearly) met, and between distant ones the trend alone is left. Beyond the smallest and
+the largest of a feature the ratio is what it is there. C. E. Rasmussen
 and C. Williams, Gaussian Processes for Machine Learning, 2006, equations 2.22 to 2.26.
 """
 
@@ -193,6 +194,12 @@ class Regression:
         self.trend, self.kernel = dict(trend), kernel
         self._keys = [key for key in _varying(blocks) if kernel.weights.get(".".join(key))]
         self._measured = [np.array([_value(block, *key) for block in blocks]) for key in self._keys]
+        # Beyond all that was measured the ratio stays what it is at the edge: one that faded away there could fall
+        # faster than the trend grows.
+        self._edges = [
+            None if section == "names" else (float(values.min()), float(values.max()))
+            for (section, _), values in zip(self._keys, self._measured, strict=True)
+        ]
         expected = np.array([float(trend_value(self.trend, block)) for block in blocks])
         ratios = np.log(np.asarray(values, dtype=np.float64) / expected)
         matrix = covariance(squares(blocks), kernel, len(blocks))
@@ -202,7 +209,12 @@ class Regression:
         """The quantity, of the shape that the features broadcast to."""
         expected = np.asarray(trend_value(self.trend, features), dtype=np.float64)
         # One more axis, for the measured blocks.
-        columns = [np.asarray(_value(features, *key))[..., None] for key in self._keys]
+        columns = [
+            (values if edges is None else np.clip(values, *edges))[..., None]
+            for values, edges in zip(
+                (np.asarray(_value(features, *key)) for key in self._keys), self._edges, strict=True
+            )
+        ]
         size = int(np.prod(np.broadcast_shapes(*(column.shape for column in columns)))) if columns else 1
         at_once = max(1, _AT_ONCE // size)
         ratio: Any = 0.0

@@ -59,12 +59,12 @@ def test_a_trend_of_periods_finds_path_and_loop() -> None:
         for k in (2, 4, 8, 16):
             spec = family("int").from_values({"k": k, "cell_cuts": cuts})
             features = block_features(type(spec), spec.p, "cell", spec.modules(spec.p)["cell"])
-            path, loop = 1.5 * np.log2(1 + k), 0.08 * np.log2(1 + float(features.numbers["acc_bits"]))
+            path, loop = 1.5 * np.log2(1 + k), 0.6 * np.log2(1 + float(features.numbers["acc_bits"]))
             found.append(features)
             values.append(0.4 + max((path + loop) / (cuts + 1), loop))
     terms = ("one", "path.log.k", "loop.log.acc_bits")
     trend = fit_trend(found, np.array(values), terms)
-    assert [trend[term] for term in terms] == pytest.approx([0.4, 1.5, 0.08], rel=1e-3)
+    assert [trend[term] for term in terms] == pytest.approx([0.4, 1.5, 0.6], rel=1e-3)
     assert [float(trend_value(trend, one)) for one in found] == pytest.approx(values)
     # The last one is all loop: a fit that took every period for a path would miss it.
     assert values[-1] == values[-5]
@@ -80,8 +80,16 @@ def test_measured_blocks_are_met_and_far_ones_follow_the_trend() -> None:
         assert float(model.predict(found[index])) == pytest.approx(values[index], rel=0.3)
     single = Regression(found[:1], values[:1], trend, Kernel(0.3, 1e-6, {"numbers.k": 1.0}))
     assert float(single.predict(found[0])) == pytest.approx(values[0], rel=1e-6)
-    far = replace(found[0], numbers={name: 1e6 + number for name, number in found[0].numbers.items()})
-    assert float(model.predict(far)) == pytest.approx(float(trend_value(trend, far)), rel=1e-9)
+    # Beyond the edge the ratio to the trend is that of the edge.
+    edge = max(found, key=lambda f: float(f.numbers["k"]))
+    for times in (1, 10, 1000):
+        far = replace(
+            edge,
+            counts={name: times * count for name, count in edge.counts.items()},
+            numbers=dict(edge.numbers) | {"k": edge.numbers["k"] * times},
+        )
+        ratio = float(model.predict(far)) / float(trend_value(trend, far))
+        assert ratio == pytest.approx(float(model.predict(edge)) / float(trend_value(trend, edge)), rel=1e-9)
 
 
 def test_arrays_are_predicted_like_single_blocks_however_many_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
