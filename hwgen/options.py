@@ -55,6 +55,11 @@ class CalibrateOptions:
     quick: bool = option(
         False, "minutes instead of hours: measure a few tiles, and scale what is known of other libraries by them"
     )
+    scale_from: Sequence[str] = option(
+        (),
+        "with --quick: scale only what is known of these technologies (default: all); may be repeated",
+        metavar="NAME",
+    )
     tiles: int | None = option(None, "tiles to measure of each family (default: 60; 16 with --quick)", most=100_000)
     seed: int = option(1, "seed of the plan", least=0, most=2**64 - 1)
     jobs: int = option(1, "tiles measured at a time", most=4096)

@@ -75,12 +75,17 @@ def plan(names: Sequence[str], tiles: int, seed: int) -> list[Wanted]:
     return wanted
 
 
-def references(library: Library) -> list[Reference]:
-    """Shipped technologies that were measured on other libraries."""
+def references(library: Library, wanted: Sequence[str] = ()) -> list[Reference]:
+    """Shipped technologies that were measured on other libraries; only ``wanted`` ones if any are named.
+
+    Raises `HwgenError` for a name that is none of them.
+    """
     found = []
-    for name in names():
+    for name in wanted or names():
         tech = load(name)
         if not isinstance(tech, CalibratedTech):
+            if wanted:
+                raise HwgenError(f"calibrate: scale_from must be a technology that was measured, which {name} is not")
             continue
         raw = read_toml(tech.toml)
         if raw["calibration"]["library_sha256"] != library.sha256:
@@ -167,7 +172,9 @@ def calibrate(
     for one in chosen:
         family(one)
     nand2 = nand2_area(library)
-    known = references(library) if options.quick else []
+    if options.scale_from and not options.quick:
+        raise HwgenError("calibrate: scale_from must come with quick")
+    known = references(library, options.scale_from) if options.quick else []
     if options.quick and not known:
         raise HwgenError(
             "calibrate: quick needs a technology that was measured on another library, of which there is none"

@@ -101,6 +101,6 @@ def test_a_quick_calibration_says_what_it_is(tmp_path: Path) -> None:
 
 
 def test_quick_needs_a_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sim.calibrate.references", lambda library: [])
+    monkeypatch.setattr("sim.calibrate.references", lambda library, wanted: [])
     with pytest.raises(HwgenError, match="calibrate: quick needs a technology that was measured on another library"):
         calibrate(generic_library(), tmp_path / "x.toml", CalibrateOptions(quick=True))
