@@ -25,6 +25,12 @@ TILES = [
     ),
     pytest.param("lut", {"bits": "1.58", "entries": "int8", "n": 4}, id="lut-ternary-bytes", marks=SLOW),
     pytest.param("mixpe", {"bits": "1.58", "acts": "fp16", "n": 2}, id="mixpe-ternary", marks=SLOW),
+    # The tree of such products is narrower than its formula, and a flag stands above it.
+    pytest.param(
+        "posit",
+        {"format": "posit", "posit_bits": 2, "es": 1, "k": 4, "stages": 2, "n": 1, "group": 12, "depth": 12},
+        id="posit-2",
+    ),
 ]
 
 

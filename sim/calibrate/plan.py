@@ -125,11 +125,19 @@ def _draw(spec: type[TileSpec], axes: dict[str, tuple[Any, ...]], rng: random.Ra
         values["group"] = values["depth"] - values["depth"] % values["k"]
     try:
         drawn = spec(**values)
-        k = drawn.group or int(drawn.layer_k(drawn.p))
-        Schedule(drawn, Layer("one group", drawn.m, drawn.n * int(drawn.layer_outputs(drawn.p)), k))
     except HwgenError:
         return None
-    return drawn
+    return drawn if runs(drawn) else None
+
+
+def runs(spec: TileSpec) -> bool:
+    """Whether a tile takes a group of a layer, which measuring its energy needs."""
+    k = spec.group or int(spec.layer_k(spec.p))
+    try:
+        Schedule(spec, Layer("one group", spec.m, spec.n * int(spec.layer_outputs(spec.p)), k))
+    except HwgenError:
+        return False
+    return True
 
 
 def spread_out(

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hwgen.pe import TileSpec
-from sim.calibrate.plan import GE, hardware, rough_ge, spread_out
+from sim.calibrate.plan import GE, hardware, rough_ge, runs, spread_out
 from sim.tech._calibrated import QUANTITIES, SCALED, TILE, Measured
 
 __all__ = ["Reference", "quick_tiles", "scaled"]
@@ -48,7 +48,8 @@ def quick_tiles(references: Sequence[Reference], name: str, count: int) -> list[
         for entry in one.blocks:
             if entry.spec.family == name and entry.recipe != SCALED:
                 known.setdefault(repr(entry.spec), entry.spec)
-    small = [spec for spec in known.values() if rough_ge(spec) <= _SMALL_GE]
+    # What was measured once may be no tile that one would build today.
+    small = [spec for spec in known.values() if rough_ge(spec) <= _SMALL_GE and runs(spec)]
     with_lanes = [spec for spec in small if spec.lanes]
     first = spread_out(with_lanes, (), count // 4, hardware)
     others = [spec for spec in small if spec not in first]

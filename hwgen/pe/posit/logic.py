@@ -17,6 +17,7 @@ from hwgen.arith import (
     round_to_fp32,
     wire,
 )
+from hwgen.arith.bits import extend
 from hwgen.arith.posit import (
     fp32_to_fp16,
     fp32_to_posit,
@@ -133,11 +134,15 @@ class Posit(PositArithmetic):
             )
             first = bool(self._negates_first(self.p))
             placed.append(place_product(m, product, sign, shift, room, f"product{index}", first=first))
-        dot = dot_addend(m, self, placed, int(self._dot_bits(self.p)))
+        width = int(self._dot_bits(self.p))
+        dot = dot_addend(m, self, placed, width)
         if self.format == "fp4":
             return [dot]
         nar = wire(m, row[-1] | col[-1], "nar")
-        return [dot, Addend(nar)] if dot.rows else [Addend(Cat(dot.value, nar).as_signed(), dot.carry)]
+        if dot.rows:
+            return [dot, Addend(nar)]
+        # Whatever the tree's own width is, the flag lies above the sum's.
+        return [Addend(Cat(extend(dot.value, width), nar).as_signed(), dot.carry)]
 
     def _lane(self, bus: Value, index: int) -> _Lane:
         bits = bus[index * LANE_BUS : (index + 1) * LANE_BUS]
