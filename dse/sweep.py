@@ -158,7 +158,7 @@ def evaluate(
         looked_at = legal.size
         if not legal.any():
             return Chunk({}, looked_at, skipped)
-        parts = tech.structure(space.spec, p)
+        parts = tech.structure(space.spec, p, clk_period_ns)
         if clk_period_ns is not None and parts.min_clk_period_ns is not None:
             slow = legal & (parts.min_clk_period_ns > clk_period_ns)
             if slow.any():

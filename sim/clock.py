@@ -2,7 +2,9 @@
 
 A family says what its logic is; parameters with `Param.cuts` say how many registers are put into which blocks, and how
 many cycles loops take. A clock settles those that are not given: the fewest register bits with which every block keeps
-the period. The register between front-ends and cells (``stages`` 1) is never left out: buses cross the whole array,
+the period as the smallest mapping, and, where none does, as one for speed.
+
+The register between front-ends and cells (``stages`` 1) is never left out: buses cross the whole array,
 and no model before layout knows what their wires cost.
 """
 
@@ -114,7 +116,7 @@ def settle(
     those that stay as they are where a tile with longer loops would have others (`TileSpec.interleaved`).
     """
     chosen = {**p, **{name: value for name, value in spec.interleaved(p).items() if name not in fixed}}
-    best: dict[str, Num] = dict(tech.periods(spec, chosen))
+    best: dict[str, Num] = {kind: tech.speed.period * value for kind, value in tech.periods(spec, chosen).items()}
     meets: Any = True
     for kinds, params in _groups(spec).items():
         found = _group(spec, chosen, tech, clk_period_ns, kinds, _candidates(params))
@@ -152,12 +154,19 @@ def _group(
     bits = sum(modules[kind].primitives.get("ff", 0) for kind in periods)
     shape = np.broadcast_shapes(*map(np.shape, (legal, longest, bits, *(tried[name] for name in candidates))))
     longest = np.broadcast_to(np.where(legal, longest, np.inf), shape)
-    fits = longest <= clk_period_ns
-    fewest = np.where(fits, np.broadcast_to(bits, shape), np.inf).argmin(axis=0)
+    bits = np.broadcast_to(bits, shape)
+    speed = tech.speed.period
+    small, fits = longest <= clk_period_ns, speed * longest <= clk_period_ns
+    # Blocks that are mapped for speed are larger by more than registers are: only where no other keeps the clock.
+    kept = np.where(small.any(axis=0), small, fits)
+    fewest = np.where(kept, bits, np.inf).argmin(axis=0)
     place = np.where(fits.any(axis=0), fewest, longest.argmin(axis=0))
     return Settled(
         {name: values[place] if depth else int(values[place]) for name, values in candidates.items()},
-        {kind: np.where(legal, np.broadcast_to(value, shape), np.inf).min(axis=0) for kind, value in periods.items()},
+        {
+            kind: speed * np.where(legal, np.broadcast_to(value, shape), np.inf).min(axis=0)
+            for kind, value in periods.items()
+        },
         fits.any(axis=0),
     )
 

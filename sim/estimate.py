@@ -329,7 +329,7 @@ def estimate(spec: TileSpec, layer: Layer, tech: Tech | str = DEFAULT, clk_perio
     _check_kinds(spec, layer)
     Schedule(spec, layer)
     table = _tech(tech)
-    parts = table.structure(type(spec), spec.p)
+    parts = table.structure(type(spec), spec.p, clk_period_ns)
     period = clock_period(parts, clk_period_ns, table)
     costs = layer_costs(type(spec), spec.p, parts, layer.m, layer.n, layer.k, table, period)
     return Report(
@@ -391,7 +391,7 @@ def estimate_arrays(
     m, n, k = (_sizes(name, size) for name, size in (("m", m), ("n", n), ("k", k)))
     if np.any(beyond_64_bits(spec, p, m, n, k)):
         raise HwgenError(f"estimate: cycles of a layer must be at most {MOST}, which 64 bits hold; use a smaller layer")
-    parts = table.structure(spec, p)
+    parts = table.structure(spec, p, clk_period_ns)
     period = clock_period(parts, clk_period_ns, table)
     costs = layer_costs(spec, p, parts, m, n, k, table, period)
     macs = 1.0 * m * n * k

@@ -22,7 +22,7 @@ from hwgen.synth._logic import function
 from hwgen.synth._yosys import yosys_version
 from hwgen.version import __version__
 from sim.calibrate.fit import fit_any, fit_family
-from sim.calibrate.measure import RECIPES, TARGET_NS, Wanted, measure_all
+from sim.calibrate.measure import RECIPES, TARGET_NS, Wanted, measure_all, measure_speed
 from sim.calibrate.plan import calibration_tiles
 from sim.calibrate.transfer import Reference, quick_tiles, scaled
 from sim.calibrate.wide import end_tiles, large_tiles
@@ -41,6 +41,8 @@ _TILES, _QUICK_TILES = 60, 16
 """Tiles of each family that are measured where nobody says how many."""
 _END_SHARE, _LARGE_SHARE = 5, 60
 """For so many tiles over sweep values one more lies at the ends of what is legal; and one more is a larger array."""
+_SECTIONS = ("calibration", "models")
+"""Parts of a table that are sections of its file."""
 _CLOCK_GATES = 33.0
 """A default clock in gate delays: between 4 ns in sky130hd (30) and 0.8 ns in ASAP7 (37)."""
 _FLAT_SHARE = 3
@@ -203,6 +205,7 @@ def calibrate(
         "nand2_um2": nand2 * library.unit_um2,
         "memory": memory,
         "default_clk_period_ns": options.default_clk_period_ns or usual_clock_ns(library),
+        "speed": measure_speed(measured, library, jobs=options.jobs, timeout_s=options.timeout_s),
     }
     flattening = None
     if options.quick:
@@ -277,7 +280,7 @@ def refit(table: Path, more: Sequence[Measured] = (), note: str = "") -> None:
     entries += [entry for entry in more if (repr(entry.spec), entry.kind) not in known]
     done = {key: value for key, value in raw["calibration"].items() if not key.endswith("_measured")}
     done |= {"fitted_commit": commit(), "fitted_versions": tool_versions()} | ({"more": note} if note else {})
-    facts = {key: value for key, value in raw.items() if not isinstance(value, Mapping)}
+    facts = {key: value for key, value in raw.items() if key not in _SECTIONS}
     order = {name: place for place, name in enumerate(sorted({entry.spec.family for entry in entries}))}
     entries.sort(key=lambda entry: order[entry.spec.family])
     write_tables(entries, table, facts, done)
@@ -294,7 +297,7 @@ def toml_text(document: Mapping[str, Any]) -> str:
         "# Calibration of hwgen's cost model, written by `hwgen calibrate`; the measurements lie beside it (.csv).",
         "# Areas in um2, energies in pJ, leakage in uW, periods in ns; kernel lengths in octaves.",
     ]
-    lines += [f"{key} = {_inline(value)}" for key, value in document.items() if not isinstance(value, Mapping)]
+    lines += [f"{key} = {_inline(value)}" for key, value in document.items() if key not in _SECTIONS]
     lines += ["", "[calibration]"]
     lines += [f"{key} = {_inline(value)}" for key, value in document["calibration"].items()]
     for name, model in document["models"].items():

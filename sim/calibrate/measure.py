@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import random
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+
+import numpy as np
 
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
@@ -15,15 +18,20 @@ from hwgen.synth._run import version_for
 from hwgen.synth._yosys import yosys_version
 from sim.activity import active_cycles_per_step
 from sim.energy import EnergyReport, measure_energy
-from sim.tech._calibrated import QUANTITIES, TILE, Measured, parse_row
+from sim.tech._calibrated import QUANTITIES, SCALED, TILE, Measured, parse_row
 
-__all__ = ["RECIPES", "TARGET_NS", "Wanted", "measure", "measure_all"]
+__all__ = ["RECIPES", "TARGET_NS", "Wanted", "measure", "measure_all", "measure_speed"]
 
 RECIPES = ("plain", "noalumacc", "booth_noalumacc")
 """Recipes of a calibration, of which each block's smallest result counts (`hwgen.synth.synthesise`, ``smallest``)."""
 
 TARGET_NS = 0.001
 """Blocks are mapped for area and then sized for speed as far as that goes."""
+
+_FAST = ("plain_fast", "noalumacc_fast")
+"""Recipes that map for speed."""
+_SPEED_BLOCKS, _SPEED_CELLS = 40, 200
+"""So many blocks, of at least so many cells where there are any, tell what mapping for speed does."""
 
 _VERSION = "3"
 """Part of the names in the cache: to be raised with every change of what is measured."""
@@ -146,3 +154,24 @@ def _key(spec: TileSpec, library: Library, flat: bool) -> str:
     rtlil: Iterable[str] = (part.rtlil for part in parts(spec, flat=flat))
     how = [_VERSION, version_for(library), yosys_version(), str(flat), *RECIPES, str(TARGET_NS)]
     return digest([*how, repr(spec), library.sha256, *rtlil])
+
+
+def measure_speed(
+    measured: Sequence[Measured], library: Library, *, jobs: int = 1, timeout_s: float = 600
+) -> dict[str, float]:
+    """What mapping for speed makes of measured blocks: medians of the factors of period and area, and of how many."""
+    blocks = [row for row in measured if row.kind != TILE and row.recipe != SCALED and row.values["min_clk_period_ns"]]
+    pool = [row for row in blocks if row.cells >= _SPEED_CELLS] or blocks
+    random.Random(1).shuffle(pool)
+
+    def one(row: Measured) -> tuple[float, float]:
+        options = SynthOptions(clk_period_ns=TARGET_NS, recipes=_FAST, kinds=(row.kind,), timeout_s=timeout_s)
+        (block,) = synthesise(row.spec, library, options=options).blocks
+        period, area = row.values["min_clk_period_ns"] or 1.0, row.values["area_um2"] or 1.0
+        return block.min_clk_period_ns / period, block.mapped.area * library.unit_um2 / area
+
+    with ThreadPoolExecutor(max_workers=max(jobs, 1)) as workers:
+        found = np.array(list(workers.map(one, pool[:_SPEED_BLOCKS]))).reshape(-1, 2)
+    # Who maps for speed takes the faster one.
+    period, area = np.median(np.minimum(found[:, 0], 1.0)), np.median(found[:, 1])
+    return {"period": float(f"{period:.3g}"), "area": float(f"{max(area, 1.0):.3g}"), "blocks": len(found)}

@@ -44,6 +44,7 @@ __all__ = [
     "FittedFamily",
     "Known",
     "Measured",
+    "Speed",
     "fitted_family",
     "parse_row",
     "read_calibrated",
@@ -219,19 +220,43 @@ def tile_step(spec: TileSpec, values: Mapping[str, Mapping[str, Num]]) -> dict[s
 
 
 @dataclass(frozen=True)
+class Speed:
+    """What mapping a block for speed makes of its clock period and its area, as factors, and of how many blocks they
+    are the median.
+    """
+
+    period: float
+    area: float
+    blocks: int
+
+
+@dataclass(frozen=True)
 class CalibratedTech(Tech):
     """A technology measured on a cell library: ``toml`` is the table's first file, ``memory`` the name of the SRAM that
-    goes with it.
+    goes with it, ``speed`` what mapping for speed does.
     """
 
     toml: Path
     memory: str
+    speed: Speed
 
-    def structure(self, spec: type[TileSpec], p: P) -> Structure:
+    def structure(self, spec: type[TileSpec], p: P, clk_period_ns: float | None = None) -> Structure:
         """Areas, energies and clock period of a tile by block. Raises `HwgenError` for a kind of block that
         was not calibrated.
+
+        Blocks are the smallest ones; with a clock those that do not keep it are mapped for speed: faster and larger by
+        the technology's factors, energy at work and leakage as the area.
         """
         values = self._values(spec, p, QUANTITIES, None)
+        if clk_period_ns is not None:
+            periods = values["min_clk_period_ns"]
+            joined = {"row", "col", "cell", "rowsum"}
+            whole = longest_path(p, {kind: value for kind, value in periods.items() if kind in joined})
+            for kind, period in list(periods.items()):
+                slow = (whole if kind in joined else period) > clk_period_ns
+                periods[kind] = where(slow, self.speed.period, 1.0) * period
+                for quantity in ("area_um2", "active_pj", "leakage_uw"):
+                    values[quantity][kind] = where(slow, self.speed.area, 1.0) * values[quantity][kind]
         return Structure(
             values["area_um2"],
             values["clock_pj"],
@@ -451,6 +476,14 @@ def _check_models(label: str, raw: Mapping[str, Any], counts: Mapping[tuple[str,
                     )
 
 
+def _speed(label: str, raw: Mapping[str, Any]) -> Speed:
+    found = raw.get("speed")
+    if not isinstance(found, dict):
+        raise HwgenError(f"{label}: speed must be a table with period, area and blocks; calibrate again")
+    where_ = f"{label}: speed"
+    return Speed(number(where_, found, "period"), number(where_, found, "area"), int(number(where_, found, "blocks")))
+
+
 def read_calibrated(path: Path) -> CalibratedTech:
     """The technology in a calibration's TOML file. Raises `HwgenError` for a file that is none."""
     raw = read_toml(path)
@@ -470,4 +503,5 @@ def read_calibrated(path: Path) -> CalibratedTech:
         memory=text(label, raw, "memory", library_memories()),
         buffer_status=library_memory(text(label, raw, "memory")).status,
         default_clk_period_ns=number(label, raw, "default_clk_period_ns"),
+        speed=_speed(label, raw),
     )

@@ -80,8 +80,11 @@ class Tech(ABC):
     default_clk_period_ns: float | None = field(default=None, kw_only=True)
 
     @abstractmethod
-    def structure(self, spec: type[TileSpec], p: P) -> Structure:
-        """Area and energy of every block of a tile. Raises `HwgenError` where the technology lacks a number."""
+    def structure(self, spec: type[TileSpec], p: P, clk_period_ns: float | None = None) -> Structure:
+        """Area and energy of every block of a tile at a clock; without one each block as small as it gets.
+
+        Raises `HwgenError` where the technology lacks a number.
+        """
 
     def prepare(self, name: str) -> None:
         """Read what the prices of a family need, so that the first tile takes no longer than others."""

@@ -43,8 +43,10 @@ class PrimitiveTech(Tech):
     energy: Mapping[str, Entry]
     rules: Mapping[str, Rule]
 
-    def structure(self, spec: type[TileSpec], p: P) -> Structure:
-        """Areas and energies of a tile: every primitive of a block switches once in each cycle at work."""
+    def structure(self, spec: type[TileSpec], p: P, clk_period_ns: float | None = None) -> Structure:
+        """Areas and energies of a tile: every primitive of a block switches once in each cycle at work. A clock changes
+        nothing, where there is no timing.
+        """
         area: dict[str, Num] = {}
         energy: dict[str, Num] = {}
         for name, block in spec.modules(p).items():
