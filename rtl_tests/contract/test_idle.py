@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.hdl import Value
+from amaranth.hdl import Const, Value
 from amaranth.sim import Simulator, SimulatorContext
 
+from hwgen.arith.compressor import Term
 from hwgen.frame.blocks import CellBlock, RowSumBlock
 from hwgen.pe import TileSpec, families
 from hwgen.verify import covering_specs
@@ -83,7 +84,8 @@ class OneMore(FAMILIES["int"]):  # type: ignore[misc]
     """Adds one to every dot product, by mistake."""
 
     def build_cell(self, m: Any, row: Value, col: Value, phase: Value, mode: Value) -> Any:
-        return [addend._replace(value=addend.value + 1) for addend in super().build_cell(m, row, col, phase, mode)]
+        one = Term(Const(1, 1))
+        return [addend._replace(rows=(*addend.rows, one)) for addend in super().build_cell(m, row, col, phase, mode)]
 
 
 def test_an_addend_of_idle_cycles_is_found() -> None:

@@ -235,6 +235,7 @@ def write_table(folder: Path, entries: list[Measured], **changes: Any) -> Path:
     names = sorted({entry.spec.family for entry in entries})
     models = {name: fit_family([e for e in entries if e.spec.family == name], KINDS) for name in names}
     head = {"name": "mine", "title": "t", "node_nm": 130.0, "nand2_um2": 4.0, "memory": "sky130hd"}
+    head |= {"default_clk_period_ns": 4.0, "speed": {"period": 0.7, "area": 1.2, "blocks": 5}}
     document = {
         **head,
         **changes,
