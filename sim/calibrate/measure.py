@@ -164,14 +164,20 @@ def measure_speed(
     pool = [row for row in blocks if row.cells >= _SPEED_CELLS] or blocks
     random.Random(1).shuffle(pool)
 
-    def one(row: Measured) -> tuple[float, float]:
+    def one(row: Measured) -> tuple[float, float] | None:
         options = SynthOptions(clk_period_ns=TARGET_NS, recipes=_FAST, kinds=(row.kind,), timeout_s=timeout_s)
-        (block,) = synthesise(row.spec, library, options=options).blocks
+        try:
+            (block,) = synthesise(row.spec, library, options=options).blocks
+        except HwgenError:
+            # ABC gives up on some blocks with some libraries: they tell nothing.
+            return None
         period, area = row.values["min_clk_period_ns"] or 1.0, row.values["area_um2"] or 1.0
         return block.min_clk_period_ns / period, block.mapped.area * library.unit_um2 / area
 
     with ThreadPoolExecutor(max_workers=max(jobs, 1)) as workers:
-        found = np.array(list(workers.map(one, pool[:_SPEED_BLOCKS]))).reshape(-1, 2)
+        found = np.array([ratio for ratio in workers.map(one, pool[:_SPEED_BLOCKS]) if ratio]).reshape(-1, 2)
+    if not len(found):
+        return {"period": 1.0, "area": 1.0, "blocks": 0}
     # Who maps for speed takes the faster one.
     period, area = np.median(np.minimum(found[:, 0], 1.0)), np.median(found[:, 1])
     return {"period": float(f"{period:.3g}"), "area": float(f"{max(area, 1.0):.3g}"), "blocks": len(found)}

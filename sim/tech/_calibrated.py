@@ -481,7 +481,10 @@ def _speed(label: str, raw: Mapping[str, Any]) -> Speed:
     if not isinstance(found, dict):
         raise HwgenError(f"{label}: speed must be a table with period, area and blocks; calibrate again")
     where_ = f"{label}: speed"
-    return Speed(number(where_, found, "period"), number(where_, found, "area"), int(number(where_, found, "blocks")))
+    blocks = found.get("blocks")
+    if isinstance(blocks, bool) or not isinstance(blocks, int) or blocks < 0:
+        raise HwgenError(f"{where_}: blocks must be a whole number of at least 0, not {blocks!r}")
+    return Speed(number(where_, found, "period"), number(where_, found, "area"), blocks)
 
 
 def read_calibrated(path: Path) -> CalibratedTech:
