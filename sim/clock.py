@@ -163,12 +163,15 @@ def _group(
     place = np.where(fits.any(axis=0), fewest, longest.argmin(axis=0))
     return Settled(
         {name: values[place] if depth else int(values[place]) for name, values in candidates.items()},
-        {
-            kind: speed * np.where(legal, np.broadcast_to(value, shape), np.inf).min(axis=0)
-            for kind, value in periods.items()
-        },
+        {kind: speed * _at(np.broadcast_to(value, shape), longest.argmin(axis=0)) for kind, value in periods.items()},
         fits.any(axis=0),
     )
+
+
+def _at(values: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Values along the first axis where ``place`` says."""
+    found: np.ndarray = np.take_along_axis(values, place[None, ...], axis=0)[0]
+    return found
 
 
 def _first(value: Any) -> Any:

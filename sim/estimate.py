@@ -225,12 +225,21 @@ def clock_period(parts: Structure, clk_period_ns: float | None, tech: Tech) -> N
                 "try --clk-period-ns 1"
             )
         return parts.min_clk_period_ns
+    given = _given(clk_period_ns)
+    assert given is not None
+    return given
+
+
+def _given(clk_period_ns: float | None) -> float | None:
+    """A clock period that was given. Raises `HwgenError` for one that is no number above 0."""
+    if clk_period_ns is None:
+        return None
     given = plain(clk_period_ns)
     if isinstance(given, bool) or not isinstance(given, int | float):
         raise HwgenError(f"estimate: clk_period_ns must be a number, not {clk_period_ns!r}")
     if not 0 < given < float("inf"):
         raise HwgenError(f"estimate: clk_period_ns must be above 0, not {given:g}")
-    return given
+    return float(given)
 
 
 def _moved_bits(
@@ -329,7 +338,7 @@ def estimate(spec: TileSpec, layer: Layer, tech: Tech | str = DEFAULT, clk_perio
     _check_kinds(spec, layer)
     Schedule(spec, layer)
     table = _tech(tech)
-    parts = table.structure(type(spec), spec.p, clk_period_ns)
+    parts = table.structure(type(spec), spec.p, _given(clk_period_ns))
     period = clock_period(parts, clk_period_ns, table)
     costs = layer_costs(type(spec), spec.p, parts, layer.m, layer.n, layer.k, table, period)
     return Report(
@@ -391,7 +400,7 @@ def estimate_arrays(
     m, n, k = (_sizes(name, size) for name, size in (("m", m), ("n", n), ("k", k)))
     if np.any(beyond_64_bits(spec, p, m, n, k)):
         raise HwgenError(f"estimate: cycles of a layer must be at most {MOST}, which 64 bits hold; use a smaller layer")
-    parts = table.structure(spec, p, clk_period_ns)
+    parts = table.structure(spec, p, _given(clk_period_ns))
     period = clock_period(parts, clk_period_ns, table)
     costs = layer_costs(spec, p, parts, m, n, k, table, period)
     macs = 1.0 * m * n * k

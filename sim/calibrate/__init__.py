@@ -30,7 +30,7 @@ from sim.energy import LAYERS
 from sim.memory import library_memories, library_memory
 from sim.tables import read_toml
 from sim.tech import load, names
-from sim.tech._calibrated import ANY, COLUMNS, QUANTITIES, SCALED, TILE, CalibratedTech, Measured, read_rows
+from sim.tech._calibrated import ANY, COLUMNS, QUANTITIES, SCALED, TILE, CalibratedTech, Measured, parse_row, read_rows
 
 __all__ = ["Calibration", "calibrate", "nand2_area", "plan"]
 
@@ -210,7 +210,9 @@ def calibrate(
     flattening = None
     if options.quick:
         done["scaled_from"] = ", ".join(one.name for one in known)
-        measured = scaled([_of_families(one, chosen) for one in known], measured)
+        estimated = scaled([_of_families(one, chosen) for one in known], measured)
+        # As they are read back, so that the table's regressions are those of its rows.
+        measured = [parse_row(row.row()) for row in estimated]
         flattening = _mean_flattening(known)
     models = write_tables(measured, output, facts, done, flattening)
     left_out = {
@@ -278,12 +280,16 @@ def refit(table: Path, more: Sequence[Measured] = (), note: str = "") -> None:
     entries = read_rows(table.with_suffix(".csv").read_text(encoding="utf-8"), table.name)
     known = {(repr(entry.spec), entry.kind) for entry in entries}
     entries += [entry for entry in more if (repr(entry.spec), entry.kind) not in known]
-    done = {key: value for key, value in raw["calibration"].items() if not key.endswith("_measured")}
+    counts = ("_measured", "_scaled")
+    done = {key: value for key, value in raw["calibration"].items() if not key.endswith(counts)}
     done |= {"fitted_commit": commit(), "fitted_versions": tool_versions()} | ({"more": note} if note else {})
     facts = {key: value for key, value in raw.items() if key not in _SECTIONS}
     order = {name: place for place, name in enumerate(sorted({entry.spec.family for entry in entries}))}
     entries.sort(key=lambda entry: order[entry.spec.family])
-    write_tables(entries, table, facts, done)
+    flattening = None
+    if "scaled_from" in done:
+        flattening = {one: model["flattening"] for one, model in raw["models"].items() if one != ANY}
+    write_tables(entries, table, facts, done, flattening)
 
 
 def default_memory(library: Library) -> str | None:

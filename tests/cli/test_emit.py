@@ -20,7 +20,7 @@ from hwgen.pe import families, family
 
 def test_stdout_is_verilog_only() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "hwgen", "emit", "--pe", "int", "--bits", "2"],
+        [sys.executable, "-m", "hwgen", "emit", "--pe", "int", "--bits", "2", "--clk-period-ns", "own"],
         capture_output=True,
         text=True,
         timeout=60,

@@ -74,9 +74,9 @@ def test_figures_of_a_design() -> None:
 def test_rows_go_by_width_then_area() -> None:
     small = measured(area_um2={"cell": 10.0}, pj_per_mac={})
     listed = silicon.rows([measured(), small, measured(bits=2)])
-    assert [(row[0], row[5]) for row in listed] == [("W2", "1,000"), ("W8", "10"), ("W8", "1,000")]
+    assert [(row[0], row[6]) for row in listed] == [("W2", "1,000"), ("W8", "10"), ("W8", "1,000")]
     assert listed[1][-1] == "not measured"
-    assert listed[2][6] == "cell 60%, row 30%, control 10%"
+    assert listed[2][7] == "cell 60%, row 30%, control 10%"
 
 
 def test_the_plot_has_a_panel_a_library_and_no_dot_without_energy() -> None:

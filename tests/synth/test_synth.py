@@ -26,7 +26,7 @@ SMALL = {"m": 1, "n": 2, "k": 2, "bits": 2, "depth": 16, "group": 16}
 
 
 def test_blocks_add_up_and_flip_flops_are_those_of_the_inventory(fresh_cache: None) -> None:
-    spec = family("int")(**SMALL)
+    spec = family("minifloat")(m=1, n=2, k=2, depth=16, group=16)
     said: list[tuple[int, int]] = []
     result = synthesise(
         spec, options=SynthOptions(recipes=["plain", "booth"]), progress=lambda done, of: said.append((done, of))
@@ -234,7 +234,21 @@ def test_several_values_follow_one_option(tmp_path: Path) -> None:
 
 
 def test_a_target_that_must_be_met() -> None:
-    arguments = ["int", "--n", "1", "--k", "1", "--recipe", "plain", "--block", "cell", "--clk-period-ns", "0.1"]
+    arguments = [
+        "int",
+        "--n",
+        "1",
+        "--k",
+        "1",
+        "--recipe",
+        "plain",
+        "--block",
+        "cell",
+        "--clk-period-ns",
+        "0.1",
+        "--stages",
+        "1",
+    ]
     done = command(*arguments)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
