@@ -29,7 +29,9 @@ def test_blocks_add_up_and_flip_flops_are_those_of_the_inventory(fresh_cache: No
     spec = family("minifloat")(m=1, n=2, k=2, depth=16, group=16)
     said: list[tuple[int, int]] = []
     result = synthesise(
-        spec, options=SynthOptions(recipes=["plain", "booth"]), progress=lambda done, of: said.append((done, of))
+        spec,
+        options=SynthOptions(clk_period_ns=50.0, recipes=["plain", "booth"]),
+        progress=lambda done, of: said.append((done, of)),
     )
     assert {block.kind: block.count for block in result.blocks} == {"row": 1, "col": 2, "cell": 2, "control": 1}
     # Only the cell has a multiplier for Booth's recoding.
