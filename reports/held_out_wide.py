@@ -137,8 +137,8 @@ def page(results: Mapping[str, Sequence[Tried]], shares: Mapping[str, Mapping[st
             parts.append("All:")
         else:
             parts.append(
-                "This table is scaled from that of sky130hd by some measured tiles, and these tiles were measured before "
-                "the present hardware: its figures are to be read as upper ends of its errors."
+                "This table is scaled from that of sky130hd by some measured tiles, and these tiles were measured "
+                "before the present hardware: its figures are to be read as upper ends of its errors."
             )
         parts += [_table(rows), "\n".join(verdicts(rows))]
     parts += [
