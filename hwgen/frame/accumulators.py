@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-from contextlib import AbstractContextManager
-
 from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
 
 from hwgen.arith.carry import add_with_carry
 from hwgen.arith.compressor import Term, carry_save_sum
 from hwgen.frame.facts import Addend
 from hwgen.frame.parameters import TileParameters
+from hwgen.frame.place import when
 
-__all__ = ["ASIDE", "FOLD_BITS", "MEET", "PASS", "accumulate", "fold_plan", "plain_accumulators", "when"]
+__all__ = ["ASIDE", "FOLD_BITS", "MEET", "PASS", "accumulate", "fold_plan", "plain_accumulators"]
 
 PASS, ASIDE, MEET = 1, 2, 3
 """What becomes of the partial sum that comes out of a ring in a cycle of folding: it goes round, it waits for another
@@ -31,11 +29,6 @@ def fold_plan(stages: int) -> list[int]:
         # An odd one goes round, a sum comes out as many cycles after its second summand.
         places = [second + stages for _, second in pairs] + [place + stages for place in places[2 * len(pairs) :]]
     return [plan.get(cycle, PASS) for cycle in range(1, places[0])]
-
-
-def when(m: Module, enable: Value | None) -> AbstractContextManager[None]:
-    """Statements of cycles with ``enable``; of all cycles without one."""
-    return contextlib.nullcontext() if enable is None else m.If(enable)
 
 
 def accumulate(

@@ -6,14 +6,16 @@ for Amaranth's simulator its outputs are delayed, emitted its registers stand wi
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from amaranth.hdl import Const, Module, Signal, Value, ValueLike
+from amaranth.hdl import Module, Signal, Value, ValueLike
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["Logic", "Path", "Place", "place_submodule"]
+__all__ = ["Logic", "Path", "Place", "late", "place_submodule", "when"]
 
 Path = Sequence[tuple[str, int]]
 """Logic that a value goes through: primitives of `hwgen.pipeline.delays`, with their widths."""
@@ -65,17 +67,27 @@ def place_submodule(
             m.d.comb += getattr(block, port).eq(given)
     if not cuts:
         return block
-    late = _Late()
+    outputs = _Late()
     for port, member in block.signature.members.items():
         if member.flow == Out:
-            value: Value = Value.cast(getattr(block, port))
-            for cut in range(cuts):
-                register = Signal(len(value), name=f"{name}_{port}_s{cut + 1}", reset_less=True)
-                with m.If(Const(1, 1) if enable is None else enable):
-                    m.d.sync += register.eq(value)
-                value = register
-            setattr(late, port, value)
-    return late
+            value = Value.cast(getattr(block, port))
+            setattr(outputs, port, late(m, value, cuts, f"{name}_{port}", enable=enable))
+    return outputs
+
+
+def late(m: Module, value: Value, cycles: int, name: str, *, enable: Value | None = None, reset: bool = False) -> Value:
+    """``value`` some cycles later; with ``enable`` only cycles with it count. ``reset``: its registers have one."""
+    for cycle in range(cycles):
+        register = Signal(len(value), name=f"{name}_s{cycle + 1}", reset_less=not reset)
+        with when(m, enable):
+            m.d.sync += register.eq(value)
+        value = register
+    return value
+
+
+def when(m: Module, enable: Value | None) -> AbstractContextManager[None]:
+    """Statements of cycles with ``enable``; of all cycles without one."""
+    return contextlib.nullcontext() if enable is None else m.If(enable)
 
 
 class Logic(wiring.Component):

@@ -19,7 +19,7 @@ from hwgen.arith import fp_unpack
 from hwgen.arith.align import align_fixed, align_reference, max_exponent
 from hwgen.formats import Format, QTensor, get
 from hwgen.frame.numbers import ceil_div
-from hwgen.frame.place import Logic, Place
+from hwgen.frame.place import Logic, Place, late
 from hwgen.frame.ports import PortInfo, element_port
 
 __all__ = ["PreSpec", "align_description", "align_row"]
@@ -245,7 +245,7 @@ class _PreRow(wiring.Component):
         if not cuts:
             return build(m, **inputs)
         widths = {key: len(value) for key, value in inputs.items()}
-        late = self._place(
+        logic = self._place(
             m,
             f"row_{name}",
             name,
@@ -253,7 +253,7 @@ class _PreRow(wiring.Component):
             cuts=cuts,
             **inputs,
         )
-        found: Value = getattr(late, name)
+        found: Value = getattr(logic, name)
         return found
 
     def elaborate(self, platform: Any) -> Module:
@@ -291,15 +291,6 @@ class _PreRow(wiring.Component):
             m.d.sync += register.eq(value)
         m.d.comb += self.values.eq(register)
         return m
-
-
-def late(m: Module, value: Value, cycles: int, name: str, *, reset: bool = False) -> Value:
-    """``value`` some cycles later."""
-    for cycle in range(cycles):
-        register = Signal(len(value), name=f"{name}_s{cycle + 1}", reset_less=not reset)
-        m.d.sync += register.eq(value)
-        value = register
-    return value
 
 
 class PreBlock(wiring.Component):

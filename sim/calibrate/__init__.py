@@ -91,10 +91,14 @@ def references(library: Library, wanted: Sequence[str] = ()) -> list[Reference]:
             continue
         raw = read_toml(tech.toml)
         if raw["calibration"]["library_sha256"] != library.sha256:
-            flattening = {one: model["flattening"] for one, model in raw["models"].items() if one != ANY}
             rows = read_rows(tech.toml.with_suffix(".csv").read_text(encoding="utf-8"), name)
-            found.append(Reference(name, rows, flattening))
+            found.append(Reference(name, rows, _flattening(raw)))
     return found
+
+
+def _flattening(raw: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
+    """What flattening does to tiles, by family, as a table says."""
+    return {name: model["flattening"] for name, model in raw["models"].items() if name != ANY}
 
 
 def _of_families(reference: Reference, chosen: Sequence[str]) -> Reference:
@@ -286,10 +290,7 @@ def refit(table: Path, more: Sequence[Measured] = (), note: str = "") -> None:
     facts = {key: value for key, value in raw.items() if key not in _SECTIONS}
     order = {name: place for place, name in enumerate(sorted({entry.spec.family for entry in entries}))}
     entries.sort(key=lambda entry: order[entry.spec.family])
-    flattening = None
-    if "scaled_from" in done:
-        flattening = {one: model["flattening"] for one, model in raw["models"].items() if one != ANY}
-    write_tables(entries, table, facts, done, flattening)
+    write_tables(entries, table, facts, done, _flattening(raw) if "scaled_from" in done else None)
 
 
 def default_memory(library: Library) -> str | None:

@@ -26,9 +26,9 @@ from hwgen.arith.posit import (
 from hwgen.arith.segments import segment_add, segment_shift_left
 from hwgen.arith.split_multiply import SPLIT_CHUNKS, SPLIT_WIDTH, split_multiply
 from hwgen.formats import PositFormat, get
-from hwgen.frame.accumulators import plain_accumulators, when
+from hwgen.frame.accumulators import plain_accumulators
 from hwgen.frame.facts import Addend
-from hwgen.frame.place import Logic, Place
+from hwgen.frame.place import Logic, Place, late, when
 from hwgen.frame.post import PostBlock
 from hwgen.pe._products import dot_addend, place_product
 from hwgen.pe.posit.arithmetic import PositArithmetic
@@ -316,12 +316,9 @@ class _PositPost(PostBlock):
         if spec.readout == "fp32":
             return valid, results
         cuts = int(spec.readout_cuts(spec.p))
-        for cut in range(cuts):
-            before = Signal(name=f"output_valid_s{cut + 1}")
-            m.d.sync += before.eq(valid)
-            valid = before
-        late = Signal(name="output_valid")
-        m.d.sync += late.eq(valid)
+        last = Signal(name="output_valid")
+        valid = late(m, valid, cuts, "output_valid", reset=True)
+        m.d.sync += last.eq(valid)
         codes: list[Value] = []
         for lane, result in enumerate(results):
             name = f"lane{lane}_output"
@@ -340,7 +337,7 @@ class _PositPost(PostBlock):
             with m.If(valid):
                 m.d.sync += register.eq(code)
             codes.append(Cat(register, Const(0, 32 - len(code))))
-        return late, codes
+        return last, codes
 
     def _code(self, m: Module, result: Value, name: str) -> Value:
         """A result in the output's format."""
