@@ -84,14 +84,14 @@ class Space:
     """Product of axes of one family.
 
     ``axes`` holds values for every parameter, one for those that stay fixed; ``dropped`` counts the points of axis
-    values that the family does not have, by reason (`Space.of` with ``strict=False``). ``placed`` are the parameters
-    among those that were named which place registers: with one of them no clock settles any.
+    values that the family does not have, by reason (`Space.of` with ``strict=False``). ``named`` are the parameters
+    that an axis was given for, whatever its values.
     """
 
     family: str
     axes: Mapping[str, tuple[Any, ...]]
     dropped: Mapping[str, int] = field(default_factory=dict)
-    placed: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, name: str, axes: Mapping[str, Sequence[Any] | None] | None = None, *, strict: bool = True) -> Space:
@@ -132,7 +132,7 @@ class Space:
             others = math.prod(len(values) for key, values in chosen.items() if key != target)
             for message in messages:
                 dropped[message] = dropped.get(message, 0) + others
-        return cls(name, chosen, dropped, tuple(by_hand(spec, named)))
+        return cls(name, chosen, dropped, tuple(named))
 
     @classmethod
     def split(
@@ -165,6 +165,11 @@ class Space:
     def spec(self) -> type[TileSpec]:
         """The family's spec class."""
         return family(self.family)
+
+    @property
+    def placed(self) -> bool:
+        """Whether a named parameter places registers, so that no clock settles any."""
+        return bool(by_hand(self.spec, self.named))
 
     @property
     def size(self) -> int:

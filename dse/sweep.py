@@ -152,8 +152,7 @@ def evaluate(
     """
     with np.errstate(all="ignore"):
         if clk_period_ns is not None and not space.placed and isinstance(tech, CalibratedTech):
-            named = [name for name, values in space.axes.items() if values != (space.spec.parameters()[name].default,)]
-            p = settle(space.spec, p, tech, clk_period_ns, named).p
+            p = settle(space.spec, p, tech, clk_period_ns, space.named).p
         legal, skipped = _legal(p, space, layers)
         looked_at = legal.size
         if not legal.any():
@@ -268,7 +267,7 @@ def sweep_hash(spaces: Sequence[Space], layers: Sequence[Layer], tech: Tech, clo
     return content_hash(
         {
             "spaces": [
-                [space.family, {name: list(values) for name, values in space.axes.items()}, list(space.placed)]
+                [space.family, {name: list(values) for name, values in space.axes.items()}, sorted(space.named)]
                 for space in spaces
             ],
             "layers": [[layer.name, layer.m, layer.n, layer.k, layer.count] for layer in layers],

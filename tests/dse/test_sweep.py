@@ -119,6 +119,14 @@ def test_axes_that_place_registers_are_kept() -> None:
     assert sorted(rows["cell_cuts"]) == [0, 1]
 
 
+def test_a_named_value_stays_though_it_is_the_default() -> None:
+    fixed = {"weights": ("fp16",), "acts": ("fp16",), "accumulator": ("fp32",), "k": (1,)}
+    named = run_sweep([Space.of("minifloat", {**fixed, "interleave": ("none",)})], LAYERS, clk_period_ns=8.0).points
+    free = run_sweep([Space.of("minifloat", fixed)], LAYERS, clk_period_ns=8.0).points
+    assert set(named["interleave"].astype(str)) == {"none"}
+    assert set(free["interleave"].astype(str)) == {"ring"}
+
+
 def test_skipped_points_have_reasons() -> None:
     space = Space.of("lut", {"bits": (1, 2, 3, 4), "planes_per_cycle": (1, 2, 4)})
     result = run_sweep([space], LAYERS, clk_period_ns=OWN)
