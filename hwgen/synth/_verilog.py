@@ -378,15 +378,8 @@ def _check_nets(text: str, checked: str, places: _Places, top: str, first: Path)
 def _unit(
     text: str, gates: str, places: _Places, top: str, files: tuple[Path, ...], parameters: dict[str, str]
 ) -> VerilogUnit:
-    ports = tuple(
-        PortInfo(_public(match[3]), match[2], int(match[1] or 1), "")
-        for match in sorted(
-            re.finditer(
-                r"^ *wire (?:width (\d+) )?(?:upto )?(?:offset \S+ )?(input|output) \d+ (?:signed )?(\S+)$", text, re.M
-            ),
-            key=lambda match: int(re.search(r"(?:input|output) (\d+)", match[0])[1]),  # type: ignore[index]
-        )
-    )
+    wires = sorted(_PORT.finditer(text), key=lambda match: int(match[3]))
+    ports = tuple(PortInfo(_public(match[4]), match[2], int(match[1] or 1), "") for match in wires)
     found: dict[str, Register] = {}
     clocks: dict[str, str] = {}
     for cell in _cells(gates):

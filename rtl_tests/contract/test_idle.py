@@ -14,6 +14,7 @@ from amaranth.sim import Simulator, SimulatorContext
 from hwgen.arith.compressor import Term
 from hwgen.frame.blocks import CellBlock, RowSumBlock
 from hwgen.pe import TileSpec, families
+from hwgen.pe.int import Int
 from hwgen.verify import covering_specs
 
 FAMILIES = families()
@@ -80,7 +81,7 @@ def test_families_of_integer_sums_need_no_enable() -> None:
     assert {name for name in FAMILIES if tiles(name)} == set(FAMILIES)
 
 
-class OneMore(FAMILIES["int"]):  # type: ignore[misc]
+class OneMore(Int):
     """Adds one to every dot product, by mistake."""
 
     def build_cell(self, m: Any, row: Value, col: Value, phase: Value, mode: Value) -> Any:

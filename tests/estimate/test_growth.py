@@ -9,7 +9,7 @@ import pytest
 
 from hwgen.frame.param import Range
 from hwgen.pe import families, family
-from sim.tech import load, names
+from sim.tech import CalibratedTech, load, names
 
 TIMED = [name for name in names() if load(name).default_clk_period_ns is not None]
 GROWS: dict[str, tuple[int, ...]] = {
@@ -60,5 +60,7 @@ def test_more_cuts_cost_area_and_do_not_slow_a_block(name: str, tech: str) -> No
     # The first cut may pay for itself: gates on shorter paths are sized smaller.
     assert (area[2:] >= (1 - _DIP) * area[1:-1]).all(), area
     assert (clock[1:] >= (1 - _DIP) * clock[:-1]).all(), clock
-    period = np.broadcast_to(load(tech).periods(spec, p, ("cell",))["cell"], (13,))  # type: ignore[attr-defined]
+    table = load(tech)
+    assert isinstance(table, CalibratedTech)
+    period = np.broadcast_to(table.periods(spec, p, ("cell",))["cell"], (13,))
     assert (period[1:] <= (1 + _DIP) * period[0]).all(), period

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,8 +81,8 @@ def written(folder: Path, text: str, name: str = "unit.v") -> Path:
     return path
 
 
-def mapped(folder: Path, text: str, top: str, **more: object) -> UnitResult:
-    return synthesise_verilog([written(folder, text, "unit.sv")], top, options=PLAIN, **more)  # type: ignore[arg-type]
+def mapped(folder: Path, text: str, top: str, **more: Any) -> UnitResult:
+    return synthesise_verilog([written(folder, text, "unit.sv")], top, options=PLAIN, **more)
 
 
 def prove(folder: Path, text: str, result: UnitResult) -> None:
@@ -403,10 +404,10 @@ def test_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ({"options": SynthOptions(clk_period_ns=0)}, "synth: clk_period_ns must be above 0, not 0"),
     ],
 )
-def test_refused_arguments(given: dict[str, object], sentence: str, tmp_path: Path) -> None:
+def test_refused_arguments(given: dict[str, Any], sentence: str, tmp_path: Path) -> None:
     path = written(tmp_path, ADDER)
     with pytest.raises(HwgenError) as caught:
-        synthesise_verilog(**{"files": [path], "top": "adder", **given})  # type: ignore[arg-type]
+        synthesise_verilog(**{"files": [path], "top": "adder", **given})
     assert str(caught.value) == sentence.format(path=path)
 
 
