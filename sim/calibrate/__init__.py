@@ -25,7 +25,7 @@ from sim.calibrate.fit import fit_any, fit_family
 from sim.calibrate.measure import RECIPES, TARGET_NS, Wanted, measure_all, measure_speed
 from sim.calibrate.plan import calibration_tiles
 from sim.calibrate.transfer import Reference, quick_tiles, scaled
-from sim.calibrate.wide import end_tiles, large_tiles
+from sim.calibrate.wide import end_tiles, large_tiles, legal_tiles
 from sim.energy import LAYERS
 from sim.memory import library_memories, library_memory
 from sim.tables import read_toml
@@ -74,6 +74,10 @@ def plan(names: Sequence[str], tiles: int, seed: int) -> list[Wanted]:
         large = large_tiles(name, tiles // _LARGE_SHARE)
         wanted += [(spec, False) for spec in (*end_tiles(name, tiles // _END_SHARE), *large)]
         wanted += [(spec, True) for spec in large]
+        # As many again over all that is legal: values between those of a sweep, and names that go together by chance.
+        legal = legal_tiles(name, tiles)
+        wanted += [(spec, False) for spec in legal]
+        wanted += [(spec, True) for spec in legal[::_FLAT_SHARE]]
     return wanted
 
 

@@ -22,7 +22,17 @@ from hwgen.frame.param import Param, Range
 from hwgen.pe import TileSpec, family
 from sim.calibrate.plan import MOST_CUTS, calibration_tiles, hardware, rough_ge, spread_out, without_loop
 
-__all__ = ["LARGE_GE", "SMALL_GE", "WideTiles", "draws", "end_tiles", "large_tiles", "legal_values", "wide_tiles"]
+__all__ = [
+    "LARGE_GE",
+    "SMALL_GE",
+    "WideTiles",
+    "draws",
+    "end_tiles",
+    "large_tiles",
+    "legal_tiles",
+    "legal_values",
+    "wide_tiles",
+]
 
 SMALL_GE, LARGE_GE = 12_000.0, 48_000.0
 """Bounds on a tile's size in rough gate equivalents, about twice its cells: of most tiles, and of the large ones."""
@@ -31,6 +41,7 @@ LARGE_SHARE = 8
 _UNIFORM_TO = 64
 _END_GE = 6_000.0
 _CANDIDATES, _CANDIDATE_DRAWS = 200, 60_000
+_LEGAL_DRAWS = 200_000
 _LARGEST_DRAWS = 400_000
 
 
@@ -167,10 +178,17 @@ def wide_tiles(name: str, count: int, seed: int = 11) -> WideTiles:
 
 @functools.cache
 def _candidates(
-    name: str, seed: int, shapes: tuple[int, ...], low: float, high: float, count: int = _CANDIDATES
+    name: str,
+    seed: int,
+    shapes: tuple[int, ...],
+    low: float,
+    high: float,
+    count: int = _CANDIDATES,
+    usual: float = 0.6,
+    most: int = _CANDIDATE_DRAWS,
 ) -> tuple[TileSpec, ...]:
     found: dict[str, TileSpec] = {}
-    for drawn in itertools.islice(draws(name, seed, shapes, 0.6), _CANDIDATE_DRAWS):
+    for drawn in itertools.islice(draws(name, seed, shapes, usual), most):
         if drawn is not None and low < rough_ge(drawn) <= high:
             found.setdefault(repr(drawn), drawn)
         if len(found) == count:
@@ -187,6 +205,13 @@ def end_tiles(name: str, count: int, seed: int = 12) -> list[TileSpec]:
     known = {repr(spec) for spec in far}
     others = (spec for spec in candidates if repr(spec) not in known)
     return far + list(itertools.islice(others, count // 3))
+
+
+def legal_tiles(name: str, count: int, seed: int = 13) -> list[TileSpec]:
+    """``count`` small tiles of a calibration, drawn over all legal values as those are on which the model is judged;
+    fewer where the family has not as many in `_LEGAL_DRAWS` draws.
+    """
+    return list(_candidates(name, seed, (1, 2), 0.0, _END_GE, count, 0.0, _LEGAL_DRAWS)) if count else []
 
 
 def large_tiles(name: str, count: int, seed: int = 12) -> list[TileSpec]:
