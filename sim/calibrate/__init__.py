@@ -32,12 +32,12 @@ from sim.tables import read_toml
 from sim.tech import load, names
 from sim.tech._calibrated import ANY, COLUMNS, QUANTITIES, SCALED, TILE, CalibratedTech, Measured, parse_row, read_rows
 
-__all__ = ["Calibration", "calibrate", "nand2_area", "plan"]
+__all__ = ["QUICK_TILES", "Calibration", "calibrate", "mean_flattening", "nand2_area", "plan"]
 
 KINDS = ("row", "col", "cell", "rowsum", "control", "post", "pre_row", "pre_control")
 """Kinds of blocks that the model has to price."""
 
-_TILES, _QUICK_TILES = 60, 16
+_TILES, QUICK_TILES = 60, 16
 """Tiles of each family that are measured where nobody says how many."""
 _END_SHARE, _LARGE_SHARE = 5, 60
 """For so many tiles over sweep values one more lies at the ends of what is legal; and one more is a larger array."""
@@ -109,7 +109,7 @@ def _of_families(reference: Reference, chosen: Sequence[str]) -> Reference:
     return replace(reference, blocks=[entry for entry in reference.blocks if entry.spec.family in chosen])
 
 
-def _mean_flattening(known: Sequence[Reference]) -> dict[str, dict[str, float]]:
+def mean_flattening(known: Sequence[Reference]) -> dict[str, dict[str, float]]:
     """Geometric mean of what flattening does on all libraries, by family and quantity."""
     by_family: dict[str, list[Mapping[str, float]]] = {}
     for one in known:
@@ -175,7 +175,7 @@ def calibrate(
             f"calibrate: memory must be one of {', '.join(library_memories())}, not {memory!r}"
             f"{suggest(memory, library_memories())}"
         )
-    tiles = options.tiles if options.tiles is not None else _QUICK_TILES if options.quick else _TILES
+    tiles = options.tiles if options.tiles is not None else QUICK_TILES if options.quick else _TILES
     if tiles < 1:
         raise HwgenError(f"calibrate: tiles must be at least 1, not {tiles}")
     chosen = list(options.names) or sorted(families())
@@ -221,7 +221,7 @@ def calibrate(
         estimated = scaled([_of_families(one, chosen) for one in known], measured)
         # As they are read back, so that the table's regressions are those of its rows.
         measured = [parse_row(row.row()) for row in estimated]
-        flattening = _mean_flattening(known)
+        flattening = mean_flattening(known)
     models = write_tables(measured, output, facts, done, flattening)
     left_out = {
         one: {
