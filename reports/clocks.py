@@ -46,7 +46,7 @@ is some per cent off, and so is mapping.
 """
 
 _LANE = {"post_lanes": 1}
-TILES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+TILES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "int W8A8, K 4": ("int", {}),
     "lut W2, K 4": ("lut", {"bits": 2}),
     "mixpe W4A8, K 4": ("mixpe", {"bits": 4}),
@@ -55,7 +55,27 @@ TILES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "minifloat FP16, FP32 sums, K 4": ("minifloat", {"bits": 16, "accumulator": "fp32"}),
     "posit SIMD, K 2": ("posit", {"k": 2, "group": 64, "depth": 64, **_LANE}),
 }
-"""Family and parameters by name."""
+"""Family and parameters by name, of the goals and of the curves."""
+
+MORE_TILES: dict[str, tuple[str, Mapping[str, Any]]] = {
+    "int W2A8, K 8": ("int", {"bits": 2, "k": 8}),
+    "int W4A8, K 8": ("int", {"bits": 4, "k": 8}),
+    "int W8A8, K 8": ("int", {"bits": 8, "k": 8}),
+    "lut W4, K 4": ("lut", {"bits": 4}),
+    "lut W8, K 4": ("lut", {"bits": 8}),
+    "lut W4 of 2 planes, FP16, K 4": ("lut", {"bits": 4, "planes_per_cycle": 2, "acts": "fp16"}),
+    "mixpe W4A8, K 8": ("mixpe", {"bits": 4, "k": 8}),
+    "mixpe W4, FP16, K 4": ("mixpe", {"bits": 4, "acts": "fp16"}),
+    "mixpe W8A8, K 8": ("mixpe", {"bits": 8, "k": 8}),
+    "mx MXFP8 E4M3, K 8": ("mx", {"weights": "mxfp8_e4m3", "acts": "mxfp8_e4m3", "k": 8, **_LANE}),
+    "mx MXINT8, K 8": ("mx", {"weights": "mxint8", "acts": "mxint8", "k": 8, **_LANE}),
+    "bitmod FP16, W3 alone, K 4": ("bitmod", {"bits": 3, **_LANE}),
+    "bitmod FP16, exact sums, K 4": ("bitmod", {"accumulator": "exact", **_LANE}),
+    "minifloat FP8 E4M3, exact sums, K 8": ("minifloat", {"acts": "fp8_e4m3", "weights": "fp8_e4m3", "k": 8}),
+    "posit (8,0), K 4": ("posit", {"format": "posit", "posit_bits": 8, "k": 4, "group": 64, "depth": 64, **_LANE}),
+    "posit (16,1), K 1": ("posit", {"format": "posit", "posit_bits": 16, "k": 1, "group": 64, "depth": 64, **_LANE}),
+}
+"""Of the goals alone: other widths and formats."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +111,7 @@ class Point:
 
 
 def _tile(name: str, library: str, asked_ns: float) -> TileSpec:
-    kind, values = TILES[name]
+    kind, values = (TILES | MORE_TILES)[name]
     return at_clock(family(kind), {"m": 1, "n": 1, **values}, library, asked_ns)
 
 

@@ -2,9 +2,10 @@
 
 Both netlists become one function (state, inputs) → (next state, outputs). Let the tile run ``frames`` cycles from any
 state whatever; then let tile and mutant, in the same state and with the same inputs, do one more. The claim is that
-next states and outputs agree (data outputs where ``o_valid`` is high, ``i_ready`` where a step is on offer). By
-induction over cycles the mutant never leaves the tile's path; its first cycles, which have a shorter past, are proved
-from the reset state.
+next states and outputs agree (data outputs where ``o_valid`` is, or was, high; ``i_ready`` where a step is on
+offer). By induction over cycles the mutant never leaves the tile's path; its first cycles, which have a shorter past,
+are proved from the reset state. What tile and mutant make of registers without a reset may differ there, so that
+otherwise it is enough that both, with these at 0, have the same outputs for ``frames`` cycles and the same state then.
 
 Inputs follow the protocol: a step on offer stays until it is accepted or the tile is reset. Where equal states are too
 much to ask, `Prover.prove` looks for one of five weaker relations, each of which is part of what is then proved:
@@ -33,6 +34,7 @@ from functools import cached_property
 from pathlib import Path
 
 from hwgen.frame.interface import tile_ports
+from hwgen.frame.ports import PortInfo
 from rtl_tests.faults.mutation import GATES, TOP, Mutants, Mutation, OutOfTimeError, yosys
 
 __all__ = ["Proof", "Prover"]
@@ -108,10 +110,49 @@ def _mixed(width: int, mask: int, plain: str, other: str) -> str:
     return f"{{{', '.join(f'{other if mask >> bit & 1 else plain}[{bit}]' for bit in reversed(range(width)))}}}"
 
 
+def _late(port: PortInfo) -> dict[int, int]:
+    """Bits of a data output by the cycles that they come after ``o_valid``, as masks."""
+    found: dict[int, int] = {}
+    for index, late in enumerate(port.delays()):
+        found[late] = found.get(late, 0) | (((1 << port.bits) - 1) << (index * port.bits))
+    return found
+
+
+def _seen(frame: int, from_reset: bool) -> str:
+    """Whether data count that go with ``o_valid`` of a frame: of one before the first it is not known, but for a reset,
+    which no beat is older than.
+    """
+    if frame >= 0:
+        return f"f{frame}_o_valid"
+    return "1'b0" if from_reset else "1'b1"
+
+
+def _differs(port: PortInfo, frame: int, other: str, from_reset: bool) -> str:
+    """Whether an output of the mutant, whose name begins with ``other``, is seen to differ from the tile's."""
+    apart = f"({other}{port.name} ^ f{frame}_{port.name})"
+    if port.name == "i_ready":
+        return f"f{frame}_i_valid & ({apart} != 0)"
+    if port.role not in ("sums", "row_sums", "y"):
+        return f"{apart} != 0"
+    terms = (
+        f"({_seen(frame - late, from_reset)} & (({apart} & {port.width}'h{mask:x}) != 0))"
+        for late, mask in _late(port).items()
+    )
+    return " | ".join(terms)
+
+
 class _Bench:
     """Verilog around the cut tile: `frames` + 1 cycles in a row from a first state."""
 
-    def __init__(self, prover: Prover, frames: int, from_reset: bool, relation: _Relation, resets: bool = True) -> None:
+    def __init__(
+        self,
+        prover: Prover,
+        frames: int,
+        from_reset: bool,
+        relation: _Relation,
+        resets: bool = True,
+        from_zero: bool = False,
+    ) -> None:
         self.prover, self.registers = prover, prover.gold.registers
         self.ports: list[str] = []
         self.lines: list[str] = []
@@ -119,7 +160,7 @@ class _Bench:
         self.bad: dict[str, str] = {}
         self.flags: dict[str, str] = {}
         for name, r in self.registers.items():
-            known = prover.resets.get(name, 0 if relation.zeros or relation.twisted else None)
+            known = prover.resets.get(name, 0 if from_zero or relation.zeros or relation.twisted else None)
             if from_reset and known is not None:
                 self.wire(f"s0_{r.label}", r.width, f"{r.width}'d{known}")
             else:
@@ -192,6 +233,10 @@ class Prover:
         self._numbers: dict[str, str] = {}
         self.gold = _cut(self._plain(None), self._numbers, "gold")
         self.resets = self._reset_values()
+        spec = mutants.spec
+        cuts = sum(getattr(spec, name) - p.default for name, p in spec.cut_parameters().items())
+        # What is in a pipeline of so many registers more was made by the tile after so many cycles more.
+        self.frames = (*_FRAMES, *((_FRAMES[-1] + cuts,) if cuts else ()))
         self.offered: tuple[str, ...] = ()
         self.offered = tuple(name for name in self.resets if self._means_an_offer(name))
 
@@ -319,9 +364,7 @@ class Prover:
                 want = f"({want} ^ ({twist(name, after)}))"
             bench.bad[f"diff_{r.label}"] = f"{used} & (((n_{r.label} ^ {want}) & {compared}) != 0)"
         for port in self.outputs:
-            seen = f"f{frames}_o_valid & " if port.role in ("sums", "row_sums", "y") else ""
-            seen = f"f{frames}_i_valid & " if port.name == "i_ready" else seen
-            bench.bad[f"diff_{port.name}"] = f"{seen}(g_{port.name} != f{frames}_{port.name})"
+            bench.bad[f"diff_{port.name}"] = _differs(port, frames, "g_", from_reset)
         for name, number in known.items():
             bench.fix(f"s{frames}_{registers[name].label}", registers[name].width, number)
         bench.flags = {f"set_{registers[name].label}": flag(name, after) for name in self._flags}
@@ -366,7 +409,25 @@ class Prover:
         """Induction step and the first cycles after a reset."""
         if self.check(gate, frames, False, relation) != []:
             return False
-        return all(self.check(gate, shorter, True, relation) == [] for shorter in range(frames))
+        if all(self.check(gate, shorter, True, relation) == [] for shorter in range(frames)):
+            return True
+        return relation == _Relation() and self._solve(self._beginning(frames), gate) == []
+
+    def _beginning(self, frames: int) -> _Bench:
+        """Tile and mutant each on its own from the reset on: the same outputs, and the same state at the end."""
+        bench = _Bench(self, frames - 1, True, _Relation(), from_zero=True)
+        state = {name: f"s0_{r.label}" for name, r in self.gold.registers.items()}
+        for frame in range(frames):
+            for port in self.outputs:
+                bench.wire(f"b{frame}_{port.name}", port.width)
+                bench.bad[f"diff{frame}_{port.name}"] = _differs(port, frame, f"b{frame}_", True)
+            for r in self.gold.registers.values():
+                bench.wire(f"t{frame + 1}_{r.label}", r.width)
+            bench.instance("gate", f"beside{frame}", frame, state, f"t{frame + 1}_", f"b{frame}_")
+            state = {name: f"t{frame + 1}_{r.label}" for name, r in self.gold.registers.items()}
+        for r in self.gold.registers.values():
+            bench.bad[f"diff_{r.label}"] = f"t{frames}_{r.label} != s{frames}_{r.label}"
+        return bench
 
     # ------------------------------------------------------------------ the search
 
@@ -376,7 +437,7 @@ class Prover:
         assert gate.registers.keys() == self.gold.registers.keys(), "a mutation must keep the registers"
         problem = ""
         deadline = _spent() + _SEARCH_S
-        for frames in _FRAMES:
+        for frames in self.frames:
             found = self.check(gate, frames, False, _Relation())
             if found is None:
                 problem = f"the solver gave up after {_TIMEOUT_S} s with {frames} frames"

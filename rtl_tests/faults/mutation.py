@@ -28,8 +28,9 @@ from hwgen.frame.interface import tile_ports
 from hwgen.pe import TileSpec
 from hwgen.reference import run_steps
 from hwgen.schedule import Steps
-from hwgen.simulators import Port, build, pack_words
+from hwgen.simulators import Port, StreamProtocol, build, pack_words
 from hwgen.verify import corner_steps, port_words, random_steps
+from hwgen.verify._compiled import skew_slices
 from hwgen.verify._contract import abandoned_steps, timeline
 from hwgen.verify._stimuli import full_steps, reset_runs, scale_steps
 
@@ -266,7 +267,8 @@ def _bench(spec: TileSpec, select_bits: int) -> tuple[str, list[Port]]:
 def run_mutants(mutants: Mutants, stimuli: Vectors) -> Outcome:
     """Run every mutation until it first differs. Raises AssertionError when the tile itself differs."""
     bench, ports = _bench(mutants.spec, mutants.select_bits)
-    program = build(mutants.verilog + bench, "bench", ports, opt="-O1")
+    protocol = StreamProtocol(skew=skew_slices(tile_ports(mutants.spec)))
+    program = build(mutants.verilog + bench, "bench", ports, protocol, opt="-O1")
     found = program.run_many(
         stimuli.inputs,
         stimuli.expected,
