@@ -39,6 +39,16 @@ def test_mutations_are_caught(name: str) -> None:
 
 
 @pytest.mark.slow
+def test_pipelines_are_no_rubber_stamp_either() -> None:
+    # Proofs that take the registers within blocks as wires refuse what vectors tell apart.
+    mutants = make_mutants(family("lut").from_values(TILES["lut-cut"][1]), 60)
+    outcome = run_mutants(mutants, vectors(mutants.spec))
+    prover = Prover(mutants)
+    caught = [m for m, why in zip(mutants.mutations, outcome.reasons, strict=True) if why]
+    assert not any(prover.prove(mutation).equivalent for mutation in caught[::12])
+
+
+@pytest.mark.slow
 def test_prover_is_no_rubber_stamp() -> None:
     spec = family("lut").from_values(TILES["lut-int8"][1])
     mutants = make_mutants(spec, 60)
