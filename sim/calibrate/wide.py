@@ -41,7 +41,8 @@ LARGE_SHARE = 8
 _UNIFORM_TO = 64
 _END_GE = 6_000.0
 _CANDIDATES, _CANDIDATE_DRAWS = 200, 60_000
-_LEGAL_DRAWS = 200_000
+_LEGAL_DRAWS = 60_000
+_LANES_SHARE = 6
 _LARGEST_DRAWS = 400_000
 
 
@@ -186,10 +187,11 @@ def _candidates(
     count: int = _CANDIDATES,
     usual: float = 0.6,
     most: int = _CANDIDATE_DRAWS,
+    lanes: bool = False,
 ) -> tuple[TileSpec, ...]:
     found: dict[str, TileSpec] = {}
     for drawn in itertools.islice(draws(name, seed, shapes, usual), most):
-        if drawn is not None and low < rough_ge(drawn) <= high:
+        if drawn is not None and low < rough_ge(drawn) <= high and (drawn.lanes or not lanes):
             found.setdefault(repr(drawn), drawn)
         if len(found) == count:
             break
@@ -208,10 +210,22 @@ def end_tiles(name: str, count: int, seed: int = 12) -> list[TileSpec]:
 
 
 def legal_tiles(name: str, count: int, seed: int = 13) -> list[TileSpec]:
-    """``count`` small tiles of a calibration, drawn over all legal values as those are on which the model is judged;
-    fewer where the family has not as many in `_LEGAL_DRAWS` draws.
+    """``count`` small tiles of a calibration, drawn over all legal values as those are on which the model is judged,
+    and one of `_LANES_SHARE` more with post lanes, which small tiles seldom have; fewer where the family has not as
+    many in `_LEGAL_DRAWS` draws.
     """
-    return list(_candidates(name, seed, (1, 2), 0.0, _END_GE, count, 0.0, _LEGAL_DRAWS)) if count else []
+    wanted = ((count, 0.0, _END_GE, False), (count // _LANES_SHARE, _END_GE, SMALL_GE, True))
+    return [spec for many, low, high, lanes in wanted for spec in _legal(name, seed, low, high, many, lanes)]
+
+
+def _legal(name: str, seed: int, low: float, high: float, count: int, lanes: bool) -> list[TileSpec]:
+    """Tiles of a size: with any names, and where these refuse each other too often, with more and more defaults."""
+    found: dict[str, TileSpec] = {}
+    for usual in (0.0, 0.6, 0.8):
+        if len(found) < count:
+            more = _candidates(name, seed, (1, 2), low, high, count, usual, _LEGAL_DRAWS, lanes)
+            found |= {repr(spec): spec for spec in more}
+    return list(found.values())[:count]
 
 
 def large_tiles(name: str, count: int, seed: int = 12) -> list[TileSpec]:
