@@ -194,7 +194,8 @@ def test_a_plan_measures_some_tiles_in_one_piece() -> None:
     wanted = plan(["int"], 6, 1)
     blocks = len(calibration_tiles("int", 6, 1))
     # One tile in five more lies at the ends of what is legal, and as many again are drawn over all of it.
-    ends, legal = [False], [False] * 6 + [True] * 2
+    # One of these has post lanes.
+    ends, legal = [False], [False] * 7 + [True] * 3
     assert [flat for _, flat in wanted] == [False] * blocks + [True] * -(-blocks // 3) + ends + legal
 
 
