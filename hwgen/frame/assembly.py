@@ -99,6 +99,8 @@ class Tile(wiring.Component):
             control = self._delay_control(m, control, "in")
         rows, row_controls = self._rows(m, operands, control)
         cols = self._cols(m, operands, control)
+        if not spec.cell_uses_mode:
+            row_controls = [{**c, "mode": Const(0, 1)} for c in row_controls]
         for cut in range(spec.front_cuts):
             row_controls = [self._delay_control(m, c, f"front{i}_{cut}") for i, c in enumerate(row_controls)]
         if spec.stages >= 1:

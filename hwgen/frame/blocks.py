@@ -247,7 +247,7 @@ class CellBlock(_AccumulatingBlock):
         inputs = {"row": int(spec.row_bus_bits(spec.p)), "col": int(spec.col_bus_bits(spec.p))}
         if spec.cell_uses_phase and spec.step_cycles_max > 1:
             inputs["phase"] = spec.phase_bits
-        if spec.mode_bits:
+        if spec.cell_uses_mode and spec.mode_bits:
             inputs["mode"] = spec.mode_bits
         ports: dict[str, Any] = {}
         if spec.folds:

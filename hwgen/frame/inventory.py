@@ -56,22 +56,31 @@ class _Control(NamedTuple):
     folded: Num
     enable: Num
     """Whether cells have one."""
+    cell_mode: Num
+    """Bits of the mode behind the front-ends."""
 
     @property
     def full(self) -> Num:
         return 3 + self.phase + self.mode + self.done + self.fold + self.folded
 
     @property
+    def behind(self) -> Num:
+        """Behind the front-ends."""
+        return self.full - self.mode + self.cell_mode
+
+    @property
     def hop(self) -> Num:
         """Between the cells of a systolic row: clear, enable, phase, mode, fold count."""
-        return 1 + self.enable + self.phase + self.mode + self.fold
+        return 1 + self.enable + self.phase + self.cell_mode + self.fold
 
 
 def _control(spec: type[TileStatement], p: P) -> _Control:
     phase = unsigned_bits(spec.longest_step(p) - 1)
     done = where(p["post_lanes"] > 0, 1, 0) if spec.uses_lanes(p) else 0
     folds = where(spec.fold_cycles(p) > 0, 1, 0)
-    return _Control(phase, clog2(spec.mode_count(p)), done, FOLD_BITS * folds, folds, spec.cell_enabled(p))
+    mode = clog2(spec.mode_count(p))
+    in_cells = mode if spec.cell_uses_mode else 0
+    return _Control(phase, mode, done, FOLD_BITS * folds, folds, spec.cell_enabled(p), in_cells)
 
 
 def _sum(numbers: Iterable[Num]) -> Num:
@@ -134,7 +143,7 @@ def _sequencer(spec: type[TileStatement], p: P) -> Counts:
     live = where(spec.ring_stages(p) > 1, spec.ring_stages(p), 0)
     ff = control.phase + folding + ended + (live + product * late) * (m if systolic else 1)
     ff = ff + cut_input * (m * row + n * col + control.full)
-    ff = ff + bus * control.full * (m if systolic else 1)
+    ff = ff + bus * control.behind * (m if systolic else 1)
     if systolic:
         ff = ff + m * (m - 1) // 2 * (row + control.full) + n * (n - 1) // 2 * (col + control.full)
         ff = ff + m * (n - 1) * (spec.row_bus_bits(p) + control.hop) + (m - 1) * n * spec.col_bus_bits(p)

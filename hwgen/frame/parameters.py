@@ -100,6 +100,8 @@ class TileParameters:
     """Whether the column bus changes within a step."""
     cell_uses_phase: ClassVar[bool] = True
     """Whether a cell needs the phase (a shift or a last plane that depends on it)."""
+    cell_uses_mode: ClassVar[bool] = True
+    """Whether a cell needs the run-time mode; it ends at the front-ends where not."""
     POST_SIDES: ClassVar[tuple[str, ...]] = ("scale", "zero")
     """Side information that the post lanes use; the front-ends see all of it."""
 

@@ -67,6 +67,11 @@ mx m=1 n=1 k=2 post_lanes=1 weights=mxfp6_e3m2 acts=mxfp4
 mx m=1 n=2 k=4 weights=nvfp4 acts=nvint4
 mx m=1 n=1 k=4 weights=nvint4 acts=nvfp4
 mx m=1 n=2 weights=hif4
+mx m=1 n=1 k=2 group=8 depth=8 post_lanes=1 mode_set=mxfp8 mode_pairs=any weights=mxfp8_e5m2 acts=mxfp8_e4m3
+mx m=1 n=1 k=2 group=8 depth=8 post_lanes=1 mode_set=mxfp_narrow
+mx m=1 n=2 k=2 group=8 depth=8 post_lanes=1 mode_set=mxfp bits=4
+mx m=1 n=1 k=2 group=8 depth=8 post_lanes=1 mode_set=mx_narrow
+mx m=1 n=2 k=4 group=16 depth=16 post_lanes=2 mode_set=mx bits=6
 lut m=1 n=2 k=4 bits=2 group=16 depth=16 scheme=ternary
 lut m=1 n=2 k=2 bits=2 group=8 depth=8 scheme=ternary planes=twos_complement symmetry=none
 mixpe m=1 n=2 k=2 group=8 depth=8
@@ -230,6 +235,7 @@ def _set(*path: Any, to: Any) -> Callable[[Any], None]:
 
 LUT = "lut m=1 n=2 k=4 bits=2 group=16 depth=16"
 TABLE = "lut m=1 n=2 k=2 bits=2 group=8 depth=8 acts=int16 entries=int8 precompute=external"
+MX_MODES = "mx m=1 n=1 k=2 group=8 depth=8 post_lanes=1 mode_set=mxfp_narrow"
 BITMOD = "bitmod m=1 n=2 k=2 post_lanes=1"
 BITMOD_RAW = "bitmod m=1 n=1 k=2 post_lanes=0"
 FP32 = "minifloat m=1 n=1 k=3 group=9 accumulator=fp32 weights=fp16 acts=fp16 adder_stages=3 interleave=ring"
@@ -257,6 +263,8 @@ FAULTS: list[tuple[str, str, Callable[[Any], None]]] = [
     ("register file", BITMOD, _set("encodings", "sign_magnitude", "most_ones", to=3)),
     ("HiF4's level bits", "mx m=1 n=2 weights=hif4", _set("encodings", "hif4", "doubling_bits", to=[15, 16])),
     ("NVINT4's lowest code", "mx m=1 n=2 k=4 weights=nvint4", _set("encodings", "nvint4", "lowest_code_means", to=-8)),
+    ("unit of a mode", MX_MODES, _set("arithmetic", 3, "acts", "unit_exp", to=-1)),
+    ("width of a mode's codes", MX_MODES, _set("operands", 1, "weights", "packing", "code_bits", to=5)),
     ("bias", "mx m=1 n=2 k=4 post_lanes=1", _set("encodings", "fp4_e2m1", "bias", to=2)),
     ("unit of results", "mx m=1 n=2 k=4 post_lanes=1", _set("post", "unit_exp", to=lambda old: old - 1)),
     ("rounding of results", "int m=1 n=2 k=2 group=8 depth=8 post_lanes=1", _set("post", "rounding", to="to odd")),

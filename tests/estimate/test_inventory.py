@@ -78,6 +78,8 @@ SPECS: list[tuple[str, dict[str, Any]]] = [
     ("mx", {**SHAPE, "acts": "nvint4", "weights": "nvfp4", "stages": 2}),
     ("mx", {**SHAPE, "acts": "nvint4", "weights": "nvint4"}),
     ("mx", {**SHAPE, "acts": "hif4", "weights": "hif4", "stages": 3}),
+    ("mx", {**SHAPE, "mode_set": "mx", "stages": 3, "post_lanes": 1}),
+    ("mx", {**SHAPE, "mode_set": "mxfp_narrow", "k": 8}),
     ("posit", {**SHAPE, "k": 1}),
     ("posit", {**SHAPE, "simd_along": "n", "stages": 3, "transport": "systolic"}),
     ("posit", {**SHAPE, "quire": "xr_npe", "depth": 64, "post_lanes": 4, "readout": "fp16", "stages": 2}),

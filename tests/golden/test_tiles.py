@@ -147,6 +147,13 @@ def test_mx_with_a_scale_of_the_tensor(element: str, other: str) -> None:
     compare(tile("mx", acts=element, weights=other, post_lanes=2))
 
 
+@pytest.mark.parametrize("acts", ["mxint8", "mxfp8_e4m3", "mxfp6_e3m2", "mxfp4"])
+@pytest.mark.parametrize("mode_set", ["mx", "mx_narrow"])
+def test_mx_with_modes(mode_set: str, acts: str) -> None:
+    compare(tile("mx", acts=acts, mode_set=mode_set, post_lanes=2))
+    compare(tile("mx", acts=acts, weights="mxfp6_e2m3", mode_set=mode_set, mode_pairs="any", post_lanes=2))
+
+
 def test_mx_with_scales_of_three_levels() -> None:
     compare(tile("mx", acts="hif4", weights="hif4", group=64, post_lanes=2))
 

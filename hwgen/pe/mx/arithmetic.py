@@ -46,7 +46,8 @@ class MxArithmetic(MxFormulas):
         col: Mapping[str, np.ndarray],
         mode: int,
     ) -> np.ndarray:
-        a, w = self._fixed(acts, self.act_format), self._fixed(weights, self.weight_format)
+        forms = self.mode_formats(mode)
+        a, w = self._fixed(acts, forms[0]), self._fixed(weights, forms[1])
         products = functools.partial(np.einsum, "...mk,...nk->...mn")
         if self.sum_dtype is object:
             # Two sums of products that fit 62 bits make one that does not.
@@ -54,7 +55,31 @@ class MxArithmetic(MxFormulas):
             total: np.ndarray = upper.astype(object) * (1 << _HALF) + lower.astype(object)
         else:
             total = products(a, w)
-        return total[None, ..., None]
+        # All modes have sums in one unit.
+        finer = forms[0].lsb_exp + forms[1].lsb_exp - self.lsb_exp
+        return total[None, ..., None] * (1 << finer)
 
     def arithmetic(self, mode: int) -> dict[str, Any]:
-        return self.dot_arithmetic(mode)
+        acts, weights = self._units(self.p)
+        found = self.dot_arithmetic(mode)
+        found["acts"]["unit_exp"], found["weights"]["unit_exp"] = acts, weights
+        return found
+
+    def _packing(self, form: Format, word: int) -> dict[str, Any]:
+        """A code in the lowest bits of a word of ``word`` bits."""
+        packing, unused = self.plain_packing(form), list(range(form.code_bits, word))
+        return {**packing, "ignored_bits": unused} if unused else packing
+
+    def act_packing(self, mode: int) -> dict[str, Any]:
+        return self._packing(self.mode_formats(mode)[0], int(self.act_port(self.p)[1]))
+
+    def weight_packing(self, mode: int) -> dict[str, Any]:
+        return self._packing(self.mode_formats(mode)[1], int(self.weight_port(self.p)[1]))
+
+    @property
+    def act_port_meaning(self) -> str:
+        return "codes of the mode's format, in the lowest bits" if self.mode_bits else super().act_port_meaning
+
+    @property
+    def weight_port_meaning(self) -> str:
+        return self.act_port_meaning if self.mode_bits else super().weight_port_meaning

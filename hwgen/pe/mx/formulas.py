@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -36,17 +37,35 @@ class _Field(NamedTuple):
         return 1 + self.significand + self.shift
 
 
-def field(form: Format) -> _Field:
-    """Sign, significand and shift of an element; an integer is a significand that is not shifted."""
-    if isinstance(form, MinifloatFormat):
-        layout = float_layout(form)
-        return _Field(layout.mantissa_bits + 1, layout.max_finite[0] - 1)
-    return _Field(max(abs(end) for end in _ends(form)).bit_length(), 0)
+def unit(forms: Sequence[Format]) -> int:
+    """Exponent of the unit of decoded elements: the finest last place of all formats."""
+    return min(form.lsb_exp for form in forms)
 
 
-def _ends(form: Format) -> tuple[int, int]:
-    """Lowest and highest element in units of the format's last place."""
-    return int(form.min_value * 2.0**-form.lsb_exp), int(form.max_value * 2.0**-form.lsb_exp)
+def field(forms: Sequence[Format]) -> _Field:
+    """Sign, significand and shift that hold an element of any of the formats, in their `unit`; an integer is a
+    significand that is shifted by what its unit is above theirs.
+    """
+    significands, shifts = [], []
+    for form in forms:
+        if isinstance(form, MinifloatFormat):
+            layout = float_layout(form)
+            bits, largest = layout.mantissa_bits + 1, layout.max_finite[0] - 1
+        else:
+            bits, largest = max(abs(end) for end in _ends(form, form.lsb_exp)).bit_length(), 0
+        significands.append(bits)
+        shifts.append(largest + form.lsb_exp - unit(forms))
+    return _Field(max(significands), max(shifts))
+
+
+def _ends(form: Format, exponent: int) -> tuple[int, int]:
+    """Lowest and highest element in units of 2**exponent."""
+    return int(form.min_value * 2.0**-exponent), int(form.max_value * 2.0**-exponent)
+
+
+def exponent_bits(forms: Sequence[Format]) -> int:
+    """Bits of the widest exponent."""
+    return max(float_layout(form).exponent_bits for form in forms if isinstance(form, MinifloatFormat))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,33 +78,58 @@ class MxFormulas(MxParameters):
         return {"scale": acts.scale.code_bits}, {"scale": weights.scale.code_bits}
 
     @classmethod
-    def _elements(cls, p: P) -> tuple[Format, Format]:
+    def _forms(cls, p: P) -> tuple[tuple[Format, ...], tuple[Format, ...]]:
+        """Element formats that activations and weights may have, each once."""
+        acts, weights = zip(*cls._mode_blocks(p), strict=True)
+        return tuple({form.element: None for form in acts}), tuple({form.element: None for form in weights})
+
+    @classmethod
+    def _units(cls, p: P) -> tuple[int, int]:
+        """Exponents of the units of decoded activations and weights, the same in all modes."""
+        acts, weights = cls._forms(p)
+        return unit(acts), unit(weights)
+
+    @classmethod
+    def _finer(cls, p: P) -> int:
+        """Bits by which the unit of sums is below that of products of the layer's formats."""
         acts, weights = cls._blocks(p)
-        return acts.element, weights.element
+        return acts.element.lsb_exp + weights.element.lsb_exp - sum(cls._units(p))
+
+    @property
+    def lsb_exp(self) -> int:
+        return sum(self._units(self.p))
+
+    @classmethod
+    def overflow_in_layers(cls, p: P) -> Num:
+        # The golden layer bounds sums in the unit of its formats.
+        return super().overflow_in_layers(p) if cls._finer(p) == 0 else False
 
     @classmethod
     def _shifts(cls, p: P) -> bool:
         """Whether products are formed as significand product and shift."""
-        return any(isinstance(form, MinifloatFormat) for form in cls._elements(p))
+        return any(isinstance(form, MinifloatFormat) for forms in cls._forms(p) for form in forms)
 
     @classmethod
-    def _bus_bits(cls, p: P, form: Format) -> int:
+    def _bus_bits(cls, p: P, forms: Sequence[Format]) -> int:
         """Width of one decoded element."""
-        return field(form).bits if cls._shifts(p) else form.fixed_bits
+        return field(forms).bits if cls._shifts(p) else forms[0].fixed_bits
+
+    @classmethod
+    def _port(cls, p: P, forms: Sequence[Format]) -> tuple[Num, Num]:
+        """Elements and bits of a port, whose words hold a code of any mode."""
+        return p["k"] // forms[0].elements, max(form.code_bits for form in forms)
 
     @classmethod
     def act_port(cls, p: P) -> tuple[Num, Num]:
-        form, _ = cls._elements(p)
-        return p["k"] // form.elements, form.code_bits
+        return cls._port(p, cls._forms(p)[0])
 
     @classmethod
     def weight_port(cls, p: P) -> tuple[Num, Num]:
-        _, form = cls._elements(p)
-        return p["k"] // form.elements, form.code_bits
+        return cls._port(p, cls._forms(p)[1])
 
     @classmethod
     def stored_bits(cls, p: P) -> tuple[Num, Num]:
-        acts, weights = super().stored_bits(p)
+        acts, weights = (p["k"] // form.element.elements * form.element.code_bits for form in cls._blocks(p))
         repeated = [form.repeated_bits / form.block for form in cls._blocks(p)]
         # A bit that several words of a block repeat is in memory once.
         return (
@@ -95,16 +139,21 @@ class MxFormulas(MxParameters):
 
     @classmethod
     def row_bus_bits(cls, p: P) -> Num:
-        return p["k"] * cls._bus_bits(p, cls._elements(p)[0])
+        return p["k"] * cls._bus_bits(p, cls._forms(p)[0])
 
     @classmethod
     def col_bus_bits(cls, p: P) -> Num:
-        return p["k"] * cls._bus_bits(p, cls._elements(p)[1])
+        return p["k"] * cls._bus_bits(p, cls._forms(p)[1])
 
     @classmethod
     def product_range(cls, p: P) -> tuple[Num, Num]:
-        acts, weights = (_ends(form) for form in cls._elements(p))
-        corners = [a * w for a in acts for w in weights]
+        units = cls._units(p)
+        corners = [
+            a * w
+            for acts, weights in cls._mode_blocks(p)
+            for a in _ends(acts.element, units[0])
+            for w in _ends(weights.element, units[1])
+        ]
         return min(corners), max(corners)
 
     @classmethod
@@ -135,11 +184,19 @@ class MxFormulas(MxParameters):
         """Whether products of significands are negated before they are shifted."""
         if not cls._shifts(p):
             return False
-        a, w = (field(form) for form in cls._elements(p))
+        a, w = (field(forms) for forms in cls._forms(p))
         return negates_first(p, a.significand + w.significand, cls._sum_bits(p, 1) - 1)
 
     @classmethod
-    def _decoders(cls, p: P, form: Format) -> Counts:
+    def _decoders(cls, p: P, forms: Sequence[Format]) -> Counts:
+        if len(forms) > 1:
+            # Decoders of all formats, the choice of one, and an adder for its unit.
+            each = merge(*(cls._decoders(p, (form,)) for form in forms))
+            chosen = field(forms)
+            adders = sum(float_layout(form).exponent_bits for form in forms if isinstance(form, MinifloatFormat))
+            choice = (len(forms) - 1) * (1 + chosen.significand + exponent_bits(forms))
+            return merge(each, {"add": p["k"] * (chosen.shift - adders), "mux2": p["k"] * choice})
+        [form] = forms
         k, bits = p["k"], form.fixed_bits
         if isinstance(form, MinifloatFormat):
             # The exponent less one.
@@ -153,11 +210,11 @@ class MxFormulas(MxParameters):
 
     @classmethod
     def row_primitives(cls, p: P) -> Counts:
-        return cls._decoders(p, cls._elements(p)[0])
+        return cls._decoders(p, cls._forms(p)[0])
 
     @classmethod
     def col_primitives(cls, p: P) -> Counts:
-        return cls._decoders(p, cls._elements(p)[1])
+        return cls._decoders(p, cls._forms(p)[1])
 
     @classmethod
     def zero_adds_nothing(cls, p: P) -> bool:
@@ -166,9 +223,9 @@ class MxFormulas(MxParameters):
     @classmethod
     def cell_primitives(cls, p: P) -> Counts:
         k, product, first = p["k"], cls._sum_bits(p, 1), cls._negates_first(p)
-        acts, weights = cls._elements(p)
+        acts, weights = cls._forms(p)
         if not cls._shifts(p):
-            return {"mul": k * acts.fixed_bits * weights.fixed_bits, **tree_counts(cls, p, product, first)}
+            return {"mul": k * acts[0].fixed_bits * weights[0].fixed_bits, **tree_counts(cls, p, product, first)}
         a, w = field(acts), field(weights)
         largest = a.largest_shift + w.largest_shift
         placed = product_counts(first, a.significand + w.significand, product - 1, largest)

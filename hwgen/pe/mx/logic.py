@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 
 from hwgen.arith import (
     absolute,
@@ -20,7 +20,7 @@ from hwgen.formats.minifloat import MinifloatFormat
 from hwgen.frame.facts import Addend
 from hwgen.pe._products import dot_addend, place_product
 from hwgen.pe.mx.arithmetic import MxArithmetic
-from hwgen.pe.mx.formulas import field
+from hwgen.pe.mx.formulas import exponent_bits, field, unit
 
 __all__ = ["Mx"]
 
@@ -31,8 +31,14 @@ class Mx(MxArithmetic):
     not told.
     """
 
-    def _decode(self, m: Module, codes: Any, form: Format, name: str) -> Value:
-        """Decoded elements of one row or column, `_bus_bits` each."""
+    def _decode(self, m: Module, codes: Any, side: int, mode: Value, name: str) -> Value:
+        """Decoded elements of one row (``side`` 0) or column (1), `_bus_bits` each."""
+        forms = self._forms(self.p)[side]
+        if len(forms) > 1:
+            every = [self.mode_formats(index)[side] for index in range(len(self.modes()))]
+            choice = {form: [index for index, one in enumerate(every) if one == form] for form in forms}
+            return self._decode_modes(m, codes, choice, mode, name)
+        [form] = forms
         if isinstance(form, MinifloatFormat):
             decode = self._decode_float
         elif form.elements > 1:
@@ -42,11 +48,55 @@ class Mx(MxArithmetic):
         words = self.k // form.elements
         return Cat(*[decode(m, wire(m, codes[word], f"{name}{word}"), form, f"{name}{word}") for word in range(words)])
 
+    def _decode_modes(
+        self, m: Module, codes: Any, modes: Mapping[Format, Sequence[int]], mode: Value, name: str
+    ) -> Value:
+        """The same of formats that each have ``modes``: sign, significand and exponent of the mode's format, and one
+        adder that brings the exponent to the unit of all.
+        """
+        forms = list(modes)
+        chosen = field(forms)
+
+        def cases() -> Iterator[tuple[int, Format]]:
+            """Each format, within the case of its modes; the last one's is also what no mode has."""
+            with m.Switch(mode):
+                for index, form in enumerate(forms):
+                    with m.Case(*modes[form]) if index + 1 < len(forms) else m.Default():
+                        yield index, form
+
+        above = Signal(chosen.shift, name=f"{name}_above")
+        for _, form in cases():
+            # An exponent of 1 is that of the last place.
+            places = form.lsb_exp - unit(forms) - isinstance(form, MinifloatFormat)
+            m.d.comb += above.eq(places & ((1 << chosen.shift) - 1))
+        found: list[Value] = []
+        for index in range(self.k):
+            code = wire(m, codes[index], f"{name}{index}")
+            decoded = [self._parts(m, code[: form.code_bits], form, f"{name}{index}_{form.name}") for form in forms]
+            sign = Signal(name=f"{name}{index}_sign")
+            significand = Signal(chosen.significand, name=f"{name}{index}_significand")
+            exponent = Signal(exponent_bits(forms), name=f"{name}{index}_exponent")
+            for number, _ in cases():
+                m.d.comb += [
+                    signal.eq(part) for signal, part in zip((sign, significand, exponent), decoded[number], strict=True)
+                ]
+            found += [sign, significand, wire(m, (above + exponent)[: chosen.shift], f"{name}{index}_shift")]
+        return Cat(*found)
+
+    @staticmethod
+    def _parts(m: Module, code: Value, form: Format, name: str) -> tuple[Value, Value, Value]:
+        """Sign, significand and exponent, at least 1, of a float; sign, magnitude and 0 of an integer."""
+        if isinstance(form, MinifloatFormat):
+            unpacked = fp_unpack(m, code, form, name, normalise=False)
+            return unpacked.sign, unpacked.significand, unpacked.exponent
+        sign, magnitude = absolute(m, code.as_signed(), name)
+        return sign, magnitude, Const(0, 1)
+
     @staticmethod
     def _decode_float(m: Module, code: Value, form: Format, name: str) -> Value:
         """Sign, significand, and exponent less one."""
         unpacked = fp_unpack(m, code, form, name, normalise=False)
-        shift = wire(m, (unpacked.exponent - 1)[: field(form).shift], f"{name}_shift")
+        shift = wire(m, (unpacked.exponent - 1)[: field([form]).shift], f"{name}_shift")
         return Cat(unpacked.sign, unpacked.significand, shift)
 
     def _decode_integer(self, m: Module, code: Value, form: Format, name: str) -> Value:
@@ -58,7 +108,7 @@ class Mx(MxArithmetic):
         if not self._shifts(self.p):
             return code
         sign, magnitude = absolute(m, code.as_signed(), name)
-        return Cat(sign, magnitude[: field(form).significand])
+        return Cat(sign, magnitude[: field([form]).significand])
 
     @staticmethod
     def _decode_word(m: Module, code: Value, form: Format, name: str) -> Value:
@@ -74,16 +124,15 @@ class Mx(MxArithmetic):
 
     def build_row(self, m: Module, acts: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
         """Decodes the row's elements once: sign, significand and shift, or integers (HiF4 with micro-exponents)."""
-        return self._decode(m, acts, self.act_format, "act")
+        return self._decode(m, acts, 0, mode, "act")
 
     def build_col(self, m: Module, weights: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
         """Decodes the column's elements once: sign, significand and shift, or integers (HiF4 with micro-exponents)."""
-        return self._decode(m, weights, self.weight_format, "weight")
+        return self._decode(m, weights, 1, mode, "weight")
 
     def build_cell(self, m: Module, row: Value, col: Value, phase: Value, mode: Value) -> list[Addend]:
         """Forms K exact products in fixed point and adds them in one tree."""
-        a_form, w_form = self.act_format, self.weight_format
-        a_bits, w_bits = self._bus_bits(self.p, a_form), self._bus_bits(self.p, w_form)
+        a_bits, w_bits = (self._bus_bits(self.p, forms) for forms in self._forms(self.p))
         pairs = [
             (row[index * a_bits : (index + 1) * a_bits], col[index * w_bits : (index + 1) * w_bits])
             for index in range(self.k)
@@ -98,7 +147,7 @@ class Mx(MxArithmetic):
 
     def _float_product(self, m: Module, a: Value, w: Value, index: int) -> tuple[Value, Value | None]:
         """Product of two decoded elements as a value and the carry that it needs."""
-        a_field, w_field = field(self.act_format), field(self.weight_format)
+        a_field, w_field = (field(forms) for forms in self._forms(self.p))
         a_cut, w_cut = 1 + a_field.significand, 1 + w_field.significand
         sign = wire(m, a[0] ^ w[0], f"sign{index}")
         significand = wire(m, a[1:a_cut] * w[1:w_cut], f"significand{index}")

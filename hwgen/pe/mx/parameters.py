@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hwgen.errors import HwgenError
 from hwgen.formats import BlockFormat, Format, block_format, block_names
-from hwgen.frame.facts import P, Quantization, Side
+from hwgen.frame.facts import Mode, P, Quantization, Side
 from hwgen.frame.param import Range, again, param
 from hwgen.frame.spec import TileSpec
 from hwgen.pe._scaled import LanesSpec
@@ -17,6 +18,29 @@ __all__ = ["MxParameters"]
 
 
 FORMATS = block_names()
+
+
+def _mode_sets() -> dict[str, tuple[str, ...]]:
+    """Formats of a set by its name, which all their names begin with; ``narrow`` ones are without the widest."""
+    forms = [form for form in map(block_format, FORMATS) if form.scheme == "mx"]
+    widest = max(form.element.fixed_bits for form in forms)
+    sets = {}
+    for name in ("mxfp8", "mxfp_narrow", "mxfp", "mx_narrow", "mx"):
+        stem = name.removesuffix("_narrow")
+        sets[name] = tuple(
+            form.name
+            for form in forms
+            if form.name.startswith(stem) and (name == stem or form.element.fixed_bits < widest)
+        )
+    return sets
+
+
+MODE_SETS = _mode_sets()
+
+
+def _either(values: Iterable[object]) -> str:
+    *most, last = map(str, values)
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +57,16 @@ class MxParameters(TileSpec):
     transport: str = again(TileSpec, "transport", sweep=("broadcast",))
     weights: str = param("mxfp4", "weight block format", legal=FORMATS, sweep=FORMATS)
     acts: str = param("mxfp4", "activation block format", legal=FORMATS, sweep=FORMATS)
+    mode_set: str = param(
+        "one",
+        "formats that take turns at run time: one (none do), or all whose names begin so; narrow: without E5M2, whose "
+        "range widens shifters and sums",
+        legal=("one", *MODE_SETS),
+        sweep=("one", "mxfp_narrow", "mx"),
+    )
+    mode_pairs: str = param(
+        "same", "formats of a run-time mode: the same of both operands, or any with any", legal=("same", "any")
+    )
     block_rule: str = param(
         "floor",
         "rounding of the shared exponent when an MX block is quantised",
@@ -49,27 +83,35 @@ class MxParameters(TileSpec):
     post_adder_stages: int = again(LanesSpec, "post_adder_stages")
 
     cell_uses_phase: ClassVar[bool] = False
+    cell_uses_mode: ClassVar[bool] = False
     golden_overflow: ClassVar[bool] = True
-    NOT_IN_BLOCKS: ClassVar[frozenset[str]] = TileSpec.NOT_IN_BLOCKS | {"block_rule"}
+    NOT_IN_BLOCKS: ClassVar[frozenset[str]] = TileSpec.NOT_IN_BLOCKS | {"block_rule", "mode_set", "mode_pairs"}
 
     @classmethod
     def aliases(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """``bits`` names the MX weight format by its width.
 
         A format of another kind of block brings the other operand's format, the block size, the depth and, where the
-        block is shorter, more lanes with it.
+        block is shorter, more lanes with it. With run-time modes both operands have the format that is named, or the
+        set's first.
         """
         given = dict(values)
+        turns = MODE_SETS.get(given.get("mode_set", "one"))
         if "bits" in given:
             bits = given.pop("bits")
             elements = {
-                name: block_format(name).element.code_bits for name in FORMATS if block_format(name).scheme == "mx"
+                name: block_format(name).element.code_bits
+                for name in turns or FORMATS
+                if block_format(name).scheme == "mx"
             }
             fitting = [name for name, width in elements.items() if width == bits]
             if not fitting:
-                *widths, last = sorted(set(elements.values()))
-                raise HwgenError(f"mx: bits must be {', '.join(map(str, widths))} or {last}, not {bits!r}")
+                among = f" with mode_set {given['mode_set']}" if turns else ""
+                raise HwgenError(f"mx: bits must be {_either(sorted(set(elements.values())))}{among}, not {bits!r}")
             given.setdefault("weights", fitting[0])
+        if turns:
+            for side, other in (("weights", "acts"), ("acts", "weights")):
+                given.setdefault(side, given.get(other, turns[0]))
         named = [given[side] for side in ("weights", "acts") if given.get(side) in FORMATS]
         if named and block_format(named[0]).scheme != "mx":
             for side in ("weights", "acts"):
@@ -85,6 +127,19 @@ class MxParameters(TileSpec):
     @classmethod
     def constraints(cls, p: P) -> Iterable[tuple[Any, str]]:
         acts, weights = cls._blocks(p)
+        turns, same = MODE_SETS.get(p["mode_set"], ()), p["mode_pairs"] == "same"
+        for side, form in (("weights", weights), ("acts", acts)) if turns else ():
+            # Lanes multiply by the scales of one kind of block.
+            hint = "" if form.scheme == "mx" else ", whose scales are no powers of two; use --mode-set one"
+            yield (
+                form.name in turns,
+                f"{side} must be {_either(turns)} with mode_set {{mode_set}}, not {form.name}{hint}",
+            )
+        yield bool(turns) or same, "mode_pairs must be same with mode_set one, not {mode_pairs}; use --mode-set mx"
+        yield (
+            not turns or not same or acts == weights,
+            "acts must be {weights} like the weights with mode_set {mode_set}, not {acts}; use --mode-pairs any",
+        )
         yield (
             acts.pairs_with(weights),
             "acts must have blocks and scales like the weights' ({weights}), not {acts}",
@@ -101,6 +156,46 @@ class MxParameters(TileSpec):
         elements = weights.element.elements
         if elements > 1:
             yield p["k"] % elements == 0, f"k must be a multiple of {elements} with {{weights}}, not {{k}}"
+
+    @classmethod
+    def _mode_blocks(cls, p: P) -> tuple[tuple[BlockFormat, BlockFormat], ...]:
+        """Formats of activations and weights in every run-time mode."""
+        turns = MODE_SETS.get(p["mode_set"])
+        if not turns:
+            return (cls._blocks(p),)
+        forms = [block_format(name) for name in turns]
+        return tuple(itertools.product(forms, forms) if p["mode_pairs"] == "any" else ((form, form) for form in forms))
+
+    @classmethod
+    def mode_count(cls, p: P) -> int:
+        return len(cls._mode_blocks(p))
+
+    @property
+    def layer_mode(self) -> int:
+        pairs, layer = self._mode_blocks(self.p), self._blocks(self.p)
+        # A tile that is refused is asked too.
+        return pairs.index(layer) if layer in pairs else 0
+
+    def mode_formats(self, mode: int) -> tuple[Format, Format]:
+        acts, weights = self._mode_blocks(self.p)[mode]
+        return acts.element, weights.element
+
+    def modes(self) -> tuple[Mode, ...]:
+        pairs = self._mode_blocks(self.p)
+        if len(pairs) == 1:
+            return super().modes()
+        cycles, latency = int(self.cycles_per_step(self.p)), int(self.latency(self.p))
+        return tuple(
+            Mode(
+                weights.name if acts == weights else f"{acts.name}_{weights.name}",
+                acts.element.name,
+                weights.element.name,
+                self.k,
+                cycles,
+                latency,
+            )
+            for acts, weights in pairs
+        )
 
     @property
     def act_format(self) -> Format:
@@ -133,6 +228,11 @@ class MxParameters(TileSpec):
         _, weights = self._blocks(self.p)
         form = weights.scale
         return {"scale": Side(form.code_bits, f"{form.name} scale of the column's block", encoding=form.name)}
+
+    @property
+    def row_lsb_exp(self) -> int:
+        # Sums have the same unit in all modes, whatever the formats of the layer are.
+        return self.act_format.lsb_exp
 
     @staticmethod
     def _blocks(p: P) -> tuple[BlockFormat, BlockFormat]:

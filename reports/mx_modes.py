@@ -1,0 +1,124 @@
+"""``python -m reports.mx_modes --sky130hd FILE``: what run-time modes cost a tile of block formats.
+
+Cells and front-ends of tiles with one format beside those of tiles with several, of the same K, one mapping each.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hwgen.formats import block_format, block_names
+from hwgen.pe import family
+from hwgen.synth import Library, SynthOptions, synthesise
+from reports.families import table
+from reports.provenance import provenance, write_result
+from reports.silicon import clock_of, command_of, libraries_of, parser
+
+__all__ = ["Mapped", "designs", "main", "map_design", "page"]
+
+RESULT = Path("reports/results/mx_modes.md")
+SHAPE = {"m": 1, "n": 1, "k": 4, "post_lanes": 1}
+_KINDS = ("cell", "row", "col")
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """One design in one library: areas in µm² of one copy by block, and the cell's shortest clock period in ns."""
+
+    name: str
+    formats: tuple[str, ...]
+    bits: int
+    areas: Mapping[str, float]
+    period_ns: float
+
+    @property
+    def area(self) -> float:
+        """Of a cell with a row's and a column's front-end, µm²."""
+        return sum(self.areas.values())
+
+
+def designs() -> dict[str, dict[str, str]]:
+    """Parameters by name: each MX format alone, then each set of run-time modes."""
+    alone = [name for name in block_names() if block_format(name).scheme == "mx"]
+    sets = family("mx").parameters()["mode_set"].legal
+    assert isinstance(sets, tuple)
+    found = {name: {"weights": name, "acts": name} for name in alone}
+    return found | {f"modes {name}": {"mode_set": name} for name in sets if name != "one"}
+
+
+def map_design(name: str, library: Library, clk_period_ns: float) -> Mapped:
+    """Cell, row and column of one of `designs`, by the recipe ``plain``."""
+    spec = family("mx").from_values({**SHAPE, **designs()[name]})
+    result = synthesise(spec, library, SynthOptions(clk_period_ns=clk_period_ns, kinds=_KINDS, recipes=("plain",)))
+    found = {block.kind: block for block in result.blocks}
+    formats = tuple(mode.weights for mode in spec.modes())
+    areas = {kind: found[kind].mapped.area for kind in _KINDS}
+    return Mapped(name, formats, int(spec.acc_bits(spec.p)), areas, found["cell"].min_clk_period_ns)
+
+
+def _rows(found: Sequence[Mapped]) -> list[list[object]]:
+    alone = {one.formats[0]: one for one in found if len(one.formats) == 1}
+    rows: list[list[object]] = []
+    for one in found:
+        parts = [alone[name] for name in one.formats]
+        largest, all_of_them = max(part.area for part in parts), sum(part.area for part in parts)
+        several = len(parts) > 1
+        rows.append(
+            [
+                one.name,
+                len(parts),
+                one.bits,
+                *(f"{one.areas[kind]:,.0f}" for kind in _KINDS),
+                f"{one.period_ns:.2f}",
+                f"{one.area / largest:.2f}" if several else "",
+                f"{one.area / all_of_them:.2f}" if several else "",
+            ]
+        )
+    return rows
+
+
+def page(found: Mapping[str, Sequence[Mapped]], clocks: Mapping[str, float]) -> str:
+    """Text of the result page, by library."""
+    header = ["tile", "formats", "sum, bit", "cell, µm²", "row, µm²", "column, µm²", "cell's period, ns"]
+    header += ["over its largest format", "over all its formats"]
+    shape = ", ".join(f"{name} {value}" for name, value in SHAPE.items())
+    parts = [
+        f"Tiles of family `mx` with {shape} and no registers within blocks; pre-layout, recipe `plain` alone. Every "
+        f"mode of a tile takes the same K. The last two columns compare a cell with one row's and one column's "
+        f"front-end: with the largest of the tiles for one of its formats, and with all of these side by side. Sets of "
+        f"modes are those of `--mode-set`; all but the narrow ones have E5M2, whose sums are the widest. A tile that "
+        f"mixes formats (`--mode-pairs any`) has the same cells.",
+    ]
+    for library, mapped in found.items():
+        parts += [f"## {library}, sized for {clocks[library]:g} ns", table(header, _rows(mapped))]
+    return "\n\n".join(parts)
+
+
+def run(libraries: Mapping[str, Library], tell: Callable[[str], None]) -> dict[str, list[Mapped]]:
+    """All designs in all libraries, one after the other."""
+    found: dict[str, list[Mapped]] = {}
+    for library, cells in libraries.items():
+        found[library] = []
+        for name in designs():
+            one = map_design(name, cells, clock_of(library))
+            tell(f"{library} {name}: {one.area:,.0f} um2, {one.period_ns:.2f} ns")
+            found[library].append(one)
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Map all designs and write the page."""
+    options = parser("reports.mx_modes", "what run-time modes cost a tile of block formats").parse_args(arguments)
+    libraries = libraries_of(options)
+    found = run(libraries, lambda line: print(line, file=sys.stderr, flush=True))
+    body = page(found, {name: clock_of(name) for name in libraries})
+    write_result(
+        RESULT, "Run-time modes of `mx`", command_of("python -m reports.mx_modes", options), body, provenance()
+    )
+
+
+if __name__ == "__main__":
+    main()
