@@ -264,7 +264,7 @@ FAULTS: list[tuple[str, str, Callable[[Any], None]]] = [
     ("HiF4's level bits", "mx m=1 n=2 weights=hif4", _set("encodings", "hif4", "doubling_bits", to=[15, 16])),
     ("NVINT4's lowest code", "mx m=1 n=2 k=4 weights=nvint4", _set("encodings", "nvint4", "lowest_code_means", to=-8)),
     ("unit of a mode", MX_MODES, _set("arithmetic", 3, "acts", "unit_exp", to=-1)),
-    ("width of a mode's codes", MX_MODES, _set("operands", 1, "weights", "packing", "code_bits", to=5)),
+    ("bits above a mode's codes", MX_MODES, _set("operands", 1, "weights", "packing", "ignored_bits", to=[5, 6, 7])),
     ("bias", "mx m=1 n=2 k=4 post_lanes=1", _set("encodings", "fp4_e2m1", "bias", to=2)),
     ("unit of results", "mx m=1 n=2 k=4 post_lanes=1", _set("post", "unit_exp", to=lambda old: old - 1)),
     ("rounding of results", "int m=1 n=2 k=2 group=8 depth=8 post_lanes=1", _set("post", "rounding", to="to odd")),

@@ -15,6 +15,16 @@ At the end of a block the sum is multiplied by the row's and the column's scale,
 and added to the result; blocks are added in K order. Overflow gives infinity, subnormals are kept, a NaN scale gives
 NaN. The FP32 scales of whole tensors multiply the finished result in software (`QTensor.outer`).
 
+With a set of formats (`--mode-set`) each step says by ``i_mode`` which of them its operands have, both the same or
+any with any (`--mode-pairs`), and ``weights`` and ``acts`` are those of layers. A code lies in the lowest bits of a
+word for the widest. Rows and columns bring every format to one significand, one sign and one shift; cells do not know
+the mode and are as wide as the widest format asks: the shifters and sums of E5M2, the multipliers of MXINT8. All sums
+have one unit, so that modes may change within a group and the lanes know none of them. K is the same in all modes.
+Only formats with E8M0 scales take turns: the E4M3 scale of NVFP4 and the E6M2 scale of HiF4 have significands, for
+which every lane would need two multipliers and a mode that waits beside the scales, and their blocks have other
+lengths. Where the sums of a set are finer than those of a layer's formats, no golden layer says how they saturate or
+wrap.
+
 Infinities and NaN among the elements (E4M3, E5M2) count as the largest finite magnitude with their sign, as everywhere
 in this project: no quantiser emits them, and a flag for them would be a register and a wide OR in every cell. The code
 1000 of NVINT4, which is symmetric, counts as -7.
