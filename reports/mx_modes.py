@@ -9,9 +9,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hwgen.formats import block_format, block_names
 from hwgen.pe import family
+from hwgen.pe.mx.parameters import MODE_SETS, PARTS
 from hwgen.synth import Library, SynthOptions, synthesise
 from reports.families import table
 from reports.provenance import provenance, write_result
@@ -40,13 +42,15 @@ class Mapped:
         return sum(self.areas.values())
 
 
-def designs() -> dict[str, dict[str, str]]:
+def designs() -> dict[str, dict[str, Any]]:
     """Parameters by name: each MX format alone, then each set of run-time modes."""
     alone = [name for name in block_names() if block_format(name).scheme == "mx"]
-    sets = family("mx").parameters()["mode_set"].legal
-    assert isinstance(sets, tuple)
-    found = {name: {"weights": name, "acts": name} for name in alone}
-    return found | {f"modes {name}": {"mode_set": name} for name in sets if name != "one"}
+    found: dict[str, dict[str, Any]] = {name: {"weights": name, "acts": name} for name in alone}
+    for name, formats in MODE_SETS.items():
+        found[f"modes {name}"] = {"mode_set": name}
+        if "mxint8" in formats:
+            found[f"modes {name}, MXINT8 in parts"] = {"mode_set": name, "int8_parts": PARTS}
+    return found
 
 
 def map_design(name: str, library: Library, clk_period_ns: float) -> Mapped:
@@ -87,10 +91,10 @@ def page(found: Mapping[str, Sequence[Mapped]], clocks: Mapping[str, float]) -> 
     shape = ", ".join(f"{name} {value}" for name, value in SHAPE.items())
     parts = [
         f"Tiles of family `mx` with {shape} and no registers within blocks; pre-layout, recipe `plain` alone. Every "
-        f"mode of a tile takes the same K. The last two columns compare a cell with one row's and one column's "
-        f"front-end: with the largest of the tiles for one of its formats, and with all of these side by side. Sets of "
-        f"modes are those of `--mode-set`; all but the narrow ones have E5M2, whose sums are the widest. A tile that "
-        f"mixes formats (`--mode-pairs any`) has the same cells.",
+        f"mode of a tile takes the same K, but MXINT8 in parts (`--int8-parts {PARTS}`) a fourth of it. The last two "
+        f"columns compare a cell with one row's and one column's front-end: with the largest of the tiles for one of "
+        f"its formats, and with all of these side by side. Sets of modes are those of `--mode-set`; all but the narrow "
+        f"ones have E5M2, whose sums are widest. A tile that mixes formats (`--mode-pairs any`) has the same cells.",
     ]
     for library, mapped in found.items():
         parts += [f"## {library}, sized for {clocks[library]:g} ns", table(header, _rows(mapped))]

@@ -86,6 +86,8 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Runner]:
     # A register behind the cell: its sum is one number, not rows of a tree.
     blocks = {name: cell(tile(name, stages=2)) for name in MODE_SETS}
     blocks["pairs"] = cell(tile("mx", mode_pairs="any", stages=2))
+    blocks |= {f"{name} in parts": cell(tile(name, k=4, int8_parts=4, stages=2)) for name in ("mx", "mx_narrow")}
+    blocks["pairs in parts"] = cell(tile("mx", mode_pairs="any", k=4, int8_parts=4, stages=2))
     return compile_blocks(blocks, tmp_path_factory.mktemp("modes"))
 
 
@@ -120,13 +122,23 @@ def test_every_product_of_every_mode(mode_set: str, cells: dict[str, Runner]) ->
         check_mode(cells[mode_set], *formats(mode.name), index, UNITS[mode_set], index)
 
 
-def test_products_of_mixed_formats(cells: dict[str, Runner]) -> None:
-    spec = tile("mx", mode_pairs="any")
+@pytest.mark.parametrize("mode_set", ["mx", "mx_narrow"])
+def test_every_product_of_integers_in_parts(mode_set: str, cells: dict[str, Runner]) -> None:
+    spec = tile(mode_set, k=4, int8_parts=4)
+    assert [mode.k for mode in spec.modes()] == [1, *[4] * (len(MODE_SETS[mode_set]) - 1)]
+    for index, mode in enumerate(spec.modes()):
+        check_mode(cells[f"{mode_set} in parts"], *formats(mode.name), index, UNITS[mode_set], index)
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_products_of_mixed_formats(parts: int, cells: dict[str, Runner]) -> None:
+    spec = tile("mx", mode_pairs="any", k=4, int8_parts=parts)
     assert len(spec.modes()) == 36
     for index, mode in enumerate(spec.modes()):
         acts, weights = formats(mode.name)
         assert (mode.acts, mode.weights) == tuple(block_format(name).element.name for name in (acts, weights))
-        check_mode(cells["pairs"], acts, weights, index, UNITS["mx"], index, 4096)
+        assert mode.k == (4 // parts if "mxint8" in (acts, weights) else 4)
+        check_mode(cells["pairs in parts" if parts > 1 else "pairs"], acts, weights, index, UNITS["mx"], index, 4096)
 
 
 # ---------------------------------------------------------------------- tiles
@@ -137,7 +149,7 @@ def steps_of(spec: Mx, mode: int, seed: int, lengths: Sequence[int]) -> Steps:
     rng = np.random.default_rng(seed)
     total, ends = sum(lengths), np.cumsum(lengths) - 1
     acts, weights = (
-        rng.integers(0, 1 << form.code_bits, (total, rows, spec.k)).astype(np.uint32)
+        rng.integers(0, 1 << form.code_bits, (total, rows, spec.modes()[mode].k)).astype(np.uint32)
         for rows, form in zip((spec.m, spec.n), spec.mode_formats(mode), strict=True)
     )
     scales = np.repeat(rng.integers(120, 136, (len(lengths), spec.m + spec.n)), lengths, axis=0)
@@ -174,6 +186,8 @@ def result(sums: Sequence[Fraction], scales: Sequence[tuple[int, int]]) -> int:
         {"mode_set": "mx", "stages": 3, "front_cuts": 1, "cell_cuts": 2},
         {"mode_set": "mx_narrow", "stages": 0},
         {"mode_set": "mxfp8", "mode_pairs": "any"},
+        {"mode_set": "mx", "k": 8, "int8_parts": 4, "group": 16, "depth": 64},
+        {"mode_set": "mx_narrow", "mode_pairs": "any", "k": 4, "int8_parts": 4},
     ],
 )
 def test_modes_take_turns_in_one_run(values: dict[str, Any]) -> None:
@@ -215,6 +229,8 @@ def test_modes_change_within_a_group() -> None:
         pytest.param({"mode_set": "mxfp", "stages": 3, "post_cuts": 2}, marks=pytest.mark.slow),
         pytest.param({"mode_set": "mx_narrow", "overflow": "saturate", "depth": 4}, marks=pytest.mark.slow),
         pytest.param({"mode_set": "mxfp_narrow", "mode_pairs": "any", "overflow": "wrap"}, marks=pytest.mark.slow),
+        pytest.param({"mode_set": "mx_narrow", "k": 8, "int8_parts": 4, "n": 2}, marks=pytest.mark.slow),
+        pytest.param({"mode_set": "mx", "k": 4, "int8_parts": 4, "stages": 2}, marks=pytest.mark.slow),
         pytest.param({"mode_set": "mx", "k": 1, "stages": 2, "cell_cuts": 1}, marks=pytest.mark.slow),
     ],
 )
@@ -235,10 +251,10 @@ class OneTooHigh(Mx):
 
     family = "mx"
 
-    def _decode_modes(self, m: Module, codes: Any, modes: Any, mode: Value, name: str) -> Value:
+    def _decode_modes(self, m: Module, codes: Any, side: int, modes: Any, mode: Value, name: str) -> Value:
         form = block_format("mxfp6_e3m2").element
         wrong = {dataclasses.replace(one, bias=2) if one == form else one: at for one, at in modes.items()}
-        return super()._decode_modes(m, codes, wrong, mode, name)
+        return super()._decode_modes(m, codes, side, wrong, mode, name)
 
 
 class NoSpecials(Mx):
@@ -246,10 +262,10 @@ class NoSpecials(Mx):
 
     family = "mx"
 
-    def _decode_modes(self, m: Module, codes: Any, modes: Any, mode: Value, name: str) -> Value:
+    def _decode_modes(self, m: Module, codes: Any, side: int, modes: Any, mode: Value, name: str) -> Value:
         form = block_format("mxfp8_e4m3").element
         wrong = {dataclasses.replace(one, specials="none") if one == form else one: at for one, at in modes.items()}
-        return super()._decode_modes(m, codes, wrong, mode, name)
+        return super()._decode_modes(m, codes, side, wrong, mode, name)
 
 
 @pytest.mark.parametrize(("faulty", "mode"), [(OneTooHigh, "mxfp6_e3m2"), (NoSpecials, "mxfp8_e4m3")])
@@ -292,6 +308,8 @@ def test_sums_are_as_wide_as_their_widest_mode(mode_set: str, bits: int) -> None
         ({"bits": 6}, ("mxfp6_e2m3", "mxfp6_e2m3"), 3),
         ({"mode_set": "mxfp", "bits": 8}, ("mxfp8_e4m3", "mxfp8_e4m3"), 0),
         ({"mode_pairs": "any", "weights": "mxfp4", "acts": "mxfp8_e4m3"}, ("mxfp8_e4m3", "mxfp4"), 11),
+        ({"int8_parts": 4}, ("mxint8", "mxint8"), 0),
+        ({"int8_parts": 4, "weights": "mxfp4"}, ("mxfp4", "mxfp4"), 5),
     ],
 )
 def test_formats_name_the_mode_of_layers(values: dict[str, Any], layer: tuple[str, str], mode: int) -> None:
@@ -299,7 +317,9 @@ def test_formats_name_the_mode_of_layers(values: dict[str, Any], layer: tuple[st
     assert (spec.acts, spec.weights, spec.layer_mode) == (*layer, mode)
     assert formats(spec.modes()[mode].name) == layer
     # Memory holds codes as they are; ports have room for the widest.
-    assert spec.stored_bits(spec.p) == (spec.k * BITS[layer[0]], spec.k * BITS[layer[1]])
+    step = spec.layer_k(spec.p)
+    assert step == (spec.k // spec.int8_parts if "mxint8" in layer else spec.k)
+    assert spec.stored_bits(spec.p) == (step * BITS[layer[0]], step * BITS[layer[1]])
     assert spec.act_port(spec.p) == spec.weight_port(spec.p) == (spec.k, 8)
 
 
@@ -331,6 +351,11 @@ ALL = "mxint8, mxfp8_e4m3, mxfp8_e5m2, mxfp6_e2m3, mxfp6_e3m2 or mxfp4"
             {"mode_set": "nvfp4"},
             "mx: mode_set must be one, mxfp8, mxfp_narrow, mxfp, mx_narrow or mx, not 'nvfp4'",
         ),
+        (
+            {"mode_set": "mxfp", "int8_parts": 4},
+            "mx: int8_parts must be 1 with mode_set mxfp, not 4: it is for sets that have MXINT8",
+        ),
+        ({"mode_set": "mx", "k": 2, "int8_parts": 4}, "mx: k must be a multiple of 4 with int8_parts 4, not 2"),
         ({"mode_set": "mxfp8", "bits": 4}, "mx: bits must be 8 with mode_set mxfp8, not 4"),
     ],
 )

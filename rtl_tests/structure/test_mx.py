@@ -27,6 +27,7 @@ TILES: dict[str, dict[str, Any]] = {
     "hif4": {**SMALL, "acts": "hif4", "weights": "hif4"},
     "modes": {**SMALL, "mode_set": "mx"},
     "narrow": {**SMALL, "mode_set": "mxfp_narrow"},
+    "parts": {**SMALL, "mode_set": "mx_narrow", "int8_parts": 4},
 }
 PRODUCTS = {
     # Bits of the two factors: significands with their hidden bits, or integers.
@@ -44,6 +45,7 @@ PRODUCTS = {
     # Integers are the longest significands of all formats, and E4M3's of the others.
     "modes": (8, 8),
     "narrow": (4, 4),
+    "parts": (4, 4),
 }
 FLIP_FLOPS = {
     # name: bits of a row's register, of a column's, of a cell's. An element of E2M1 is a sign, a significand of two
@@ -67,6 +69,7 @@ FLIP_FLOPS = {
     # Sums of E5M2, and of E4M3: both have the widest range, and the smallest unit, of all formats that are there.
     "modes": (4 * (1 + 8 + 5), 4 * (1 + 8 + 5), 70),
     "narrow": (4 * (1 + 4 + 4), 4 * (1 + 4 + 4), 42),
+    "parts": (4 * (1 + 4 + 4), 4 * (1 + 4 + 4), 42),
 }
 SHIFTERS = {
     # Multiplexers of a product's shifter: the product, and 1, 3, 7 … bits more, but no more than the largest one has
@@ -79,6 +82,7 @@ SHIFTERS = {
     "nvfp4": (4 + 1) + (4 + 3) + 9,
     "modes": (16 + 1) + (16 + 3) + (16 + 7) + (16 + 15) + (16 + 31) + 65,
     "narrow": (8 + 1) + (8 + 3) + (8 + 7) + (8 + 15) + 37,
+    "parts": (8 + 1) + (8 + 3) + (8 + 7) + (8 + 15) + 37,
 }
 
 
@@ -124,11 +128,11 @@ def test_shifters_are_no_wider_than_what_they_shift(name: str, counted: dict[str
     assert counted[name]["tile_cell"]["mux2"] == derived
 
 
-@pytest.mark.parametrize("name", ["mxfp4", "mxfp6", "mixed", "nvfp4", "modes", "narrow"])
+@pytest.mark.parametrize("name", ["mxfp4", "mxfp6", "mixed", "nvfp4", "modes", "narrow", "parts"])
 def test_products_and_accumulator_have_one_carry_chain(name: str, counted: dict[str, Counted]) -> None:
     """What is left beside it adds shifts, and ones to products that are negated before they are shifted."""
     spec = family("mx").from_values(TILES[name])
-    shifts = {"mxfp4": 3, "mxfp6": 4, "mixed": 0, "nvfp4": 3, "modes": 6, "narrow": 5}[name]
+    shifts = {"mxfp4": 3, "mxfp6": 4, "mixed": 0, "nvfp4": 3, "modes": 6, "narrow": 5, "parts": 5}[name]
     chain = counted[name]["tile_cell"]["add"] - 4 * (sum(PRODUCTS[name]) + 1 + shifts)
     # The lowest bits of a tree are done before its last two rows are added.
     assert int(spec.acc_bits(spec.p)) - 6 <= chain <= int(spec.acc_bits(spec.p))

@@ -80,6 +80,8 @@ SPECS: list[tuple[str, dict[str, Any]]] = [
     ("mx", {**SHAPE, "acts": "hif4", "weights": "hif4", "stages": 3}),
     ("mx", {**SHAPE, "mode_set": "mx", "stages": 3, "post_lanes": 1}),
     ("mx", {**SHAPE, "mode_set": "mxfp_narrow", "k": 8}),
+    ("mx", {**SHAPE, "mode_set": "mx_narrow", "k": 8, "int8_parts": 4}),
+    ("mx", {**SHAPE, "mode_set": "mx", "k": 4, "int8_parts": 4, "mode_pairs": "any"}),
     ("posit", {**SHAPE, "k": 1}),
     ("posit", {**SHAPE, "simd_along": "n", "stages": 3, "transport": "systolic"}),
     ("posit", {**SHAPE, "quire": "xr_npe", "depth": 64, "post_lanes": 4, "readout": "fp16", "stages": 2}),

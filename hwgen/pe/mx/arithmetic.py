@@ -14,6 +14,7 @@ from hwgen.arith import (
 )
 from hwgen.formats import Format
 from hwgen.formats.minifloat import MinifloatFormat
+from hwgen.frame.numbers import Num
 from hwgen.pe.mx.formulas import MxFormulas
 
 __all__ = ["MxArithmetic"]
@@ -37,6 +38,17 @@ class MxArithmetic(MxFormulas):
             return signed_values
         values = form.fixed(codes)
         return values.reshape(*values.shape[:-2], -1) if form.elements > 1 else values
+
+    def _placed(self, codes: np.ndarray) -> np.ndarray:
+        """Codes of a step in the first words of a port; modes that take fewer leave the others zero."""
+        missing = self.k // self.act_format.elements - codes.shape[-1]
+        return np.pad(codes, [(0, 0)] * (codes.ndim - 1) + [(0, missing)]) if missing else codes
+
+    def pack_acts(self, codes: np.ndarray, mode: int = 0) -> np.ndarray:
+        return self._placed(codes)
+
+    def pack_weights(self, codes: np.ndarray, mode: int = 0) -> np.ndarray:
+        return self._placed(codes)
 
     def terms(
         self,
@@ -65,20 +77,29 @@ class MxArithmetic(MxFormulas):
         found["acts"]["unit_exp"], found["weights"]["unit_exp"] = acts, weights
         return found
 
-    def _packing(self, form: Format, word: int) -> dict[str, Any]:
-        """A code in the lowest bits of a word of ``word`` bits."""
-        packing, unused = self.plain_packing(form), list(range(form.code_bits, word))
-        return {**packing, "ignored_bits": unused} if unused else packing
+    def _packing(self, form: Format, codes: int, port: tuple[Num, Num]) -> dict[str, Any]:
+        """Codes in the lowest bits of the first words of a port."""
+        count, bits = map(int, port)
+        packing = self.plain_packing(form)
+        if form.code_bits < bits:
+            packing["ignored_bits"] = list(range(form.code_bits, bits))
+        if codes < count:
+            packing["ignored_elements"] = count - codes
+        return packing
 
     def act_packing(self, mode: int) -> dict[str, Any]:
-        return self._packing(self.mode_formats(mode)[0], int(self.act_port(self.p)[1]))
+        return self._packing(self.mode_formats(mode)[0], self.code_columns(mode)[0], self.act_port(self.p))
 
     def weight_packing(self, mode: int) -> dict[str, Any]:
-        return self._packing(self.mode_formats(mode)[1], int(self.weight_port(self.p)[1]))
+        return self._packing(self.mode_formats(mode)[1], self.code_columns(mode)[1], self.weight_port(self.p))
 
     @property
     def act_port_meaning(self) -> str:
-        return "codes of the mode's format, in the lowest bits" if self.mode_bits else super().act_port_meaning
+        return (
+            "codes of the mode's format, in the lowest bits of the first words"
+            if self.mode_bits
+            else super().act_port_meaning
+        )
 
     @property
     def weight_port_meaning(self) -> str:

@@ -42,9 +42,9 @@ def unit(forms: Sequence[Format]) -> int:
     return min(form.lsb_exp for form in forms)
 
 
-def field(forms: Sequence[Format]) -> _Field:
-    """Sign, significand and shift that hold an element of any of the formats, in their `unit`; an integer is a
-    significand that is shifted by what its unit is above theirs.
+def field(forms: Sequence[Format], halves: bool = False) -> _Field:
+    """Sign, significand and shift that hold an element of any of the formats, in their `unit`; an integer, or a half of
+    its magnitude, is a significand that is shifted by what its unit is above theirs.
     """
     significands, shifts = [], []
     for form in forms:
@@ -53,6 +53,8 @@ def field(forms: Sequence[Format]) -> _Field:
             bits, largest = layout.mantissa_bits + 1, layout.max_finite[0] - 1
         else:
             bits, largest = max(abs(end) for end in _ends(form, form.lsb_exp)).bit_length(), 0
+            if halves:
+                bits, largest = half_bits(form), half_bits(form)
         significands.append(bits)
         shifts.append(largest + form.lsb_exp - unit(forms))
     return _Field(max(significands), max(shifts))
@@ -61,6 +63,11 @@ def field(forms: Sequence[Format]) -> _Field:
 def _ends(form: Format, exponent: int) -> tuple[int, int]:
     """Lowest and highest element in units of 2**exponent."""
     return int(form.min_value * 2.0**-exponent), int(form.max_value * 2.0**-exponent)
+
+
+def half_bits(form: Format) -> int:
+    """Bits of half an integer's magnitude."""
+    return form.code_bits // 2
 
 
 def exponent_bits(forms: Sequence[Format]) -> int:
@@ -82,6 +89,12 @@ class MxFormulas(MxParameters):
         """Element formats that activations and weights may have, each once."""
         acts, weights = zip(*cls._mode_blocks(p), strict=True)
         return tuple({form.element: None for form in acts}), tuple({form.element: None for form in weights})
+
+    @classmethod
+    def _fields(cls, p: P) -> tuple[_Field, _Field]:
+        """Decoded activations and weights where products are significand product and shift."""
+        acts, weights = (field(forms, p["int8_parts"] > 1) for forms in cls._forms(p))
+        return acts, weights
 
     @classmethod
     def _units(cls, p: P) -> tuple[int, int]:
@@ -110,9 +123,13 @@ class MxFormulas(MxParameters):
         return any(isinstance(form, MinifloatFormat) for forms in cls._forms(p) for form in forms)
 
     @classmethod
-    def _bus_bits(cls, p: P, forms: Sequence[Format]) -> int:
-        """Width of one decoded element."""
-        return field(forms).bits if cls._shifts(p) else forms[0].fixed_bits
+    def _bus_bits(cls, p: P) -> tuple[int, int]:
+        """Width of one decoded element, or half of one, of activations and of weights."""
+        if cls._shifts(p):
+            a, w = cls._fields(p)
+            return a.bits, w.bits
+        acts, weights = cls._forms(p)
+        return acts[0].fixed_bits, weights[0].fixed_bits
 
     @classmethod
     def _port(cls, p: P, forms: Sequence[Format]) -> tuple[Num, Num]:
@@ -129,7 +146,8 @@ class MxFormulas(MxParameters):
 
     @classmethod
     def stored_bits(cls, p: P) -> tuple[Num, Num]:
-        acts, weights = (p["k"] // form.element.elements * form.element.code_bits for form in cls._blocks(p))
+        step = cls.layer_k(p)
+        acts, weights = (step // form.element.elements * form.element.code_bits for form in cls._blocks(p))
         repeated = [form.repeated_bits / form.block for form in cls._blocks(p)]
         # A bit that several words of a block repeat is in memory once.
         return (
@@ -139,11 +157,11 @@ class MxFormulas(MxParameters):
 
     @classmethod
     def row_bus_bits(cls, p: P) -> Num:
-        return p["k"] * cls._bus_bits(p, cls._forms(p)[0])
+        return p["k"] * cls._bus_bits(p)[0]
 
     @classmethod
     def col_bus_bits(cls, p: P) -> Num:
-        return p["k"] * cls._bus_bits(p, cls._forms(p)[1])
+        return p["k"] * cls._bus_bits(p)[1]
 
     @classmethod
     def product_range(cls, p: P) -> tuple[Num, Num]:
@@ -184,19 +202,31 @@ class MxFormulas(MxParameters):
         """Whether products of significands are negated before they are shifted."""
         if not cls._shifts(p):
             return False
-        a, w = (field(forms) for forms in cls._forms(p))
+        a, w = cls._fields(p)
         return negates_first(p, a.significand + w.significand, cls._sum_bits(p, 1) - 1)
 
     @classmethod
-    def _decoders(cls, p: P, forms: Sequence[Format]) -> Counts:
-        if len(forms) > 1:
-            # Decoders of all formats, the choice of one, and an adder for its unit.
-            each = merge(*(cls._decoders(p, (form,)) for form in forms))
-            chosen = field(forms)
-            adders = sum(float_layout(form).exponent_bits for form in forms if isinstance(form, MinifloatFormat))
-            choice = (len(forms) - 1) * (1 + chosen.significand + exponent_bits(forms))
-            return merge(each, {"add": p["k"] * (chosen.shift - adders), "mux2": p["k"] * choice})
-        [form] = forms
+    def _decoders(cls, p: P, side: int) -> Counts:
+        """Primitives of a row's (``side`` 0) or a column's (1) decoders."""
+        forms, chosen = cls._forms(p)[side], cls._fields(p)[side]
+        if len(forms) == 1:
+            return cls._decoder(p, forms[0])
+        # Decoders of all formats, the choice of one, and an adder for its unit.
+        adders = sum(float_layout(form).exponent_bits for form in forms if isinstance(form, MinifloatFormat))
+        choice = (len(forms) - 1) * (1 + chosen.significand + exponent_bits(forms))
+        counts = {"add": p["k"] * (chosen.shift - adders), "mux2": p["k"] * choice}
+        parts = p["int8_parts"]
+        for form in forms:
+            halved = parts > 1 and not isinstance(form, MinifloatFormat)
+            counts = merge(counts, cls._decoder({**p, "k": p["k"] // parts} if halved else p, form))
+        if parts > 1 and p["mode_pairs"] == "any":
+            # Words come to other places, and half of the others are zero.
+            counts = merge(counts, {"mux2": (p["k"] - 1) * 8, "and": p["k"] // 2 * chosen.significand})
+        return counts
+
+    @classmethod
+    def _decoder(cls, p: P, form: Format) -> Counts:
+        """Primitives of K decoders of one format."""
         k, bits = p["k"], form.fixed_bits
         if isinstance(form, MinifloatFormat):
             # The exponent less one.
@@ -210,11 +240,11 @@ class MxFormulas(MxParameters):
 
     @classmethod
     def row_primitives(cls, p: P) -> Counts:
-        return cls._decoders(p, cls._forms(p)[0])
+        return cls._decoders(p, 0)
 
     @classmethod
     def col_primitives(cls, p: P) -> Counts:
-        return cls._decoders(p, cls._forms(p)[1])
+        return cls._decoders(p, 1)
 
     @classmethod
     def zero_adds_nothing(cls, p: P) -> bool:
@@ -226,7 +256,7 @@ class MxFormulas(MxParameters):
         acts, weights = cls._forms(p)
         if not cls._shifts(p):
             return {"mul": k * acts[0].fixed_bits * weights[0].fixed_bits, **tree_counts(cls, p, product, first)}
-        a, w = field(acts), field(weights)
+        a, w = cls._fields(p)
         largest = a.largest_shift + w.largest_shift
         placed = product_counts(first, a.significand + w.significand, product - 1, largest)
         amounts = largest.bit_length() if a.shift and w.shift else 0

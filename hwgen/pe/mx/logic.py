@@ -20,7 +20,8 @@ from hwgen.formats.minifloat import MinifloatFormat
 from hwgen.frame.facts import Addend
 from hwgen.pe._products import dot_addend, place_product
 from hwgen.pe.mx.arithmetic import MxArithmetic
-from hwgen.pe.mx.formulas import exponent_bits, field, unit
+from hwgen.pe.mx.formulas import exponent_bits, field, half_bits, unit
+from hwgen.pe.mx.parameters import PARTS
 
 __all__ = ["Mx"]
 
@@ -37,7 +38,7 @@ class Mx(MxArithmetic):
         if len(forms) > 1:
             every = [self.mode_formats(index)[side] for index in range(len(self.modes()))]
             choice = {form: [index for index, one in enumerate(every) if one == form] for form in forms}
-            return self._decode_modes(m, codes, choice, mode, name)
+            return self._decode_modes(m, codes, side, choice, mode, name)
         [form] = forms
         if isinstance(form, MinifloatFormat):
             decode = self._decode_float
@@ -49,13 +50,13 @@ class Mx(MxArithmetic):
         return Cat(*[decode(m, wire(m, codes[word], f"{name}{word}"), form, f"{name}{word}") for word in range(words)])
 
     def _decode_modes(
-        self, m: Module, codes: Any, modes: Mapping[Format, Sequence[int]], mode: Value, name: str
+        self, m: Module, codes: Any, side: int, modes: Mapping[Format, Sequence[int]], mode: Value, name: str
     ) -> Value:
         """The same of formats that each have ``modes``: sign, significand and exponent of the mode's format, and one
         adder that brings the exponent to the unit of all.
         """
         forms = list(modes)
-        chosen = field(forms)
+        chosen = self._fields(self.p)[side]
 
         def cases() -> Iterator[tuple[int, Format]]:
             """Each format, within the case of its modes; the last one's is also what no mode has."""
@@ -69,10 +70,14 @@ class Mx(MxArithmetic):
             # An exponent of 1 is that of the last place.
             places = form.lsb_exp - unit(forms) - isinstance(form, MinifloatFormat)
             m.d.comb += above.eq(places & ((1 << chosen.shift) - 1))
+        halves = self._halves(m, codes, side, mode, name) if self.int8_parts > 1 else {}
         found: list[Value] = []
         for index in range(self.k):
             code = wire(m, codes[index], f"{name}{index}")
-            decoded = [self._parts(m, code[: form.code_bits], form, f"{name}{index}_{form.name}") for form in forms]
+            decoded = [
+                halves.get((form, index)) or self._float_or_integer(m, code, form, f"{name}{index}_{form.name}")
+                for form in forms
+            ]
             sign = Signal(name=f"{name}{index}_sign")
             significand = Signal(chosen.significand, name=f"{name}{index}_significand")
             exponent = Signal(exponent_bits(forms), name=f"{name}{index}_exponent")
@@ -83,9 +88,44 @@ class Mx(MxArithmetic):
             found += [sign, significand, wire(m, (above + exponent)[: chosen.shift], f"{name}{index}_shift")]
         return Cat(*found)
 
+    def _halves(
+        self, m: Module, codes: Any, side: int, mode: Value, name: str
+    ) -> dict[tuple[Format, int], tuple[Value, Value, Value]]:
+        """By format and lane what lanes have that go in fours: halves of the magnitudes of integers, lower ones in the
+        first two lanes of rows and in the even ones of columns, each with their exponent. Formats beside an integer of
+        the other side stand where a lower half would be, and zeros elsewhere.
+        """
+        forms, pairs = self._forms(self.p)[side], self._mode_blocks(self.p)
+        split = Const(0, 1)
+        if self.mode_pairs == "any":
+            split = wire(
+                m,
+                Cat(mode == at for at, pair in enumerate(pairs) if self._parts(self.p, pair) > 1).any(),
+                f"{name}_split",
+            )
+        found: dict[tuple[Format, int], tuple[Value, Value, Value]] = {}
+        for form in forms:
+            for index in range(self.k):
+                first, upper = index // PARTS, bool(index % PARTS & (2 >> side))
+                tag = f"{name}{index}_{form.name}"
+                if isinstance(form, MinifloatFormat):
+                    if self.mode_pairs == "any":
+                        code = wire(m, Mux(split, codes[first], codes[index])[: form.code_bits], f"{tag}_code")
+                        sign, significand, exponent = self._float_or_integer(m, code, form, tag)
+                        kept = significand & ~split.replicate(len(significand)) if upper else significand
+                        found[form, index] = sign, kept, exponent
+                    continue
+                if index % PARTS == 0:
+                    sign, magnitude, _ = self._float_or_integer(m, codes[first], form, tag)
+                low = half_bits(form)
+                half = magnitude[low:] if upper else magnitude[:low]
+                found[form, index] = sign, half, Const(low if upper else 0, low.bit_length())
+        return found
+
     @staticmethod
-    def _parts(m: Module, code: Value, form: Format, name: str) -> tuple[Value, Value, Value]:
+    def _float_or_integer(m: Module, code: Value, form: Format, name: str) -> tuple[Value, Value, Value]:
         """Sign, significand and exponent, at least 1, of a float; sign, magnitude and 0 of an integer."""
+        code = code[: form.code_bits]
         if isinstance(form, MinifloatFormat):
             unpacked = fp_unpack(m, code, form, name, normalise=False)
             return unpacked.sign, unpacked.significand, unpacked.exponent
@@ -132,7 +172,7 @@ class Mx(MxArithmetic):
 
     def build_cell(self, m: Module, row: Value, col: Value, phase: Value, mode: Value) -> list[Addend]:
         """Forms K exact products in fixed point and adds them in one tree."""
-        a_bits, w_bits = (self._bus_bits(self.p, forms) for forms in self._forms(self.p))
+        a_bits, w_bits = self._bus_bits(self.p)
         pairs = [
             (row[index * a_bits : (index + 1) * a_bits], col[index * w_bits : (index + 1) * w_bits])
             for index in range(self.k)
@@ -147,7 +187,7 @@ class Mx(MxArithmetic):
 
     def _float_product(self, m: Module, a: Value, w: Value, index: int) -> tuple[Value, Value | None]:
         """Product of two decoded elements as a value and the carry that it needs."""
-        a_field, w_field = (field(forms) for forms in self._forms(self.p))
+        a_field, w_field = self._fields(self.p)
         a_cut, w_cut = 1 + a_field.significand, 1 + w_field.significand
         sign = wire(m, a[0] ^ w[0], f"sign{index}")
         significand = wire(m, a[1:a_cut] * w[1:w_cut], f"significand{index}")

@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 
 from hwgen.errors import HwgenError
 from hwgen.formats import BlockFormat, Format, block_format, block_names
+from hwgen.formats.minifloat import MinifloatFormat
 from hwgen.frame.facts import Mode, P, Quantization, Side
+from hwgen.frame.numbers import Num, maximum
 from hwgen.frame.param import Range, again, param
 from hwgen.frame.spec import TileSpec
 from hwgen.pe._scaled import LanesSpec
@@ -36,6 +38,9 @@ def _mode_sets() -> dict[str, tuple[str, ...]]:
 
 
 MODE_SETS = _mode_sets()
+
+PARTS = 4
+"""Products of halves in a product of integers."""
 
 
 def _either(values: Iterable[object]) -> str:
@@ -67,6 +72,12 @@ class MxParameters(TileSpec):
     mode_pairs: str = param(
         "same", "formats of a run-time mode: the same of both operands, or any with any", legal=("same", "any")
     )
+    int8_parts: int = param(
+        1,
+        "multipliers that a product of MXINT8 takes where formats take turns: one of 8 × 8 bits, or 4 of 4 × 4, which "
+        "the others have too; then a step takes a fourth of K",
+        legal=(1, PARTS),
+    )
     block_rule: str = param(
         "floor",
         "rounding of the shared exponent when an MX block is quantised",
@@ -85,7 +96,12 @@ class MxParameters(TileSpec):
     cell_uses_phase: ClassVar[bool] = False
     cell_uses_mode: ClassVar[bool] = False
     golden_overflow: ClassVar[bool] = True
-    NOT_IN_BLOCKS: ClassVar[frozenset[str]] = TileSpec.NOT_IN_BLOCKS | {"block_rule", "mode_set", "mode_pairs"}
+    NOT_IN_BLOCKS: ClassVar[frozenset[str]] = TileSpec.NOT_IN_BLOCKS | {
+        "block_rule",
+        "mode_set",
+        "mode_pairs",
+        "int8_parts",
+    }
 
     @classmethod
     def aliases(cls, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,6 +156,15 @@ class MxParameters(TileSpec):
             not turns or not same or acts == weights,
             "acts must be {weights} like the weights with mode_set {mode_set}, not {acts}; use --mode-pairs any",
         )
+        whole = p["int8_parts"] == 1
+        yield (
+            whole | any(not isinstance(block_format(name).element, MinifloatFormat) for name in turns),
+            "int8_parts must be 1 with mode_set {mode_set}, not {int8_parts}: it is for sets that have MXINT8",
+        )
+        yield (
+            whole | (p["k"] % PARTS == 0),
+            f"k must be a multiple of {PARTS} with int8_parts {{int8_parts}}, not {{k}}",
+        )
         yield (
             acts.pairs_with(weights),
             "acts must have blocks and scales like the weights' ({weights}), not {acts}",
@@ -170,6 +195,18 @@ class MxParameters(TileSpec):
     def mode_count(cls, p: P) -> int:
         return len(cls._mode_blocks(p))
 
+    @staticmethod
+    def _parts(p: P, pair: tuple[BlockFormat, BlockFormat]) -> int:
+        """Multipliers that a product of a mode takes."""
+        floats = all(isinstance(form.element, MinifloatFormat) for form in pair)
+        return 1 if floats else int(p["int8_parts"])
+
+    @classmethod
+    def layer_k(cls, p: P) -> Num:
+        parts = cls._parts(p, cls._blocks(p))
+        # A tile that is refused is asked too.
+        return p["k"] if parts == 1 else maximum(p["k"] // parts, 1)
+
     @property
     def layer_mode(self) -> int:
         pairs, layer = self._mode_blocks(self.p), self._blocks(self.p)
@@ -190,7 +227,7 @@ class MxParameters(TileSpec):
                 weights.name if acts == weights else f"{acts.name}_{weights.name}",
                 acts.element.name,
                 weights.element.name,
-                self.k,
+                self.k // self._parts(self.p, (acts, weights)),
                 cycles,
                 latency,
             )
@@ -214,7 +251,7 @@ class MxParameters(TileSpec):
             group=self.group,
             act_scale=acts.scale.name,
             weight_scale=weights.scale.name,
-            step=self.k,
+            step=int(self.layer_k(self.p)),
             block_rule=self.block_rule,
             **self.bounded_sums(),
         )

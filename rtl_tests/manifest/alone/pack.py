@@ -35,7 +35,7 @@ def _codes(packing: Manifest, codes: list[int], bits: int, rng: random.Random) -
             element |= rng.getrandbits(1) << bit
         assert not any(element >> bit & 1 for bit in packing.get("zero_bits", []))
         found.append(element)
-    return found
+    return found + [rng.getrandbits(bits) for _ in range(packing.get("ignored_elements", 0))]
 
 
 def by_table(values: list[int], tables: int) -> list[list[int]]:
