@@ -13,7 +13,7 @@ from typing import Any
 
 from hwgen.formats import block_format, block_names
 from hwgen.pe import family
-from hwgen.pe.mx.parameters import MODE_SETS, PARTS
+from hwgen.pe.mx.parameters import MODE_SETS
 from hwgen.synth import Library, SynthOptions, synthesise
 from reports.families import table
 from reports.provenance import provenance, write_result
@@ -49,7 +49,7 @@ def designs() -> dict[str, dict[str, Any]]:
     for name, formats in MODE_SETS.items():
         found[f"modes {name}"] = {"mode_set": name}
         if "mxint8" in formats:
-            found[f"modes {name}, MXINT8 in parts"] = {"mode_set": name, "int8_parts": PARTS}
+            found[f"modes {name}, MXINT8 in parts"] = {"mode_set": name, "int8_products": "parts"}
     return found
 
 
@@ -91,7 +91,7 @@ def page(found: Mapping[str, Sequence[Mapped]], clocks: Mapping[str, float]) -> 
     shape = ", ".join(f"{name} {value}" for name, value in SHAPE.items())
     parts = [
         f"Tiles of family `mx` with {shape} and no registers within blocks; pre-layout, recipe `plain` alone. Every "
-        f"mode of a tile takes the same K, but MXINT8 in parts (`--int8-parts {PARTS}`) a fourth of it. The last two "
+        f"mode of a tile takes the same K, but MXINT8 in parts (`--int8-products parts`) a fourth of it. The last two "
         f"columns compare a cell with one row's and one column's front-end: with the largest of the tiles for one of "
         f"its formats, and with all of these side by side. Sets of modes are those of `--mode-set`; all but the narrow "
         f"ones have E5M2, whose sums are widest. A tile that mixes formats (`--mode-pairs any`) has the same cells.",

@@ -72,7 +72,7 @@ mx m=1 n=1 k=2 group=8 depth=8 post_lanes=1 mode_set=mxfp_narrow
 mx m=1 n=2 k=2 group=8 depth=8 post_lanes=1 mode_set=mxfp bits=4
 mx m=1 n=1 k=2 group=8 depth=8 post_lanes=1 mode_set=mx_narrow
 mx m=1 n=2 k=4 group=16 depth=16 post_lanes=2 mode_set=mx bits=6
-mx m=1 n=1 k=8 group=16 depth=16 post_lanes=1 mode_set=mx_narrow int8_parts=4
+mx m=1 n=1 k=8 group=16 depth=16 post_lanes=1 mode_set=mx_narrow int8_products=parts
 lut m=1 n=2 k=4 bits=2 group=16 depth=16 scheme=ternary
 lut m=1 n=2 k=2 bits=2 group=8 depth=8 scheme=ternary planes=twos_complement symmetry=none
 mixpe m=1 n=2 k=2 group=8 depth=8

@@ -86,8 +86,10 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Runner]:
     # A register behind the cell: its sum is one number, not rows of a tree.
     blocks = {name: cell(tile(name, stages=2)) for name in MODE_SETS}
     blocks["pairs"] = cell(tile("mx", mode_pairs="any", stages=2))
-    blocks |= {f"{name} in parts": cell(tile(name, k=4, int8_parts=4, stages=2)) for name in ("mx", "mx_narrow")}
-    blocks["pairs in parts"] = cell(tile("mx", mode_pairs="any", k=4, int8_parts=4, stages=2))
+    blocks |= {
+        f"{name} in parts": cell(tile(name, k=4, int8_products="parts", stages=2)) for name in ("mx", "mx_narrow")
+    }
+    blocks["pairs in parts"] = cell(tile("mx", mode_pairs="any", k=4, int8_products="parts", stages=2))
     return compile_blocks(blocks, tmp_path_factory.mktemp("modes"))
 
 
@@ -124,21 +126,22 @@ def test_every_product_of_every_mode(mode_set: str, cells: dict[str, Runner]) ->
 
 @pytest.mark.parametrize("mode_set", ["mx", "mx_narrow"])
 def test_every_product_of_integers_in_parts(mode_set: str, cells: dict[str, Runner]) -> None:
-    spec = tile(mode_set, k=4, int8_parts=4)
+    spec = tile(mode_set, k=4, int8_products="parts")
     assert [mode.k for mode in spec.modes()] == [1, *[4] * (len(MODE_SETS[mode_set]) - 1)]
     for index, mode in enumerate(spec.modes()):
         check_mode(cells[f"{mode_set} in parts"], *formats(mode.name), index, UNITS[mode_set], index)
 
 
-@pytest.mark.parametrize("parts", [1, 4])
-def test_products_of_mixed_formats(parts: int, cells: dict[str, Runner]) -> None:
-    spec = tile("mx", mode_pairs="any", k=4, int8_parts=parts)
+@pytest.mark.parametrize("products_of_int8", ["whole", "parts"])
+def test_products_of_mixed_formats(products_of_int8: str, cells: dict[str, Runner]) -> None:
+    spec = tile("mx", mode_pairs="any", k=4, int8_products=products_of_int8)
     assert len(spec.modes()) == 36
+    in_parts = products_of_int8 == "parts"
     for index, mode in enumerate(spec.modes()):
         acts, weights = formats(mode.name)
         assert (mode.acts, mode.weights) == tuple(block_format(name).element.name for name in (acts, weights))
-        assert mode.k == (4 // parts if "mxint8" in (acts, weights) else 4)
-        check_mode(cells["pairs in parts" if parts > 1 else "pairs"], acts, weights, index, UNITS["mx"], index, 4096)
+        assert mode.k == (1 if in_parts and "mxint8" in (acts, weights) else 4)
+        check_mode(cells["pairs in parts" if in_parts else "pairs"], acts, weights, index, UNITS["mx"], index, 4096)
 
 
 # ---------------------------------------------------------------------- tiles
@@ -186,8 +189,8 @@ def result(sums: Sequence[Fraction], scales: Sequence[tuple[int, int]]) -> int:
         {"mode_set": "mx", "stages": 3, "front_cuts": 1, "cell_cuts": 2},
         {"mode_set": "mx_narrow", "stages": 0},
         {"mode_set": "mxfp8", "mode_pairs": "any"},
-        {"mode_set": "mx", "k": 8, "int8_parts": 4, "group": 16, "depth": 64},
-        {"mode_set": "mx_narrow", "mode_pairs": "any", "k": 4, "int8_parts": 4},
+        {"mode_set": "mx", "k": 8, "int8_products": "parts", "group": 16, "depth": 64},
+        {"mode_set": "mx_narrow", "mode_pairs": "any", "k": 4, "int8_products": "parts"},
     ],
 )
 def test_modes_take_turns_in_one_run(values: dict[str, Any]) -> None:
@@ -229,8 +232,8 @@ def test_modes_change_within_a_group() -> None:
         pytest.param({"mode_set": "mxfp", "stages": 3, "post_cuts": 2}, marks=pytest.mark.slow),
         pytest.param({"mode_set": "mx_narrow", "overflow": "saturate", "depth": 4}, marks=pytest.mark.slow),
         pytest.param({"mode_set": "mxfp_narrow", "mode_pairs": "any", "overflow": "wrap"}, marks=pytest.mark.slow),
-        pytest.param({"mode_set": "mx_narrow", "k": 8, "int8_parts": 4, "n": 2}, marks=pytest.mark.slow),
-        pytest.param({"mode_set": "mx", "k": 4, "int8_parts": 4, "stages": 2}, marks=pytest.mark.slow),
+        pytest.param({"mode_set": "mx_narrow", "k": 8, "int8_products": "parts", "n": 2}, marks=pytest.mark.slow),
+        pytest.param({"mode_set": "mx", "k": 4, "int8_products": "parts", "stages": 2}, marks=pytest.mark.slow),
         pytest.param({"mode_set": "mx", "k": 1, "stages": 2, "cell_cuts": 1}, marks=pytest.mark.slow),
     ],
 )
@@ -308,8 +311,8 @@ def test_sums_are_as_wide_as_their_widest_mode(mode_set: str, bits: int) -> None
         ({"bits": 6}, ("mxfp6_e2m3", "mxfp6_e2m3"), 3),
         ({"mode_set": "mxfp", "bits": 8}, ("mxfp8_e4m3", "mxfp8_e4m3"), 0),
         ({"mode_pairs": "any", "weights": "mxfp4", "acts": "mxfp8_e4m3"}, ("mxfp8_e4m3", "mxfp4"), 11),
-        ({"int8_parts": 4}, ("mxint8", "mxint8"), 0),
-        ({"int8_parts": 4, "weights": "mxfp4"}, ("mxfp4", "mxfp4"), 5),
+        ({"int8_products": "parts"}, ("mxint8", "mxint8"), 0),
+        ({"int8_products": "parts", "weights": "mxfp4"}, ("mxfp4", "mxfp4"), 5),
     ],
 )
 def test_formats_name_the_mode_of_layers(values: dict[str, Any], layer: tuple[str, str], mode: int) -> None:
@@ -318,7 +321,7 @@ def test_formats_name_the_mode_of_layers(values: dict[str, Any], layer: tuple[st
     assert formats(spec.modes()[mode].name) == layer
     # Memory holds codes as they are; ports have room for the widest.
     step = spec.layer_k(spec.p)
-    assert step == (spec.k // spec.int8_parts if "mxint8" in layer else spec.k)
+    assert step == (spec.k // 4 if spec.int8_products == "parts" and "mxint8" in layer else spec.k)
     assert spec.stored_bits(spec.p) == (step * BITS[layer[0]], step * BITS[layer[1]])
     assert spec.act_port(spec.p) == spec.weight_port(spec.p) == (spec.k, 8)
 
@@ -352,10 +355,13 @@ ALL = "mxint8, mxfp8_e4m3, mxfp8_e5m2, mxfp6_e2m3, mxfp6_e3m2 or mxfp4"
             "mx: mode_set must be one, mxfp8, mxfp_narrow, mxfp, mx_narrow or mx, not 'nvfp4'",
         ),
         (
-            {"mode_set": "mxfp", "int8_parts": 4},
-            "mx: int8_parts must be 1 with mode_set mxfp, not 4: it is for sets that have MXINT8",
+            {"mode_set": "mxfp", "int8_products": "parts"},
+            "mx: int8_products must be whole with mode_set mxfp, which has no MXINT8, not parts",
         ),
-        ({"mode_set": "mx", "k": 2, "int8_parts": 4}, "mx: k must be a multiple of 4 with int8_parts 4, not 2"),
+        (
+            {"mode_set": "mx", "k": 2, "int8_products": "parts"},
+            "mx: k must be a multiple of 4 with int8_products parts, not 2",
+        ),
         ({"mode_set": "mxfp8", "bits": 4}, "mx: bits must be 8 with mode_set mxfp8, not 4"),
     ],
 )

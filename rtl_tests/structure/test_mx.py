@@ -27,7 +27,7 @@ TILES: dict[str, dict[str, Any]] = {
     "hif4": {**SMALL, "acts": "hif4", "weights": "hif4"},
     "modes": {**SMALL, "mode_set": "mx"},
     "narrow": {**SMALL, "mode_set": "mxfp_narrow"},
-    "parts": {**SMALL, "mode_set": "mx_narrow", "int8_parts": 4},
+    "parts": {**SMALL, "mode_set": "mx_narrow", "int8_products": "parts"},
 }
 PRODUCTS = {
     # Bits of the two factors: significands with their hidden bits, or integers.

@@ -152,7 +152,7 @@ def test_mx_with_a_scale_of_the_tensor(element: str, other: str) -> None:
 def test_mx_with_modes(mode_set: str, acts: str) -> None:
     compare(tile("mx", acts=acts, mode_set=mode_set, post_lanes=2))
     compare(tile("mx", acts=acts, weights="mxfp6_e2m3", mode_set=mode_set, mode_pairs="any", post_lanes=2))
-    compare(tile("mx", acts=acts, mode_set=mode_set, int8_parts=4, post_lanes=2))
+    compare(tile("mx", acts=acts, mode_set=mode_set, int8_products="parts", post_lanes=2))
 
 
 def test_mx_with_scales_of_three_levels() -> None:

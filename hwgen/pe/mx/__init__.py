@@ -20,9 +20,11 @@ any with any (`--mode-pairs`), and ``weights`` and ``acts`` are those of layers.
 word for the widest. Rows and columns bring every format to one significand, one sign and one shift; cells do not know
 the mode and are as wide as the widest format asks: the shifters and sums of E5M2, the multipliers of MXINT8. All sums
 have one unit, so that modes may change within a group and the lanes know none of them. K is the same in all modes, but
-with `--int8-parts 4` a step takes a fourth of it where an operand is MXINT8: lanes go in fours, rows and columns give
-them the halves of magnitudes with the shift of each, and the multipliers of E4M3 are wide enough. A mode costs the
-cells nothing but what its format needs beyond the others (reports/results/mx_modes.md). Only formats with E8M0 scales take turns: the E4M3 scale of NVFP4 and the E6M2 scale of HiF4 have significands, for
+with `--int8-products parts` a step takes a fourth of it where an operand is MXINT8: lanes go in fours, rows and columns
+give them the halves of magnitudes with the shift of each, and the multipliers of E4M3 are wide enough. A mode costs the
+cells nothing but what its format needs beyond the others (reports/results/mx_modes.md).
+
+Only formats with E8M0 scales take turns: the E4M3 scale of NVFP4 and the E6M2 scale of HiF4 have significands, for
 which every lane would need two multipliers and a mode that waits beside the scales, and their blocks have other
 lengths. Where the sums of a set are finer than those of a layer's formats, no golden layer says how they saturate or
 wrap.

@@ -15,7 +15,7 @@ from hwgen.frame.facts import Counts, P
 from hwgen.frame.numbers import Num, bits_for_multiple, where
 from hwgen.frame.primitives import merge
 from hwgen.pe._products import joins_tree, negates_first, product_counts, tree_counts
-from hwgen.pe.mx.parameters import MxParameters
+from hwgen.pe.mx.parameters import PARTS, MxParameters
 
 __all__ = ["MxFormulas"]
 
@@ -93,7 +93,7 @@ class MxFormulas(MxParameters):
     @classmethod
     def _fields(cls, p: P) -> tuple[_Field, _Field]:
         """Decoded activations and weights where products are significand product and shift."""
-        acts, weights = (field(forms, p["int8_parts"] > 1) for forms in cls._forms(p))
+        acts, weights = (field(forms, p["int8_products"] == "parts") for forms in cls._forms(p))
         return acts, weights
 
     @classmethod
@@ -215,11 +215,11 @@ class MxFormulas(MxParameters):
         adders = sum(float_layout(form).exponent_bits for form in forms if isinstance(form, MinifloatFormat))
         choice = (len(forms) - 1) * (1 + chosen.significand + exponent_bits(forms))
         counts = {"add": p["k"] * (chosen.shift - adders), "mux2": p["k"] * choice}
-        parts = p["int8_parts"]
+        parts = p["int8_products"] == "parts"
         for form in forms:
-            halved = parts > 1 and not isinstance(form, MinifloatFormat)
-            counts = merge(counts, cls._decoder({**p, "k": p["k"] // parts} if halved else p, form))
-        if parts > 1 and p["mode_pairs"] == "any":
+            halved = parts and not isinstance(form, MinifloatFormat)
+            counts = merge(counts, cls._decoder({**p, "k": p["k"] // PARTS} if halved else p, form))
+        if parts and p["mode_pairs"] == "any":
             # Words come to other places, and half of the others are zero.
             counts = merge(counts, {"mux2": (p["k"] - 1) * 8, "and": p["k"] // 2 * chosen.significand})
         return counts

@@ -70,7 +70,7 @@ class Mx(MxArithmetic):
             # An exponent of 1 is that of the last place.
             places = form.lsb_exp - unit(forms) - isinstance(form, MinifloatFormat)
             m.d.comb += above.eq(places & ((1 << chosen.shift) - 1))
-        halves = self._halves(m, codes, side, mode, name) if self.int8_parts > 1 else {}
+        halves = self._halves(m, codes, side, mode, name) if self.int8_products == "parts" else {}
         found: list[Value] = []
         for index in range(self.k):
             code = wire(m, codes[index], f"{name}{index}")

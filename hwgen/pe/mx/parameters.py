@@ -72,11 +72,11 @@ class MxParameters(TileSpec):
     mode_pairs: str = param(
         "same", "formats of a run-time mode: the same of both operands, or any with any", legal=("same", "any")
     )
-    int8_parts: int = param(
-        1,
-        "multipliers that a product of MXINT8 takes where formats take turns: one of 8 × 8 bits, or 4 of 4 × 4, which "
-        "the others have too; then a step takes a fourth of K",
-        legal=(1, PARTS),
+    int8_products: str = param(
+        "whole",
+        "products of MXINT8 where formats take turns: whole, by multipliers of 8 × 8 bits, or in 4 parts by those of "
+        "4 × 4 that the others have; then a step takes a fourth of K",
+        legal=("whole", "parts"),
     )
     block_rule: str = param(
         "floor",
@@ -100,7 +100,7 @@ class MxParameters(TileSpec):
         "block_rule",
         "mode_set",
         "mode_pairs",
-        "int8_parts",
+        "int8_products",
     }
 
     @classmethod
@@ -156,14 +156,14 @@ class MxParameters(TileSpec):
             not turns or not same or acts == weights,
             "acts must be {weights} like the weights with mode_set {mode_set}, not {acts}; use --mode-pairs any",
         )
-        whole = p["int8_parts"] == 1
+        whole = p["int8_products"] == "whole"
         yield (
-            whole | any(not isinstance(block_format(name).element, MinifloatFormat) for name in turns),
-            "int8_parts must be 1 with mode_set {mode_set}, not {int8_parts}: it is for sets that have MXINT8",
+            whole or any(not isinstance(block_format(name).element, MinifloatFormat) for name in turns),
+            "int8_products must be whole with mode_set {mode_set}, which has no MXINT8, not {int8_products}",
         )
         yield (
             whole | (p["k"] % PARTS == 0),
-            f"k must be a multiple of {PARTS} with int8_parts {{int8_parts}}, not {{k}}",
+            f"k must be a multiple of {PARTS} with int8_products {{int8_products}}, not {{k}}",
         )
         yield (
             acts.pairs_with(weights),
@@ -199,7 +199,7 @@ class MxParameters(TileSpec):
     def _parts(p: P, pair: tuple[BlockFormat, BlockFormat]) -> int:
         """Multipliers that a product of a mode takes."""
         floats = all(isinstance(form.element, MinifloatFormat) for form in pair)
-        return 1 if floats else int(p["int8_parts"])
+        return 1 if floats or p["int8_products"] == "whole" else PARTS
 
     @classmethod
     def layer_k(cls, p: P) -> Num:
