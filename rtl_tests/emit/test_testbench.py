@@ -36,6 +36,7 @@ TILES: list[tuple[str, dict[str, Any]]] = [
     ("mixpe", {"m": 2, "n": 2, "acts": "fp16", "group": 32, "pre_cuts": 2}),
     ("mx", {"m": 2, "n": 4, "k": 4}),
     ("mx", {"m": 1, "n": 4, "k": 4, "acts": "mxint8", "weights": "mxfp4"}),
+    ("mx", {"m": 1, "n": 2, "k": 4, "group": 16, "mode_set": "mx_narrow", "int8_products": "parts"}),
 ]
 
 
