@@ -56,7 +56,8 @@ _LEAST = 1e-3
 SPREAD = 0.2
 """Standard deviation of the log ratio of values and their trend: an upper one, three in four fits have less."""
 _WEIGHTS = (0.03, 0.1, 0.4, 1.5)
-_STEPS = (0.0, 0.25, 4.0)
+_LARGEST = 4.0
+_PASSES = 2
 _NOISE = (0.01, 0.03, 0.1)
 _AKAIKE = 2.0
 """A change of the kernel has to bring down the logarithm of the mean square of left-out errors by so much over the
@@ -69,7 +70,9 @@ _FEW = 4
 
 
 def fit_trend(blocks: Sequence[Features], values: np.ndarray, terms: Sequence[str]) -> dict[str, float]:
-    """Coefficients >= 0 that minimise the squared relative error."""
+    """Coefficients >= 0 that minimise what values are above and below, each as a ratio: half as much is as wrong as
+    twice as much.
+    """
     columns, coefficients = _coefficients(blocks, values, terms)
     missed = columns @ coefficients < _LEAST * values
     if missed.any():
@@ -98,13 +101,17 @@ def _coefficients(
     one = np.where(part[0], plain * of[:, [0]], np.where(part[1], plain * of[:, [1]], plain))
     other = np.where(part[0], 0.0, np.where(part[1], plain * of[:, [2]], plain))
     columns, best, least = one, np.zeros(len(terms)), np.inf
+    weights = np.ones(len(blocks))
     for _ in range(_ROUNDS):
-        coefficients, _ = nnls(columns / values[:, None], np.ones(len(blocks)))
+        coefficients, _ = nnls(columns / values[:, None] * weights[:, None], weights)
         chosen = np.where((other @ coefficients > one @ coefficients)[:, None], other, one)
-        missed = float(np.linalg.norm(chosen @ coefficients / values - 1))
+        ratio = np.maximum(chosen @ coefficients / values, _LEAST)
+        # (r - 1)^2 / r = r + 1 / r - 2: squares with the weights of the round before.
+        missed = float(np.sum(ratio + 1 / ratio - 2))
         if missed < least:
             best, least = coefficients, missed
-        if np.array_equal(chosen, columns):
+        weights, before = 1 / np.sqrt(ratio), weights
+        if np.array_equal(chosen, columns) and np.allclose(weights, before, rtol=1e-3):
             break
         columns = chosen
     return np.where((other @ best > one @ best)[:, None], other, one), best
@@ -124,12 +131,12 @@ def fit_kernel(
     blocks: Sequence[Features], values: np.ndarray, trend: Mapping[str, float], without: Sequence[str] = ()
 ) -> tuple[Kernel, np.ndarray]:
     """The kernel with small left-out errors, and these errors: the best of a small grid with one weight for all counts,
-    all numbers and all names, then each feature once, raised, lowered or left out where that helps. Numbers in
-    ``without`` do not matter.
+    all numbers and all names, then each feature by itself with any of these weights where that helps. Numbers and names
+    in ``without`` do not matter.
     """
     expected = np.array([float(trend_value(trend, block)) for block in blocks])
     ratios, apart = np.log(values / expected), squares(blocks)
-    apart = {key: value for key, value in apart.items() if key.removeprefix("numbers.") not in without}
+    apart = {key: value for key, value in apart.items() if key.partition(".")[2] not in without}
     nothing = np.zeros((len(blocks), len(blocks)))
     sections = {
         section: sum((value for key, value in apart.items() if key.startswith(section)), nothing)
@@ -150,9 +157,8 @@ def fit_kernel(
     weights = {key: dict(zip(sections, shared, strict=True))[key.split(".")[0]] for key in apart}
     square = sum((weights[key] * value for key, value in apart.items()), nothing)
     gain = float(np.exp(-_AKAIKE / len(blocks)))
-    for key, value in apart.items():
-        for step in _STEPS:
-            weight = (weights[key] or _WEIGHTS[0] / 4) * step
+    for (key, value), weight in itertools.product([*apart.items()] * _PASSES, (0.0, *_WEIGHTS, _LARGEST)):
+        if weight != weights[key]:
             moved = square + (weight - weights[key]) * value
             found = score(moved, noise)
             if found < gain * least:

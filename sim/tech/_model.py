@@ -42,8 +42,10 @@ P = Mapping[str, Any]
 _AT_ONCE = 1 << 18
 """Distances between points and measured blocks that are held at a time: 2 MB."""
 
-ACTIVITY = ("steps",)
-"""Numbers that hardware is not made of: they say how often it starts anew, which its energy at work follows."""
+ACTIVITY = ("steps", "scheme")
+"""What hardware is not made of, but what its energy at work follows: how often it starts anew, and which codes weights
+have.
+"""
 _STEPS = 64
 """Steps of a group from which one more makes no difference."""
 _WIDTHS = ("acc_bits", "addend_bits", "row_bus_bits", "col_bus_bits", "row_sum_bits")
@@ -95,7 +97,7 @@ def tile_numbers(spec: type[TileSpec], p: P) -> tuple[dict[str, Num], dict[str, 
     numbers: dict[str, Num] = {}
     names: dict[str, str] = {}
     for name, param in spec.parameters().items():
-        if name in spec.NOT_IN_BLOCKS or param.cuts:
+        if (name in spec.NOT_IN_BLOCKS and name not in ACTIVITY) or param.cuts:
             continue
         if param.type is int:
             numbers[name] = p[name]
