@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
+from threadpoolctl import threadpool_limits
 
 from sim.tech._calibrated import (
     PLAIN,
@@ -134,6 +135,14 @@ def fit_kernel(
     all numbers and all names, then each feature by itself with any of these weights where that helps. Numbers and names
     in ``without`` do not matter.
     """
+    # Thousands of small matrices: with several threads each waits for the others, on a busy machine most of the time.
+    with threadpool_limits(1, "blas"):
+        return _fit_kernel(blocks, values, trend, without)
+
+
+def _fit_kernel(
+    blocks: Sequence[Features], values: np.ndarray, trend: Mapping[str, float], without: Sequence[str]
+) -> tuple[Kernel, np.ndarray]:
     expected = np.array([float(trend_value(trend, block)) for block in blocks])
     ratios, apart = np.log(values / expected), squares(blocks)
     apart = {key: value for key, value in apart.items() if key.partition(".")[2] not in without}
