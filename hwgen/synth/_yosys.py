@@ -68,4 +68,8 @@ def _cause(text: str, status: int) -> str:
             name = "a signal"
         first = next((line for line in said if "ault" not in line), "")
         return f"ABC crashed ({name.lower()}){f' after it said: {first}' if first else ''}"
-    return f"ABC said: {said[0]}" if said else lines[0]
+    if said:
+        return f"ABC said: {said[0]}"
+    # The path of the file that is not there tells nobody anything.
+    last = re.findall(r"^ABC: (.*\S)", of_last_run, re.M)
+    return f"ABC ended without a result{f', last it said: {last[-1]}' if last else ''}"

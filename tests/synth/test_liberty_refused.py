@@ -181,6 +181,9 @@ def test_a_failing_abc_is_reported_by_what_it_said() -> None:
     assert _cause(told, 1) == "ABC said: Library with only 2 cell classes cannot be used."
     crashed = 'ERROR: ABC: execution of script "/tmp/a/abc.script" failed: return code 139 (errno=0).\n'
     assert _cause(f"Executing ABC pass\nABC: Segmentation fault\n{crashed}", 1) == "ABC crashed (segmentation fault)"
+    gone = "ERROR: Can't open ABC output file `/tmp/yosys-abc-1/output.blif'.\n"
+    told = f"Executing ABC pass\nABC: + read_blif input.blif\n{gone}"
+    assert _cause(told, 1) == "ABC ended without a result, last it said: + read_blif input.blif"
     assert _cause("ERROR: No such module\n", 1) == "ERROR: No such module"
     assert _cause("", 3) == "exit status 3 without a message"
 
