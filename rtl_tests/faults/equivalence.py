@@ -223,12 +223,12 @@ class _Bench:
         self.lines.append(f"  {module} {name}({', '.join(pins)});")
 
     def text(self) -> str:
-        shown = [f"  wire {name} = {value};" for name, value in self.bad.items()]
+        # Outputs, or optimisation would take them away before they can be shown.
+        shown = [f"  assign {name} = {value};" for name, value in self.bad.items()]
         ends = [f"  assign legal = {' & '.join(f'({term})' for term in self.legal)};"]
         ends.append(f"  assign bad = {' | '.join(self.bad)};")
-        # Outputs, or optimisation would take them away before they can be shown.
         ends += [f"  assign {name} = {value};" for name, value in self.flags.items()]
-        outputs = [f"output {name}" for name in ("legal", "bad", *self.flags)]
+        outputs = [f"output {name}" for name in ("legal", "bad", *self.bad, *self.flags)]
         head = f"module miter({', '.join([*self.ports, *outputs])});"
         return "\n".join([head, *self.lines, *shown, *ends, "endmodule"]) + "\n"
 
