@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hwgen.errors import HwgenError
 from sim.models.model_file import ModelFile, TensorInfo
 
-__all__ = ["Matrix", "layer_weights", "matrices"]
+__all__ = ["PARTS", "Matrix", "layer_weights", "matrices"]
 
 PLAIN = ("F32", "F16", "BF16")
 

@@ -71,18 +71,28 @@ def _llama_like(c: ConfigKeys) -> dict[str, Any]:
 
 
 def _windowed(c: ConfigKeys, default: bool) -> dict[str, Any]:
-    """Llama with a sliding window in all layers, where one is in use."""
-    used = c.flag("use_sliding_window", default)
-    return {**_llama_like(c), "window": c.whole("sliding_window", default=0) if used else 0}
+    """Llama with a sliding window in all layers, where one is in use.
+
+    Raises `HwgenError` for a window in some layers only, which operators of all layers cannot say.
+    """
+    sizes = _llama_like(c)
+    window = c.whole("sliding_window", default=0) if c.flag("use_sliding_window", default) else 0
+    full = c.whole("max_window_layers", default=0, least=0)
+    if not window or full >= sizes["layers"]:
+        return sizes
+    if full:
+        raise HwgenError(f"{c.where}: a sliding window in layers from {full} up only is not read; windows of all are")
+    return {**sizes, "window": window}
 
 
 def _qwen2(c: ConfigKeys) -> dict[str, Any]:
     return {**_windowed(c, False), "qkv_bias": True, "out_bias": False}
 
 
-def _qwen3(c: ConfigKeys) -> dict[str, Any]:
+def _qwen3(c: ConfigKeys, head_size: int = 128) -> dict[str, Any]:
+    """``head_size``: where the file has none, as the library does."""
     sizes = _windowed(c, False)
-    head = sizes["head_size"] or 128  # the library's default
+    head = sizes["head_size"] or head_size or sizes["width"] // sizes["heads"]
     return {**sizes, "head_size": head, "extra_norm": 2 * head}
 
 
@@ -113,7 +123,7 @@ def _qwen2_moe(c: ConfigKeys) -> dict[str, Any]:
 
 
 def _qwen3_moe(c: ConfigKeys) -> dict[str, Any]:
-    return _moe(c, _qwen3(c))
+    return _moe(c, _qwen3(c, 0))
 
 
 def _bitnet(c: ConfigKeys) -> dict[str, Any]:

@@ -82,6 +82,7 @@ class Run:
     grows: str = ""
     steps: int = 1
     stored: str = ""
+    formats: tuple[tuple[str, str], ...] = ()
 
     @property
     def total_count(self) -> int:
@@ -132,7 +133,8 @@ class Operator:
     role: dotted, for patterns such as ``attn.*``. m, n, k: sizes. operand: one of `OPERANDS`.
     each: how often every copy is run in a step: once, or once a sequence with a KV cache.
     experts, chosen: of a mixture: experts of a layer and how many a token takes; 0 elsewhere.
-    groups: of a convolution, in ``copies`` too. stored: how a file holds the weights, as text.
+    groups: of a convolution, in ``copies`` too. stored: how a file holds the weights, as text; formats: pairs of an
+    operand and its number format, where a file says so.
     tied: its weights are the embedding, counted there.
     """
 
@@ -148,6 +150,7 @@ class Operator:
     chosen: int = 0
     groups: int = 1
     stored: str = ""
+    formats: tuple[tuple[str, str], ...] = ()
     tied: bool = False
 
     def __post_init__(self) -> None:
@@ -190,4 +193,4 @@ class Operator:
 
     def _run(self, stretch: Stretch, m: int, count: int, grows: str, steps: int) -> Run:
         n, k = self.n.at(stretch), self.k.at(stretch)
-        return Run(self.name, self.role, self.operand, m, n, k, count, grows, steps, self.stored)
+        return Run(self.name, self.role, self.operand, m, n, k, count, grows, steps, self.stored, self.formats)
