@@ -39,6 +39,7 @@ __all__ = [
     "clock_period",
     "estimate",
     "estimate_arrays",
+    "estimate_sizes",
     "layer_costs",
     "power_mw",
     "tops_per_mm2",
@@ -337,10 +338,48 @@ def estimate(spec: TileSpec, layer: Layer, tech: Tech | str = DEFAULT, clk_perio
     """
     _check_kinds(spec, layer)
     Schedule(spec, layer)
+    return _report(spec, layer, layer.n, layer.k, layer.macs, tech, clk_period_ns)
+
+
+def estimate_sizes(
+    spec: TileSpec,
+    layer: Layer,
+    n: np.ndarray,
+    k: np.ndarray,
+    tech: Tech | str = DEFAULT,
+    clk_period_ns: float | None = None,
+) -> Report:
+    """Report of ``layer.count`` runs at each of many sizes, as the sum of `estimate` over them, in one go.
+
+    Parameters
+    ----------
+    layer: name, tokens and count of all; its n and k do not count. n, k: outputs and inputs [sizes], int64.
+
+    Raises `HwgenError` when a size does not fit the tile or the cycles of all do not fit 64 bits.
+    """
+    _check_kinds(spec, layer)
+    longest = Layer(layer.name, layer.m, int(np.max(n)), int(np.max(k)), layer.count)
+    Schedule(spec, longest)
+    if np.any(beyond_64_bits(type(spec), spec.p, longest.m, longest.n, longest.k, layer.count * n.size)):
+        raise HwgenError(f"estimate: cycles of layer {layer.name} must be at most {MOST}, which 64 bits hold")
+    macs = layer.m * layer.count * sum(a * b for a, b in zip(n.tolist(), k.tolist(), strict=True))
+    return _report(spec, layer, n, k, macs, tech, clk_period_ns)
+
+
+def _report(
+    spec: TileSpec, layer: Layer, n: Num, k: Num, macs: int, tech: Tech | str, clk_period_ns: float | None
+) -> Report:
+    """The report of one size, or of the sum of many."""
     table = _tech(tech)
     parts = table.structure(type(spec), spec.p, _given(clk_period_ns))
     period = clock_period(parts, clk_period_ns, table)
-    costs = layer_costs(type(spec), spec.p, parts, layer.m, layer.n, layer.k, table, period)
+    costs = layer_costs(type(spec), spec.p, parts, layer.m, n, k, table, period)
+    shape = np.broadcast_shapes(np.shape(n), np.shape(k))
+
+    def total(value: Num) -> Num:
+        # Whole numbers of one size stay Python's, which have no end.
+        return np.broadcast_to(value, shape).sum() if shape else value
+
     return Report(
         tile=spec.family + "".join(f" {name}={value}" for name, value in spec.p.items()),
         layers=(layer.name,),
@@ -348,12 +387,12 @@ def estimate(spec: TileSpec, layer: Layer, tech: Tech | str = DEFAULT, clk_perio
         clk_period_ns=float(period),
         min_clk_period_ns=None if parts.min_clk_period_ns is None else float(parts.min_clk_period_ns),
         nand2_um2=table.nand2_um2,
-        macs=layer.macs,
-        cycles=layer.count * int(costs.cycles),
-        pre_cycles=layer.count * int(costs.pre_cycles),
-        mac_slots=layer.count * float(costs.mac_slots),
+        macs=macs,
+        cycles=layer.count * int(total(costs.cycles)),
+        pre_cycles=layer.count * int(total(costs.pre_cycles)),
+        mac_slots=layer.count * float(total(costs.mac_slots)),
         area_um2={name: float(value) for name, value in parts.area_um2.items()},
-        energy_pj={name: layer.count * float(value) for name, value in costs.energy_pj.items()},
+        energy_pj={name: layer.count * float(total(value)) for name, value in costs.energy_pj.items()},
         status=table.trust(spec.family),
         buffer_status=table.buffer_status,
         extrapolated=tuple(str(one) for one in table.outside(type(spec), spec.p)),

@@ -23,7 +23,7 @@ __all__ = ["main"]
 
 _ORDER = (
     *("list", "show", "emit", "verify", "run", "synth", "energy", "calibrate"),
-    *("estimate", "sweep", "demo", "model", "cache", "doctor"),
+    *("estimate", "sweep", "workload", "demo", "model", "cache", "doctor"),
 )
 
 

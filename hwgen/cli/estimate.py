@@ -11,32 +11,106 @@ from hwgen.cli._family import FamilyCommand
 from hwgen.cli._layer import LAYER_HELP, parse_layer
 from hwgen.cli._table import Column, print_table
 from hwgen.cli._tech import Clock
+from hwgen.cli._workload import PhaseOptions, asked, one_source, span, workload_option
+from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sim.estimate import Report
+    from sim.workload import Phase, Run, Workload
 
 __all__ = ["command"]
 
 
 @click.command(cls=FamilyCommand, epilog="Example: hwgen estimate --pe lut --bits 2 --layer 8x1536x576")
-@click.option("--layer", "layers", required=True, multiple=True, metavar="MxNxK", help=f"{LAYER_HELP}; may be repeated")
+@click.option("--layer", "layers", multiple=True, metavar="MxNxK", help=f"{LAYER_HELP}; may be repeated")
+@workload_option
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
-def command(spec: TileSpec, clock: Clock, layers: tuple[str, ...], as_json: bool) -> None:
-    """Estimate layers on a tile: `hwgen estimate --pe lut --bits 2 --layer 8x1536x576`.
+def command(
+    spec: TileSpec,
+    clock: Clock,
+    layers: tuple[str, ...],
+    workload: str | None,
+    phase: PhaseOptions,
+    dims: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Estimate layers or a model on a tile: `hwgen estimate --pe lut --bits 2 --layer 8x1536x576` or `hwgen estimate
+    --pe int --workload smollm2-135m --phase decode --context 1024`.
 
     Cycles are exact. Areas, energies and clock periods are pre-layout, measured on blocks of the family (`--tech`).
-    Off-chip memory is not counted.
+    Off-chip memory is not counted. Products of a model run one after the other; those with the same sizes are
+    evaluated once.
     """
     from sim.estimate import estimate
     from sim.tech import DEFAULT
 
-    first, *others = (estimate(spec, parse_layer(text), clock.tech or DEFAULT, clock.period_ns) for text in layers)
-    report = sum(others, start=first)
-    if as_json:
-        click.echo(json.dumps(report.as_dict(), indent=2))
+    one_source("estimate", layers, workload, phase, dims)
+    tech = clock.tech or DEFAULT
+    if workload is None:
+        first, *others = (estimate(spec, parse_layer(text), tech, clock.period_ns) for text in layers)
+        report = sum(others, start=first)
+        if as_json:
+            click.echo(json.dumps(report.as_dict(), indent=2))
+            return
+        _print(report, clock.words(spec))
         return
+    from sim.workload.cost import estimate_runs
+
+    model, chosen = asked(workload, phase, dims)
+    parts = estimate_runs(spec, model.runs(chosen), tech, clock.period_ns)
+    if not parts:
+        raise HwgenError(f"estimate: workload {model.name} holds no product")
+    report = sum((one for _, one in parts[1:]), start=parts[0][1])
+    if as_json:
+        found = {"workload": model.name, "phase": {"name": chosen.name, **vars(chosen)}, **report.as_dict()}
+        click.echo(json.dumps({**found, "operators": [_operator(*part) for part in parts]}, indent=2))
+        return
+    _print_parts(model, chosen, parts, report)
     _print(report, clock.words(spec))
+
+
+def _operator(run: Run, report: Report) -> dict[str, object]:
+    """One product for JSON; ``n_last`` and ``k_last`` are those of the last step where the context grows."""
+    return {
+        "roles": run.role.split("+"),
+        "m": run.m,
+        "n": run.n,
+        "k": run.k,
+        "n_last": run.largest.n,
+        "k_last": run.largest.k,
+        "count": run.total_count,
+        "macs": report.macs,
+        "cycles": report.cycles + report.pre_cycles,
+        "latency_us": report.latency_us,
+        "utilization": report.utilization,
+        "energy_pj": report.total_energy_pj,
+    }
+
+
+def _print_parts(model: Workload, phase: Phase, parts: Sequence[tuple[Run, Report]], whole: Report) -> None:
+    click.echo(f"{model.name}: {phase}")
+    columns = [Column("roles", right=False, fold=True)]
+    columns += [Column(name) for name in ("M", "N", "K", "count", "cycles", "", "utilisation", "energy [pJ]", " ")]
+    rows = []
+    every = whole.cycles + whole.pre_cycles
+    for run, report in parts:
+        n, k = (span(a, b) for a, b in ((run.n, run.largest.n), (run.k, run.largest.k)))
+        cycles, energy = report.cycles + report.pre_cycles, report.total_energy_pj
+        shares = f"{cycles / every:.1%}", f"{energy / whole.total_energy_pj:.1%}"
+        line = [f"{run.role}", f"{run.m:,}", n, k, f"{run.total_count:,}", f"{cycles:,}", shares[0]]
+        rows.append([*line, f"{report.utilization:.1%}", f"{energy:,.0f}", shares[1]])
+    print_table(columns, rows)
+    held = [run.role for run, _ in parts if set(run.operand.split("+")) - {"weights"}]
+    if held:
+        click.echo(
+            f"evaluated with the second operand in the tile's weight format, though no weights: {', '.join(held)}"
+        )
+    if model.beside:
+        click.echo(f"not counted: {', '.join(f'{one.what} × {one.count}' for one in model.beside)}")
+    click.echo()
 
 
 def _print(report: Report, registers: str) -> None:
@@ -48,7 +122,7 @@ def _print(report: Report, registers: str) -> None:
         )
     click.echo(f"tile: {report.tile}")
     click.echo(registers)
-    click.echo(f"layers: {', '.join(report.layers)}; {report.macs:,} MACs")
+    click.echo(f"layers: {', '.join(dict.fromkeys(report.layers))}; {report.macs:,} MACs")
     pre = f", {report.pre_cycles:,} of them before the activation buffer" if report.pre_cycles else ""
     click.echo(
         f"cycles: {report.cycles + report.pre_cycles:,}{pre} (exact); {report.latency_us:,.3f} µs at "

@@ -17,17 +17,22 @@ from hwgen.cli._layer import LAYER_HELP, needs, parse_layer
 from hwgen.cli._table import Column, Sheet, format_option
 from hwgen.cli._tech import OWN, clock_options
 from hwgen.cli._values import OutputFile, Whole
+from hwgen.cli._workload import PhaseOptions, asked, one_source, workload_option
 from hwgen.errors import HwgenError, suggest
 from hwgen.pe import family, family_names
 
 if TYPE_CHECKING:
     from dse.space import Space
     from dse.sweep import Sweep
+    from hwgen.schedule import Layer
 
 __all__ = ["command"]
 
 _SHAPE_AXES = ("m", "n", "k", "bits")
 """What a sweep varies unless an axis says otherwise: tile shape and weight width."""
+
+_MOST_PRODUCTS = 1024
+"""Most different products of a model in a sweep."""
 
 
 @click.command(
@@ -37,7 +42,8 @@ _SHAPE_AXES = ("m", "n", "k", "bits")
 @click.option(
     "--pe", "families", multiple=True, metavar="FAMILY", help=f"PE family, may be repeated: {', '.join(family_names())}"
 )
-@click.option("--layer", "layers", required=True, multiple=True, metavar="MxNxK", help=f"{LAYER_HELP}; may be repeated")
+@click.option("--layer", "layers", multiple=True, metavar="MxNxK", help=f"{LAYER_HELP}; may be repeated")
+@workload_option
 @click.option(
     "--axis",
     "axes",
@@ -89,6 +95,9 @@ def command(
     context: click.Context,
     families: tuple[str, ...],
     layers: tuple[str, ...],
+    workload: str | None,
+    phase: PhaseOptions,
+    dims: tuple[str, ...],
     axes: tuple[str, ...],
     full: bool,
     objectives: tuple[str, ...],
@@ -106,14 +115,19 @@ def command(
     Every parameter of a family is also a flag that takes a list of values: `--n 8,16` is `--axis n=8,16`. Values of an
     axis that is named again are added to those before. Shape and weight width (m, n, k, bits) take the families' sweep
     values where no axis names them; other parameters keep their defaults. Points that are not legal, or that a layer
-    does not fit, are counted with the reason. Off-chip memory is not counted.
+    does not fit, are counted with the reason. Off-chip memory is not counted. With `--workload smollm2-135m --phase
+    decode` the layers are a model's products.
     """
+    one_source("sweep", layers, workload, phase, dims)
     needs("sweep", "dse", "pandas", "pyarrow", "moocore")
     from dse.sweep import run_sweep
 
     names = tuple(dict.fromkeys(families)) or family_names()
     spaces = _spaces(names, _axes([*axes, *_flags(context.args)]), full, placed=clk_period_ns == OWN)
-    shapes = [parse_layer(text) for text in layers]
+    if workload is None:
+        shapes, title = [parse_layer(text) for text in layers], f"layer {', '.join(layers)}"
+    else:
+        shapes, title = _products(workload, phase, dims)
     wanted = tuple(dict.fromkeys(objectives)) or ("area_um2", "latency_us")
     _check_plot(plot, wanted)
     console = Console(stderr=True)
@@ -142,11 +156,29 @@ def command(
         reasons = "; ".join(f"{count:,} × {reason}" for reason, count in result.skipped.items())
         raise HwgenError(f"sweep: none of the {result.looked_at:,} points is legal: {reasons}")
     written = [output] if output else []
-    written += _reports(result, plot, table_file, layers=layers)
+    written += _reports(result, plot, table_file, title)
     if as_json:
         click.echo(json.dumps(_document(result, top), indent=2))
     else:
         _print(result, top, written, Sheet(form))
+
+
+def _products(workload: str, phase: PhaseOptions, dims: Sequence[str]) -> tuple[list[Layer], str]:
+    """Products of a model in a phase, equal ones once, and what they are in words.
+
+    Raises `HwgenError` for more different products than a sweep is good for: every point is evaluated on each.
+    """
+    model, chosen = asked(workload, phase, dims)
+    different = sum(1 if not run.grows else run.steps for run in model.runs(chosen))
+    if different > _MOST_PRODUCTS:
+        raise HwgenError(
+            f"sweep: {model.name}, {chosen}, has {different:,} different products, more than {_MOST_PRODUCTS}; "
+            "sweep --phase decode at the middle of the contexts, or `hwgen estimate` the generation on one tile"
+        )
+    layers = model.layers(chosen)
+    if not layers:
+        raise HwgenError(f"sweep: workload {model.name} holds no product")
+    return layers, f"{model.name}, {chosen}"
 
 
 def _axes(texts: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
@@ -234,7 +266,7 @@ def _check_plot(plot: Path | None, objectives: Sequence[str]) -> None:
             raise HwgenError(f"sweep: --plot needs two objectives, not {', '.join(objectives)}")
 
 
-def _reports(result: Sweep, plot: Path | None, table_file: Path | None, layers: Sequence[str]) -> list[Path]:
+def _reports(result: Sweep, plot: Path | None, table_file: Path | None, layers: str) -> list[Path]:
     from dse.pareto import choose
     from hwgen.files import write_all
     from reports import table
@@ -244,7 +276,7 @@ def _reports(result: Sweep, plot: Path | None, table_file: Path | None, layers: 
         from reports.plot import pareto_figure, render
 
         x, y = result.objectives[:2]
-        title = f"layer {', '.join(layers)}; {result.metadata['tech']}; {len(result.points):,} points"
+        title = f"{layers}; {result.metadata['tech']}; {len(result.points):,} points"
         figure = pareto_figure(
             result.points,
             result.front,

@@ -1,7 +1,7 @@
 """Workloads of GGUF and safetensors files: linears from the tensors, roles from their names, attention from metadata.
 
-Nothing is guessed: a tensor whose name no pattern of `sim.workload.roles` knows, and attention whose heads the file does
-not state, are listed in `Workload.beside`.
+Nothing is guessed: a tensor whose name no pattern of `sim.workload.roles` knows, and attention whose heads the file
+does not state, are listed in `Workload.beside`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from sim.models.catalogue import PARTS, Matrix, matrices
+from sim.models.catalogue import PARTS, matrices
 from sim.models.model_file import ModelFile
 from sim.models.weights import open_model
 from sim.workload.hf_config import MODEL_TYPES, ConfigKeys, config_workload, read_config
@@ -236,7 +236,9 @@ def _operator(role: str, n: int, k: int, stored: str, experts: int, copies: int,
 
 def _is_embedding(name: str, shape: tuple[int, ...]) -> bool:
     """The table of tokens: it may be the output layer too."""
-    return len(shape) == 2 and bool(re.search(r"(?:^|\.)(?:token_embd|embed_tokens|embed_in|wte|word_embeddings)\.weight$", name))
+    return len(shape) == 2 and bool(
+        re.search(r"(?:^|\.)(?:token_embd|embed_tokens|embed_in|wte|word_embeddings)\.weight$", name)
+    )
 
 
 def _others(model: ModelFile) -> Mapping[str, int]:

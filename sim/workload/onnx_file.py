@@ -7,7 +7,6 @@ come from QuantizeLinear and DequantizeLinear around an operand, and from MatMul
 
 from __future__ import annotations
 
-import importlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
@@ -55,12 +54,15 @@ def onnx_workload(path: Path, dims: Mapping[str, int] | None = None, name: str =
     return _Graph(path, _model(path, dict(dims or {}))).workload(name or path.stem)
 
 
-def _onnx(module: str = "onnx") -> Any:
-    # By name: the package is large, and reading other files needs none of it.
+def _onnx() -> Any:
+    # Here: the package is large, and reading other files needs none of it.
     try:
-        return importlib.import_module(module)
+        import onnx
+        import onnx.inliner
+        import onnx.shape_inference
     except ImportError as error:
         raise HwgenError("workload: reading .onnx needs the package onnx; pip install 'hwgen[sim]'") from error
+    return onnx
 
 
 def _model(path: Path, dims: dict[str, int]) -> Any:
@@ -79,15 +81,17 @@ def _model(path: Path, dims: dict[str, int]) -> Any:
     if not model.graph.node or not model.opset_import:
         raise broken
     if model.functions:
-        model = _onnx("onnx.inliner").inline_local_functions(model)
+        model = onnx.inliner.inline_local_functions(model)
     symbols = _set_dims(model.graph, dims)
     unknown = [one for one in dims if one not in symbols]
     if unknown:
         has = ", ".join(sorted(symbols)) or "none"
-        raise HwgenError(f"onnx {path}: no symbolic dimension {unknown[0]!r}{suggest(unknown[0], symbols)}; it has {has}")
+        raise HwgenError(
+            f"onnx {path}: no symbolic dimension {unknown[0]!r}{suggest(unknown[0], symbols)}; it has {has}"
+        )
     try:
-        return _onnx("onnx.shape_inference").infer_shapes(model, data_prop=True)
-    except (_onnx("onnx.shape_inference").InferenceError, ValueError, RuntimeError) as error:
+        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
         raise HwgenError(f"onnx {path}: shapes cannot be inferred: {error}") from error
 
 
@@ -117,8 +121,8 @@ class _Graph:
 
     def __init__(self, path: Path, model: Any) -> None:
         self.path, self.graph = path, model.graph
-        self.types = _onnx("onnx").TensorProto.DataType
-        self.helper = _onnx("onnx.helper")
+        self.types = _onnx().TensorProto.DataType
+        self.helper = _onnx().helper
         self.symbols = [
             dim.dim_param
             for one in self.graph.input
@@ -165,7 +169,7 @@ class _Graph:
         domain = f"{node.domain}." if node.domain not in ("", "ai.onnx") else ""
         inside = sum(len(a.g.node) for a in node.attribute if a.HasField("g"))
         held = f" (with {inside} operators inside, not read)" if node.op_type in _SUBGRAPHS else ""
-        return domain + node.op_type + held
+        return f"{domain}{node.op_type}{held}"
 
     def shape(self, node: Any, place: int, title: str) -> tuple[int, ...]:
         """Shape of an operand. Raises `HwgenError`, naming the node, where it is not known."""
@@ -176,7 +180,8 @@ class _Graph:
             open_ones = list(dict.fromkeys(self.symbols))
             hint = f"; give values: {' '.join(f'--dim {one}=1' for one in open_ones[:4])}" if open_ones else ""
             raise HwgenError(
-                f"onnx {self.path}: node {title!r} ({node.op_type}) needs the sizes of {tensor!r}, which has {shown}{hint}"
+                f"onnx {self.path}: node {title!r} ({node.op_type}) needs the sizes of {tensor!r}, which has "
+                f"{shown}{hint}"
             )
         return tuple(int(size) for size in found)
 
@@ -213,7 +218,7 @@ class _Graph:
     def element(self, tensor: str) -> str:
         """Number format by the element type; "" where there is none."""
         kind = self.kinds.get(tensor, 0)
-        return _TYPES.get(self.types.Name(kind), "") if kind else ""
+        return _TYPES.get(str(self.types.Name(kind)), "") if kind else ""
 
     def operand(self, tensor: str) -> str:
         """What the second operand of a product is."""
@@ -364,7 +369,7 @@ def _microsoft_attention(g: _Graph, node: Any, title: str) -> list[Operator]:
 
 
 def _recurrent(g: _Graph, node: Any, title: str) -> list[Operator]:
-    """Weights [directions, gates·hidden, inputs] for all steps at once, [directions, gates·hidden, hidden] step by step."""
+    """Weights [directions, gates·hidden, inputs] for all steps at once; those of the state, [.., hidden], a step."""
     x, w, r = (g.shape(node, place, title) for place in range(3))
     steps, batch = (x[1], x[0]) if g.attribute(node, "layout", 0) else (x[0], x[1])
     fed = g.product(f"{title} W", "rnn.input", steps * batch, w[1], w[2], w[0], node.input[0], node.input[1])

@@ -8,7 +8,7 @@ output positions, n output channels of a group, k inputs of a group × kernel, o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -172,9 +172,8 @@ class Operator:
         that the context outgrows too.
         """
         if self.experts:
-            for size, count in expert_shares(self.experts, self.chosen, self.m.at(stretch)):
-                copies = self.copies // self.experts * count
-                yield self._run(stretch, size, copies, "", stretch.steps)
+            for tokens, active in expert_shares(self.experts, self.chosen, self.m.at(stretch)):
+                yield self._run(stretch, tokens, self.copies // self.experts * active, "", stretch.steps)
             return
         side = next((name for name in ("n", "k") if getattr(self, name).of == "context"), "")
         m, count = self.m.at(stretch), self.copies * self.each.at(stretch)
@@ -188,7 +187,7 @@ class Operator:
         if growing:
             yield self._run(stretch, m, count, side if growing > 1 else "", growing)
         if stretch.steps > growing:
-            rest = Stretch(stretch.new, stretch.context + growing, stretch.batch, stretch.steps - growing)
+            rest = replace(stretch, context=stretch.context + growing, steps=stretch.steps - growing)
             yield self._run(rest, m, count, "", rest.steps)
 
     def _run(self, stretch: Stretch, m: int, count: int, grows: str, steps: int) -> Run:

@@ -23,7 +23,7 @@ class Stretch:
     """``steps`` steps: each takes ``new`` tokens of each of ``batch`` sequences through the model.
 
     ``context`` is the number of keys that the last new token of the first step sees, itself included; it grows by one
-    a step. ``logits`` tokens of a sequence go through the output layer.
+    a step. ``logits`` tokens of a sequence go through the output layer. ``part`` is the phase that rules name.
     """
 
     new: int
@@ -31,6 +31,7 @@ class Stretch:
     batch: int = 1
     steps: int = 1
     logits: int = 1
+    part: str = ""
 
 
 def _positive(phase: str, **values: object) -> list[int]:
@@ -59,7 +60,7 @@ class Prefill:
     @property
     def stretches(self) -> tuple[Stretch, ...]:
         """Equal steps, in order."""
-        return (Stretch(self.tokens, self.tokens, self.batch),)
+        return (Stretch(self.tokens, self.tokens, self.batch, part="prefill"),)
 
     @property
     def context(self) -> int:
@@ -84,7 +85,7 @@ class Decode:
     @property
     def stretches(self) -> tuple[Stretch, ...]:
         """Equal steps, in order."""
-        return (Stretch(1, self.context, self.batch),)
+        return (Stretch(1, self.context, self.batch, part="decode"),)
 
     def __str__(self) -> str:
         return f"decode at context {self.context:,} × {self.batch:,}"
@@ -106,8 +107,8 @@ class Generation:
     def stretches(self) -> tuple[Stretch, ...]:
         """Equal steps, in order."""
         return (
-            Stretch(self.tokens, self.tokens, self.batch),
-            Stretch(1, self.tokens + 1, self.batch, self.steps),
+            Stretch(self.tokens, self.tokens, self.batch, part="prefill"),
+            Stretch(1, self.tokens + 1, self.batch, self.steps, part="decode"),
         )
 
     @property
@@ -132,7 +133,7 @@ class Vision:
     @property
     def stretches(self) -> tuple[Stretch, ...]:
         """Equal steps, in order. Sizes of a vision model depend on the batch alone."""
-        return (Stretch(1, 1, self.batch),)
+        return (Stretch(1, 1, self.batch, part="vision"),)
 
     @property
     def context(self) -> int:
@@ -152,7 +153,7 @@ class Pass:
     @property
     def stretches(self) -> tuple[Stretch, ...]:
         """Equal steps, in order."""
-        return (Stretch(1, 1),)
+        return (Stretch(1, 1, part="pass"),)
 
     @property
     def context(self) -> int:

@@ -1,8 +1,8 @@
 """Workloads of torch modules and exported programs: run once without data, with every product recorded.
 
-Parameters and inputs are stand-ins that have shapes and no values (torch's FakeTensorMode), so that a model of any size
-takes no memory and no time; a module on the device ``meta`` will do. Linears, matrix products, einsums, convolutions and
-attention are seen as torch decomposes them; all other operators that compute are counted.
+Parameters and inputs are stand-ins that have shapes and no values (torch's FakeTensorMode), so that a model of any
+size takes no memory and no time; a module on the device ``meta`` will do. Linears, matrix products, einsums,
+convolutions and attention are seen as torch decomposes them; all other operators that compute are counted.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _without_shortcuts() -> Iterator[None]:
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.backends.mkldnn.flags(enabled=False):  # type: ignore[no-untyped-call]
+        with torch.backends.mkldnn.flags(enabled=False):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
@@ -103,11 +103,11 @@ def _storage(tensor: torch.Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
 
 
-class _Record(TorchDispatchMode):
-    """Every product that is run, as an operator; names of parameters are followed through what is made of them alone."""
+class _Record(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Every product that is run, as an operator; parameters are known again in what is made of them alone."""
 
     def __init__(self, state: Mapping[str, torch.Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.operators: list[Operator] = []
         self.beside: Counter[str] = Counter()
         self.names = {_storage(value): key for key, value in reversed(list(state.items()))}

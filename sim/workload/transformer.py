@@ -98,8 +98,8 @@ class Sizes:
         return self.head_size or self.width // self.heads
 
 
-def _weights(name: str, n: int, k: int, copies: int, m: Size, **more: int) -> Operator:
-    return Operator(name, name, m, Size(n), Size(k), copies, **more)
+def _weights(name: str, n: int, k: int, copies: int, m: Size, experts: int = 0, chosen: int = 0) -> Operator:
+    return Operator(name, name, m, Size(n), Size(k), copies, experts=experts, chosen=chosen)
 
 
 def attention_products(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from types import MappingProxyType
@@ -10,7 +10,7 @@ from types import MappingProxyType
 from hwgen.errors import HwgenError, suggest
 from hwgen.schedule import Layer
 from sim.workload.operators import Operator, Run
-from sim.workload.phases import PHASES, Phase
+from sim.workload.phases import PHASES, Phase, Stretch
 
 __all__ = ["LANGUAGE", "Beside", "Workload", "check_phase", "matching", "merged", "to_layers"]
 
@@ -20,7 +20,7 @@ LANGUAGE = ("prefill", "decode", "generation")
 
 @dataclass(frozen=True)
 class Beside:
-    """Something of a model that is in no operator: ``count`` of it, and its multiply-accumulates where they are known."""
+    """Something of a model that is in no operator: ``count`` of it; multiply-accumulates where they are known."""
 
     what: str
     count: int
@@ -59,17 +59,28 @@ class Workload:
         return tuple(dict.fromkeys(one.role for one in self.operators))
 
     def only(self, patterns: Sequence[str]) -> Workload:
-        """The operators whose role one of the patterns matches. Raises `HwgenError` for a pattern without a match."""
+        """The operators whose role one of the patterns matches, and no other parameters.
+
+        Raises `HwgenError` for a pattern without a match.
+        """
         wanted = {role for pattern in patterns for role in matching(self, pattern)}
-        return replace(self, operators=tuple(one for one in self.operators if one.role in wanted))
+        kept = tuple(one for one in self.operators if one.role in wanted)
+        return replace(self, operators=kept, others=MappingProxyType({}), published=None)
 
     def runs(self, phase: Phase) -> tuple[Run, ...]:
         """What every operator does in a phase, in order.
 
         Raises `HwgenError` for a phase that the model does not have, and for a context beyond the model's.
         """
+        return tuple(run for _, _, run in self.steps(phase))
+
+    def steps(self, phase: Phase) -> Iterator[tuple[Stretch, Operator, Run]]:
+        """The runs of a phase, each with its stretch and operator; raises as `runs` does."""
         check_phase(self, phase)
-        return tuple(run for stretch in phase.stretches for one in self.operators for run in one.runs(stretch))
+        for stretch in phase.stretches:
+            for one in self.operators:
+                for run in one.runs(stretch):
+                    yield stretch, one, run
 
     def layers(self, phase: Phase) -> list[Layer]:
         """The phase as layers: equal products are one, with their count; see `runs`."""
