@@ -90,13 +90,15 @@ def exported_workload(program: torch.export.ExportedProgram, name: str = "") -> 
 @contextmanager
 def _without_shortcuts() -> Iterator[None]:
     """Encoder and recurrent layers as the products that they are, not as one fused operator."""
-    before = torch.backends.mha.get_fastpath_enabled()
+    fast, onednn = torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled
     torch.backends.mha.set_fastpath_enabled(False)
+    # Not its context manager, which warns of Intel's GPUs where there are none.
+    torch.backends.mkldnn.enabled = False
     try:
-        with torch.backends.mkldnn.flags(enabled=False):
-            yield
+        yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+        torch.backends.mha.set_fastpath_enabled(fast)
+        torch.backends.mkldnn.enabled = onednn
 
 
 def _storage(tensor: torch.Tensor) -> int:

@@ -160,5 +160,5 @@ def test_sizes_that_make_no_sense_are_refused(make: object, message: str) -> Non
 def test_only_some_roles() -> None:
     model = builtin("phi-2").only(["attn.q*", "lm_head"])
     assert model.roles == ("attn.q", "attn.qk", "lm_head")
-    with pytest.raises(HwgenError, match="no role matches 'fnn.up'; did you mean 'ffn.up'"):
+    with pytest.raises(HwgenError, match=r"no role matches 'fnn\.up'; did you mean 'ffn\.up'"):
         builtin("phi-2").only(["fnn.up"])
