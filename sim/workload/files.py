@@ -21,7 +21,7 @@ from sim.workload.hf_config import MODEL_TYPES, ConfigKeys, config_workload, rea
 from sim.workload.operators import Operator, Size
 from sim.workload.roles import layer_of, role_of
 from sim.workload.transformer import attention_products
-from sim.workload.workload import LANGUAGE, Beside, Workload
+from sim.workload.workload import LANGUAGE, Listing, Workload
 
 __all__ = ["file_workload"]
 
@@ -141,12 +141,12 @@ def file_workload(path: Path, name: str = "") -> Workload:
 
 
 def _assemble(model: ModelFile, about: _About, known: Workload | None, title: str, source: str) -> Workload:
-    beside: Counter[str] = Counter()
+    beside = Listing()
     operators: dict[str, list[Operator]] = {}
     layers: set[int] = set()
     for (role, n, k, stored, experts), copies in _grouped(model, beside, layers).items():
         if experts and not about.chosen:
-            beside[f"{role} of {experts} experts, {n} x {k}: how many work for a token is not in the file"] += copies
+            beside.add(f"{role} of {experts} experts, {n} x {k}: how many work for a token is not in the file", copies)
             continue
         operators.setdefault(role, []).append(_operator(role, n, k, stored, experts, copies, about))
     embedding = next((info for info in model.tensors.values() if _is_embedding(info.name, info.shape)), None)
@@ -160,7 +160,7 @@ def _assemble(model: ModelFile, about: _About, known: Workload | None, title: st
             head = _operator("lm_head", rows, width, embedding.dtype, 0, 1, about)
             operators["lm_head"] = [replace(head, tied=True)]
         else:
-            beside["lm_head: none in the file; without a config.json beside it, nothing says whether it is tied"] += 1
+            beside.add("lm_head: none in the file; without a config.json beside it, nothing says whether it is tied")
     strange = any(re.search(r"\battn|attention", what) for what in beside)
     if layers and not strange and about.heads and about.head and about.heads % about.kv_heads == 0:
         windows = [one.n.most or 0 for one in known.operators if one.role == "attn.qk"] if known is not None else []
@@ -168,20 +168,19 @@ def _assemble(model: ModelFile, about: _About, known: Workload | None, title: st
         for one in attention_products(len(layers), about.heads, about.kv_heads, about.head, window):
             operators[one.role] = [replace(one, operand="acts") if encoder else one]
     elif layers and strange:
-        beside["attn.qk and attn.pv: attention has matrices that are not understood"] += len(layers)
+        beside.add("attn.qk and attn.pv: attention has matrices that are not understood", len(layers))
     elif layers:
         hint = "" if model.format == "gguf" else "; a config.json beside the file may state them"
-        beside[f"attn.qk and attn.pv: heads are not in the file{hint}"] += len(layers)
+        beside.add(f"attn.qk and attn.pv: heads are not in the file{hint}", len(layers))
     places = {role: place for place, role in enumerate(_ORDER)}
     ordered = [
         one for role in sorted(operators, key=lambda role: places.get(role, len(places))) for one in operators[role]
     ]
-    notes = tuple(Beside(what, count) for what, count in beside.items())
     phases = ("prefill",) if encoder else LANGUAGE
-    return Workload(title, tuple(ordered), phases, about.context or None, _others(model), notes, source)
+    return Workload(title, tuple(ordered), phases, about.context or None, _others(model), beside.entries(), source)
 
 
-def _grouped(model: ModelFile, beside: Counter[str], layers: set[int]) -> dict[tuple[str, int, int, str, int], int]:
+def _grouped(model: ModelFile, beside: Listing, layers: set[int]) -> dict[tuple[str, int, int, str, int], int]:
     """Copies by (role, N, K, type, experts of a layer); what is no known matrix goes to ``beside``, numbers of layers
     that have attention to ``layers``.
     """
@@ -195,7 +194,8 @@ def _grouped(model: ModelFile, beside: Counter[str], layers: set[int]) -> dict[t
         if role is None or not matrix.n:
             why = "" if matrix.n else ": shape not known"
             shape = f"matrix {_NUMBER.sub('*', matrix.name)} [{matrix.n}, {matrix.k}]" + why
-            beside[shape] += max(matrix.experts, 1)
+            copies = max(matrix.experts, 1)
+            beside.add(shape, copies, matrix.n * matrix.k * copies if matrix.n else None)
             continue
         number = layer_of(matrix.name)
         if number is not None and role.startswith("attn."):
@@ -206,7 +206,7 @@ def _grouped(model: ModelFile, beside: Counter[str], layers: set[int]) -> dict[t
         if len(info.shape) < 2 or PARTS.search(info.name) or role_of(info.name) == "embedding":
             continue
         if not _is_covered(stem, names):
-            beside[f"tensor {_NUMBER.sub('*', info.name)} {list(info.shape)}"] += 1
+            beside.add(f"tensor {_NUMBER.sub('*', info.name)} {list(info.shape)}")
     return dict(found)
 
 

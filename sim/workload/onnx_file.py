@@ -7,7 +7,6 @@ come from QuantizeLinear and DequantizeLinear around an operand, and from MatMul
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 from hwgen.errors import HwgenError, os_error, suggest
 from sim.workload.operators import Operator, Size
-from sim.workload.workload import Beside, Workload
+from sim.workload.workload import Listing, Workload
 
 __all__ = ["onnx_workload"]
 
@@ -149,21 +148,20 @@ class _Graph:
     def workload(self, name: str) -> Workload:
         """All products as operators, all else counted."""
         operators: list[Operator] = []
-        beside: Counter[str] = Counter()
+        beside = Listing()
         for number, node in enumerate(self.graph.node):
             if node.output and all(output in self.constant for output in node.output if output):
                 continue
             reader = _READERS.get(node.op_type)
             if reader is None:
-                beside[self._kind(node)] += 1
+                beside.add(self._kind(node))
                 continue
             title = node.name or (node.output[0] if node.output else "") or f"{node.op_type} {number}"
             operators += reader(self, node, title)
         counts = sum(prod(one.dims) for one in self.graph.initializer if one.data_type not in (6, 7, 9))
         held = sum(one.weights for one in operators)
         others = {"other constants": counts - held} if counts > held else {}
-        notes = tuple(Beside(what, count) for what, count in beside.most_common())
-        return Workload(name, tuple(operators), ("pass",), None, others, notes, f"{self.path} (onnx)")
+        return Workload(name, tuple(operators), ("pass",), None, others, beside.entries(), f"{self.path} (onnx)")
 
     def _kind(self, node: Any) -> str:
         domain = f"{node.domain}." if node.domain not in ("", "ai.onnx") else ""

@@ -8,7 +8,6 @@ convolutions and attention are seen as torch decomposes them; all other operator
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -20,7 +19,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from hwgen.errors import HwgenError
 from sim.workload.operators import Operator, Size
-from sim.workload.workload import Beside, Workload
+from sim.workload.workload import Listing, Workload
 
 __all__ = ["exported_workload", "module_workload"]
 
@@ -74,9 +73,10 @@ def module_workload(module: torch.nn.Module, *inputs: Any, name: str = "", **nam
     total = sum(value.numel() for value in {id(v): v for v in module.parameters()}.values())
     held = sum(one.weights for one in record.operators if not one.tied)
     others = {"others": total - held} if total > held else {}
-    beside = tuple(Beside(what, count) for what, count in record.beside.most_common())
     title = name or type(module).__name__
-    return Workload(title, tuple(record.operators), ("pass",), None, others, beside, f"torch module {title}")
+    return Workload(
+        title, tuple(record.operators), ("pass",), None, others, record.beside.entries(), f"torch module {title}"
+    )
 
 
 def exported_workload(program: torch.export.ExportedProgram, name: str = "") -> Workload:
@@ -93,7 +93,7 @@ def _without_shortcuts() -> Iterator[None]:
     fast, onednn = torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled
     torch.backends.mha.set_fastpath_enabled(False)
     # Not its context manager, which warns of Intel's GPUs where there are none.
-    torch.backends.mkldnn.enabled = False
+    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
     try:
         yield
     finally:
@@ -111,7 +111,7 @@ class _Record(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, state: Mapping[str, torch.Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.operators: list[Operator] = []
-        self.beside: Counter[str] = Counter()
+        self.beside = Listing()
         self.names = {_storage(value): key for key, value in reversed(list(state.items()))}
         self.sizes = {key: value.numel() for key, value in state.items()}
         self.used: set[str] = set()
@@ -133,7 +133,7 @@ class _Record(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if reader is not None:
                 reader(self, args, out)
             elif not _is_view(func):
-                self.beside[packet] += 1
+                self.beside.add(packet)
         return out
 
     def product(

@@ -12,7 +12,7 @@ from hwgen.schedule import Layer
 from sim.workload.operators import Operator, Run
 from sim.workload.phases import PHASES, Phase, Stretch
 
-__all__ = ["LANGUAGE", "Beside", "Workload", "check_phase", "matching", "merged", "to_layers"]
+__all__ = ["LANGUAGE", "Beside", "Listing", "Workload", "check_phase", "matching", "merged", "to_layers"]
 
 LANGUAGE = ("prefill", "decode", "generation")
 """Phases of a language model."""
@@ -20,11 +20,33 @@ LANGUAGE = ("prefill", "decode", "generation")
 
 @dataclass(frozen=True)
 class Beside:
-    """Something of a model that is in no operator: ``count`` of it; multiply-accumulates where they are known."""
+    """Something of a model that is in no operator: ``count`` of it; ``macs`` multiply-accumulates of all of them for a
+    token of a model or a pass of a graph, None where they are not known.
+    """
 
     what: str
     count: int
     macs: int | None = None
+
+
+class Listing:
+    """Collects what is in no operator."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[int, int | None]] = {}
+
+    def add(self, what: str, count: int = 1, macs: int | None = None) -> None:
+        """Count ``what``, with multiply-accumulates of all ``count`` of it."""
+        before, known = self._found.get(what, (0, None))
+        self._found[what] = before + count, known if macs is None else macs + (known or 0)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def entries(self) -> tuple[Beside, ...]:
+        """All of it, most frequent first."""
+        ordered = sorted(self._found.items(), key=lambda item: -item[1][0])
+        return tuple(Beside(what, count, macs) for what, (count, macs) in ordered)
 
 
 @dataclass(frozen=True)
