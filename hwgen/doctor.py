@@ -49,6 +49,7 @@ PACKAGES = (
     Package("pyosys", "writes the Verilog, maps it to cells", "hwgen emit, verify, run, synth", None),
     Package("scipy", "linear programs that place registers; least squares", "--cell-cuts and the like", None),
     Package("torch", "golden layers", "hwgen run, demo", "sim"),
+    Package("onnx", "ONNX graphs as workloads", "hwgen workload, estimate, sweep", "sim"),
     Package("tokenizers", "tokenizer of the default model", "hwgen run, demo", "sim"),
     Package("pandas", "tables of design points", "hwgen sweep, demo", "dse"),
     Package("pyarrow", "Parquet files", "hwgen sweep, demo", "dse"),
