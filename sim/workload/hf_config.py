@@ -107,7 +107,8 @@ def _moe(c: ConfigKeys, sizes: dict[str, Any]) -> dict[str, Any]:
     step, listed = c.whole("decoder_sparse_step", default=1), c.values.get("mlp_only_layers") or []
     if not isinstance(listed, list) or not all(isinstance(one, int) for one in listed):
         raise HwgenError(f"{c.where}: mlp_only_layers must be a list of layers, not {str(listed)[:40]}")
-    mixed = sum(1 for layer in range(sizes["layers"]) if layer not in listed and (layer + 1) % step == 0)
+    dense = {one for one in listed if 0 <= one < sizes["layers"] and (one + 1) % step == 0}
+    mixed = sizes["layers"] // step - len(dense)
     return sizes | {
         "experts": c.whole("num_experts", "num_local_experts"),
         "active_experts": c.whole("num_experts_per_tok"),
@@ -254,7 +255,7 @@ def config_workload(path: Path, name: str = "") -> Workload:
     """
     keys = read_config(path)
     kind = keys.values.get("model_type")
-    if kind not in MODEL_TYPES:
+    if not isinstance(kind, str) or kind not in MODEL_TYPES:
         shown = str(kind)[:40]
         raise HwgenError(
             f"{keys.where}: no model_type {shown!r}{suggest(shown, MODEL_TYPES)}; known are {', '.join(MODEL_TYPES)}"
@@ -262,7 +263,7 @@ def config_workload(path: Path, name: str = "") -> Workload:
     try:
         sizes = Sizes(**MODEL_TYPES[kind](keys))
         make = vision_transformer if kind == "vit" else language_model
-        return make(name or path.parent.name or str(kind), sizes, f"{path} ({kind})")
+        return make(name or path.parent.name or kind, sizes, f"{path} ({kind})")
     except HwgenError as error:
         message = str(error)
         raise error if message.startswith(keys.where) else HwgenError(f"{keys.where}: {message}") from error

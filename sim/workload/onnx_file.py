@@ -157,7 +157,14 @@ class _Graph:
                 beside.add(self._kind(node))
                 continue
             title = node.name or (node.output[0] if node.output else "") or f"{node.op_type} {number}"
-            operators += reader(self, node, title)
+            try:
+                operators += reader(self, node, title)
+            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+                # A damaged file may hold anything: groups of 0, weights of rank 1.
+                raise HwgenError(
+                    f"onnx {self.path}: node {title!r} ({node.op_type}) has operands or attributes that make no sense: "
+                    f"{error}"
+                ) from error
         counts = sum(prod(one.dims) for one in self.graph.initializer if one.data_type not in (6, 7, 9))
         held = sum(one.weights for one in operators)
         others = {"other constants": counts - held} if counts > held else {}

@@ -6,6 +6,7 @@ models of it have; the tensors are written here, as zeros of those names and sha
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -191,3 +192,14 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
         load_workload(tmp_path)
     with pytest.raises(HwgenError, match=r"has no symbolic dimensions; --dim is for \.onnx files"):
         load_workload("phi-2", {"batch": 1})
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_any_value_of_any_key_is_taken_or_refused(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    about = CONFIGS[kind]["config"]
+    for key in about:
+        for value in (0, -1, math.inf, math.nan, None, "x", [], {}, True, 1 << 70, 1.5, 3):
+            path.write_text(json.dumps({**about, key: value}))
+            with contextlib.suppress(HwgenError):
+                config_workload(path).macs(Vision() if kind == "vit" else Decode(1))

@@ -6,7 +6,9 @@ are made here, as onnx ships none.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import random
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -203,3 +205,25 @@ def test_a_truncated_file_is_refused(size: int, tmp_path: Path) -> None:
     path.write_bytes((LIGHT / "light_vgg19.onnx").read_bytes()[:size])
     with pytest.raises(HwgenError, match=r"onnx .*cut\.onnx: is truncated or no ONNX model; export it again"):
         onnx_workload(path)
+
+
+@pytest.mark.parametrize("name", ["squeezenet", "shufflenet"])
+def test_damaged_bytes_are_taken_or_refused(name: str, tmp_path: Path) -> None:
+    whole = (LIGHT / f"light_{name}.onnx").read_bytes()
+    rng = random.Random(name)
+    path = tmp_path / "damaged.onnx"
+    for _ in range(40):
+        data = bytearray(whole)
+        for _ in range(rng.choice((1, 2, 5))):
+            data[rng.randrange(len(data))] = rng.choice((0, 1, 255, rng.randrange(256)))
+        path.write_bytes(data)
+        with contextlib.suppress(HwgenError):
+            onnx_workload(path).macs(Pass())
+
+
+def test_attributes_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    node = helper.make_node("Conv", ["x", "w"], ["y"], name="first", group=0)
+    model = graph([node], {"x": (1, 3, 8, 8)}, {"w": np.zeros((4, 3, 3, 3), np.float32)})
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4, 6, 6]))
+    with pytest.raises(HwgenError, match=r"node 'first' \(Conv\) has operands or attributes that make no sense"):
+        of_model(model, tmp_path)
