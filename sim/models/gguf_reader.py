@@ -1,4 +1,4 @@
-"""Read GGUF files: Q4_1, Q8_0, F16, BF16 and F32 tensors, and the metadata that holds the tokenizer.
+"""Read GGUF files: floats and the blocks of `sim.models.checkpoint.gguf_blocks`, and the tokenizer's metadata.
 
 Layout (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 and 3): magic, version, tensor and
 metadata counts, metadata, tensor descriptions, padding to the alignment, data. Every length in a damaged header is
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwgen.errors import HwgenError
+from sim.models.checkpoint.gguf_blocks import BLOCKS
 from sim.models.model_file import ModelFile, TensorInfo
 from sim.models.safetensors_reader import bfloat16_to_float32
 
@@ -33,7 +34,7 @@ TENSOR_TYPES = {
         6: "Q5_0 Q5_1 Q8_0 Q8_1 Q2_K Q3_K Q4_K Q5_K Q6_K Q8_K",
         16: "IQ2_XXS IQ2_XS IQ3_XXS IQ1_S IQ4_NL IQ3_S IQ2_S IQ4_XS I8 I16 I32 I64 F64 IQ1_M BF16",
         34: "TQ1_0 TQ2_0",
-        39: "MXFP4",
+        39: "MXFP4 NVFP4 Q1_0",
     }.items()
     for number, name in enumerate(names.split(), first)
 }
@@ -62,13 +63,13 @@ class GgufFile(ModelFile):
 
     def _stored(self, info: TensorInfo) -> NDArray[Any]:
         """The tensor as stored: elements, or blocks [..., K/32] of the structured types above."""
-        if info.dtype not in STORED:
-            raise self.unsupported(info, "F32, F16, BF16, Q4_1 or Q8_0")
         item = STORED[info.dtype]
         shape = (*info.shape[:-1], info.shape[-1] // BLOCK) if item.names else info.shape
         return self.data[info.offset : info.offset + prod(shape) * item.itemsize].view(item).reshape(shape)
 
     def _decode(self, info: TensorInfo, rows: slice | NDArray[np.integer[Any]] | None) -> NDArray[np.float32]:
+        if info.dtype not in STORED:
+            return self._blocks(info, rows)
         stored = self._stored(info)
         if rows is not None:
             stored = stored[rows]
@@ -86,6 +87,17 @@ class GgufFile(ModelFile):
         values: NDArray[np.float32] = scale * _nibbles(stored["nibbles"])
         values += stored["minimum"].astype(np.float32)[..., None]
         return values.reshape(shape)
+
+    def _blocks(self, info: TensorInfo, rows: slice | NDArray[np.integer[Any]] | None) -> NDArray[np.float32]:
+        """Tensors of the other block types, dequantised; those of more than two dimensions too."""
+        from sim.models.checkpoint.gguf_weights import gguf_weights
+        from sim.models.checkpoint.stored import Place
+
+        if info.dtype not in BLOCKS or not info.shape:
+            raise self.unsupported(info, f"F32, F16, BF16, {', '.join(BLOCKS)}")
+        flat = TensorInfo(info.name, (info.elements // info.shape[-1], info.shape[-1]), info.dtype, info.offset)
+        values = gguf_weights(Place(self, info.name.removesuffix(".weight")), flat).float32().reshape(info.shape)
+        return values if rows is None else values[rows]
 
     def q4_1(self, name: str) -> tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.float16]]:
         info = self.matrix(name)
@@ -190,11 +202,11 @@ def read_gguf(path: Path, data: NDArray[np.uint8]) -> GgufFile:
         if 0 in shape or offset % alignment:
             raise cursor.corrupt(f"tensor {name!r} has shape {shape} at data byte {offset}")
         size = 0
-        if dtype in STORED:
-            block = BLOCK if STORED[dtype].names else 1
+        if dtype in STORED or dtype in BLOCKS:
+            block = BLOCKS[dtype].elements if dtype in BLOCKS else 1
             if block > 1 and (not shape or shape[-1] % block):
                 raise cursor.corrupt(f"tensor {name!r} of type {dtype} has shape {shape}, not rows of {block}")
-            size = prod(shape) // block * STORED[dtype].itemsize
+            size = prod(shape) // block * (BLOCKS[dtype].size if dtype in BLOCKS else STORED[dtype].itemsize)
         if start + offset + size > data.size:
             end = start + offset + size
             raise cursor.corrupt(f"tensor {name!r} ends at byte {end}, the file at byte {data.size}")
