@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from hwgen.errors import HwgenError
 from hwgen.schedule import Layer
 from sim.models.catalogue import layer_weights
+from sim.models.checkpoint import StoredWeights, stored_kind, stored_weights, unpacked_view
 from sim.models.fetch import default_model
 from sim.models.hf import gguf_name, llama_view, why_not
 from sim.models.smollm import capture
 from sim.models.tokenizer import tokenizer_note
-from sim.models.weights import open_model
+from sim.models.weights import ModelFile, open_model
 from sim.operands import random_operands
 
-__all__ = ["layer_operands", "model_operands"]
+__all__ = ["ModelOperands", "layer_operands", "model_operands", "read_operands"]
+
+
+class ModelOperands(NamedTuple):
+    """What a model gives for a layer: weights float32 [N, K] (dequantised where they are quantised), activations
+    [tokens, K], what these are (``"model"``, or words), and the weights as the file stores them, if that was asked.
+    """
+
+    weights: np.ndarray
+    acts: np.ndarray
+    words: str
+    stored: StoredWeights | None
+    kind: str
+    """Type or scheme of the stored weights, such as ``"Q4_1"`` or ``"GPTQ 4 bit, group 128"``."""
 
 
 def layer_operands(
@@ -39,24 +54,42 @@ def model_operands(
     Random are those of models that cannot be run: of another kind than Llama's, or in safetensors without configuration
     and tokenizer.
     """
-    path = default_model(download=False) if model is None else model
-    file = open_model(path)
+    return read_operands(model, layer, tokens, text)[:3]
+
+
+def read_operands(
+    model: Path | None, layer: str, tokens: int, text: str | None = None, *, as_stored: bool = False
+) -> ModelOperands:
+    """Like `model_operands`, and with ``as_stored`` the codes, scales and zero points of the weights.
+
+    Raises `HwgenError` also for weights that are not stored in a scheme that is read, where these are asked for.
+    """
+    file = open_model(default_model(download=False) if model is None else model)
     name = layer.removesuffix(".weight")
+    stored = stored_weights(file, _untied(file, name)) if as_stored else None
+    weights, acts, words = _floats(file, name, tokens, text)
+    return ModelOperands(weights, acts, words, stored, stored_kind(file, _untied(file, name)))
+
+
+def _untied(file: ModelFile, name: str) -> str:
+    """The tensor of a layer: a model with a tied embedding has none of its own for its last layer."""
+    last, shared = ("output", "token_embd") if file.format == "gguf" else ("lm_head", "model.embed_tokens")
+    return shared if name == last and f"{last}.weight" not in file.tensors else name
+
+
+def _floats(file: ModelFile, name: str, tokens: int, text: str | None) -> tuple[np.ndarray, np.ndarray, str]:
     reason = why_not(file)
     if file.format == "gguf":
-        # A model with a tied embedding has no tensor of its own for its last layer.
-        tied = name == "output" and "output.weight" not in file.tensors
         if reason is None:
             acts = capture(file, name, text, tokens)
             note = tokenizer_note(file)
             words = "model" if note is None else f"weights and activations of the model ({note})"
-            return file.float32("token_embd.weight" if tied else f"{name}.weight"), acts, words
-        weights = file.float32(file.matrix("token_embd.weight" if tied else f"{name}.weight").name)
+            return file.float32(f"{_untied(file, name)}.weight"), acts, words
+        weights = file.float32(file.matrix(f"{_untied(file, name)}.weight").name)
     else:
-        tied = name == "lm_head" and "lm_head.weight" not in file.tensors
-        weights, ours = layer_weights(file, "model.embed_tokens" if tied else name), gguf_name(f"{name}.weight")
+        weights, ours = layer_weights(file, _untied(file, name)), gguf_name(f"{name}.weight")
         if reason is None and ours is not None:
-            return weights, capture(llama_view(file), ours, text, tokens), "model"
+            return weights, capture(llama_view(unpacked_view(file)), ours, text, tokens), "model"
         reason = reason or f"{name} is no layer of a Llama-type model"
     if text is not None:
         raise HwgenError(f"model file {file.path}: cannot be run on the text: {reason}; without --text acts are random")

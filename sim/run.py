@@ -18,6 +18,8 @@ from hwgen.quantize import acts_for
 from hwgen.schedule import Layer, Schedule
 from hwgen.verify import CompiledPre, CompiledTile, expected_beats, port_words
 from sim.epilogue import apply_outer, epilogue
+from sim.hold import hold
+from sim.models.checkpoint import StoredWeights
 
 __all__ = ["LayerRun", "run_layer"]
 
@@ -29,7 +31,8 @@ class LayerRun:
     """What a layer did on a tile. Cycles are counted by the testbench, not by the design.
 
     ``y`` are the outputs as FP32 [tokens, N]; ``golden_equal`` compares them (and the integer group sums, where the
-    tile gives them) with the golden layer, ``reference_equal`` the pre block's output with its reference.
+    tile gives them) with the golden layer, ``reference_equal`` the pre block's output with its reference. ``weights``
+    says how they came: quantised, or as stored.
     """
 
     layer: Layer
@@ -48,6 +51,7 @@ class LayerRun:
     build_seconds: float
     run_seconds: float
     relative_error: float
+    weights: str
     y: np.ndarray = dataclasses.field(repr=False)
 
     @property
@@ -107,6 +111,7 @@ def run_layer(
 ) -> LayerRun:
     """Quantise a layer for ``spec``, run all of it through the emitted Verilog, and compare.
 
+    Weights that are quantised already, `StoredWeights` of a checkpoint or a `QTensor`, run as they are (`sim.hold`).
     Parameters: ``weights`` [N, K] and ``acts`` [tokens, K], matrices of finite numbers as numpy arrays, torch tensors
     or lists; ``progress`` is told what happens.
     Raises `HwgenError` for other operands, when the layer does not fit the tile, or a tool is missing.
@@ -115,7 +120,14 @@ def run_layer(
 
     from sim.golden import golden_layer
 
-    weights, acts = _matrix(name, "weights [N, K]", weights), _matrix(name, "activations [tokens, K]", acts)
+    stored = weights if isinstance(weights, StoredWeights | QTensor) else None
+    acts = _matrix(name, "activations [tokens, K]", acts)
+    if isinstance(stored, StoredWeights) and acts.shape[1] == stored.tensor.shape[1]:
+        acts = stored.acts(acts)
+    if stored is not None:
+        held = hold(spec, stored, f"layer {name}")
+        weights = held.dequantize()
+    weights = _matrix(name, "weights [N, K]", weights)
     if weights.shape[1] != acts.shape[1]:
         raise HwgenError(
             f"layer {name}: weights [N, K] and activations [tokens, K] must agree in K, "
@@ -132,8 +144,10 @@ def run_layer(
     float_y = acts.astype(np.float64) @ weights.astype(np.float64).T
     weights, acts = schedule.whole_words(weights), schedule.whole_words(acts)
     formats = spec.quantization()
-    progress(f"quantising {name}: {layer.n}×{layer.k} weights to {formats.weights}, {layer.m} tokens to {formats.acts}")
-    q_weights = spec.quantize_weights(weights)
+    as_stored = stored is not None
+    how = f"to {formats.weights}" if not as_stored else "as stored"
+    progress(f"quantising {name}: {layer.n}×{layer.k} weights {how}, {layer.m} tokens to {formats.acts}")
+    q_weights = held if as_stored else spec.quantize_weights(weights)
     raw_acts = acts_for(formats, acts)
     tile_acts = spec.quantize_acts(acts)
 
@@ -197,9 +211,17 @@ def run_layer(
         macs_per_second=layer.macs / result.seconds if result.seconds else 0.0,
         build_seconds=build_seconds,
         run_seconds=result.seconds,
+        weights=_described(stored, q_weights, formats.scheme),
         relative_error=float(np.linalg.norm(y.astype(np.float64) - float_y)) / norm,
         y=y,
     )
+
+
+def _described(stored: StoredWeights | QTensor | None, held: QTensor, scheme: str) -> str:
+    """How the weights came to what the tile holds."""
+    if stored is None:
+        return f"quantised to {held.format.name}, scheme {scheme}"
+    return f"as stored, {stored.described}" if isinstance(stored, StoredWeights) else "as given, quantised already"
 
 
 def _run_pre(compiled: CompiledPre, acts: QTensor) -> tuple[bool, int, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -76,6 +77,12 @@ class OperandFile(click.ParamType[str]):
     metavar="FILE",
     help="activations [tokens, K], likewise; --acts FILE says the same",
 )
+@click.option(
+    "--weights-as-stored",
+    is_flag=True,
+    help="take codes, scales and zero points of a quantised model as they are, or refuse; without it such weights are "
+    "dequantised and quantised again for the tile",
+)
 @click.option("--random", "distribution", metavar="NAME", help="random operands: normal, laplace, uniform or outliers")
 @click.option("--seed", type=SEED, default=1, show_default=True, help="seed of --random")
 @click.option("--tokens", type=Whole(), default=8, show_default=True, help="tokens of real text")
@@ -96,6 +103,7 @@ def command(
     layer: str | None,
     weights_file: str | None,
     acts_file: str | None,
+    weights_as_stored: bool,
     distribution: str | None,
     seed: int,
     tokens: int,
@@ -108,15 +116,19 @@ def command(
     The activations are captured by running the model on real text (Llama-type models: GGUF, or safetensors with
     config.json and tokenizer.json beside them); those of other safetensors files are random. Or weights and activations
     come from array files, or both are random. Exit status 1 when a value or a cycle count differs.
+
+    Weights of a checkpoint that is quantised already (GGUF, GPTQ, AWQ, compressed-tensors) run as they are stored with
+    --weights-as-stored, on a tile that holds them exactly; docs/checkpoints.md has the schemes and their tiles.
     """
     from rich.console import Console
 
-    from sim.inputs import model_operands
+    from sim.inputs import read_operands
     from sim.operands import random_operands, read_matrix
     from sim.run import run_layer
 
-    _one_source(model, layer, weights_file, acts_file, distribution, text_file)
-    name, operands = layer or "layer", "model"
+    _one_source(model, layer, weights_file, acts_file, distribution, text_file, weights_as_stored)
+    name, operands, kind = layer or "layer", "model", ""
+    weights: Any
     console = Console(stderr=True)
     with console.status(f"reading {name}") as status:
         if weights_file is not None and acts_file is not None:
@@ -127,7 +139,8 @@ def command(
             name = shape.name
             weights, acts, operands = random_operands(shape, distribution, seed)
         else:
-            weights, acts, operands = model_operands(model, name, tokens, _text(text_file))
+            found = read_operands(model, name, tokens, _text(text_file), as_stored=weights_as_stored)
+            weights, acts, operands, kind = found.stored or found.weights, found.acts, found.words, found.kind
         run = run_layer(spec, weights, acts, name=name, progress=lambda line: status.update(line))
     if save:
         import io
@@ -140,10 +153,12 @@ def command(
         np.save(buffer, run.y)
         write_atomic(save, buffer.getvalue(), "run")
     if as_json:
-        click.echo(json.dumps({**run.document(), "operands": operands}, indent=2))
+        click.echo(json.dumps({**run.document(), "operands": operands, "stored_as": kind}, indent=2))
     else:
         if operands != "model":
             click.echo(f"operands: {operands}")
+        if kind:
+            click.echo(f"weights: {_came(run, kind)}")
         for line in report(run):
             click.echo(line)
     sys.exit(0 if run.ok else 1)
@@ -156,6 +171,7 @@ def _one_source(
     acts: str | None,
     distribution: str | None,
     text: Path | None,
+    stored: bool,
 ) -> None:
     """Operands come from a model, from files or from random numbers: refuse a mixture, and less than one."""
     if (weights is None) != (acts is None):
@@ -165,6 +181,8 @@ def _one_source(
     sources = {"--model": model is not None or text is not None, "--weights and --acts": files}
     sources["--random"] = distribution is not None
     of_model = not files and distribution is None
+    if stored and not of_model:
+        raise HwgenError("run: --weights-as-stored goes with a model, whose weights may be quantised already")
     context = click.get_current_context()
     for flag, used, why in (
         ("tokens", of_model, "a model; the tokens are in the shape of the operands"),
@@ -180,6 +198,17 @@ def _one_source(
             "run: --layer must name a layer of the model (hwgen model layers lists them), or be MxNxK with --random; "
             "or give --weights FILE and --acts FILE"
         )
+
+
+def _came(run: object, kind: str) -> str:
+    """How the weights came from what the file has to what the tile holds."""
+    from sim.models.catalogue import PLAIN
+    from sim.run import LayerRun
+
+    assert isinstance(run, LayerRun)
+    if run.weights.startswith("as stored") or kind in PLAIN:
+        return run.weights if kind not in PLAIN else f"{run.weights}, from {kind}"
+    return f"dequantised from {kind} and {run.weights}; --weights-as-stored keeps what is stored"
 
 
 def _text(file: Path | None) -> str | None:

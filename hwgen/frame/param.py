@@ -134,12 +134,16 @@ def param(
 _SAME: Any = object()
 
 
-def again(base: type, name: str, *, default: Any = _SAME, sweep: Iterable[Any] | None = None) -> Any:
-    """Inherit parameter ``name`` of ``base`` with another default or other sweep values; doc and legal values stay."""
+def again(
+    base: type, name: str, *, default: Any = _SAME, sweep: Iterable[Any] | None = None, legal: Iterable[Any] = ()
+) -> Any:
+    """Inherit parameter ``name`` of ``base`` with another default, other sweep values or other legal names."""
     field = next(field for field in dataclasses.fields(base) if field.name == name)
     info = dict(field.metadata["hwgen"])
     if sweep is not None:
         info["sweep"] = tuple(sweep)
+    if legal:
+        info["legal"] = tuple(legal)
     return dataclasses.field(default=field.default if default is _SAME else default, metadata={"hwgen": info})
 
 

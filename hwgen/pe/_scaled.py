@@ -14,13 +14,16 @@ from hwgen.frame.numbers import Num, where
 from hwgen.frame.param import Range, param
 from hwgen.frame.spec import TileSpec
 
-__all__ = ["SCALES", "LanesSpec", "ScaledSpec"]
+__all__ = ["SCALES", "WEIGHT_SCALES", "LanesSpec", "ScaledSpec"]
 
 _TERNARY = (1.58, "1.58", 1.585, "1.585")
 """Spellings of log2(3) bits, which take two bits in a memory of this design."""
 
 SCALES = ("fp16", "bf16", "e8m0", "fp8_e4m3")
 """Formats that a scale may have."""
+
+WEIGHT_SCALES = (*SCALES, "fp32")
+"""Formats of weight scales in families with exact sums: K-blocks of GGUF have scales of up to 19 significant bits."""
 
 
 @dataclass(frozen=True, kw_only=True)

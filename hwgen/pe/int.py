@@ -37,9 +37,9 @@ from hwgen.arith.partial import bit_rows, bit_shapes, booth_gates, booth_rows, b
 from hwgen.formats import Format, get
 from hwgen.frame.facts import Addend, Counts, P, Quantization
 from hwgen.frame.numbers import Num, bits_for, clog2, where
-from hwgen.frame.param import Range, param
+from hwgen.frame.param import Range, again, param
 from hwgen.frame.primitives import for_each
-from hwgen.pe._scaled import ScaledSpec
+from hwgen.pe._scaled import WEIGHT_SCALES, ScaledSpec
 
 __all__ = ["Int"]
 
@@ -89,6 +89,7 @@ class Int(ScaledSpec):
         legal=("symmetric", "asymmetric", "minimum", "bipolar", "ternary"),
         sweep=("symmetric", "asymmetric"),
     )
+    weight_scale: str = again(ScaledSpec, "weight_scale", legal=WEIGHT_SCALES)
 
     cell_uses_phase: ClassVar[bool] = False
     golden_overflow: ClassVar[bool] = True

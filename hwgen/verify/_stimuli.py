@@ -414,10 +414,22 @@ def _side_ends(fields: dict[str, Side]) -> list[dict[str, int]]:
     return [dict(zip(ends, values, strict=True)) for values in itertools.product(*ends.values())]
 
 
+def _listed(form: Format) -> np.ndarray:
+    """Codes of a scale format, ascending: all of them, or of FP32 those of every exponent with a few mantissas."""
+    if form.code_bits <= 16 or not isinstance(form, MinifloatFormat):
+        return form.codes()
+    last = (1 << form.mantissa_bits) - 1
+    # Ends of the significand, one bit (so that subnormals have every exponent), many, and one without a pattern.
+    powers = {1 << place for place in range(form.mantissa_bits)}
+    mantissas = np.array(sorted({0, last // 3, 0x2B7E15 & last, last >> 1, last - 2, last} | powers), np.uint32)
+    above = np.arange(1 << (form.code_bits - form.mantissa_bits), dtype=np.uint32) << np.uint32(form.mantissa_bits)
+    return (above[:, None] | mantissas).reshape(-1)
+
+
 def _near_one(name: str) -> np.ndarray:
     """Codes of a scale format whose products with sums neither overflow nor vanish: from 1/2 up to 2."""
     form = get(name)
-    codes = form.codes()
+    codes = _listed(form)
     values = form.decode(codes)
     found: np.ndarray = codes[(values >= 0.5) & (values <= 2)].astype(np.int64)
     return found
@@ -426,7 +438,7 @@ def _near_one(name: str) -> np.ndarray:
 def _powers(name: str) -> dict[int, np.ndarray]:
     """Finite positive codes of a scale format by the exponent of their value."""
     form = get(name)
-    codes = form.codes()
+    codes = _listed(form)
     values = form.decode(codes)
     good = np.isfinite(values) & (values > 0)
     exponents = np.frexp(values[good])[1] - 1

@@ -70,9 +70,12 @@ def _formats() -> tuple[str, ...]:
 def legal_values(name: str, parameter: str) -> tuple[Any, ...] | Range:
     """Values that a parameter of a family may take by itself. Names that a family checks itself are formats, of which
     those count that it takes with defaults beside them; texts that it takes whatever they say are left as they are.
+    FP32 scales of weights, which stored K-blocks need and which change post lanes alone, are not drawn.
     """
     spec = family(name)
     p: Param = spec.parameters()[parameter]
+    if parameter == "weight_scale" and isinstance(p.legal, tuple):
+        return tuple(value for value in p.legal if value != "fp32")
     if p.legal is not None:
         return p.legal
 

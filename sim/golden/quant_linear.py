@@ -26,7 +26,7 @@ from hwgen.formats import Format, QTensor, get
 from hwgen.quantize import LayerFormats, acts_for, weights_for
 from sim.golden.align import Aligned, align, finite_values
 from sim.golden.bounds import layer_bound
-from sim.golden.rounding import SUM_LIMIT, check_denormals, power_of_two, round_scaled
+from sim.golden.rounding import SUM_LIMIT, check_denormals, is_long, power_of_two, round_long, round_scaled
 from sim.golden.wide import Wide, exact_matmul
 
 __all__ = ["MODES", "LayerQuantization", "QuantLinear", "Sums"]
@@ -315,6 +315,8 @@ def _largest_sum(acts: Tensor, weights: Tensor) -> float:
 
 def _rounded(total: Tensor | Wide, scale: Tensor, exponent: Tensor) -> Tensor:
     """Sums times scales and a power of two, rounded once to float32; shapes broadcast."""
+    if is_long(scale):
+        return round_long(total.integers() if isinstance(total, Wide) else total.numpy(), scale, exponent)
     if isinstance(total, Wide):
         return total.round_scaled(scale, exponent)
     return round_scaled(total, scale, exponent)

@@ -1,13 +1,23 @@
-"""One rounding into FP32 of an exact product, in float64 by error-free transformations."""
+"""One rounding into FP32 of an exact product: in float64 by error-free transformations, in integers for long scales."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hwgen.errors import HwgenError
 
-__all__ = ["SCALE_BITS", "SUM_LIMIT", "check_denormals", "check_scale", "power_of_two", "round_scaled"]
+__all__ = [
+    "SCALE_BITS",
+    "SUM_LIMIT",
+    "check_denormals",
+    "check_scale",
+    "is_long",
+    "power_of_two",
+    "round_long",
+    "round_scaled",
+]
 
 SCALE_BITS = 22
 """Most significand bits of a scale (a product of two fp16 scales has 22): half a sum times it is exact in float64."""
@@ -36,10 +46,15 @@ def check_denormals() -> None:
         )
 
 
+def is_long(scale: Tensor) -> bool:
+    """Whether a finite scale, float64, has more than 22 significand bits, as FP32 scales may."""
+    fraction = torch.frexp(torch.where(torch.isfinite(scale), scale, 0.0)).mantissa * 2.0**SCALE_BITS
+    return not torch.equal(fraction, torch.round(fraction))
+
+
 def check_scale(scale: Tensor) -> None:
     """Raise `HwgenError` for a finite scale, float64, of more than 22 significand bits."""
-    fraction = torch.frexp(torch.where(torch.isfinite(scale), scale, 0.0)).mantissa * 2.0**SCALE_BITS
-    if not torch.equal(fraction, torch.round(fraction)):
+    if is_long(scale):
         raise HwgenError(
             f"golden layer: the product of a row's and a column's scale must have at most {SCALE_BITS} significand "
             "bits; use scale formats such as fp16 or bf16"
@@ -72,3 +87,29 @@ def round_scaled(total: Tensor, scale: Tensor, exponent: Tensor) -> Tensor:
     # Adding zero turns -0, of a negative scale and a sum of zero, into +0.
     exact = torch.where(finite, odd, total.double() * scale) + 0.0
     return (exact * power_of_two(exponent)).float()
+
+
+def round_long(total: np.ndarray, scale: Tensor, exponent: Tensor) -> Tensor:
+    """`round_scaled` for scales of up to 53 bits: ``total`` int64 or Python integers, products in Python's integers.
+
+    60 leading bits of a product, the last one set where a lower one was, are rounded to 24 as the whole would be.
+    """
+    finite = torch.isfinite(scale)
+    fraction, place = torch.frexp(torch.where(finite, scale, 0.0))
+    factor = (fraction * 2.0**53).to(torch.int64).numpy().astype(object)
+    product = total.astype(object) * factor
+    drop = np.frompyfunc(lambda number: max(int(number).bit_length() - 60, 0), 1, 1)(product)
+    kept = np.frompyfunc(_odd_head, 2, 1)(product, drop)
+    head, lost = (torch.from_numpy(np.asarray(part, dtype=np.int64)) for part in (kept, drop))
+    # Beyond these ends the result is zero or infinite whatever the number, and float64 stays within its range.
+    shift = (exponent + place.to(torch.int64) - 53 + lost).clamp(-900, 900)
+    rounded = round_scaled(head, torch.ones((), dtype=torch.float64), shift)
+    special = torch.from_numpy(np.sign(total.astype(object)).astype(np.float64)) * scale
+    return torch.where(finite, rounded, special.float())
+
+
+def _odd_head(number: int, drop: int) -> int:
+    """``number`` without ``drop`` low bits, cut towards zero, and made odd where one of them was set."""
+    magnitude = abs(number)
+    head = magnitude >> drop | (magnitude & ((1 << drop) - 1) != 0)
+    return head if number >= 0 else -head

@@ -17,7 +17,7 @@ from hwgen.frame.facts import P, Quantization
 from hwgen.frame.param import again, param
 from hwgen.frame.spec import TileSpec
 from hwgen.pe._fp32_sum import Fp32SumSpec
-from hwgen.pe._scaled import LanesSpec
+from hwgen.pe._scaled import WEIGHT_SCALES, LanesSpec
 
 __all__ = ["MinifloatParameters"]
 
@@ -55,6 +55,7 @@ class MinifloatParameters(Fp32SumSpec, LanesSpec):
         legal=("exact", "fp32"),
         sweep=("exact", "fp32"),
     )
+    weight_scale: str = again(LanesSpec, "weight_scale", legal=WEIGHT_SCALES)
 
     cell_uses_phase: ClassVar[bool] = False
     golden_overflow: ClassVar[bool] = True
@@ -115,6 +116,10 @@ class MinifloatParameters(Fp32SumSpec, LanesSpec):
             not cls.fp32_sums(p) or bits <= FRACTION + 1,
             f"significands of acts and weights must have at most {FRACTION + 1} bits together with accumulator fp32, "
             f"not {bits} ({{acts}} and {{weights}}); use accumulator exact",
+        )
+        yield (
+            not cls.fp32_sums(p) or p["weight_scale"] != "fp32",
+            "weight_scale must be fp16, bf16, e8m0 or fp8_e4m3 with accumulator fp32, not {weight_scale}",
         )
 
     @staticmethod

@@ -126,7 +126,7 @@ def _integers_packed(place: Place, weights: Mapping[str, Any], scheme: str) -> S
 
 def _floats_packed(place: Place, weights: Mapping[str, Any], form: str, scheme: str) -> StoredWeights:
     packed = place.part("weight_packed")
-    n, size = _shape(place, packed.shape)
+    size = _shape(place, packed.shape)[1]
     if packed.dtype != "U8":
         raise place.error(f"{packed.name} must be of type U8 with format {form}, not {packed.dtype}")
     bits = 6 if form.startswith("mxfp6") else 4
@@ -145,7 +145,7 @@ def _floats_packed(place: Place, weights: Mapping[str, Any], form: str, scheme: 
         raise place.error(f"{level.name} must be one F32 number, not {level.dtype} of shape {list(level.shape)}")
     value = np.frombuffer(place.model.raw(level, 4), "<f4").reshape(1, 1)
     with np.errstate(divide="ignore", over="ignore"):
-        outer = np.float32(1) / value
+        outer = (np.float32(1) / value).astype(np.float32)
     if not np.isfinite(outer).all() or not np.isfinite(value).all():
         raise place.error(f"{level.name} must be a finite number other than 0, not {value[0, 0]}")
     grouped = {**weights, "strategy": "group", "group_size": 16}
@@ -173,7 +173,8 @@ def _whole(
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise place.error(f"group_size of {weights['where']} must be a positive number, not {str(size)[:40]!r}")
         size = min(size, k)
-    wanted, repeat = (n, -(-k // size)), None
+    wanted: tuple[int, ...] = (n, -(-k // size))
+    repeat: NDArray[np.int64] | None = None
     if strategy == "tensor":
         wanted = (1,) * max(scales.codes.ndim, 1)
     elif strategy == "channel" and scales.codes.ndim == 1:
@@ -188,7 +189,9 @@ def _whole(
         if side.shape != wanted and not (strategy == "tensor" and side.size == 1):
             raise place.error(f"{what} of strategy {strategy} must have shape {list(wanted)}, not {list(side.shape)}")
         full = side.reshape(1, 1) if strategy == "tensor" else side.reshape(len(side), -1)
-        sides.append(np.broadcast_to(full, (n, 1)) if strategy == "tensor" else full if repeat is None else full[repeat])
+        sides.append(
+            np.broadcast_to(full, (n, 1)) if strategy == "tensor" else full if repeat is None else full[repeat]
+        )
     index = place.find("weight_g_idx")
     if index is not None and strategy == "group":
         place.check_shape(index, (k,))

@@ -11,10 +11,13 @@ from hwgen.errors import HwgenError, os_error
 from sim.models.checkpoint.stored import Place
 from sim.models.model_file import ModelFile
 
-__all__ = ["METHODS", "option", "quantisation_of", "scheme_of"]
+__all__ = ["METHODS", "QUANTIZE_CONFIG", "option", "quantisation_of", "scheme_of"]
 
 METHODS = ("gptq", "awq", "compressed-tensors", "fp8")
 """Values of ``quant_method`` that are read."""
+
+QUANTIZE_CONFIG = "quantize_config.json"
+"""Where AutoGPTQ says what config.json does not."""
 
 
 def quantisation_of(model: ModelFile) -> Mapping[str, Any] | None:
@@ -29,7 +32,7 @@ def quantisation_of(model: ModelFile) -> Mapping[str, Any] | None:
         if isinstance(holder, dict) and found is None:
             found = holder.get("quantization_config", holder.get("compression_config"))
     if found is None:
-        where = model.path.parent / "quantize_config.json"
+        where = model.path.parent / QUANTIZE_CONFIG
         found = _read(where)
         if found is None:
             return None

@@ -2,8 +2,8 @@
 
 Layouts (https://github.com/ggml-org/ggml, ggml-common.h): a tensor is rows of blocks of 32, 64 or 256 elements. d and
 dmin are FP16, qs are the low bits of codes and qh the high ones. K-blocks have 256 elements and a scale sc (and minimum
-m) of few bits for each 16 or 32: value = d·sc·q - dmin·m, so that a scale d·sc has up to 19 significant bits, and is kept
-here as the FP32 number that it exactly is.
+m) of few bits for each 16 or 32: value = d·sc·q - dmin·m, so that a scale d·sc has up to 19 significant bits, and is
+kept here as the FP32 number that it exactly is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Bytes = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Blocks:
-    """Blocks taken apart: ``codes`` [B, elements], ``scales`` code words [B, scales of a block], ``minima`` likewise."""
+    """Blocks taken apart: ``codes`` [B, elements], code words ``scales`` and values ``minima`` [B, groups of a block]."""
 
     codes: NDArray[np.uint32]
     format: Format
@@ -97,9 +97,7 @@ def _q8_0(raw: Bytes) -> Blocks:
 
 def _q2_k(raw: Bytes) -> Blocks:
     scales, qs, d, dmin = raw[:, :16], raw[:, 16:80], _number(raw[:, 80:82]), _number(raw[:, 82:84])
-    return Blocks(
-        _planes(qs, 32, 2), _unsigned(2), _product(d, scales & 15), get("fp32"), _minima(dmin, scales >> 4)
-    )
+    return Blocks(_planes(qs, 32, 2), _unsigned(2), _product(d, scales & 15), get("fp32"), _minima(dmin, scales >> 4))
 
 
 def _minima(dmin: NDArray[np.float64], m: NDArray[np.generic]) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ GPTQ (AutoGPTQ, GPTQModel): ``qweight`` [K·bits/32, N] packs codes along K, ``q
 N, both lowest bits first; 3 bits run across words. ``checkpoint_format`` gptq (v1, also where nothing is said) stores
 z - 1, gptq_v2 stores z. ``g_idx`` [K] is the group of each input: with act-order inputs of a group do not lie together.
 
-AWQ (llm-awq, AutoAWQ, version gemm): ``qweight`` [K, N/8] and ``qzeros`` [G, N/8] pack eight columns a word in the order
+AWQ (llm-awq, AutoAWQ, version gemm): ``qweight`` [K, N/8] and ``qzeros`` [G, N/8] pack eight columns a word, in order
 0, 2, 4, 6, 1, 3, 5, 7; zero points are stored as they are. Both: ``scales`` [G, N], value = s·(q - z).
 """
 
@@ -89,7 +89,9 @@ def act_order(place: Place, index: NDArray[np.int64], size: int, groups: int) ->
     counts, wanted = np.bincount(index, minlength=groups), np.bincount(plain, minlength=groups)
     if not np.array_equal(counts, wanted):
         group = int(np.argmax(counts != wanted))
-        raise place.error(f"g_idx must give group {group} {wanted[group]} inputs, as group_size says, not {counts[group]}")
+        raise place.error(
+            f"g_idx must give group {group} {wanted[group]} inputs, as group_size says, not {counts[group]}"
+        )
     return np.argsort(index, kind="stable").astype(np.int64)
 
 

@@ -13,13 +13,13 @@ from hwgen.errors import suggest
 from hwgen.formats import QTensor, get
 from sim.models.catalogue import CONV1D, PLAIN, Matrix, matrices
 from sim.models.checkpoint.compressed import compressed_weights, fp8_weights
-from sim.models.checkpoint.config import quantisation_of
+from sim.models.checkpoint.config import QUANTIZE_CONFIG, quantisation_of
 from sim.models.checkpoint.gguf_weights import gguf_weights
 from sim.models.checkpoint.int_packed import awq_weights, gptq_weights
 from sim.models.checkpoint.stored import Place, StoredWeights
 from sim.models.model_file import ModelFile, TensorInfo
 
-__all__ = ["stored_weights", "unpacked_view"]
+__all__ = ["stored_kind", "stored_weights", "unpacked_view"]
 
 READERS = {
     "gptq": gptq_weights,
@@ -55,6 +55,15 @@ def stored_weights(model: ModelFile, name: str) -> StoredWeights:
     if known[stem].stored in PLAIN:
         return _halves(place, model.matrix(name))
     return _packed(place, known[stem])
+
+
+def stored_kind(model: ModelFile, name: str) -> str:
+    """How a layer is stored, in a few words: a type, or method, bits and group. Raises `HwgenError` for no layer."""
+    if model.format != "gguf":
+        known = {matrix.name: matrix.stored for matrix in matrices(model)}
+        if name in known:
+            return known[name]
+    return model.matrix(name).dtype
 
 
 def _packed(place: Place, matrix: Matrix) -> StoredWeights:
@@ -101,8 +110,8 @@ class _Unpacked(ModelFile):
 
 
 def unpacked_view(model: ModelFile) -> ModelFile:
-    """The model with float weights in place of packed ones; itself where nothing is packed."""
-    found = [m for m in matrices(model) if m.stored not in PLAIN and not m.experts and m.n] if _packs(model) else []
+    """A safetensors model with float weights in place of packed ones; itself where nothing is packed."""
+    found = [matrix for matrix in matrices(model) if matrix.stored not in PLAIN and not matrix.experts and matrix.n]
     if not found:
         return model
     virtual = {f"{m.name}.weight": TensorInfo(f"{m.name}.weight", (m.n, m.k), m.stored, 0) for m in found}
@@ -112,11 +121,7 @@ def unpacked_view(model: ModelFile) -> ModelFile:
         {**model.tensors, **virtual},
         model.metadata,
         model.data,
-        model.beside,
+        model.beside + tuple(path for path in [model.path.parent / QUANTIZE_CONFIG] if path.is_file()),
         source=model,
         packed=frozenset(virtual),
     )
-
-
-def _packs(model: ModelFile) -> bool:
-    return model.format != "gguf"

@@ -109,7 +109,9 @@ class Scales:
         values = self.format.decode(self.codes)
         if not np.isfinite(values).all():
             where = [int(index) for index in np.argwhere(~np.isfinite(values))[0]]
-            raise place.error(f"scales must be finite, not {values[tuple(where)]} at {where}; the checkpoint is damaged")
+            raise place.error(
+                f"scales must be finite, not {values[tuple(where)]} at {where}; the checkpoint is damaged"
+            )
         return self
 
 
@@ -141,11 +143,13 @@ def unpack_words(words: NDArray[np.integer], bits: int, count: int) -> NDArray[n
     unsigned = np.ascontiguousarray(words).astype("<u4", casting="unsafe")
     if bits in _FAST:
         shifts = np.arange(0, 32, bits, dtype=np.uint32)
-        codes = unsigned[..., None] >> shifts & np.uint32((1 << bits) - 1)
-        return codes.reshape(len(unsigned), -1)[:, :count].astype(np.uint32)
+        spread = unsigned[..., None] >> shifts & np.uint32((1 << bits) - 1)
+        narrow: NDArray[np.uint32] = spread.reshape(len(unsigned), -1)[:, :count].astype(np.uint32)
+        return narrow
     single = np.unpackbits(unsigned.view(np.uint8), axis=1, bitorder="little")[:, : count * bits]
     digits = single.reshape(len(unsigned), count, bits).astype(np.uint32)
-    return (digits << np.arange(bits, dtype=np.uint32)).sum(axis=2, dtype=np.uint32)
+    codes = np.asarray((digits << np.arange(bits, dtype=np.uint32)).sum(axis=2, dtype=np.uint32))
+    return codes
 
 
 def signed_codes(unsigned: NDArray[np.integer], bits: int) -> NDArray[np.uint32]:
