@@ -25,7 +25,7 @@ Bytes = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Blocks:
-    """Blocks taken apart: ``codes`` [B, elements], code words ``scales`` and values ``minima`` [B, groups of a block]."""
+    """Blocks taken apart: ``codes`` [B, elements], ``scales`` (code words) and ``minima`` (values) [B, groups]."""
 
     codes: NDArray[np.uint32]
     format: Format
