@@ -152,11 +152,9 @@ def tile_for(spec: TileSpec, tensor: QTensor) -> str | None:
 
 def _candidates(spec: TileSpec, tensor: QTensor) -> Iterator[tuple[str, dict[str, Any]]]:
     """Families and parameters, the tile's own family first."""
-    whole = tensor.groups == 1
-    group = 0 if whole else tensor.group_size
-    depth = max(tensor.group_size, spec.p.get("depth", 1) if not whole else 1)
-    sizes = {"group": group, "depth": depth}
-    scales = dict.fromkeys((tensor.scale_format.name, "fp16", "fp32"))
+    sizes = {"group": 0 if tensor.groups == 1 else tensor.group_size}
+    own = spec.p.get("weight_scale", "fp16")
+    scales = dict.fromkeys((own, tensor.scale_format.name, "fp16", "fp32"))
     options: list[dict[str, Any]] = []
     names: tuple[str, ...]
     if isinstance(tensor.format, IntFormat | TernaryFormat | BipolarFormat):
@@ -174,7 +172,8 @@ def _candidates(spec: TileSpec, tensor: QTensor) -> Iterator[tuple[str, dict[str
         for values in options:
             kept = {key: value for key, value in values.items() if key in known}
             if len(kept) == len(values):
-                yield name, kept
+                depth = spec.p["depth"] if name == spec.family else known["depth"].default
+                yield name, {**kept, "depth": max(depth, tensor.group_size)}
 
 
 def _with_block(name: str) -> dict[str, Any]:
