@@ -121,7 +121,7 @@ def page(rows: Sequence[Row]) -> str:
     ]
     return "\n\n".join(
         [
-            "Weights of checkpoints that are quantised already, read as they are stored (`--weights-as-stored`) and run "
+            "Weights of quantised checkpoints, read as they are stored (`--weights-as-stored`) and run "
             f"on a tile that holds them exactly, {TOKENS} tokens of random activations, tile of {SHAPE['m']} x "
             f"{SHAPE['n']}. Files are generated from random codes, scales and zero points, but those of the default "
             "model, whose tensors are real. *equal*: the dequantised tensor is that of the column before, bit for bit "

@@ -210,7 +210,7 @@ def test_quantised_layers_are_refused_by_what_they_are(tmp_path: Path) -> None:
     packed |= {"a.scales": torch.ones(2, 96).half(), "f.weight": torch.zeros(4, 8).to(torch.float8_e4m3fn)}
     packed |= {"h.0.mlp.c_fc.weight": torch.arange(24.0).reshape(4, 6)}
     safetensors.torch.save_file(packed, path)
-    with pytest.raises(HwgenError, match=r"is quantised already \(GPTQ 4 bit, group 32\), which cannot be run; give"):
+    with pytest.raises(HwgenError, match=r"is quantised already \(GPTQ 4 bit, group 32\), and neither config\.json"):
         inputs.model_operands(path, "a", 2)
     with pytest.raises(HwgenError, match=r"is quantised already \(FP8 \(F8_E4M3\) 8 bit, no"):
         inputs.model_operands(path, "f", 2)

@@ -64,13 +64,13 @@ def compressed_weights(place: Place, config: Mapping[str, Any]) -> StoredWeights
     n, k = _shape(place, info.shape)
     if info.dtype in _FP8:
         bytes_are = "e8m0" if form == "mxfp8-quantized" else ""
-        codes, element = integers(place, info).astype(np.uint32), get(_FP8[info.dtype])
+        codes, element = integers(place, info, *_FP8).astype(np.uint32), get(_FP8[info.dtype])
         return _whole(place, weights, scheme, codes, element, read_scales(place, _scale(place), bytes_are=bytes_are))
     if info.dtype != "I8":
         raise place.error(f"{info.name} must be of type I8, {', '.join(_FP8)} with format {form}, not {info.dtype}")
-    codes = integers(place, info).view(np.uint8).astype(np.uint32)
+    codes = integers(place, info, "I8").view(np.uint8).astype(np.uint32)
     zero = place.find("weight_zero_point")
-    zeros = None if zero is None else integers(place, zero).astype(np.int64)
+    zeros = None if zero is None else integers(place, zero, "I8").astype(np.int64)
     scales = read_scales(place, _scale(place))
     return _whole(place, weights, scheme, codes.reshape(n, k), get("int8"), scales, zeros)
 
@@ -87,7 +87,7 @@ def fp8_weights(place: Place, config: Mapping[str, Any]) -> StoredWeights:
         "strategy": "block" if block is not None else "tensor" if scale.elements == 1 else "channel",
         "block_structure": block,
     }
-    codes = integers(place, info).astype(np.uint32)
+    codes = integers(place, info, *_FP8).astype(np.uint32)
     return _whole(place, weights, "FP8", codes, get(_FP8[info.dtype]), read_scales(place, scale))
 
 
@@ -106,20 +106,20 @@ def _integers_packed(place: Place, weights: Mapping[str, Any], scheme: str) -> S
     option(weights, ("type",), ("int",), "int")
     packed, true = place.part("weight_packed"), place.part("weight_shape")
     place.check_shape(true, (2,))
-    n, k = (int(value) for value in integers(place, true))
+    n, k = (int(value) for value in integers(place, true, "I64", "I32"))
     if n < 1 or k < 1:
         raise place.error(f"weight_shape must have two positive sizes, not {[n, k]}")
     place.check_shape(packed, (n, -(-k * bits // 32)))
-    codes = signed_codes(unpack_words(integers(place, packed), bits, k), bits)
+    codes = signed_codes(unpack_words(integers(place, packed, "I32"), bits, k), bits)
     scales, zeros = read_scales(place, _scale(place)), None
     if not option(weights, ("symmetric",), (True, False), True):
         zero = place.part("weight_zero_point")
-        groups = scales.codes.shape[-1]
+        groups = scales.codes.shape[-1] if scales.codes.ndim else 1
         if zero.dtype == "I32":
             place.check_shape(zero, (-(-n * bits // 32), groups))
-            zeros = unpack_words(integers(place, zero).T, bits, n).astype(np.int64).T - (1 << (bits - 1))
+            zeros = unpack_words(integers(place, zero, "I32").T, bits, n).astype(np.int64).T - (1 << (bits - 1))
         else:
-            zeros = integers(place, zero).astype(np.int64)
+            zeros = integers(place, zero, "I8").astype(np.int64)
     scheme = f"{scheme} {bits} bit"
     return _whole(place, weights, scheme, codes, IntFormat(code_bits=bits), scales, zeros)
 
@@ -133,7 +133,7 @@ def _floats_packed(place: Place, weights: Mapping[str, Any], form: str, scheme: 
     if size * 8 % (bits * 4):
         raise place.error(f"{packed.name} must have rows of whole groups of four codes, not of {size} bytes")
     k = size * 8 // bits
-    raw = integers(place, packed)
+    raw = integers(place, packed, "U8")
     # Rows in words of 32 bits, the last one filled with zeros.
     words = np.ascontiguousarray(np.pad(raw, ((0, 0), (0, -size % 4)))).view("<u4")
     codes, element = unpack_words(words, bits, k), get("fp6_e2m3" if bits == 6 else "fp4_e2m1")
@@ -195,7 +195,7 @@ def _whole(
     index = place.find("weight_g_idx")
     if index is not None and strategy == "group":
         place.check_shape(index, (k,))
-        places = integers(place, index).astype(np.int64)
+        places = integers(place, index, "I32", "I64").astype(np.int64)
         # -1 in all places is what writers leave where inputs are in order.
         order = None if (places == -1).all() else act_order(place, places, size, sides[0].shape[1])
     tensor = QTensor.build(

@@ -64,8 +64,9 @@ def option(config: Mapping[str, Any], names: tuple[str, ...], allowed: tuple[Any
     """The value of the first of ``names`` that is there. Raises `HwgenError` for one that is not allowed."""
     value = next((config[name] for name in names if config.get(name) is not None), default)
     if isinstance(value, bool) != isinstance(allowed[0], bool) or value not in allowed:
-        where, words = config["where"], ", ".join(str(one).lower() for one in allowed)
-        raise HwgenError(f"model file {where}: {names[0]} must be one of {words}, not {str(value)[:40]!r}")
+        where, words = config["where"], ", ".join(dict.fromkeys(str(one).lower() for one in allowed))
+        one_of = "one of " if "," in words else ""
+        raise HwgenError(f"model file {where}: {names[0]} must be {one_of}{words}, not {str(value)[:40]!r}")
     return value
 
 

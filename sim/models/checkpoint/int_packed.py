@@ -28,20 +28,20 @@ AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 
 def gptq_weights(place: Place, config: Mapping[str, Any]) -> StoredWeights:
     """A layer of a GPTQ checkpoint. Raises `HwgenError` for parts that do not fit each other."""
-    bits = option(config, ("bits",), (4, 2, 3, 8))
+    bits = option(config, ("bits",), (2, 3, 4, 8))
     kind = option(config, ("checkpoint_format",), ("gptq", "gptq_v2"), "gptq")
     packed = place.part("qweight")
     rows, n = _matrix(place, packed.shape)
     if rows * 32 % bits:
         raise place.error(f"{packed.name} must have rows that hold whole codes of {bits} bits, not {rows}")
     k = rows * 32 // bits
-    codes = unpack_words(integers(place, packed).T, bits, k)
+    codes = unpack_words(integers(place, packed, "I32").T, bits, k)
     size, groups = _groups(place, config, k)
     zeros = place.part("qzeros")
     if n * bits % 32:
         raise place.error(f"{packed.name} must have columns whose zero points fill words of 32 bits, not {n}")
     place.check_shape(zeros, (groups, n * bits // 32))
-    stored = unpack_words(integers(place, zeros), bits, n).astype(np.int64).T
+    stored = unpack_words(integers(place, zeros, "I32"), bits, n).astype(np.int64).T
     if kind == "gptq":
         stored = stored + 1
         if stored.max() >> bits:
@@ -53,7 +53,7 @@ def gptq_weights(place: Place, config: Mapping[str, Any]) -> StoredWeights:
     order = None
     if index is not None:
         place.check_shape(index, (k,))
-        order = act_order(place, integers(place, index).astype(np.int64), size, groups)
+        order = act_order(place, integers(place, index, "I32", "I64").astype(np.int64), size, groups)
     return _built(place, f"GPTQ {bits} bit", bits, codes if order is None else codes[:, order], stored, size, order)
 
 
@@ -70,8 +70,8 @@ def awq_weights(place: Place, config: Mapping[str, Any]) -> StoredWeights:
     # Columns of the file by their place in the word.
     column = np.empty(n, np.int64)
     column[(np.arange(0, n, 8)[:, None] + np.array(AWQ_ORDER)).reshape(-1)] = np.arange(n)
-    codes = unpack_words(integers(place, packed), bits, n)[:, column].T
-    stored = unpack_words(integers(place, zeros), bits, n)[:, column].T.astype(np.int64)
+    codes = unpack_words(integers(place, packed, "I32"), bits, n)[:, column].T
+    stored = unpack_words(integers(place, zeros, "I32"), bits, n)[:, column].T.astype(np.int64)
     return _built(place, f"AWQ {bits} bit", bits, codes, stored, size, None)
 
 

@@ -121,10 +121,10 @@ def _array(place: Place, info: TensorInfo, kind: str) -> NDArray[np.generic]:
     return np.frombuffer(raw, item).reshape(info.shape)
 
 
-def integers(place: Place, info: TensorInfo) -> NDArray[np.integer]:
-    """A tensor of whole numbers, or of FP8 codes, as it lies in the file. Raises `HwgenError` for other types."""
-    if info.dtype not in _INTEGERS:
-        raise place.error(f"{info.name} must be of type {', '.join(_INTEGERS)}, not {info.dtype}")
+def integers(place: Place, info: TensorInfo, *types: str) -> NDArray[np.integer]:
+    """A tensor of whole numbers, or of FP8 codes, as it lies in the file. Raises `HwgenError` for other ``types``."""
+    if info.dtype not in types:
+        raise place.error(f"{info.name} must be of type {' or '.join(types)}, not {info.dtype}")
     found: NDArray[np.integer] = np.asarray(_array(place, info, _INTEGERS[info.dtype]))
     return found
 
