@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CASES", "Case", "Made"]
+__all__ = ["CASES", "LAYER", "Case", "Made", "stream"]
 
 N, K, GROUP = 8, 64, 32
 LAYER = "model.layers.0.mlp.up_proj"
@@ -121,7 +121,7 @@ def _save(folder: Path, tensors: Mapping[str, Any], config: Mapping[str, Any] | 
     return index
 
 
-def _stream(rows: Ints, bits: int) -> NDArray[np.int32]:
+def stream(rows: Ints, bits: int) -> NDArray[np.int32]:
     """Codes [R, C] as 32-bit words, lowest bits first and across words, one row after the other."""
     words = []
     for row in rows.tolist():
@@ -156,14 +156,14 @@ def _gptq(bits: int, kind: str, order: bool = False, whole: bool = False) -> Cal
         s = (rng.uniform(0.25, 1, (n, K // size)) / (16 << bits)).astype(np.float16)
         index = rng.permutation(K) // size if order else np.arange(K) // size
         weights = s.astype(np.float64)[:, index] * (q - z[:, index])
-        packed = _stream(q, bits)
+        packed = stream(q, bits)
         if bits == 3:
             packed = np.array([_three_bits(row[:32]) + _three_bits(row[32:]) for row in q.tolist()], np.uint32).view(
                 np.int32
             )
         tensors = {
             "qweight": torch.from_numpy(packed.T.copy()),
-            "qzeros": torch.from_numpy(_stream((z - (kind == "gptq")).T, bits)),
+            "qzeros": torch.from_numpy(stream((z - (kind == "gptq")).T, bits)),
             "scales": torch.from_numpy(s.T.copy()),
             "g_idx": torch.from_numpy(index.astype(np.int32)),
         }
@@ -219,10 +219,10 @@ def _pack_quantized(bits: int, symmetric: bool, mixed: bool = False) -> Callable
         s = torch.from_numpy(rng.uniform(0.25, 1, (N, K // GROUP)) / (16 << bits)).to(torch.bfloat16)
         index = np.arange(K) // GROUP
         weights = s.double().numpy()[:, index] * (q if symmetric else q - z[:, index])
-        tensors = {"weight_packed": torch.from_numpy(_stream(q + half, bits)), "weight_scale": s}
+        tensors = {"weight_packed": torch.from_numpy(stream(q + half, bits)), "weight_scale": s}
         tensors |= {"weight_shape": torch.tensor([N, K])}
         if not symmetric:
-            tensors["weight_zero_point"] = torch.from_numpy(_stream((z + half).T, bits).T.copy())
+            tensors["weight_zero_point"] = torch.from_numpy(stream((z + half).T, bits).T.copy())
         options = {"num_bits": bits, "type": "int", "symmetric": symmetric, "strategy": "group", "group_size": GROUP}
         config = _group("pack-quantized", "re:.*up_proj", **options) if mixed else _one("pack-quantized", **options)
         return Made(_save(folder, tensors, config), LAYER, weights)

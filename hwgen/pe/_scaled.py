@@ -14,7 +14,7 @@ from hwgen.frame.numbers import Num, where
 from hwgen.frame.param import Range, param
 from hwgen.frame.spec import TileSpec
 
-__all__ = ["SCALES", "WEIGHT_SCALES", "LanesSpec", "ScaledSpec"]
+__all__ = ["SCALES", "UNMEASURED_SCALES", "WEIGHT_SCALES", "LanesSpec", "ScaledSpec"]
 
 _TERNARY = (1.58, "1.58", 1.585, "1.585")
 """Spellings of log2(3) bits, which take two bits in a memory of this design."""
@@ -24,6 +24,9 @@ SCALES = ("fp16", "bf16", "e8m0", "fp8_e4m3")
 
 WEIGHT_SCALES = (*SCALES, "fp32")
 """Formats of weight scales in families with exact sums: K-blocks of GGUF have scales of up to 19 significant bits."""
+
+UNMEASURED_SCALES = frozenset(WEIGHT_SCALES) - frozenset(SCALES)
+"""Formats of scales that tiles of calibrations do not have."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,7 @@ int m=1 n=2 k=2 bits=4 acts=int4 group=8 depth=2 overflow=wrap stages=3
 int m=1 n=2 k=2 bits=1 acts=int4 group=8 depth=8 scheme=bipolar
 int m=1 n=2 k=2 bits=3 acts=int4 group=8 depth=8 scheme=bipolar post_lanes=1
 int m=1 n=2 k=2 bits=2 acts=int4 group=8 depth=8 scheme=ternary
+int m=1 n=2 k=2 bits=4 acts=int4 group=8 depth=8 post_lanes=1 weight_scale=fp32
 lut m=2 n=2 k=4 bits=2 group=16 depth=16
 lut m=1 n=2 k=4 bits=2 group=16 depth=16 post_lanes=2 act_scale=fp16 weight_scale=bf16
 lut m=1 n=2 k=4 bits=2 group=16 depth=16 scheme=minimum acts=int4

@@ -20,6 +20,7 @@ from hwgen.errors import HwgenError
 from hwgen.formats import block_format, block_names, names
 from hwgen.frame.param import Param, Range
 from hwgen.pe import TileSpec, family
+from hwgen.pe._scaled import UNMEASURED_SCALES
 from sim.calibrate.plan import MOST_CUTS, calibration_tiles, hardware, rough_ge, spread_out, without_loop
 
 __all__ = [
@@ -75,7 +76,7 @@ def legal_values(name: str, parameter: str) -> tuple[Any, ...] | Range:
     spec = family(name)
     p: Param = spec.parameters()[parameter]
     if parameter == "weight_scale" and isinstance(p.legal, tuple):
-        return tuple(value for value in p.legal if value != "fp32")
+        return tuple(value for value in p.legal if value not in UNMEASURED_SCALES)
     if p.legal is not None:
         return p.legal
 

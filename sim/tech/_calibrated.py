@@ -26,6 +26,7 @@ from hwgen.frame.inventory import ONCE
 from hwgen.frame.numbers import Num, maximum, where
 from hwgen.frame.param import resolve
 from hwgen.pe import TileSpec, family
+from hwgen.pe._scaled import SCALES, UNMEASURED_SCALES
 from sim.activity import active_cycles_per_step
 from sim.memory import library_bit_pj, library_memories, library_memory
 from sim.tables import number, read_toml, text
@@ -152,6 +153,9 @@ class Known:
         for name, words in self.names.items():
             if names[name] not in words:
                 found.append(Outside(name, True, names[name], ", ".join(sorted(words))))
+        if p.get("weight_scale") in UNMEASURED_SCALES and np.any(p["post_lanes"]):
+            # No calibration draws them (`sim.calibrate.wide`): their lanes multiply by 24 bits instead of 11.
+            found.append(Outside("weight_scale", np.asarray(p["post_lanes"]) > 0, p["weight_scale"], ", ".join(SCALES)))
         for kind, block in spec.modules(p).items():
             there = (_counted(block) > 0) & (block.count > 0)
             if kind not in self.kinds and np.any(there):

@@ -11,6 +11,7 @@ import torch
 from hwgen.errors import HwgenError
 from rtl_tests.arith.oracle import fp32_nearest
 from sim.golden import power_of_two, round_scaled
+from sim.golden.rounding import is_long, round_long
 from tests.golden.operands import build
 from tests.golden.oracle import Formats
 
@@ -66,6 +67,26 @@ def test_random_products_over_the_whole_range() -> None:
 @pytest.mark.parametrize("total", [2**62, -(2**62), 2**31, -(2**31), 2**31 - 1, 2**32 - 1, 2**53 + 1, 0, 1, -1])
 def test_ends_of_the_halves(total: int) -> None:
     assert rounded([total], 2**22 - 1, -60) == exact([total], 2**22 - 1, -60)
+
+
+@pytest.mark.parametrize("scale", [2**24 - 1, (2**24 - 1) * (2**11 - 1), 2**35 + 1, 3])
+@pytest.mark.parametrize("place", [8, 30, 36])
+def test_long_scales(scale: int, place: int) -> None:
+    """FP32 scales by those of activations: as exact as short ones, which `round_scaled` refuses them for."""
+    totals = [total for total in near_ties(scale, place) if abs(total) <= 2**62]
+    totals += [0, 1, -1, 2**62, -(2**62)]
+    for exponent in (-100, -24 - place - 160, 0, 127 - 60 - 36):
+        got = round_long(np.array(totals), torch.tensor(float(scale)).double(), torch.tensor(exponent))
+        assert got.numpy().view(np.uint32).tolist() == exact(totals, scale, exponent)
+    assert is_long(torch.tensor(float(scale)).double()) == (scale > 3)
+
+
+def test_long_scales_that_are_no_numbers() -> None:
+    totals = np.array([5, -5, 0, 2**70], dtype=object)
+    got = round_long(totals, torch.tensor([torch.inf, torch.inf, torch.inf, 1.0]).double(), torch.zeros(4).long())
+    assert got[:2].tolist() == [torch.inf, -torch.inf]
+    assert got[2].isnan()
+    assert got[3].item() == 2.0**70
 
 
 def test_scales_that_are_no_numbers() -> None:

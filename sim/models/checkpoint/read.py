@@ -115,10 +115,16 @@ def unpacked_view(model: ModelFile) -> ModelFile:
     if not found:
         return model
     virtual = {f"{m.name}.weight": TensorInfo(f"{m.name}.weight", (m.n, m.k), m.stored, 0) for m in found}
+    stems = {matrix.name for matrix in found}
+    others = {
+        name: info
+        for name, info in model.tensors.items()
+        if name.rpartition(".")[0] not in stems or name.endswith(".bias")
+    }
     return _Unpacked(
         model.path,
         model.format,
-        {**model.tensors, **virtual},
+        {**others, **virtual},
         model.metadata,
         model.data,
         model.beside + tuple(path for path in [model.path.parent / QUANTIZE_CONFIG] if path.is_file()),
