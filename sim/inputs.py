@@ -9,8 +9,7 @@ import numpy as np
 
 from hwgen.errors import HwgenError
 from hwgen.schedule import Layer
-from sim.models.catalogue import layer_weights
-from sim.models.checkpoint import StoredWeights, stored_kind, stored_weights, unpacked_view
+from sim.models.checkpoint import StoredWeights, layer_weights, stored_kind, stored_weights, unpacked_view
 from sim.models.fetch import default_model
 from sim.models.hf import gguf_name, llama_view, why_not
 from sim.models.smollm import capture

@@ -12,12 +12,10 @@ import re
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hwgen.errors import HwgenError
 from sim.models.model_file import ModelFile, TensorInfo
 
-__all__ = ["PARTS", "Matrix", "layer_weights", "matrices"]
+__all__ = ["CONV1D", "PARTS", "PLAIN", "Matrix", "matrices", "matrix_at"]
 
 PLAIN = ("F32", "F16", "BF16")
 
@@ -44,7 +42,7 @@ def matrices(model: ModelFile) -> list[Matrix]:
     """Return the weight matrices of a file by name; experts of one layer are one entry."""
     merged: dict[str, Matrix] = {}
     for info in sorted(model.tensors.values(), key=lambda info: info.name):
-        found = _matrix(model, info)
+        found = matrix_at(model, info)
         if found is None:
             continue
         name = EXPERT.sub(".experts.*.", found.name)
@@ -55,32 +53,7 @@ def matrices(model: ModelFile) -> list[Matrix]:
     return list(merged.values())
 
 
-def layer_weights(model: ModelFile, name: str) -> NDArray[np.float32]:
-    """Return the weights [N, K] of a layer of a safetensors model, packed ones dequantised, Conv1D the right way round.
-
-    Raises:
-        HwgenError: if there is no such matrix, or it is quantised in a way that is not read.
-    """
-    for end in ("", ".weight", ".qweight", ".weight_packed", "_blocks"):
-        info = model.tensors.get(name + end)
-        found = _matrix(model, info) if info is not None else None
-        if found is None or found.name != name:
-            continue
-        if found.experts:
-            raise HwgenError(
-                f"layer {name!r} of {model.path}: holds {found.experts} experts; save the matrix of one of them as "
-                ".npy and give it with --weights and --acts"
-            )
-        if found.stored not in PLAIN:
-            # Late: the readers of packed layers ask this catalogue what they have before them.
-            from sim.models.checkpoint import stored_weights
-
-            return stored_weights(model, name).float32()
-    plain = model.float32(model.matrix(name).name)
-    return np.ascontiguousarray(plain.T) if CONV1D.search(name) else plain
-
-
-def _matrix(model: ModelFile, info: TensorInfo) -> Matrix | None:
+def matrix_at(model: ModelFile, info: TensorInfo) -> Matrix | None:
     """What one tensor is; None for parts of others, vectors and embeddings."""
     name, shape = info.name, info.shape
     stem = name.rpartition(".")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -195,6 +196,29 @@ def test_random_bytes_give_sentences(tmp_path: Path) -> None:
         except HwgenError:
             continue
         assert np.isfinite(found.tensor.dequantize()).all()
+
+
+JUNK: tuple[Any, ...] = (None, True, -1, 0, 4.0, 1 << 70, "4", "", [], ["Linear", 3, "re:("], {}, {"a": 1})
+
+
+@pytest.mark.parametrize("case", [GPTQ, AWQ, PACKED, NVFP4, BLOCKS], ids=lambda case: case.name)
+def test_any_configuration_gives_a_sentence(case: Case, tmp_path: Path) -> None:
+    made = case.make(tmp_path)
+    place = tmp_path / "config.json"
+    config = json.loads(place.read_text())
+
+    def places(holder: Any) -> list[tuple[Any, Any]]:
+        keys = holder.keys() if isinstance(holder, dict) else range(len(holder)) if isinstance(holder, list) else ()
+        return [(holder, key) for key in keys] + [one for key in keys for one in places(holder[key])]
+
+    for holder, key in places(config):
+        value = holder[key]
+        for junk in JUNK:
+            holder[key] = junk
+            place.write_text(json.dumps(config))
+            with contextlib.suppress(HwgenError):
+                stored_weights(open_model(made.path), made.layer)
+        holder[key] = value
 
 
 def test_truncated(tmp_path: Path) -> None:

@@ -13,8 +13,7 @@ from hwgen.pe import family
 from reports.checkpoint_cases import stream
 from sim import inputs
 from sim.hold import hold
-from sim.models.catalogue import layer_weights
-from sim.models.checkpoint import stored_kind, stored_weights, unpacked_view
+from sim.models.checkpoint import layer_weights, stored_kind, stored_weights, unpacked_view
 from sim.models.weights import open_model
 from sim.run import run_layer
 from tests.models import test_hf, test_kinds, tiny

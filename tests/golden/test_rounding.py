@@ -76,9 +76,9 @@ def test_long_scales(scale: int, place: int) -> None:
     totals = [total for total in near_ties(scale, place) if abs(total) <= 2**62]
     totals += [0, 1, -1, 2**62, -(2**62)]
     for exponent in (-100, -24 - place - 160, 0, 127 - 60 - 36):
-        got = round_long(np.array(totals), torch.tensor(float(scale)).double(), torch.tensor(exponent))
+        got = round_long(np.array(totals), torch.tensor(scale, dtype=torch.float64), torch.tensor(exponent))
         assert got.numpy().view(np.uint32).tolist() == exact(totals, scale, exponent)
-    assert is_long(torch.tensor(float(scale)).double()) == (scale > 3)
+    assert is_long(torch.tensor(scale, dtype=torch.float64)) == (scale > 3)
 
 
 def test_long_scales_that_are_no_numbers() -> None:

@@ -163,12 +163,15 @@ def test_names(llama_path: Path) -> None:
 
 
 def test_unsupported_types(tmp_path: Path, weights: np.ndarray) -> None:
-    path = single(tmp_path, np.zeros((2, 18), np.uint8), "Q4_0")
+    path = single(tmp_path, np.zeros((2, 18), np.uint8), "IQ4_NL")
     model = open_model(path)
-    assert (model.info("w").dtype, model.info("w").bits) == ("Q4_0", 4)
+    assert (model.info("w").dtype, model.info("w").bits) == ("IQ4_NL", 4)
     with pytest.raises(HwgenError) as caught:
         model.float32("w")
-    assert str(caught.value) == f"tensor 'w' of {path}: type must be F32, F16, BF16, Q4_1 or Q8_0, not Q4_0"
+    assert str(caught.value) == (
+        f"tensor 'w' of {path}: type must be F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, "
+        "Q6_K, TQ1_0, TQ2_0, MXFP4, NVFP4, not IQ4_NL"
+    )
     other = tmp_path / "x.safetensors"
     safetensors.numpy.save_file({"w": weights.astype(np.int32)}, other)
     with pytest.raises(HwgenError) as caught:

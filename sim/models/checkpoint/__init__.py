@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.models.checkpoint.read import stored_kind, stored_weights, unpacked_view
+from sim.models.checkpoint.read import layer_weights, stored_kind, stored_weights, unpacked_view
 from sim.models.checkpoint.stored import StoredWeights
 
-__all__ = ["StoredWeights", "stored_kind", "stored_weights", "unpacked_view"]
+__all__ = ["StoredWeights", "layer_weights", "stored_kind", "stored_weights", "unpacked_view"]

@@ -180,7 +180,7 @@ def _whole(
     elif strategy == "channel" and scales.codes.ndim == 1:
         wanted = (n,)
     elif strategy == "block":
-        rows, size = _block(place, weights, k)
+        rows, size = _block(place, weights, n, k)
         wanted, repeat = (-(-n // rows), -(-k // size)), np.arange(n) // rows
     sides: list[NDArray[Any]] = []
     for what, side in (("scales", scales.codes), ("zero points", zeros)):
@@ -217,9 +217,9 @@ def _usual(weights: Mapping[str, Any]) -> str:
     return "tensor" if size is None else "channel" if size == -1 else "group"
 
 
-def _block(place: Place, weights: Mapping[str, Any], k: int) -> tuple[int, int]:
+def _block(place: Place, weights: Mapping[str, Any], n: int, k: int) -> tuple[int, int]:
     """Rows and columns of a block."""
     match weights.get("block_structure"):
         case [int(rows), int(columns)] if rows > 0 and columns > 0:
-            return rows, min(columns, k)
+            return min(rows, n), min(columns, k)
     raise place.error(f"blocks of {weights['where']} must be two positive sizes, not {weights.get('block_structure')}")

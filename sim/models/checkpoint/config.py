@@ -63,7 +63,8 @@ def _read(path: Any) -> dict[str, Any] | None:
 def option(config: Mapping[str, Any], names: tuple[str, ...], allowed: tuple[Any, ...], default: Any = None) -> Any:
     """The value of the first of ``names`` that is there. Raises `HwgenError` for one that is not allowed."""
     value = next((config[name] for name in names if config.get(name) is not None), default)
-    if isinstance(value, bool) != isinstance(allowed[0], bool) or value not in allowed:
+    # By type too: 4.0 and True are equal to whole numbers.
+    if type(value) is not type(allowed[0]) or value not in allowed:
         where, words = config["where"], ", ".join(dict.fromkeys(str(one).lower() for one in allowed))
         one_of = "one of " if "," in words else ""
         raise HwgenError(f"model file {where}: {names[0]} must be {one_of}{words}, not {str(value)[:40]!r}")
@@ -82,13 +83,17 @@ def scheme_of(place: Place, config: Mapping[str, Any]) -> tuple[str, Mapping[str
     if _fits(place.name, config.get("ignore"), where):
         raise place.error("is packed, though config.json says that it is not quantised (ignore)")
     by_name = [group for group in groups.values() if _fits(place.name, group.get("targets"), where)]
-    by_class = [group for group in groups.values() if "Linear" in (group.get("targets") or ())]
+    by_class = [group for group in groups.values() if _is_list_with("Linear", group.get("targets"))]
     for group in (*by_name, *by_class):
         weights = group.get("weights")
         form = group.get("format") or config.get("format")
         if isinstance(weights, dict) and isinstance(form, str):
             return form, {**weights, "where": where}
     raise place.error("belongs to no group of config_groups with weights and a format; see config.json")
+
+
+def _is_list_with(word: str, targets: Any) -> bool:
+    return isinstance(targets, list) and word in targets
 
 
 def _fits(name: str, targets: Any, where: str) -> bool:

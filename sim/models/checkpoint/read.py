@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwgen.errors import suggest
+from hwgen.errors import HwgenError, suggest
 from hwgen.formats import QTensor, get
-from sim.models.catalogue import CONV1D, PLAIN, Matrix, matrices
+from sim.models.catalogue import CONV1D, PLAIN, Matrix, matrices, matrix_at
 from sim.models.checkpoint.compressed import compressed_weights, fp8_weights
 from sim.models.checkpoint.config import QUANTIZE_CONFIG, quantisation_of
 from sim.models.checkpoint.gguf_weights import gguf_weights
@@ -19,7 +19,7 @@ from sim.models.checkpoint.int_packed import awq_weights, gptq_weights
 from sim.models.checkpoint.stored import Place, StoredWeights
 from sim.models.model_file import ModelFile, TensorInfo
 
-__all__ = ["stored_kind", "stored_weights", "unpacked_view"]
+__all__ = ["layer_weights", "stored_kind", "stored_weights", "unpacked_view"]
 
 READERS = {
     "gptq": gptq_weights,
@@ -90,6 +90,28 @@ def _halves(place: Place, info: TensorInfo) -> StoredWeights:
     one = np.full((len(codes), 1), form.encode(np.ones(1))[0], np.uint32)
     tensor = QTensor.build(codes.astype(np.uint32), form, scale_codes=one, scale_format=form)
     return StoredWeights(place.name, info.dtype, tensor)
+
+
+def layer_weights(model: ModelFile, name: str) -> NDArray[np.float32]:
+    """Return the weights [N, K] of a layer of a safetensors model, packed ones dequantised, Conv1D the right way round.
+
+    Raises:
+        HwgenError: if there is no such matrix, or it is quantised in a way that is not read.
+    """
+    for end in ("", ".weight", ".qweight", ".weight_packed", "_blocks"):
+        info = model.tensors.get(name + end)
+        found = matrix_at(model, info) if info is not None else None
+        if found is None or found.name != name:
+            continue
+        if found.experts:
+            raise HwgenError(
+                f"layer {name!r} of {model.path}: holds {found.experts} experts; save the matrix of one of them as "
+                ".npy and give it with --weights and --acts"
+            )
+        if found.stored not in PLAIN:
+            return stored_weights(model, name).float32()
+    plain = model.float32(model.matrix(name).name)
+    return np.ascontiguousarray(plain.T) if CONV1D.search(name) else plain
 
 
 @dataclass(frozen=True)
