@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from hwgen.errors import HwgenError
 from hwgen.pe import family
-from reports.checkpoint_cases import CASES, LAYER, Case, Made
+from rtl_tests.checkpoints.cases import CASES, LAYER, Case, Made
 from sim.hold import hold, tile_for
 from sim.models.checkpoint import stored_weights
 from sim.models.weights import open_model

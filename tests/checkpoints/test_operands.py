@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hwgen.pe import family
-from reports.checkpoint_cases import stream
+from rtl_tests.checkpoints.cases import stream
 from sim import inputs
 from sim.hold import hold
 from sim.models.checkpoint import layer_weights, stored_kind, stored_weights, unpacked_view

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hwgen.pe import family
-from reports.checkpoint_cases import CASES, Case
+from rtl_tests.checkpoints.cases import CASES, Case
 from sim.hold import hold
 from sim.models.checkpoint import stored_weights
 from sim.models.weights import open_model

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hwgen.pe import family
-from reports.checkpoint_cases import CASES, Case
-from reports.checkpoints import SHAPE, run_case
+from rtl_tests.checkpoints.cases import CASES, Case
+from rtl_tests.checkpoints.report import SHAPE, run_case
 from sim.hold import hold
 from sim.models.checkpoint import StoredWeights, stored_weights
 from sim.models.weights import open_model

@@ -1,4 +1,4 @@
-"""``python -m reports.checkpoints``: every scheme of quantised checkpoints, read and run as it is stored."""
+"""``python -m rtl_tests.checkpoints.report``: every scheme of quantised checkpoints, read and run as it is stored."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwgen.pe import TileSpec, family
-from reports.checkpoint_cases import CASES, Case
 from reports.families import table
 from reports.provenance import provenance, write_result
+from rtl_tests.checkpoints.cases import CASES, Case
 from sim.models.checkpoint import StoredWeights, stored_weights
 from sim.models.fetch import default_model
 from sim.models.weights import open_model
@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] | None = None, tell: Callable[[str], None] | N
         with tempfile.TemporaryDirectory() as folder:
             rows.append(run_case(case, Path(folder)))
         say(f"{case.name}: {'ok' if rows[-1].same and rows[-1].run.ok else 'DIFFERENT'}")
-    command = "python -m reports.checkpoints"
+    command = "python -m rtl_tests.checkpoints.report"
     write_result(RESULT, "Quantised checkpoints", command, page(rows), provenance())
 
 
