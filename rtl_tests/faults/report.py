@@ -51,14 +51,7 @@ TILES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
         | {"transport": "systolic", "front_cuts": 1, "cell_cuts": 3},
     ),
     "lut-cut": ("lut", _TINY | {"bits": 2, "acts": "fp16", "align_scope": "step", "front_cuts": 3, "cell_cuts": 2}),
-    "mx-cut": ("mx", _TINY | {"k": 4, "cell_cuts": 3, "post_lanes": 1, "post_cuts": 4, "post_adder_stages": 3}),
     "bitmod-ring": ("bitmod", _TINY | {"n": 1, "bits": 4, "post_lanes": 0, "cell_cuts": 6, "adder_stages": 3}),
-    "minifloat-ring": (
-        "minifloat",
-        _TINY
-        | {"n": 1, "acts": "fp8_e4m3", "weights": "fp8_e4m3", "accumulator": "fp32"}
-        | {"cell_cuts": 2, "adder_stages": 5},
-    ),
 }
 """Small tiles with every kind of block: row sums, serial planes, unpacking and alignment, quires, post lanes; and with
 registers within them, and loops of several cycles that keep partial sums.
