@@ -48,6 +48,7 @@ PACKAGES = (
     Package("amaranth", "describes and simulates the hardware", "every command", None),
     Package("pyosys", "writes the Verilog, maps it to cells", "hwgen emit, verify, run, synth", None),
     Package("scipy", "linear programs that place registers; least squares", "--cell-cuts and the like", None),
+    Package("threadpoolctl", "one BLAS thread where calibrations invert small matrices", "calibrate", "sim"),
     Package("torch", "golden layers", "hwgen run, demo", "sim"),
     Package("onnx", "ONNX graphs as workloads", "hwgen workload, estimate, sweep", "sim"),
     Package("tokenizers", "tokenizer of the default model", "hwgen run, demo", "sim"),
