@@ -535,6 +535,11 @@ class Prover:
             for name in (name for name in own if mutation.bit < self.gold.registers[name].width):
                 for flag in self._flags:
                     yield from (_Relation(twisted={name: (mutation.bit, flag, value)}) for value in (0, 1))
+        if frames and mutation.control is not None and mutation.cell in self.gold.registers:
+            # What a bit of the register controls does not matter where that bit is never set.
+            zeros = self._zeros([mutation.cell], frames)
+            if zeros:
+                yield _Relation(zeros=zeros)
         if not names or len(names) != len(found) or len(names) > 2:
             return
         if frames:
