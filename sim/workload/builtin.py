@@ -36,10 +36,17 @@ def is_rounded(name: str) -> bool:
     return bool(_entries()[name].get("rounded", False))
 
 
+def _plain(name: str) -> str:
+    """A name without what people write in different ways: Llama-2-7B, llama2-7b."""
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
 def builtin(name: str) -> Workload:
-    """A workload of the catalogue. Raises `HwgenError` for an unknown name, with the nearest one."""
+    """A workload of the catalogue, however its name is hyphenated. Raises `HwgenError` for an unknown name, with the
+    nearest one.
+    """
     entries = _entries()
-    key = name.lower()
+    key = {_plain(known): known for known in entries}.get(_plain(name), name.lower())
     if key not in entries:
         raise HwgenError(
             f"workload: no model {name!r}{suggest(key, entries)}; `hwgen workload list` has the names, and a file may "

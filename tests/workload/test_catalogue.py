@@ -84,3 +84,9 @@ def test_unknown_names_are_refused(name: str, message: str) -> None:
 
 def test_names_ignore_case() -> None:
     assert builtin("Llama-2-7B") == builtin("llama-2-7b")
+
+
+def test_names_are_found_however_they_are_hyphenated() -> None:
+    assert builtin("llama2-7b") == builtin("Llama_2_7B") == builtin("llama-2-7b")
+    plain = {"".join(letter for letter in name if letter.isalnum()) for name in builtin_names()}
+    assert len(plain) == len(builtin_names())
