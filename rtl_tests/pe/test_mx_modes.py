@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-import gfloat.formats
+import gfloat
 import numpy as np
 import pytest
 from amaranth.hdl import Const, Module, Signal, Value
@@ -21,18 +21,12 @@ from hwgen.schedule import Steps
 from hwgen.verify import check_contract
 from hwgen.verify._compiled import CompiledTile
 from rtl_tests.arith.comb import Block, Runner, compile_blocks
+from rtl_tests.pe.test_mx import GFLOAT
 from tests.golden import oracle
 
 pytestmark = pytest.mark.rtl
 
-INFOS = {
-    "mxint8": gfloat.formats.format_info_ocp_int8,
-    "mxfp8_e4m3": gfloat.formats.format_info_ocp_e4m3,
-    "mxfp8_e5m2": gfloat.formats.format_info_ocp_e5m2,
-    "mxfp6_e2m3": gfloat.formats.format_info_ocp_e2m3,
-    "mxfp6_e3m2": gfloat.formats.format_info_ocp_e3m2,
-    "mxfp4": gfloat.formats.format_info_ocp_e2m1,
-}
+INFOS = {name: info for name, info in GFLOAT.items() if name.startswith("mx")}
 BITS = {"mxint8": 8, "mxfp8_e4m3": 8, "mxfp8_e5m2": 8, "mxfp6_e2m3": 6, "mxfp6_e3m2": 6, "mxfp4": 4}
 # Sums have the unit of a product of two smallest numbers: 2**-9 of E4M3, 2**-16 of E5M2.
 UNITS = {"mxfp8": -32, "mxfp_narrow": -18, "mxfp": -32, "mx_narrow": -18, "mx": -32}
@@ -41,7 +35,7 @@ CHUNK = 32
 
 
 def tile(mode_set: str, **values: Any) -> Mx:
-    return family("mx").from_values({**TINY, "mode_set": mode_set, **values})  # type: ignore[return-value]
+    return Mx.from_values({**TINY, "mode_set": mode_set, **values})
 
 
 def decoded(name: str) -> np.ndarray:
