@@ -19,7 +19,7 @@ from hwgen.simulators.toolchain import require, verilator_environment, verilator
 
 __all__ = ["compile_model", "fingerprint", "run_verilator"]
 
-_DRIVER = Path(__file__).with_name("driver.cpp")
+_HEADERS = [Path(__file__).with_name(name) for name in ("driver.h", "driver_common.h")]
 _DEFINES = [
     "-DVERILATOR=1",
     *(f"-DVM_{name}=0" for name in ("COVERAGE", "SC", "TRACE", "TRACE_FST", "TRACE_VCD", "TRACE_SAIF")),
@@ -31,13 +31,13 @@ _TIMING = ["-std=gnu++20", "-fcoroutines", "-DVM_TIMING=1"]
 _RUNTIME_OPT = "-O1"
 
 
-def fingerprint() -> tuple[str, ...]:
-    """Return what a compiled program depends on besides its own sources and flags.
+def fingerprint(driver: Path) -> tuple[str, ...]:
+    """Return what a program with the main of ``driver`` depends on besides its own sources and flags.
 
     Raises:
         HwgenError: Verilator or g++ is missing.
     """
-    return version("verilator"), version("g++"), _DRIVER.read_text(), _DRIVER.with_suffix(".h").read_text()
+    return version("verilator"), version("g++"), *(path.read_text() for path in [driver, *_HEADERS])
 
 
 def run_verilator(arguments: Sequence[str | Path], cwd: Path) -> _process.Finished:
@@ -55,6 +55,7 @@ def compile_model(
     verilator_flags: Sequence[str],
     opt_fast: Sequence[str],
     shim: Callable[[str], str] | None,
+    driver: Path | None,
     log_name: str,
 ) -> None:
     """Build ``program`` in the folder ``work`` from Verilog files.
@@ -69,6 +70,7 @@ def compile_model(
         opt_fast: Compiler flags of the hot code; the rest is compiled with -O0.
         shim: Makes, from the text of the generated ``Vmodel.h``, the C++ that implements ``driver.h`` for the class
             ``Vmodel``; None for a testbench with its own main.
+        driver: The C++ source of the main that runs the shim; None without a shim.
         log_name: Name of the log left in the cache folder when the build fails.
 
     Raises:
@@ -117,8 +119,8 @@ def compile_model(
     objects = [generated / f"unit{index}.o" for index in range(len(units))]
     library = _runtime([Path(name) for name in sources["global"]], language, jobs)
     objects += [library / f"{Path(name).stem}.o" for name in sources["global"]]
-    if shim is not None:
-        objects.append(library / "driver.o")
+    if driver is not None:
+        objects.append(_driver(driver, language) / "driver.o")
     check([_process.run(["g++", *objects, *_COMMON, "-o", program], cwd=work)])
 
 
@@ -144,20 +146,32 @@ def _compile(source: Path, generated: Path | None, flags: Sequence[str]) -> list
 
 
 def _runtime(sources: Sequence[Path], language: Sequence[str], jobs: int) -> Path:
-    """Return the folder with the objects of Verilator's run-time library and of our driver."""
+    """Return the folder with the objects of Verilator's run-time library."""
     names = [source.name for source in sources]
-    key = digest(["runtime", *fingerprint(), _RUNTIME_OPT, *_COMMON, *_DEFINES, *language, *names])
+    tools = version("verilator"), version("g++")
+    key = digest(["runtime", *tools, _RUNTIME_OPT, *_COMMON, *_DEFINES, *language, *names])
 
     def make(folder: Path) -> None:
         commands = [
             [*_compile(source, None, [*language, _RUNTIME_OPT])[:-1], folder / f"{source.stem}.o"] for source in sources
         ]
-        commands.append([*_compile(_DRIVER, None, [*language, "-O2"])[:-1], folder / "driver.o"])
         results = _process.run_all(commands, jobs=jobs)
         if any(result.returncode != 0 for result in results):
             raise _refused("Verilator's run-time library", results, f"runtime-{key[:16]}")
 
     return cached(f"runtime-{key[:32]}", make)
+
+
+def _driver(source: Path, language: Sequence[str]) -> Path:
+    """Return the folder with the object of our driver ``source``."""
+    key = digest(["driver", source.name, *fingerprint(source), *_COMMON, *_DEFINES, *language])
+
+    def make(folder: Path) -> None:
+        finished = _process.run([*_compile(source, None, [*language, "-O2"])[:-1], folder / "driver.o"])
+        if finished.returncode != 0:
+            raise _refused(source.name, [finished], f"driver-{key[:16]}")
+
+    return cached(f"driver-{key[:32]}", make)
 
 
 def _refused(what: str, log: Sequence[_process.Finished], log_name: str) -> HwgenError:

@@ -7,27 +7,23 @@ be held back. Data ports carry noise whenever ``i_valid`` is low, so a design th
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hwgen.errors import HwgenError, suggest
 from hwgen.simulators import _process
-from hwgen.simulators._verilator import compile_model, fingerprint
-from hwgen.simulators.cache import cached, digest
+from hwgen.simulators._program import Port, build_program, check_build, check_names
 from hwgen.simulators.words import pack_words
 
 __all__ = ["CompiledSim", "ManyResult", "Port", "SimResult", "Slice", "StreamProtocol", "build"]
 
-_OPTS = ("-O0", "-O1", "-O2", "-O3")
-# Registers without an initial value start at 0 and unknown bits are 0: two runs never differ.
-_VERILATOR_FLAGS = ["--no-timing", "--x-assign", "0", "--x-initial", "0", "--no-assert"]
+_DRIVER = Path(__file__).with_name("driver.cpp")
 _RESET_CYCLES = 2
 # Cycles after the last expected beat in which one more beat is an error.
 _SETTLE_CYCLES = 32
@@ -37,20 +33,6 @@ _RESULT = np.dtype(
 )
 _OK, _MISSING, _EXTRA = 0, 1, 2
 _REASONS = ("", "missing", "extra", "value", "cycle")
-
-
-@dataclass(frozen=True)
-class Port:
-    """One port of the top module, ``width`` bits wide."""
-
-    name: str
-    width: int
-    direction: Literal["input", "output"]
-
-    @property
-    def words(self) -> int:
-        """32-bit words in which one value travels."""
-        return -(-self.width // 32)
 
 
 @dataclass(frozen=True)
@@ -150,46 +132,13 @@ def build(
         HwgenError: The ports do not describe the module or the protocol, a tool is missing, or the build failed.
     """
     protocol = protocol or StreamProtocol()
-    if opt not in _OPTS:
-        raise HwgenError(f"build: opt must be {', '.join(_OPTS[:-1])} or {_OPTS[-1]}, not {opt!r}")
-    if threads < 1:
-        raise HwgenError(f"build: threads must be at least 1, not {threads}")
+    check_build(opt, threads)
     _check_ports(top, ports, protocol)
-    verilator_flags = [*_VERILATOR_FLAGS, *(["--threads", str(threads)] if threads > 1 else [])]
-    shim = _shim(ports, threads)
-    key = digest([verilog, top, repr(tuple(ports)), shim, *verilator_flags, opt, *fingerprint()])
-    name = f"{top[:40]}-{key[:32]}"
-
-    def make(folder: Path) -> None:
-        with tempfile.TemporaryDirectory(prefix="hwgen-build-") as work:
-            source = Path(work) / "design.v"
-            source.write_text(verilog)
-            compile_model(
-                [source],
-                top,
-                Path(work),
-                folder / "sim",
-                what=top,
-                verilator_flags=verilator_flags,
-                opt_fast=[opt],
-                shim=lambda header: _checked(top, ports, header, shim),
-                log_name=name,
-            )
-
-    return CompiledSim(cached(name, make) / "sim", top, tuple(ports), protocol)
+    return CompiledSim(build_program(verilog, top, ports, _DRIVER, opt, threads), top, tuple(ports), protocol)
 
 
 def _check_ports(top: str, ports: Sequence[Port], protocol: StreamProtocol) -> None:
-    known: dict[str, Port] = {}
-    for port in ports:
-        # Verilator renames what C++ cannot spell; such names never come out of our emitter.
-        if not re.fullmatch(r"[A-Za-z]\w*", port.name, re.ASCII) or "__" in port.name:
-            raise HwgenError(f"{top}: port names must be letters, digits and single underscores, not {port.name!r}")
-        if port.width < 1:
-            raise HwgenError(f"{top}: port {port.name} must be at least 1 bit wide, not {port.width}")
-        if port.name in known:
-            raise HwgenError(f"{top}: port {port.name} is given twice")
-        known[port.name] = port
+    known = check_names(top, ports)
     for role, direction in (
         ("clk", "input"),
         ("rst", "input"),
@@ -222,59 +171,6 @@ def _check_ports(top: str, ports: Sequence[Port], protocol: StreamProtocol) -> N
         if taken.get(part.port, 0) & bits:
             raise HwgenError(f"{top}: slices of {part.port} must not overlap, but two hold bits from {part.lsb} up")
         taken[part.port] = taken.get(part.port, 0) | bits
-
-
-def _shim(ports: Sequence[Port], threads: int) -> str:
-    """Return the part of the program that knows the module's ports: the functions of ``driver.h``."""
-    table = "".join(f'    {{"{port.name}", {port.width}}},\n' for port in ports)
-    cases = "".join(f"        case {index}: return &m.{port.name};\n" for index, port in enumerate(ports))
-    return f"""\
-#include "Vmodel.h"
-#include "{Path(__file__).with_name("driver.h")}"
-#include <memory>
-
-struct Instance {{
-    VerilatedContext context;
-    std::unique_ptr<Vmodel> model;
-    Instance() {{
-        context.threads({threads});
-        model = std::make_unique<Vmodel>(&context, "top");
-    }}
-}};
-
-const PortInfo model_ports[] = {{
-{table}    {{nullptr, 0}},
-}};
-void* model_new() {{ return new Instance; }}
-void model_delete(void* model) {{ delete static_cast<Instance*>(model); }}
-void model_eval(void* model) {{ static_cast<Instance*>(model)->model->eval(); }}
-void* model_port(void* model, uint32_t index) {{
-    Vmodel& m = *static_cast<Instance*>(model)->model;
-    switch (index) {{
-{cases}    }}
-    return nullptr;
-}}
-"""
-
-
-def _checked(top: str, ports: Sequence[Port], header: str, shim: str) -> str:
-    """Return ``shim`` when ``ports`` are what Verilator found in the Verilog (declared so in its header)."""
-    found = {
-        name: ("input" if kind == "IN" else "output", int(msb) - int(lsb) + 1)
-        for kind, name, msb, lsb in re.findall(r"VL_(IN|OUT)(?:8|16|64|W)?\(&(\w+),(\d+),(\d+)", header)
-    }
-    given = {port.name: (port.direction, port.width) for port in ports}
-    for name in sorted(found.keys() | given.keys()):
-        if name not in found:
-            raise HwgenError(f"{top}: the Verilog has no port {name}{suggest(name, found)}")
-        if name not in given:
-            raise HwgenError(f"{top}: ports must name every port of the Verilog, but {name} is missing")
-        if found[name] != given[name]:
-            raise HwgenError(
-                f"{top}: port {name} is an {found[name][0]} of {found[name][1]} bits in the Verilog, "
-                f"not an {given[name][0]} of {given[name][1]}"
-            )
-    return shim
 
 
 @dataclass(frozen=True)

@@ -5,65 +5,18 @@
 // With "record 1" one run fills out<p>.bin and beat.bin; with "record 0" they hold what is expected, and each set of
 // constants is a run of its own, on a fresh model, that ends at its first difference.
 
-#include "driver.h"
-
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#ifdef __linux__
-#include <csignal>
-#include <sys/prctl.h>
-#endif
+#include "driver_common.h"
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <map>
 #include <string>
 #include <vector>
 
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "ports are copied as little-endian words");
-
 namespace {
-
-[[noreturn]] void fail(const std::string& what) {
-    std::fprintf(stderr, "driver: %s\n", what.c_str());
-    std::exit(3);
-}
-
-// A file as an array; absent and empty are the same.
-class Mapped {
-public:
-    Mapped() = default;
-    Mapped(const Mapped&) = delete;
-    Mapped& operator=(const Mapped&) = delete;
-    ~Mapped() {
-        if (data_) munmap(data_, bytes_);
-    }
-    void open(const std::string& name, bool writable) {
-        const int file = ::open(name.c_str(), writable ? O_RDWR : O_RDONLY);
-        struct stat info;
-        if (file < 0 || fstat(file, &info) != 0) fail("cannot open " + name);
-        bytes_ = static_cast<size_t>(info.st_size);
-        if (bytes_) {
-            data_ = mmap(nullptr, bytes_, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, file, 0);
-            if (data_ == MAP_FAILED) fail("cannot map " + name);
-        }
-        close(file);
-    }
-    template <class T>
-    T* as() const {
-        return static_cast<T*>(data_);
-    }
-
-private:
-    void* data_ = nullptr;
-    size_t bytes_ = 0;
-};
 
 struct Port {
     uint32_t index = 0;
@@ -76,16 +29,13 @@ struct Port {
     explicit Port(uint32_t port) : index(port) {
         const uint32_t width = model_ports[port].width;
         words = (width + 31) / 32;
-        bytes = width <= 8 ? 1 : width <= 16 ? 2 : width <= 32 ? 4 : width <= 64 ? 8 : 4 * words;
+        bytes = port_bytes(width);
         top_mask = width % 32 ? (1u << width % 32) - 1 : ~0u;
     }
     void put(const uint32_t* from) { std::memcpy(model, from, bytes); }
     void put_junk(uint64_t& random) {
         for (uint32_t word = 0; word < words; ++word) {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            const uint32_t value = static_cast<uint32_t>(random) & (word + 1 == words ? top_mask : ~0u);
+            const uint32_t value = static_cast<uint32_t>(draw(random)) & (word + 1 == words ? top_mask : ~0u);
             std::memcpy(model + 4 * word, &value, std::min<uint32_t>(4, bytes - 4 * word));
         }
     }
@@ -326,9 +276,7 @@ Result Job::run(uint64_t number) {
 }  // namespace
 
 int main() {
-#ifdef __linux__
-    prctl(PR_SET_PDEATHSIG, SIGKILL);  // a simulation must not outlive whoever asked for it
-#endif
+    end_with_parent();
     Job job;
     job.read();
     std::FILE* file = std::fopen("result.bin", "wb");

@@ -87,6 +87,7 @@ def _verilator(sources: list[Path], top: str, folder: Path) -> list[str | Path]:
         verilator_flags=["--timing", "--timescale", "1ns/1ps"],
         opt_fast=["-O1"],
         shim=None,
+        driver=None,
         log_name=f"{top[:40]}-{digest(path.read_text() for path in sources)[:16]}",
     )
     return [folder / "bench"]

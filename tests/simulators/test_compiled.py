@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from hwgen.errors import HwgenError
-from hwgen.simulators import CompiledSim, Port, Slice, StreamProtocol, build, compiled
+from hwgen.simulators import CompiledSim, Port, Slice, StreamProtocol, _program, build
 from tests.simulators.design import PORTS, PROTOCOL, VERILOG, expected, stimulus
 
 pytestmark = pytest.mark.rtl
@@ -289,7 +289,7 @@ def test_the_cache_answers_only_for_the_same_text(accu: CompiledSim, monkeypatch
     def refuse(*_arguments: object, **_keywords: object) -> None:
         raise BuiltError
 
-    monkeypatch.setattr(compiled, "compile_model", refuse)
+    monkeypatch.setattr(_program, "compile_model", refuse)
     assert build(VERILOG, "accu", PORTS, PROTOCOL).program == accu.program
     # Skew is applied by the program at run time.
     assert build(VERILOG, "accu", PORTS, StreamProtocol()).program == accu.program
