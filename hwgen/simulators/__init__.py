@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hwgen.simulators.bus import BusJob, BusResult, BusSim, BusTrace, MemoryModel, build_bus, bus_ports
 from hwgen.simulators.compiled import CompiledSim, ManyResult, Port, SimResult, Slice, StreamProtocol, build
 from hwgen.simulators.icarus import run_testbench
 from hwgen.simulators.lint import LintWarning, lint
@@ -10,15 +11,22 @@ from hwgen.simulators.words import pack_words, unpack_words
 
 __all__ = [
     "TOOLS",
+    "BusJob",
+    "BusResult",
+    "BusSim",
+    "BusTrace",
     "CompiledSim",
     "LintWarning",
     "ManyResult",
+    "MemoryModel",
     "Port",
     "SimResult",
     "Slice",
     "StreamProtocol",
     "Tool",
     "build",
+    "build_bus",
+    "bus_ports",
     "cocotb_environment",
     "find",
     "lint",

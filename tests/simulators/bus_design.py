@@ -6,8 +6,9 @@ from hwgen.simulators import Port
 from hwgen.simulators.bus import bus_ports
 
 # Registers: 0 start, 4 status (a write clears irq), 8 source, 12 target, 16 bursts, 20 beats of each less 1, 24 mode,
-# 28 fault. Started in cycle 0, bursts are offered from cycle 1 on both address channels, one a cycle; a beat is offered
-# on W from the cycle after it came on R; irq is high from the cycle after the last B.
+# 28 fault, 32 whether each bit of the payloads was seen 0 and seen 1 while its VALID was low. Started in cycle 0, it
+# offers bursts from cycle 1 on both address channels, one a cycle, a beat on W from the cycle after it came on R, and
+# irq from the cycle after the last B.
 # Mode 1: RREADY and BREADY only in every third cycle from the reset. Mode 2: AW only after the W beats of its burst.
 _VERILOG = """\
 module copier(
@@ -49,6 +50,12 @@ module copier(
     reg [1:0] worst_r, worst_b;
     reg [1:0] third;
     reg odd, late;
+    localparam P = 12 + 3 + 32 + 4 + 12 + 3 + 4 + @D + 2 + 1 + 2 + 2;
+    reg [P-1:0] seen_0 = 0, seen_1 = 0;
+    wire [P-1:0] payloads = {s_axi_awaddr, s_axi_awprot, s_axi_wdata, s_axi_wstrb, s_axi_araddr, s_axi_arprot,
+        m_axi_rid, m_axi_rdata, m_axi_rresp, m_axi_rlast, m_axi_bid, m_axi_bresp};
+    wire [P-1:0] idle = ~{{15{s_axi_awvalid}}, {36{s_axi_wvalid}}, {15{s_axi_arvalid}}, {(@D + 7){m_axi_rvalid}},
+        {4{m_axi_bvalid}}};
     wire turn = mode[0] ? third == 2 : 1;
     wire [31:0] beats = bursts * (len + 1);
     assign m_axi_arvalid = (busy & ar < bursts & ~(fault == 1 & odd)) | fault == 19;
@@ -73,6 +80,7 @@ module copier(
     assign m_axi_bready = turn & busy;
     always @(posedge aclk) begin
         odd <= ~odd;
+        seen_0 <= seen_0 | ~payloads & idle; seen_1 <= seen_1 | payloads & idle;
         late <= m_axi_rvalid & m_axi_rready;
         third <= third == 2 ? 0 : third + 1;
         if (s_axi_awvalid & s_axi_awready) begin address <= s_axi_awaddr; aw_have <= 1; end
@@ -87,6 +95,7 @@ module copier(
                 12: s_axi_rdata <= target;
                 16: s_axi_rdata <= bursts;
                 20: s_axi_rdata <= len;
+                32: s_axi_rdata <= {30'b0, &seen_0, &seen_1};
                 default: s_axi_rdata <= 32'hdead_beef;
             endcase
         end
@@ -95,11 +104,10 @@ module copier(
         if (m_axi_arvalid & m_axi_arready) ar <= ar + 1;
         if (m_axi_awvalid & m_axi_awready) aw <= aw + 1;
         if (m_axi_rvalid & m_axi_rready) begin
-            if (fault != 14) store[got[9:0]] <= m_axi_rdata;
-            got <= got + 1;
+            if (fault != 14) begin store[got[9:0]] <= m_axi_rdata; got <= got + 1; end
             if (m_axi_rresp > worst_r) worst_r <= m_axi_rresp;
         end
-        if (fault == 14 & late) store[got[9:0] - 10'd1] <= m_axi_rdata;
+        if (fault == 14 & late) begin store[got[9:0]] <= m_axi_rdata; got <= got + 1; end
         if (m_axi_wvalid & m_axi_wready) begin sent <= sent + 1; place <= place == len ? 0 : place + 1; end
         if (m_axi_bvalid & m_axi_bready) begin
             b <= b + 1;
