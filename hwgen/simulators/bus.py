@@ -103,11 +103,11 @@ class MemoryModel:
     """When and what the memory at ``m_axi_*`` answers; everything in order, reads and writes apart.
 
     Cycles t count from that in which the script's first start was accepted. Cycle t is a *slot* where
-    floor((t + 1) n / d) > floor(t n / d) with (n, d) = ``beats``; before, cycles count from 0 and those of the
-    start's own write are slots only for n = d. ARREADY and AWREADY are always high and WREADY in slots. The first beat
-    of a read burst accepted in cycle a is offered from cycle a + ``latency``, each beat in a slot of its own after the
-    beat before left, and reads the bytes of all W beats of earlier cycles. The response of a write burst is offered
-    from ``latency`` cycles after the later of its AW and its last W beat; W beats may come before their AW.
+    floor((t + 1) n / d) > floor(t n / d) with (n, d) = ``beats``; before, cycles count from 0, and those in which the
+    start is offered are slots only for n = d. ARREADY and AWREADY are always high, WREADY in slots. The first beat of a
+    read burst accepted in cycle a is offered from cycle a + ``latency``, each beat in a slot of its own after the beat
+    before left; it reads what was written in earlier cycles, by W beats whose AW had come. The response of a write
+    burst is offered from ``latency`` cycles after the later of its AW and its last W beat; W may come before AW.
 
     With a ``seed`` each of the five channels rests in a cycle with probability ``gap`` instead of following the slots,
     and each burst draws its latency evenly from 1 to 2 ``latency`` - 1. What is offered holds until it is taken.

@@ -71,18 +71,20 @@ def raises(call: Callable[[], Any], message: str) -> None:
 Timeline = dict[str, list[tuple[int, int]]]
 
 
-def timeline(start: int, first: int, model: MemoryModel, bursts: int, beats: int, mode: int) -> tuple[Timeline, int]:
+def timeline(start: int, first: range, model: MemoryModel, bursts: int, beats: int, mode: int) -> tuple[Timeline, int]:
     """Cycles and ids of all handshakes of a copy that was started in cycle ``start``, and the first cycle with irq.
 
-    ``first`` is the cycle of the script's first start.
+    ``first`` holds the cycles in which the script's first start is offered; it is accepted in the last.
     """
     n, d = model.beats
 
     def slot(cycle: int) -> int:
         """The first slot from ``cycle`` on."""
-        while not (cycle - first + 1) * n // d > (cycle - first) * n // d:
+        while True:
+            t = cycle if cycle < first.start else cycle - first.stop + 1
+            if t >= 0 and (t + 1) * n // d > t * n // d:
+                return cycle
             cycle += 1
-        return cycle
 
     def turn(cycle: int) -> int:
         """The first cycle from ``cycle`` on in which RREADY and BREADY are high."""
@@ -133,7 +135,7 @@ def test_every_handshake_is_in_its_cycle(copier: BusSim, mode: int) -> None:
     for number, (job, result) in enumerate(zip(jobs, copier.run_many(jobs), strict=True)):
         start = 13 + number % 7
         assert result.starts.tolist() == [start]
-        wanted, irq = timeline(start, start, job.memory, 5, 6, mode)
+        wanted, irq = timeline(start, range(start, start + 1), job.memory, 5, 6, mode)
         assert traced(result) == wanted
         assert result.irq_cycles.tolist() == [irq - start]
         assert result.irq_rises.tolist() == [irq]
@@ -164,13 +166,33 @@ def test_slots_run_on_over_later_starts(copier: BusSim) -> None:
     script = [*copy(bursts=2, beats=3), Write(STATUS, 0), Wait(3), Start(0, 1), WaitIrq()]
     result = copier.run(script, image(), model, record=True)
     first, second = result.starts.tolist()
-    one, irq_one = timeline(first, first, model, 2, 3, 0)
-    two, irq_two = timeline(second, first, model, 2, 3, 0)
+    offered = range(first, first + 1)
+    one, irq_one = timeline(first, offered, model, 2, 3, 0)
+    two, irq_two = timeline(second, offered, model, 2, 3, 0)
     assert traced(result) == {name: one[name] + two[name] for name in one}
     assert result.irq_cycles.tolist() == [irq_one - first, irq_two - second]
     assert result.irq_rises.tolist() == [irq_one, irq_two]
     # The test would not see a phase that begins anew if both were the same.
-    assert timeline(second, second, model, 2, 3, 0)[1] != irq_two
+    assert timeline(second, range(second, second + 1), model, 2, 3, 0)[1] != irq_two
+
+
+@pytest.mark.parametrize("beats", [(1, 1), (5, 6), (2, 3), (3, 8)])
+@pytest.mark.parametrize("lead", [0, 4])
+def test_slots_before_the_first_start(copier: BusSim, beats: tuple[int, int], lead: int) -> None:
+    # A plain write starts the copy; what is marked as the start clears irq in the middle of it.
+    model = MemoryModel(2, beats)
+    without = [*setup(), Write(0, 1), WaitIrq()]
+    assert (
+        traced(copier.run(without, image(), model, record=True)) == timeline(12, range(9999, 9999), model, 4, 8, 0)[0]
+    )
+    for wait in range(1, 12):
+        script = [*setup(), Write(0, 1), Wait(wait), Start(STATUS, 0, lead=lead), WaitIrq()]
+        result = copier.run(script, image(), model, record=True)
+        offered = range(14 + wait, 15 + wait + lead)
+        assert result.starts.tolist() == [offered[-1]]
+        if beats == (1, 1):
+            offered = range(12, 13)
+        assert traced(result) == timeline(12, offered, model, 4, 8, 0)[0]
 
 
 @pytest.mark.parametrize("bits", [pytest.param(bits, marks=pytest.mark.slow) for bits in (32, 128, 256)] + [512])
@@ -183,7 +205,7 @@ def test_other_widths(bits: int) -> None:
         result = sim.run(copy(mode=mode), before, replace(model, seed=seed), record=True)
         assert (result.memory[0] == copied(before, 32 * bits // 8)).all()
         if seed is None:
-            assert traced(result) == timeline(12, 12, model, 4, 8, mode)[0]
+            assert traced(result) == timeline(12, range(12, 13), model, 4, 8, mode)[0]
 
 
 def test_the_script_takes_known_cycles(copier: BusSim) -> None:
@@ -419,7 +441,7 @@ def test_a_reset_in_mid_burst_leaves_nothing_under_way(copier: BusSim, seed: int
     assert (result.memory[0] == wanted).all()
     assert result.outstanding == 0
     if seed is None:
-        again, irq = timeline(second, first, model, 4, 8, 0)
+        again, irq = timeline(second, range(first, first + 1), model, 4, 8, 0)
         assert {name: [row for row in rows if row[0] >= second] for name, rows in traced(result).items()} == again
         assert result.irq_cycles[1] == irq - second
 
