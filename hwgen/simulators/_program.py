@@ -95,15 +95,15 @@ def _shim(ports: Sequence[Port], threads: int) -> str:
     return f"""\
 #include "Vmodel.h"
 #include "{Path(__file__).with_name("driver.h")}"
-#include <memory>
 
 struct Instance {{
     VerilatedContext context;
-    std::unique_ptr<Vmodel> model;
+    Vmodel* model;  // a smart pointer, not optimised here, would take a tenth of a small model's time
     Instance() {{
         context.threads({threads});
-        model = std::make_unique<Vmodel>(&context, "top");
+        model = new Vmodel(&context, "top");
     }}
+    ~Instance() {{ delete model; }}
 }};
 
 const PortInfo model_ports[] = {{
