@@ -163,7 +163,7 @@ class BusResult:
         starts: Cycle in which each start was accepted.
         irq_cycles: Per start the cycles from it to the first later cycle with ``irq`` high; -1 where none came
             before the end or a reset.
-        irq_rises: Cycles in which ``irq`` was high and had not been in the cycle before.
+        irq_rises: Cycles outside of resets in which ``irq`` was high and had not been in the cycle before.
         memory: Bytes after the run, uint8, of each range of ``keep``, or of the whole memory as the only one.
         ar_bursts: Read bursts accepted.
         r_beats: R beats taken, by id [2 ** bits of the id].

@@ -341,9 +341,8 @@ private:
         counts.decode_errors += resp == kDecodeError;
         counts.slave_errors += resp == kSlaveError;
     }
-    bool inside(uint64_t address) const {
-        return address >= setup_.base && address - setup_.base < setup_.size;  // beats do not straddle the end
-    }
+    // An address below the base wraps to one far above; beats do not straddle the ends.
+    bool inside(uint64_t address) const { return address - setup_.base < setup_.size; }
 
     Burst accept(const char* what, int64_t now, const Field& id, const Field& address, const Field& len, const Field& size,
                  const Field& burst) {
@@ -488,7 +487,6 @@ public:
         bool ends_here = false, first = false;
         ++spent_;
         if (op.kind == kReset) {
-            irq_before_ = false;
             while (irq_after.size() < starts.size()) irq_after.push_back(kNever);
             ends_here = spent_ == op.a;
         } else {
@@ -496,7 +494,6 @@ public:
                 while (irq_after.size() < starts.size()) irq_after.push_back(now - starts[irq_after.size()]);
                 if (!irq_before_) rises.push_back(now);
             }
-            irq_before_ = irq_;
             switch (op.kind) {
                 case kWrite:
                 case kStart: {
@@ -531,6 +528,7 @@ public:
             if (rvalid_ && op.kind != kRead) refuse("s_axi_rvalid is high in cycle ", now, " and answers no read");
             if (!ends_here) lose_patience(op, now, memory);
         }
+        irq_before_ = irq_;
         if (ends_here) {
             ends.push_back(now);
             ++at_;

@@ -133,7 +133,7 @@ module copier(
         end
         if (~aresetn) begin
             irq <= 0; busy <= 0; aw_have <= 0; w_have <= 0; s_axi_bvalid <= 0; s_axi_rvalid <= 0; third <= 0;
-            mode <= 0; worst_r <= 0; worst_b <= 0;
+            seen_0 <= 0; seen_1 <= 0; mode <= 0; worst_r <= 0; worst_b <= 0;
             if (fault != 19) fault <= 0;
         end
     end
