@@ -246,48 +246,70 @@ class Schedule:
         """
         spec, layer = self.spec, self.layer
         row_block, col_block, group, start = self.order()
-        columns = spec.code_columns(spec.layer_mode)
-        for what, tensor, rows in (("activations", acts, layer.m), ("weights", weights, layer.n)):
-            if tensor.shape != (rows, self.words_k):
-                raise HwgenError(
-                    f"layer {layer.name}: {what} must have shape {[rows, self.words_k]}, not {list(tensor.shape)}"
-                )
+        a, rows = self.act_blocks(acts)
+        w, cols = self.weight_blocks(weights)
+        chunk = start // self.step_k
+        length = int(spec.sum_group(spec.p)) or layer.k
+        end = start + self.step_k
+        done = end >= layer.k
+        return Steps(
+            a[row_block, chunk],
+            w[col_block, chunk],
+            {name: values[row_block, group] for name, values in rows.items()},
+            {name: values[col_block, group] for name, values in cols.items()},
+            start % length == 0,
+            done | (end % length == 0),
+            done,
+            spec.layer_mode,
+        )
+
+    def act_blocks(self, acts: QTensor) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Codes [row blocks, steps, M, words] of activations, and side information [row blocks, groups, M] by name.
+
+        Padded, and refused, as `lower` says.
+        """
+        spec, layer = self.spec, self.layer
         if layer.k % self.step_k and acts.format.padding is None:
             raise HwgenError(
                 f"layer {layer.name}: k must be a multiple of tile k ({self.step_k}) with {acts.format} activations, "
                 f"which have no zero to fill a step with, not {layer.k}"
             )
-        per_output = columns[1] // self.outputs
-        a = _pad(acts, self.row_blocks * spec.m, self.row_steps * columns[0]).reshape(
-            self.row_blocks, spec.m, -1, columns[0]
-        )
-        w = _pad(weights, self.col_blocks * spec.n * self.outputs, self.row_steps * per_output).reshape(
-            self.col_blocks, spec.n, self.outputs, -1, per_output
-        )
-        # Weights of one element of K for all outputs of a column lie together.
-        w = w.transpose(0, 1, 3, 4, 2).reshape(self.col_blocks, spec.n, -1, columns[1])
-        chunk = start // self.step_k
-        step_acts = a[row_block, :, chunk]
-        step_weights = w[col_block, :, chunk]
-        row = {name: self._side(name, acts, self.row_blocks, spec.m, row_block, group) for name in spec.row_side()}
-        col = {name: self._side(name, weights, self.col_blocks, spec.n, col_block, group) for name in spec.col_side()}
-        length = int(spec.sum_group(spec.p)) or layer.k
-        end = start + self.step_k
-        done = end >= layer.k
-        return Steps(
-            step_acts, step_weights, row, col, start % length == 0, done | (end % length == 0), done, spec.layer_mode
-        )
+        self._check_shape("activations", acts, layer.m)
+        words = spec.code_columns(spec.layer_mode)[0]
+        a = _pad(acts, self.row_blocks * spec.m, self.row_steps * words)
+        codes = a.reshape(self.row_blocks, spec.m, self.row_steps, words).transpose(0, 2, 1, 3)
+        return codes, {name: self._side(name, acts, self.row_blocks, spec.m) for name in spec.row_side()}
 
-    def _side(
-        self, name: str, tensor: QTensor, blocks: int, size: int, block: np.ndarray, group: np.ndarray
-    ) -> np.ndarray:
+    def weight_blocks(self, weights: QTensor) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Codes [column blocks, steps, N, words] of weights, and side information [column blocks, groups, N] by name.
+
+        Weights of one element of K for all outputs of a column lie together.
+        """
+        spec = self.spec
+        self._check_shape("weights", weights, self.layer.n)
+        words = spec.code_columns(spec.layer_mode)[1]
+        per_output = words // self.outputs
+        w = _pad(weights, self.col_blocks * spec.n * self.outputs, self.row_steps * per_output).reshape(
+            self.col_blocks, spec.n, self.outputs, self.row_steps, per_output
+        )
+        codes = w.transpose(0, 3, 1, 4, 2).reshape(self.col_blocks, self.row_steps, spec.n, words)
+        return codes, {name: self._side(name, weights, self.col_blocks, spec.n) for name in spec.col_side()}
+
+    def _check_shape(self, what: str, tensor: QTensor, rows: int) -> None:
+        if tensor.shape != (rows, self.words_k):
+            raise HwgenError(
+                f"layer {self.layer.name}: {what} must have shape {[rows, self.words_k]}, not {list(tensor.shape)}"
+            )
+
+    def _side(self, name: str, tensor: QTensor, blocks: int, size: int) -> np.ndarray:
+        """Side information [blocks, groups, size]; rows beyond the edge have that of the first."""
         values = self.spec.side_values(name, tensor)
         groups = len(self.group_lengths)
         values = np.broadcast_to(values, (len(tensor.codes), values.shape[1]))
         if values.shape[1] == 1:
             values = np.repeat(values, groups, axis=1)
         padded = np.concatenate([values, np.repeat(values[:1], blocks * size - len(values), axis=0)])
-        return padded.reshape(blocks, size, groups)[block, :, group]
+        return padded.reshape(blocks, size, groups).transpose(0, 2, 1)
 
     def collect(self, beats: np.ndarray) -> np.ndarray:
         """Arrange output beats into layer order.

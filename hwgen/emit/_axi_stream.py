@@ -6,7 +6,6 @@ for all of that result: a credit, given back as beats leave.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from hwgen.emit._reset import Reset
-from hwgen.emit._rtlil import component_rtlil, signals_rtlil
+from hwgen.emit._rtlil import component_rtlil, signals_rtlil, without_memory_init
 from hwgen.frame.interface import tile_ports
 from hwgen.frame.ports import PortInfo
 from hwgen.frame.spec import TileSpec
@@ -32,8 +31,6 @@ __all__ = [
     "result_depth",
     "streams",
 ]
-
-_INITIAL = re.compile(r"^  cell \$meminit_v2 .*\n(?:    .*\n)*?  end\n", re.M)
 
 INPUT_DEPTH = 2
 """Words that each operand stream keeps: two, so that ``tready`` comes from a register at full speed."""
@@ -200,11 +197,12 @@ class _Queue:
 class AxiStream(wiring.Component):
     """The wrapper of a tile that is emitted as module ``tile``; ports as `axi_stream_ports`.
 
-    Its queues are modules of their own, ``queues`` by name.
+    Its queues are modules of their own, ``queues`` by name. With ``status`` it also says in ``o_waits`` what it waits
+    for: bit 0 weights, bit 1 activations, bit 2 room for a result.
     """
 
-    def __init__(self, spec: TileSpec, tile: str, top: str, reset: Reset) -> None:
-        self._spec, self._tile, self._top, self._reset = spec, tile, top, reset
+    def __init__(self, spec: TileSpec, tile: str, top: str, reset: Reset, *, status: bool = False) -> None:
+        self._spec, self._tile, self._top, self._reset, self._status = spec, tile, top, reset, status
         found = streams(spec)
         user = found.user[-1].end if found.user else 0
         self.queues = {
@@ -215,9 +213,8 @@ class AxiStream(wiring.Component):
                 ("result", sum(field.port.width for field in found.result) + 1, result_depth(spec)),
             )
         }
-        super().__init__(
-            {port.name: (In if port.direction == "input" else Out)(port.width) for port in axi_stream_ports(spec)}
-        )
+        ports = {port.name: (In if port.direction == "input" else Out)(port.width) for port in axi_stream_ports(spec)}
+        super().__init__({**ports, **({"o_waits": Out(3)} if status else {})})
 
     def _queue(self, m: Module, name: str, word: Value, valid: Value) -> _Queue:
         entry = Signal(len(word), name=f"{name}_entry")
@@ -273,8 +270,12 @@ class AxiStream(wiring.Component):
         ends: Value = last & connections["i_i_done"] if spec.lanes else last
         offered, taken = Signal(name="offered"), Signal(name="taken")
         # Once offered a step stays so: credits only grow until it is taken.
+        room = Signal(name="room")
+        if self._status:
+            m.d.comb += self.o_waits.eq(Cat(~weights.there, ~acts.there, acts.there & weights.there & ~room))
         m.d.comb += [
-            offered.eq(acts.there & weights.there & (~ends | (credit >= beats))),
+            room.eq(~ends | (credit >= beats)),
+            offered.eq(acts.there & weights.there & room),
             self.s_axis_acts_tready.eq(acts.ready),
             self.s_axis_weights_tready.eq(weights.ready),
             acts.take.eq(taken),
@@ -349,12 +350,12 @@ class AxiStream(wiring.Component):
         return register
 
 
-def axi_stream_rtlil(spec: TileSpec, tile: str, top: str, reset: Reset) -> str:
+def axi_stream_rtlil(spec: TileSpec, tile: str, top: str, reset: Reset, *, status: bool = False) -> str:
     """RTLIL of the wrapper as module ``top``, with its queues; ``reset`` is that of the tile in it."""
-    wrapper = AxiStream(spec, tile, top, reset)
+    wrapper = AxiStream(spec, tile, top, reset, status=status)
     texts = []
     for name, queue in wrapper.queues.items():
         ports = [queue.w_data, queue.w_en, queue.w_rdy, queue.r_data, queue.r_en, queue.r_rdy]
         # A queue's level says what of its storage counts: no initial values.
-        texts.append(_INITIAL.sub("", signals_rtlil(queue, name, ports)))
+        texts.append(without_memory_init(signals_rtlil(queue, name, ports)))
     return "\n".join([*texts, component_rtlil(wrapper, top)])

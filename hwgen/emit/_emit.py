@@ -12,8 +12,7 @@ from hwgen.emit._axi_stream import axi_stream_entry, axi_stream_rtlil
 from hwgen.emit._manifest import manifest
 from hwgen.emit._names import axi_stream_name, companion_name, module_name, pre_name
 from hwgen.emit._reset import Reset
-from hwgen.emit._rtlil import component_rtlil, design_rtlil, pre_rtlil
-from hwgen.frame.interface import tile_ports
+from hwgen.emit._rtlil import component_rtlil, pre_rtlil, tile_rtlil
 from hwgen.frame.spec import TileSpec
 from hwgen.yosys import run_passes
 
@@ -118,10 +117,8 @@ def emit(
 
     Raises `HwgenError` when ``top`` is no name that a module can have (`hwgen.emit._names.module_name`).
     """
-    from hwgen.frame.assembly import Tile
-
     name, reset = module_name(spec, top), reset or Reset()
-    text = design_rtlil(lambda place: Tile(spec, place), name, tile_ports(spec), shared=shared, reset=reset)
+    text = tile_rtlil(spec, name, shared=shared, reset=reset)
     pre = spec.pre()
     if pre is not None:
         text += "\n" + pre_rtlil(pre, pre_name(name), reset)

@@ -26,13 +26,24 @@ from amaranth.lib.wiring import In
 from hwgen.emit._names import block_name
 from hwgen.emit._reset import Reset
 from hwgen.emit._widen import widen
+from hwgen.frame.assembly import Tile
+from hwgen.frame.interface import tile_ports
 from hwgen.frame.place import Path, place_submodule
 from hwgen.frame.ports import PortInfo
 from hwgen.frame.pre import PreBlock, PreSpec
+from hwgen.frame.spec import TileSpec
 from hwgen.pipeline import ENABLE, pipelined
 from hwgen.pipeline.delays import delay
 
-__all__ = ["component_rtlil", "design_rtlil", "pre_rtlil", "signals_rtlil"]
+__all__ = [
+    "component_rtlil",
+    "design_rtlil",
+    "memory_rtlil",
+    "pre_rtlil",
+    "signals_rtlil",
+    "tile_rtlil",
+    "without_memory_init",
+]
 
 
 _INPUT = {name: re.compile(rf"^ *wire (?:width 1 )?input \d+ +\\{name}\n", re.M) for name in ("clk", "rst")}
@@ -201,9 +212,27 @@ def design_rtlil(
     return _plain("\n".join([*blocks.texts.values(), text]))
 
 
+def tile_rtlil(spec: TileSpec, top: str, *, shared: bool = True, reset: Reset = _DEFAULT) -> str:
+    """RTLIL of a tile as module ``top``, with its blocks."""
+    return design_rtlil(lambda place: Tile(spec, place), top, tile_ports(spec), shared=shared, reset=reset)
+
+
 def component_rtlil(component: wiring.Component, top: str, reset: Reset = _DEFAULT) -> str:
     """RTLIL of one component as module ``top``, its members as ports."""
     return _plain(_convert(component, top, reset))
+
+
+_MEMORY_INIT = re.compile(r"^  cell \$meminit_v2 .*\n(?:    .*\n)*?  end\n", re.M)
+
+
+def without_memory_init(text: str) -> str:
+    """RTLIL whose memories hold nothing in the beginning."""
+    return _MEMORY_INIT.sub("", text)
+
+
+def memory_rtlil(component: wiring.Component, top: str) -> str:
+    """RTLIL of a memory as module ``top``: without contents in the beginning, and without a reset."""
+    return _drop_unused(without_memory_init(component_rtlil(component, top)), "rst")
 
 
 def signals_rtlil(elaboratable: Elaboratable, top: str, signals: Sequence[Signal]) -> str:

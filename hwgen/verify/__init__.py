@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hwgen.verify._accelerator import AcceleratorRun, CompiledAccelerator, Task, job_writes
 from hwgen.verify._bench import bench_files
 from hwgen.verify._cocotb import cocotb_files
 from hwgen.verify._compiled import CompiledPre, CompiledTile, port_words
@@ -12,9 +13,12 @@ from hwgen.verify._pysim import simulate
 from hwgen.verify._stimuli import corner_steps, random_steps
 
 __all__ = [
+    "AcceleratorRun",
+    "CompiledAccelerator",
     "CompiledPre",
     "CompiledTile",
     "Finding",
+    "Task",
     "bench_files",
     "check_contract",
     "choose_engine",
@@ -22,6 +26,7 @@ __all__ = [
     "corner_steps",
     "covering_specs",
     "expected_beats",
+    "job_writes",
     "port_words",
     "random_steps",
     "simulate",

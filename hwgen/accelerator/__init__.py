@@ -1,0 +1,30 @@
+"""A tile with memory around it: images in memory, read engines, replay rings, a sequencer, results back, registers."""
+
+from __future__ import annotations
+
+from hwgen.accelerator.design import STREAMS, Design, Stream
+from hwgen.accelerator.emission import AcceleratorEmission, emit_accelerator
+from hwgen.accelerator.exact import JobCycles, Memory, exact
+from hwgen.accelerator.image import LAYOUT_VERSION, pack_acts, pack_weights, unpack_results
+from hwgen.accelerator.job import Job, Passage
+from hwgen.accelerator.plan import best_job, layer_jobs, placed
+
+__all__ = [
+    "LAYOUT_VERSION",
+    "STREAMS",
+    "AcceleratorEmission",
+    "Design",
+    "Job",
+    "JobCycles",
+    "Memory",
+    "Passage",
+    "Stream",
+    "best_job",
+    "emit_accelerator",
+    "exact",
+    "layer_jobs",
+    "pack_acts",
+    "pack_weights",
+    "placed",
+    "unpack_results",
+]

@@ -1,0 +1,208 @@
+"""`Design`: the one immutable description of an accelerator, from which RTL, registers, images and schedule follow.
+
+A tile is fed by up to four linear streams from memory, each with a ring of its own: the codes of both operands, and the
+side information (scales, zero points, selectors) of their groups.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from hwgen.emit import streams
+from hwgen.errors import HwgenError
+from hwgen.frame.numbers import ceil_div
+from hwgen.frame.param import Param, Range, check, param, parameters, resolve
+from hwgen.frame.spec import TileSpec
+
+__all__ = ["STREAMS", "Design", "Stream"]
+
+STREAMS = ("weights", "weight_sides", "acts", "act_sides")
+"""Streams from memory to the tile; their places are their AXI ids."""
+PAGE_BYTES = 4096
+"""No burst crosses a multiple of it (AXI4)."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Geometry of one stream of words from memory to the tile.
+
+    A word of ``bits`` bits is padded in memory to whole bus beats, or to the smallest power-of-two part of a beat that
+    holds it. An entry of the ring is the larger of the two: ``words_per_entry`` words, or ``beats_per_entry`` beats.
+    ``depth`` is in entries, ``burst`` in beats.
+    """
+
+    name: str
+    bits: int
+    bus_bits: int
+    depth: int
+    burst: int
+
+    @property
+    def index(self) -> int:
+        """AXI id of its reads."""
+        return STREAMS.index(self.name)
+
+    @property
+    def padded_bits(self) -> int:
+        """Bits of a word in memory."""
+        return padded_bits(self.bits, self.bus_bits)
+
+    @property
+    def words_per_entry(self) -> int:
+        """Words of one entry of the ring: 1 unless a beat holds several."""
+        return max(self.bus_bits // self.padded_bits, 1)
+
+    @property
+    def beats_per_entry(self) -> int:
+        """Bus beats of one entry of the ring."""
+        return max(self.padded_bits // self.bus_bits, 1)
+
+    @property
+    def entry_bits(self) -> int:
+        """Bits of an entry of the ring."""
+        return max(self.padded_bits, self.bus_bits)
+
+    @property
+    def capacity(self) -> int:
+        """Beats that the ring holds."""
+        return self.depth * self.beats_per_entry
+
+    def entries(self, words: int) -> int:
+        """Entries of a block of so many words: blocks begin with an entry."""
+        return int(ceil_div(words, self.words_per_entry))
+
+    def beats(self, words: int) -> int:
+        """Beats of a block of so many words."""
+        return self.entries(words) * self.beats_per_entry
+
+
+def padded_bits(bits: int, bus_bits: int) -> int:
+    """Bits that a word takes in memory: whole beats, or a power-of-two part of one."""
+    if bits > bus_bits:
+        return int(ceil_div(bits, bus_bits)) * bus_bits
+    size = bus_bits
+    while size // 2 >= bits and size > 8:
+        size //= 2
+    return size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """An accelerator around a tile. Raises `HwgenError` for illegal parameters or combinations."""
+
+    tile: TileSpec
+    bus_bits: int = param(
+        128, "data bits of the memory port", legal=(64, 128, 256, 512), sweep=(64, 128, 256, 512), unit="bits"
+    )
+    address_bits: int = param(32, "address bits of the memory port", legal=Range(32, 64), unit="bits")
+    weight_ring: int = param(
+        128, "steps of weights that their ring holds", legal=Range(2, 1 << 16), sweep=(32, 128, 512), unit="steps"
+    )
+    act_ring: int = param(
+        128, "steps of activations that their ring holds", legal=Range(2, 1 << 16), sweep=(32, 128, 512), unit="steps"
+    )
+    burst: int = param(16, "beats of the longest burst", legal=Range(1, 256), sweep=(4, 16, 64), unit="beats")
+    outstanding: int = param(4, "read bursts in flight of a stream", legal=Range(1, 16), sweep=(1, 4, 8))
+    count_bits: int = param(24, "bits of the counts of a job: blocks and steps", legal=Range(8, 32), unit="bits")
+
+    def __post_init__(self) -> None:
+        for name, value in check("accelerator", self.parameters(), self.p).items():
+            object.__setattr__(self, name, value)
+        if self.burst * self.bus_bytes > PAGE_BYTES:
+            raise HwgenError(
+                f"accelerator: burst must be at most {PAGE_BYTES // self.bus_bytes} beats of {self.bus_bits} bits, "
+                f"which AXI4 ends at {PAGE_BYTES} bytes, not {self.burst}"
+            )
+
+    @classmethod
+    def parameters(cls) -> Mapping[str, Param]:
+        """Declared parameters by name, in declaration order; the tile's own are its family's."""
+        return parameters(cls)
+
+    @classmethod
+    def from_values(cls, tile: TileSpec, values: Mapping[str, Any]) -> Self:
+        """Build from a mapping; raises `HwgenError` for an unknown name or an illegal value."""
+        return cls(tile=tile, **resolve("accelerator", cls.parameters(), values))
+
+    @property
+    def p(self) -> dict[str, Any]:
+        """Parameters of the design, without those of its tile."""
+        return {name: getattr(self, name) for name in parameters(type(self))}
+
+    @property
+    def bus_bytes(self) -> int:
+        """Bytes of a bus beat."""
+        return self.bus_bits // 8
+
+    # ------------------------------------------------------------------ groups
+
+    @property
+    def step_k(self) -> int:
+        """Elements along K of a step."""
+        return int(self.tile.layer_k(self.tile.p))
+
+    @property
+    def group_steps(self) -> int:
+        """Steps of a group that shares side information; 0 where it is the whole row."""
+        return self.tile.group // self.step_k
+
+    @property
+    def sum_steps(self) -> int:
+        """Steps between clears of the sums; 0 where it is the whole row."""
+        return int(self.tile.sum_group(self.tile.p)) // self.step_k
+
+    @property
+    def beats_per_result(self) -> int:
+        """Beats in which a result leaves the tile."""
+        return self.tile.post_beats_max if self.tile.lanes else 1
+
+    # ------------------------------------------------------------------ streams
+
+    @property
+    def streams(self) -> dict[str, Stream]:
+        """Streams from memory by name; without those for which the tile has no side information."""
+        return {stream.name: stream for stream in self._streams()}
+
+    def _streams(self) -> Iterator[Stream]:
+        found = streams(self.tile)
+        for name, fields, role, steps in (
+            ("weights", found.weights, "weights", self.weight_ring),
+            ("acts", found.acts, "acts", self.act_ring),
+        ):
+            codes = sum(field.port.width for field in fields if field.port.role == role)
+            sides = sum(field.port.width for field in fields if field.port.role != role)
+            per_entry = max(self.bus_bits // padded_bits(codes, self.bus_bits), 1)
+            yield self._stream(name, codes, max(int(ceil_div(steps, per_entry)), 2))
+            if sides:
+                # As many groups as the codes' ring can hold of whole ones, and those at its ends.
+                groups = int(ceil_div(steps, self.group_steps)) + 1 if self.group_steps else min(steps, 16)
+                per_entry = max(self.bus_bits // padded_bits(sides, self.bus_bits), 1)
+                yield self._stream(f"{name[:-1]}_sides", sides, max(int(ceil_div(groups, per_entry)), 2))
+
+    def _stream(self, name: str, bits: int, depth: int) -> Stream:
+        whole = Stream(name, bits, self.bus_bits, depth, 1)
+        # Two bursts at least fit the ring, so that one comes while another is used.
+        return dataclasses.replace(whole, burst=max(min(self.burst, whole.capacity // 2), 1))
+
+    @property
+    def result_bits(self) -> int:
+        """Bits of a beat of results as it leaves the tile's streams: whole bytes."""
+        return int(ceil_div(streams(self.tile).result[-1].end, 8)) * 8
+
+    @property
+    def result_words_per_beat(self) -> int:
+        """Beats of the tile's results in one bus beat; 1 where one fills the bus."""
+        return max(self.bus_bits // padded_bits(self.result_bits, self.bus_bits), 1)
+
+    @property
+    def result_beats(self) -> int:
+        """Bus beats of one beat of the tile's results; 1 where several share one."""
+        return max(padded_bits(self.result_bits, self.bus_bits) // self.bus_bits, 1)
+
+    @property
+    def write_depth(self) -> int:
+        """Bus beats of results that wait to be written: two bursts, or two results."""
+        return 2 * max(self.burst, self.result_beats)

@@ -1,0 +1,98 @@
+"""Operands in memory: the words of a stream in the order in which the tile takes them, and results back.
+
+Layout (version 1). A word holds the bits of a tile's port (`i_acts` or `i_weights`, or all `i_row_*` or `i_col_*` ports
+one after the other), element 0 lowest, and is padded with zeros to `Stream.padded_bits`. The words of a block (a block
+of rows or columns: its steps, or its groups) follow each other, lowest byte first, and each block is padded to whole
+ring entries, which are whole bus beats. Blocks follow each other. Results: the tile's beats as `m_axis_result_tdata`
+holds them, padded likewise, in the order in which blocks are computed; the last bus beat is filled up with zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hwgen.accelerator.design import Design, Stream, padded_bits
+from hwgen.accelerator.job import Job
+from hwgen.emit import Field, streams
+from hwgen.formats import QTensor
+from hwgen.schedule import Schedule
+from hwgen.simulators.words import pack_words, unpack_words
+
+__all__ = ["LAYOUT_VERSION", "pack_acts", "pack_weights", "unpack_results"]
+
+LAYOUT_VERSION = 1
+
+
+def pack_weights(design: Design, schedule: Schedule, weights: QTensor) -> dict[str, np.ndarray]:
+    """Images of weights [outputs, K], uint8, by stream."""
+    codes, sides = schedule.weight_blocks(weights)
+    tile = design.tile
+    flat = tile.pack_weights(codes.reshape(-1, *codes.shape[2:]), tile.layer_mode)
+    return _images(design, "weights", codes.shape[:2], flat, sides)
+
+
+def pack_acts(design: Design, schedule: Schedule, acts: QTensor) -> dict[str, np.ndarray]:
+    """Images of activations [tokens, K] as they enter the tile, uint8, by stream."""
+    codes, sides = schedule.act_blocks(acts)
+    tile = design.tile
+    flat = tile.pack_acts(codes.reshape(-1, *codes.shape[2:]), tile.layer_mode)
+    return _images(design, "acts", codes.shape[:2], flat, sides)
+
+
+def _images(
+    design: Design, name: str, shape: tuple[int, ...], codes: np.ndarray, sides: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    blocks, steps = shape
+    fields = streams(design.tile)
+    of_codes = [field for field in getattr(fields, name) if field.port.role == name]
+    of_sides = [field for field in getattr(fields, name) if field.port.role != name]
+    found = {name: _image(design.streams[name], blocks, [(codes.reshape(blocks * steps, -1), of_codes[0].port.bits)])}
+    if of_sides:
+        parts = []
+        for field in of_sides:
+            values = sides[field.port.name.split("_", 2)[2]]
+            parts.append((values.reshape(-1, values.shape[2]), field.port.bits))
+        found[f"{name[:-1]}_sides"] = _image(design.streams[f"{name[:-1]}_sides"], blocks, parts)
+    return found
+
+
+def _image(stream: Stream, blocks: int, parts: list[tuple[np.ndarray, int]]) -> np.ndarray:
+    """Bytes of words whose fields are ``parts``, values [words, elements] and their bits, one after the other."""
+    count = len(parts[0][0])
+    if len({bits for _, bits in parts}) == 1:
+        packed = pack_words(np.concatenate([values for values, _ in parts], axis=1), parts[0][1])
+    else:
+        # Fields of other widths: bit by bit, which only side information needs.
+        bits = [((values[..., None] >> np.arange(width)) & 1).reshape(count, -1) for values, width in parts]
+        packed = pack_words(np.concatenate(bits, axis=1), 1)
+    word_bytes, block_bytes = stream.padded_bits // 8, stream.beats(count // blocks) * stream.bus_bits // 8
+    raw = np.ascontiguousarray(packed.astype("<u4")).view(np.uint8)[:, :word_bytes]
+    words = np.pad(raw, ((0, 0), (0, word_bytes - raw.shape[1]))).reshape(blocks, -1)
+    return np.pad(words, ((0, 0), (0, block_bytes - words.shape[1]))).reshape(-1)
+
+
+def unpack_results(design: Design, schedule: Schedule, job: Job, image: np.ndarray) -> dict[str, np.ndarray]:
+    """Results of a job from memory: by the name of the tile's port, beats as `Schedule.collect` takes them."""
+    per_block = job.results(design)
+    count = job.blocks * per_block
+    word_bytes = padded_bits(design.result_bits, design.bus_bits) // 8
+    words = np.ascontiguousarray(image[: count * word_bytes]).reshape(count, word_bytes)
+    found: dict[str, np.ndarray] = {}
+    for field in streams(design.tile).result:
+        values = _elements(words, field)
+        if job.order == 0:
+            # Columns' blocks came one after the other.
+            values = values.reshape(job.n_blocks, job.m_blocks, per_block, -1).swapaxes(0, 1)
+        found[field.port.name] = values.reshape(count, field.count)
+    return found
+
+
+def _elements(words: np.ndarray, field: Field) -> np.ndarray[Any, Any]:
+    """Elements [beats, count] of a field."""
+    own = words[:, field.offset // 8 : -(-field.end // 8)]
+    padded = np.pad(own, ((0, 0), (0, -own.shape[1] % 4)))
+    found = unpack_words(np.ascontiguousarray(padded).view("<u4"), field.count, field.stride, field.port.signed)
+    return found

@@ -1,0 +1,145 @@
+"""The registers of an accelerator: who it is, start and state, counters, and the job that it is to do."""
+
+from __future__ import annotations
+
+import re
+
+from hwgen.accelerator.registers.description import BITS, Coded, Field, Register, RegisterMap, pair
+from hwgen.errors import HwgenError
+from hwgen.version import __version__
+
+__all__ = ["MAGIC", "VERSION", "ErrorCause", "Order", "Stream", "accelerator_map"]
+
+MAGIC = 0x48574731
+"""What register ID reads as: "HWG1" in ASCII."""
+VERSION = tuple(int(part) for part in re.findall(r"\d+", __version__)[:3])
+"""Major, minor and patch of the hwgen that made the design, for register VERSION."""
+
+
+class ErrorCause(Coded):
+    """Why a job was not done as asked."""
+
+    NONE = 0, "No error."
+    READ_RESPONSE = 1, "The memory answered a read with an error."
+    WRITE_RESPONSE = 2, "The memory answered a write with an error."
+    QUEUE_FULL = 3, "Started while one job ran and one waited; the third is dropped."
+    BAD_JOB = 4, "A count of the job is zero."
+    UNALIGNED = 5, "An address of the job is not a multiple of the bytes of the memory bus."
+    DOES_NOT_FIT = 6, "A window that is to be held does not fit its ring."
+    GROUPS = 7, "K_GROUPS does not fit K_STEPS."
+    ABORTED = 8, "CONTROL.abort ended the job."
+
+
+class Stream(Coded):
+    """What moves between memory and the tile."""
+
+    WEIGHTS = 0, "Weights."
+    WEIGHT_SIDES = 1, "Scales and the like of the weights."
+    ACTS = 2, "Activations."
+    ACT_SIDES = 3, "Scales and the like of the activations."
+    RESULTS = 4, "Results."
+
+
+class Order(Coded):
+    """Which operand stays in the accelerator while the other passes by."""
+
+    WEIGHTS_STAY = 0, "A window of weights stays; all activations pass."
+    ACTS_STAY = 1, "A window of activations stays; all weights pass."
+
+
+def _whole(name: str, offset: int, access: str, doc: str, bits: int = BITS, reset: int = 0) -> Register:
+    """A register of one field, ``value``."""
+    return Register(name, offset, (Field("value", 0, bits, access, reset, doc),), doc)
+
+
+def accelerator_map(address_bits: int, count_bits: int) -> RegisterMap:
+    """Registers of an accelerator with memory addresses of ``address_bits`` and counts of ``count_bits`` bits.
+
+    Raises `HwgenError` unless addresses have 32 to 64 bits and counts 1 to 32.
+    """
+    for name, value, low, high in (("address_bits", address_bits, BITS, 2 * BITS), ("count_bits", count_bits, 1, BITS)):
+        if not low <= value <= high:
+            raise HwgenError(f"accelerator_map: {name} must be a whole number from {low} to {high}, not {value}")
+
+    def flag(name: str, lsb: int, access: str, doc: str) -> Field:
+        return Field(name, lsb, 1, access, 0, doc)
+
+    registers = [
+        _whole("ID", 0x000, "ro", 'Constant: an accelerator of hwgen ("HWG1").', reset=MAGIC),
+        Register(
+            "VERSION",
+            0x004,
+            tuple(
+                Field(name, lsb, 8, "ro", value, f"{name.capitalize()} version.")
+                for name, lsb, value in zip(("patch", "minor", "major"), (0, 8, 16), reversed(VERSION), strict=True)
+            ),
+            "Constant: version of the hwgen that made the design.",
+        ),
+        _whole("DESIGN_HASH", 0x008, "ro", "Constant: first 32 bits of the hash of the design."),
+        # Enables in bytes of their own: a byte write of one leaves the other alone.
+        Register(
+            "CONTROL",
+            0x010,
+            (
+                flag("start", 0, "pulse", "Start the job that the registers from 0x080 describe, or queue it."),
+                flag("abort", 1, "pulse", "Drop the running job and the waiting one."),
+                flag("irq_enable", 8, "rw", "Interrupt while STATUS.done or STATUS.error is set."),
+            ),
+            "What the accelerator is to do.",
+        ),
+        Register(
+            "STATUS",
+            0x014,
+            (
+                flag("busy", 0, "ro", "A job runs."),
+                flag("queued", 1, "ro", "A second job waits for it."),
+                flag("done", 8, "w1c", "A job was finished, its results are in memory."),
+                flag("error", 9, "w1c", "A job was not done as asked: see ERROR."),
+            ),
+            "What it does.",
+        ),
+        Register(
+            "ERROR",
+            0x018,
+            (
+                Field("cause", 0, 8, "ro", 0, "Why the last job failed.", ErrorCause),
+                Field("stream", 8, 4, "ro", 0, "On which stream, where one is at fault.", Stream),
+            ),
+            "The last error.",
+        ),
+        _whole("JOBS", 0x01C, "ro", "Jobs that were finished since reset, modulo 2^32."),
+        *pair("CYCLES", 0x020, 64, "ro", "Clock cycles in which a job ran, since reset."),
+        *pair("WAIT_WEIGHTS", 0x028, 64, "ro", "Cycles of those in which the tile waited for weights."),
+        *pair("WAIT_ACTS", 0x030, 64, "ro", "Cycles of those in which the tile waited for activations."),
+        *pair("WAIT_RESULTS", 0x038, 64, "ro", "Cycles of those in which the tile waited for results to leave."),
+    ]
+    job = (
+        ("WEIGHTS_ADDR", "Address of the weights in memory, bytes."),
+        ("WEIGHT_SIDES_ADDR", "Address of the weights' scales and the like, bytes."),
+        ("ACTS_ADDR", "Address of the activations, bytes."),
+        ("ACT_SIDES_ADDR", "Address of the activations' scales and the like, bytes."),
+        ("RESULT_ADDR", "Address that the results go to, bytes."),
+    )
+    for number, (name, doc) in enumerate(job):
+        registers += pair(name, 0x080 + 8 * number, address_bits, "rw", doc)
+    counts = (
+        ("M_BLOCKS", "Blocks of rows of activations, each as high as the tile."),
+        ("N_BLOCKS", "Blocks of columns of weights, each as wide as the tile."),
+        ("K_STEPS", "Steps of the tile along the inner dimension of a block."),
+        ("K_GROUPS", "Groups into which these steps are divided."),
+    )
+    for number, (name, doc) in enumerate(counts):
+        registers.append(_whole(name, 0x0A8 + 4 * number, "rw", doc, count_bits))
+    registers.append(
+        Register(
+            "JOB_FLAGS",
+            0x0B8,
+            (
+                Field("order", 0, 1, "rw", 0, "Which operand stays.", Order),
+                flag("hold_weights", 1, "rw", "The weights that are here are those of this job: do not read them."),
+                flag("hold_acts", 2, "rw", "The activations that are here are those of this job: do not read them."),
+            ),
+            "How the job is to be done.",
+        )
+    )
+    return RegisterMap("accelerator", tuple(registers), "Control registers of an accelerator made by hwgen.")

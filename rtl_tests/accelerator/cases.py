@@ -1,0 +1,148 @@
+"""Accelerators of all families, and layers drawn for them, on which cycles and results are compared."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hwgen.accelerator import Design, Job, Memory, exact, layer_jobs
+from hwgen.pe import family
+from hwgen.reference import run_steps
+from hwgen.schedule import Layer, Schedule
+from hwgen.verify import AcceleratorRun, CompiledAccelerator, Task
+
+__all__ = ["CASES", "Case", "Difference", "differences", "tasks"]
+
+_INNER = (8, 40, 64, 96, 136)
+"""Elements along K of the layers, one more at times, so that steps and groups are ragged."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One accelerator: a family, parameters of its tile and of the design."""
+
+    family: str
+    tile: dict[str, Any]
+    design: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """For tables and test ids."""
+        parts = [f"{key}={value}" for key, value in {**self.tile, **self.design}.items()]
+        return " ".join([self.family, *parts])
+
+    def build(self) -> Design:
+        """The design; small counters, which small layers fill."""
+        tile = family(self.family).from_values({"depth": 256, **self.tile})
+        return Design.from_values(tile, {"count_bits": 12, **self.design})
+
+
+def _pair(family: str, small: dict[str, Any], large: dict[str, Any], **tile: Any) -> list[Case]:
+    """The same tile with two designs around it."""
+    return [Case(family, tile, small), Case(family, tile, large)]
+
+
+_TINY = {"weight_ring": 8, "act_ring": 8, "burst": 2, "outstanding": 1}
+_NARROW = {"weight_ring": 16, "act_ring": 8, "bus_bits": 64, "burst": 4, "outstanding": 2}
+_WIDE = {"weight_ring": 128, "act_ring": 512, "bus_bits": 512, "burst": 8, "outstanding": 4}
+_LARGE = {"weight_ring": 512, "act_ring": 512, "bus_bits": 256, "burst": 16, "outstanding": 8}
+
+CASES = (
+    *_pair("int", _TINY, _WIDE, m=2, n=4, k=4, bits=4, group=16),
+    *_pair("int", _NARROW, _LARGE, m=3, n=8, k=8, bits=8, group=64, post_lanes=4, stages=2),
+    *_pair("int", _TINY, _LARGE, m=4, n=4, k=2, bits=3, group=0, transport="systolic"),
+    *_pair("bitmod", _NARROW, _WIDE, m=2, n=4, k=4, bits=4, group=32),
+    *_pair("bitmod", _TINY, _LARGE, m=1, n=8, k=8, bits=3, group=64, post_lanes=0, transport="systolic", stages=3),
+    *_pair("lut", _NARROW, _WIDE, m=2, n=8, k=4, bits=2, group=32),
+    *_pair("lut", _TINY, _LARGE, m=1, n=4, k=4, bits=4, group=64, post_lanes=2),
+    *_pair("mixpe", _NARROW, _WIDE, m=3, n=4, k=8, bits=4, group=64, post_lanes=1, stages=3),
+    *_pair("minifloat", _TINY, _LARGE, m=2, n=6, k=4, group=32),
+    *_pair("mx", _NARROW, _WIDE, m=2, n=4, k=8, group=32, post_lanes=2),
+    *_pair("posit", _NARROW, _LARGE, m=2, n=4, k=4, group=64, post_lanes=0, transport="systolic"),
+    *_pair("posit", _TINY, _WIDE, m=1, n=4, k=8, group=32, post_lanes=4, stages=2),
+)
+"""Two designs of each of twelve tiles: all families, both transports, raw sums and finished results; the smaller
+design's rings hold no window of most layers, the larger one's nearly every one.
+"""
+
+
+def tasks(case: Case, count: int, seed: int) -> list[Task]:
+    """Layers drawn for a case: shapes with ragged edges, every legal order and residency, memories of any speed."""
+    design = case.build()
+    rng = np.random.default_rng(seed)
+    found = []
+    for index in range(count):
+        schedule = _schedule(design, rng, index)
+        spec, layer = design.tile, schedule.layer
+        acts, weights = (
+            rng.standard_normal(shape).astype(np.float32) for shape in ((layer.m, layer.k), (layer.n, layer.k))
+        )
+        jobs = list(layer_jobs(design, schedule))
+        share = int(rng.integers(1, 7))
+        beats = (1, 1) if rng.integers(2) else (int(rng.integers(1, share + 1)), share)
+        found.append(
+            Task(
+                schedule,
+                spec.quantize_acts(schedule.whole_words(acts)),
+                spec.quantize_weights(schedule.whole_words(weights)),
+                # Seldom is one operand read again and again where it could be held: such jobs come more often here.
+                jobs[int(rng.integers(len(jobs)))],
+                Memory(int(rng.integers(1, 60)), beats),
+            )
+        )
+    return found
+
+
+def _schedule(design: Design, rng: np.random.Generator, index: int) -> Schedule:
+    spec = design.tile
+    outputs = spec.n * int(spec.layer_outputs(spec.p))
+    # The first is a single token: decode.
+    rows = 1 if index == 0 else int(rng.integers(1, 6 * spec.m))
+    inner = int(rng.choice(_INNER)) + int(rng.integers(2))
+    if spec.act_format.padding is None:
+        inner += -inner % int(spec.layer_k(spec.p))
+    return Schedule(spec, Layer(f"layer {index}", rows, int(rng.integers(1, 5 * outputs)), inner))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where a run and what was expected of it part."""
+
+    task: int
+    what: str
+    got: object
+    wanted: object
+
+
+def differences(compiled: CompiledAccelerator, drawn: list[Task], runs: list[AcceleratorRun]) -> list[Difference]:
+    """Everything in which runs differ from the cycle model and the tile's reference."""
+    found = []
+    for index, (task, run) in enumerate(zip(drawn, runs, strict=True)):
+        model = exact(compiled.design, _placed(compiled, task), task.memory)
+        for what, got, wanted in (
+            ("cycles", run.cycles, model.cycles),
+            ("waits", run.waits, model.waits),
+            ("read beats", run.read_beats, model.read_beats),
+            ("write beats", run.write_beats, model.write_beats),
+        ):
+            if got != wanted:
+                found.append(Difference(index, what, got, wanted))
+        beats = run_steps(compiled.design.tile, task.schedule.lower(task.acts, task.weights))
+        expected = {"o_y": beats.y, "o_sums": beats.sums, "o_row_sums": beats.rows}
+        for port, got in run.results.items():
+            wanted = np.asarray(expected[port]).reshape(len(got), -1)
+            if port == "o_y":
+                wanted = wanted.astype(np.uint32).astype(got.dtype)
+            wrong = np.argwhere(got.astype(object) != wanted.astype(object))
+            if len(wrong):
+                place = tuple(int(at) for at in wrong[0])
+                found.append(Difference(index, f"{port}{list(place)}", got[place], wanted[place]))
+    return found
+
+
+def _placed(compiled: CompiledAccelerator, task: Task) -> Job:
+    _, job = compiled.image(task)
+    return dataclasses.replace(job)

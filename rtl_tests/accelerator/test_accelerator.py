@@ -1,0 +1,58 @@
+"""Accelerators do in Verilog what the tile's reference and the cycle model say, to the bit and to the cycle."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from hwgen.accelerator import Job
+from hwgen.verify import CompiledAccelerator
+from rtl_tests.accelerator.cases import CASES, Case, differences, tasks
+
+FEW, MANY = 5, 20
+
+
+@pytest.mark.few(4)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_cycles_and_results(case: Case) -> None:
+    compiled = CompiledAccelerator(case.build())
+    drawn = tasks(case, FEW, seed=1)
+    assert differences(compiled, drawn, compiled.run(drawn)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_cycles_and_results_of_many_jobs(case: Case) -> None:
+    compiled = CompiledAccelerator(case.build())
+    drawn = tasks(case, MANY, seed=2)
+    assert differences(compiled, drawn, compiled.run(drawn)) == []
+
+
+def test_cases_cover_what_a_design_can_be() -> None:
+    designs = [case.build() for case in CASES]
+    assert len(CASES) >= 24
+    assert {design.tile.family for design in designs} == {
+        *("int", "bitmod", "lut", "mixpe", "minifloat", "mx", "posit"),
+    }
+    assert {design.tile.transport for design in designs} == {"broadcast", "systolic"}
+    assert {bool(design.tile.lanes) for design in designs} == {True, False}
+    assert all(design.tile.m * design.tile.n <= 64 for design in designs)
+    jobs: list[Job] = []
+    for case in CASES:
+        jobs += [task.job for task in tasks(case, MANY, seed=2)]
+    assert {(job.order, job.hold_weights, job.hold_acts) for job in jobs} == {
+        (order, weights, acts) for order in (0, 1) for weights in (0, 1) for acts in (0, 1)
+    }
+
+
+def test_a_wrong_prediction_is_seen() -> None:
+    """The comparison itself: a run whose cycles or results were others is found out."""
+    case = CASES[0]
+    compiled = CompiledAccelerator(case.build())
+    drawn = tasks(case, 1, seed=3)
+    (run,) = compiled.run(drawn)
+    results = {name: values.copy() for name, values in run.results.items()}
+    results["o_sums"][0, 0] += 1
+    wrong = dataclasses.replace(run, cycles=run.cycles + 1, results=results)
+    assert [found.what for found in differences(compiled, drawn, [wrong])] == ["cycles", "o_sums[0, 0]"]
