@@ -18,10 +18,15 @@ from packaging.version import Version
 import hwgen
 
 ROOT = Path(__file__).parents[1]
-EXTRAS = ("sim", "dse", "test")
+EXTRAS = ("sim", "dse", "soc", "test")
 # Run as programs by the Makefile and the tests, never imported.
 PROGRAMS = {"mypy", "pytest-xdist", "ruff"}
-IMPORT_NAMES = {"cocotbext-axi": "cocotbext", "pytest-xdist": "xdist", "protobuf": "google"}
+IMPORT_NAMES = {
+    "cocotbext-axi": "cocotbext",
+    "pytest-xdist": "xdist",
+    "protobuf": "google",
+    "systemrdl-compiler": "systemrdl",
+}
 # Which parts of the project each extra serves; a module may import what its own and the parts before it declare.
 SERVES = {"hwgen": (), "sim": ("sim",), "dse": ("sim", "dse"), "reports": ("sim", "dse")}
 
@@ -90,7 +95,7 @@ def test_every_dependency_says_why() -> None:
     inside = False
     checked = 0
     for line in lines:
-        if re.match(r"(requires|dependencies|sim|dse|test|all) = \[", line):
+        if re.match(r"(requires|dependencies|sim|dse|soc|test|all) = \[", line):
             inside = True
         if inside and re.search(r'"[a-z]', line):
             checked += 1

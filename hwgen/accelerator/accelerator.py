@@ -54,7 +54,7 @@ class Accelerator(wiring.Component):
     """
 
     def __init__(self, design: Design, registers: RegisterMap, top: str, stream_top: str) -> None:
-        self._design, self._top, self._stream_top = design, top, stream_top
+        self._design, self._top, self._stream_top, self._hash = design, top, stream_top, design.digest
         self._file = RegisterFile(registers)
         self.sizes: set[tuple[int, int]] = set()
         lite = {
@@ -297,6 +297,7 @@ class Accelerator(wiring.Component):
         """What software reads and writes; ``waits`` are counted while a job runs."""
         file: Any = self._file
         m.d.comb += [
+            file.i_design_hash_value.eq(self._hash),
             control.start.eq(file.o_control_start),
             control.abort.eq(file.o_control_abort),
             file.i_status_busy.eq(control.busy),
@@ -324,4 +325,4 @@ class Accelerator(wiring.Component):
             counter = Signal(COUNTER_BITS, name=name)
             with m.If(now):
                 m.d.sync += counter.eq((counter + 1)[:COUNTER_BITS])
-            m.d.comb += Cat(getattr(file, f"i_{name}_lo_value"), getattr(file, f"i_{name}_hi_value")).eq(counter)
+            m.d.comb += file.pair(name.upper()).eq(counter)

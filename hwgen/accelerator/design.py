@@ -7,6 +7,8 @@ side information (scales, zero points, selectors) of their groups.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -131,6 +133,12 @@ class Design:
     def p(self) -> dict[str, Any]:
         """Parameters of the design, without those of its tile."""
         return {name: getattr(self, name) for name in parameters(type(self))}
+
+    @property
+    def digest(self) -> int:
+        """First 32 bits of a hash of all parameters: what register DESIGN_HASH reads as."""
+        described = {"family": self.tile.family, "tile": self.tile.p, "design": self.p}
+        return int(hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:8], 16)
 
     @property
     def bus_bytes(self) -> int:

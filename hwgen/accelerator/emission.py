@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 
 from hwgen.accelerator.accelerator import Accelerator
@@ -22,7 +20,7 @@ from hwgen.emit import (
     to_verilog,
 )
 
-__all__ = ["AcceleratorEmission", "design_hash", "emit_accelerator"]
+__all__ = ["AcceleratorEmission", "emit_accelerator"]
 
 
 @dataclass(frozen=True)
@@ -48,12 +46,6 @@ class AcceleratorEmission:
         words += [(at[name.upper()], getattr(job, name)) for name in COUNTS]
         flags = sum(getattr(job, name) << place for place, name in enumerate(FLAGS))
         return [*words, (at["JOB_FLAGS"], flags)]
-
-
-def design_hash(design: Design) -> int:
-    """First 32 bits of a hash of all parameters: what register DESIGN_HASH reads as."""
-    described = {"family": design.tile.family, "tile": design.tile.p, "design": design.p}
-    return int(hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:8], 16)
 
 
 def emit_accelerator(design: Design, top: str | None = None) -> AcceleratorEmission:

@@ -82,7 +82,7 @@ def accelerator_map(address_bits: int, count_bits: int) -> RegisterMap:
             0x010,
             (
                 flag("start", 0, "pulse", "Start the job that the registers from 0x080 describe, or queue it."),
-                flag("abort", 1, "pulse", "Drop the running job and the waiting one."),
+                flag("abort", 1, "pulse", "End the running job with an error; a waiting one begins."),
                 flag("irq_enable", 8, "rw", "Interrupt while STATUS.done or STATUS.error is set."),
             ),
             "What the accelerator is to do.",
@@ -136,8 +136,8 @@ def accelerator_map(address_bits: int, count_bits: int) -> RegisterMap:
             0x0B8,
             (
                 Field("order", 0, 1, "rw", 0, "Which operand stays.", Order),
-                flag("hold_weights", 1, "rw", "The weights that are here are those of this job: do not read them."),
-                flag("hold_acts", 2, "rw", "The activations that are here are those of this job: do not read them."),
+                flag("hold_weights", 1, "rw", "Read each window of weights once and replay it: it must fit the ring."),
+                flag("hold_acts", 2, "rw", "Read each window of activations once and replay it: it must fit the ring."),
             ),
             "How the job is to be done.",
         )
