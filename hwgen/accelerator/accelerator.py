@@ -17,14 +17,14 @@ from hwgen.accelerator.registers import ErrorCause as Cause
 from hwgen.accelerator.registers import RegisterFile, RegisterMap
 from hwgen.accelerator.registers import Stream as Which
 from hwgen.accelerator.result import Packer, WriteBuffer, WriteEngine
+from hwgen.accelerator.result_unit import ResultUnit, unit_registers
 from hwgen.accelerator.ring import Ring
 from hwgen.accelerator.sram import sram_name
 from hwgen.emit import INPUT_DEPTH, axi_stream_ports, result_depth, streams
 
 __all__ = ["Accelerator", "accelerator_ports"]
 
-ID_BITS = 2
-ASKING_ORDER = ("act_sides", "weight_sides", "acts", "weights")
+ASKING_ORDER = ("channels", "act_sides", "weight_sides", "acts", "weights")
 """Which stream asks first where several want to: the one that needs least goes before those that need more."""
 _LITE = "s_axi_"
 
@@ -32,18 +32,26 @@ _LITE = "s_axi_"
 def accelerator_ports(design: Design) -> dict[str, tuple[Any, int]]:
     """Ports beside clock, reset and the registers' bus: direction and width by name."""
     address, bus = design.address_bits, design.bus_bits
-    burst = (("id", ID_BITS), ("addr", address), ("len", 8), ("size", 3), ("burst", 2), ("lock", 1), ("cache", 4))
+    burst = (
+        ("id", design.id_bits),
+        ("addr", address),
+        ("len", 8),
+        ("size", 3),
+        ("burst", 2),
+        ("lock", 1),
+        ("cache", 4),
+    )
     ports: dict[str, tuple[Any, int]] = {}
     for channel in ("ar", "aw"):
         ports |= {f"m_axi_{channel}{name}": (Out, width) for name, width in (*burst, ("prot", 3), ("valid", 1))}
         ports[f"m_axi_{channel}ready"] = (In, 1)
-    read = (("id", ID_BITS), ("data", bus), ("resp", 2), ("last", 1), ("valid", 1))
+    read = (("id", design.id_bits), ("data", bus), ("resp", 2), ("last", 1), ("valid", 1))
     ports |= {f"m_axi_r{name}": (In, width) for name, width in read}
     ports["m_axi_rready"] = (Out, 1)
     write = (("data", bus), ("strb", bus // 8), ("last", 1), ("valid", 1))
     ports |= {f"m_axi_w{name}": (Out, width) for name, width in write}
     ports["m_axi_wready"] = (In, 1)
-    ports |= {f"m_axi_b{name}": (In, width) for name, width in (("id", ID_BITS), ("resp", 2), ("valid", 1))}
+    ports |= {f"m_axi_b{name}": (In, width) for name, width in (("id", design.id_bits), ("resp", 2), ("valid", 1))}
     return {**ports, "m_axi_bready": (Out, 1), "irq": (Out, 1)}
 
 
@@ -88,7 +96,7 @@ class Accelerator(wiring.Component):
         engines, rings = self._readers(m, control)
         feeders, results, waits = self._stream(m, control, rings)
         all_in, all_out = self._progress(m, control, feeders["acts"], results)
-        writer = self._results(m, control, results, all_out)
+        writer = self._results(m, control, rings.get("channels"), results, all_out)
         m.d.comb += control.idle.eq(
             Cat(*(engine.idle for engine in engines.values()), writer.idle, ~self.m_axi_arvalid).all()
         )
@@ -98,10 +106,10 @@ class Accelerator(wiring.Component):
         ]
         for name, engine in engines.items():
             stuck = engine.full & engine.idle & rings[name].starved
-            failures.append((stuck, Cause.DOES_NOT_FIT, STREAMS.index(name)))
+            failures.append((stuck, Cause.DOES_NOT_FIT, STREAMS[name]))
             if name.endswith("sides"):
                 mismatch = feeders["weights" if name.startswith("weight") else "acts"].mismatch
-                failures.append((mismatch, Cause.GROUPS, STREAMS.index(name)))
+                failures.append((mismatch, Cause.GROUPS, STREAMS[name]))
         for place, (happens, cause, stream) in enumerate(failures):
             with m.If(happens) if place == 0 else m.Elif(happens):
                 m.d.comb += [control.failure.eq(cause), control.failed_stream.eq(stream)]
@@ -143,7 +151,10 @@ class Accelerator(wiring.Component):
         design = self._design
         valid = Signal(name="ar_valid")
         address = Signal(design.address_bits, name="ar_addr", reset_less=True)
-        length, number = Signal(8, name="ar_len", reset_less=True), Signal(ID_BITS, name="ar_id", reset_less=True)
+        length, number = (
+            Signal(8, name="ar_len", reset_less=True),
+            Signal(design.id_bits, name="ar_id", reset_less=True),
+        )
         free = Signal(name="ar_free")
         m.d.comb += [
             free.eq(~valid | self.m_axi_arready),
@@ -164,7 +175,7 @@ class Accelerator(wiring.Component):
                     valid.eq(1),
                     address.eq(engine.addr),
                     length.eq(engine.length),
-                    number.eq(STREAMS.index(name)),
+                    number.eq(STREAMS[name]),
                 ]
             before = before | engine.valid
 
@@ -251,21 +262,21 @@ class Accelerator(wiring.Component):
 
     # ------------------------------------------------------------------ writing
 
-    def _results(self, m: Module, control: Control, results: dict[str, Signal], all_out: Signal) -> WriteEngine:
+    def _results(
+        self, m: Module, control: Control, channels: Ring | None, results: dict[str, Signal], all_out: Signal
+    ) -> WriteEngine:
         """From the stream of results to the write channels; ``all_out`` says that no more come."""
         design = self._design
         m.submodules.packer = packer = Packer(design)
         m.submodules.write_buffer = buffer = WriteBuffer(design, self._sram)
         m.submodules.write_engine = writer = WriteEngine(design)
+        ended = self._finish(m, control, channels, results, packer, all_out)
         flushed, sent = Signal(name="flushed"), Signal(name="beat_sent")
         m.d.comb += [
-            flushed.eq(all_out & packer.empty),
+            flushed.eq(ended & packer.empty),
             sent.eq(self.m_axi_wvalid & self.m_axi_wready),
             *(part.clear.eq(control.clear) for part in (packer, buffer, writer)),
-            packer.i_valid.eq(results["valid"]),
-            packer.i_word.eq(results["data"]),
-            results["ready"].eq(packer.i_ready),
-            packer.flush.eq(all_out),
+            packer.flush.eq(ended),
             buffer.i_valid.eq(packer.o_valid),
             buffer.i_beat.eq(packer.o_beat),
             packer.o_ready.eq(buffer.i_ready),
@@ -290,6 +301,41 @@ class Accelerator(wiring.Component):
             control.finished.eq(flushed & writer.empty & writer.idle),
         ]
         return writer
+
+    def _finish(
+        self,
+        m: Module,
+        control: Control,
+        channels: Ring | None,
+        results: dict[str, Signal],
+        packer: Packer,
+        all_out: Signal,
+    ) -> Value:
+        """From the tile's results to those for memory; returns whether no more come."""
+        if not unit_registers(self._design):
+            m.d.comb += [
+                packer.i_valid.eq(results["valid"]),
+                packer.i_word.eq(results["data"]),
+                results["ready"].eq(packer.i_ready),
+            ]
+            return all_out
+        m.submodules.result_unit = unit = ResultUnit(self._design)
+        m.d.comb += [
+            unit.clear.eq(control.clear),
+            unit.i_valid.eq(results["valid"]),
+            unit.i_word.eq(results["data"]),
+            results["ready"].eq(unit.i_ready),
+            packer.i_valid.eq(unit.o_valid),
+            packer.i_word.eq(unit.o_word),
+            unit.o_ready.eq(packer.i_ready),
+        ]
+        if channels is not None:
+            m.d.comb += [
+                unit.channels_valid.eq(channels.valid),
+                unit.channels.eq(channels.word),
+                channels.take.eq(unit.channels_take),
+            ]
+        return all_out & unit.empty
 
     # ------------------------------------------------------------------ registers
 

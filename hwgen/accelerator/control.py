@@ -13,7 +13,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.accelerator.design import Design
-from hwgen.accelerator.job import ADDRESSES, COUNTS, FLAGS
+from hwgen.accelerator.job import ADDRESSES, COUNTS, FLAGS, follows_weights
 from hwgen.accelerator.registers import ErrorCause as Cause
 
 __all__ = ["Control"]
@@ -121,8 +121,10 @@ class Control(wiring.Component):
         m_last, n_last = (_less(job[name]) for name in ("m_blocks", "n_blocks"))
         found: dict[str, Value] = {"result_address": job["result"], "m_last": m_last, "n_last": n_last}
         for name, stream in self._design.streams.items():
-            of_weights = name.startswith("weight")
-            words = job["k_groups" if name.endswith("sides") else "k_steps"]
+            of_weights = follows_weights(name)
+            words: Value = job["k_groups" if name.endswith("sides") else "k_steps"]
+            if name == "channels":
+                words = Const(1, len(words))
             shift = (stream.words_per_entry - 1).bit_length()
             entries = (words + (stream.words_per_entry - 1))[shift : len(words) + 1]
             blocks, uses = (n_last, m_last) if of_weights else (m_last, n_last)

@@ -1,7 +1,8 @@
 """`Design`: the one immutable description of an accelerator, from which RTL, registers, images and schedule follow.
 
 A tile is fed by up to four linear streams from memory, each with a ring of its own: the codes of both operands, and the
-side information (scales, zero points, selectors) of their groups.
+side information (scales, zero points, selectors) of their groups. A fifth one brings what the unit behind the tile
+needs of each output channel: scales of a second level, biases, multipliers.
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from hwgen.emit import streams
+from hwgen.accelerator.results import RESULT_BITS
+from hwgen.emit import Field, streams
 from hwgen.errors import HwgenError
 from hwgen.frame.numbers import ceil_div
 from hwgen.frame.param import Param, Range, check, param, parameters, resolve
+from hwgen.frame.ports import element_port
 from hwgen.frame.spec import TileSpec
 
 __all__ = ["STREAMS", "Design", "Stream"]
 
-STREAMS = ("weights", "weight_sides", "acts", "act_sides")
-"""Streams from memory to the tile; their places are their AXI ids."""
+STREAMS = {"weights": 0, "weight_sides": 1, "acts": 2, "act_sides": 3, "channels": 5}
+"""Streams from memory to the tile and to the unit behind it, with the AXI ids of their reads (4 are results)."""
 PAGE_BYTES = 4096
 """No burst crosses a multiple of it (AXI4)."""
 
@@ -45,7 +48,7 @@ class Stream:
     @property
     def index(self) -> int:
         """AXI id of its reads."""
-        return STREAMS.index(self.name)
+        return STREAMS[self.name]
 
     @property
     def padded_bits(self) -> int:
@@ -108,16 +111,68 @@ class Design:
     )
     burst: int = param(16, "beats of the longest burst", legal=Range(1, 256), sweep=(4, 16, 64), unit="beats")
     outstanding: int = param(4, "read bursts in flight of a stream", legal=Range(1, 16), sweep=(1, 4, 8))
+    result: str = param(
+        "tile",
+        "format of results in memory: as the tile gives them (FP32 or raw sums), narrower floats, or integers by a "
+        "multiplier and a shift for each channel",
+        legal=("tile", "fp16", "bf16", "int8", "int4"),
+        sweep=("tile", "fp16", "int8"),
+    )
+    outer: bool = param(False, "FP32 results are multiplied by a scale of each channel", sweep=(False, True))
+    bias: bool = param(False, "results get a bias of each channel", sweep=(False, True))
+    result_lanes: int = param(
+        0, "integer results a cycle; 0 is as many as fill a byte", legal=(0, 1, 2, 4, 8, 16, 32), sweep=(0, 4)
+    )
+    multiplier_bits: int = param(16, "bits of a channel's multiplier for integer results", legal=Range(8, 32))
     count_bits: int = param(24, "bits of the counts of a job: blocks and steps", legal=Range(8, 32), unit="bits")
 
     def __post_init__(self) -> None:
         for name, value in check("accelerator", self.parameters(), self.p).items():
             object.__setattr__(self, name, value)
-        if self.burst * self.bus_bytes > PAGE_BYTES:
-            raise HwgenError(
-                f"accelerator: burst must be at most {PAGE_BYTES // self.bus_bytes} beats of {self.bus_bits} bits, "
-                f"which AXI4 ends at {PAGE_BYTES} bytes, not {self.burst}"
+        for holds, sentence in self._constraints():
+            if not holds:
+                raise HwgenError(f"accelerator: {sentence}")
+
+    def _constraints(self) -> Iterator[tuple[bool, str]]:
+        """Which parameters go together: pairs of what must hold and what to say where it does not."""
+        tile, result = self.tile, self.result
+        yield (
+            self.burst * self.bus_bytes <= PAGE_BYTES,
+            f"burst must be at most {PAGE_BYTES // self.bus_bytes} beats of {self.bus_bits} bits, which AXI4 ends at "
+            f"{PAGE_BYTES} bytes, not {self.burst}",
+        )
+        if not self.requantises:
+            plain = result == "tile" and not self.outer and not self.bias
+            yield (
+                plain or (tile.lanes > 0 and tile.result_format == "fp32"),
+                f"result {result}{' with outer' * self.outer}{' with bias' * self.bias} must follow post lanes that "
+                f"give FP32, which this {tile.family} tile has not; use --post-lanes",
             )
+            yield self.result_lanes == 0, f"result_lanes must be 0 for result {result}, not {self.result_lanes}"
+            return
+        yield not tile.lanes, f"post_lanes must be 0 for result {result}, which is made of sums, not {tile.lanes}"
+        yield (
+            tile.sum_encoding()["kind"] == "integer" and int(tile.sums_of_cell(tile.p)) == 1,
+            f"result must be tile where sums of {tile.family} are no integers, not {result}",
+        )
+        yield (
+            not self.sum_steps,
+            f"group must be 0 for result {result}, whose channels have one multiplier each, not {tile.group}",
+        )
+        yield (
+            not tile.has_row_sums,
+            f"result must be tile where zero points of weights wait for a correction, not {result}; use a symmetric "
+            "--scheme",
+        )
+        yield (
+            not self.outer and not self.bias,
+            f"outer and bias must be left out for result {result}, whose channels have both",
+        )
+        made = self.requantisers
+        yield (
+            tile.n % made == 0 and made * RESULT_BITS[result] % 8 == 0,
+            f"result_lanes must divide n ({tile.n}) and fill bytes with {result} results, not {made}",
+        )
 
     @classmethod
     def parameters(cls) -> Mapping[str, Param]:
@@ -190,24 +245,74 @@ class Design:
                 per_entry = max(self.bus_bits // padded_bits(sides, self.bus_bits), 1)
                 yield self._stream(f"{name[:-1]}_sides", sides, max(int(ceil_div(groups, per_entry)), 2))
 
+        if self.channel_bits:
+            bits = self.tile.n * self.channel_bits
+            per_entry = max(self.bus_bits // padded_bits(bits, self.bus_bits), 1)
+            # One block of columns stays, or all of those whose weights are held.
+            yield self._stream("channels", bits, max(int(ceil_div(min(self.weight_ring, 16), per_entry)), 2))
+
     def _stream(self, name: str, bits: int, depth: int) -> Stream:
         whole = Stream(name, bits, self.bus_bits, depth, 1)
         # Two bursts at least fit the ring, so that one comes while another is used.
         return dataclasses.replace(whole, burst=max(min(self.burst, whole.capacity // 2), 1))
 
     @property
-    def result_bits(self) -> int:
+    def id_bits(self) -> int:
+        """Bits of an AXI id."""
+        return max(stream.index for stream in self.streams.values()).bit_length()
+
+    @property
+    def tile_result_bits(self) -> int:
         """Bits of a beat of results as it leaves the tile's streams: whole bytes."""
         return int(ceil_div(streams(self.tile).result[-1].end, 8)) * 8
 
     @property
+    def result_fields(self) -> tuple[Field, ...]:
+        """What a beat of results in memory holds."""
+        if self.result == "tile":
+            return streams(self.tile).result
+        width = RESULT_BITS[self.result]
+        count = self.requantisers if self.requantises else self.tile.lanes
+        port = element_port(
+            "o_results", "output", "results", (count,), width, "y", signed=self.requantises, encoding=self.result
+        )
+        return (Field(port, 0, width),)
+
+    @property
+    def result_bits(self) -> int:
+        """Bits of a beat of results in memory: whole bytes."""
+        return int(ceil_div(self.result_fields[-1].end, 8)) * 8
+
+    @property
+    def requantises(self) -> bool:
+        """Whether results are integers made of the tile's sums by a multiplier and a shift."""
+        return self.result in ("int8", "int4")
+
+    @property
+    def requantisers(self) -> int:
+        """Integer results that are made in a cycle."""
+        return self.result_lanes or max(8 // RESULT_BITS.get(self.result, 8), 1)
+
+    @property
+    def channel_fields(self) -> tuple[tuple[str, int], ...]:
+        """What the unit behind the tile takes of a channel, from the lowest bit: name and bits."""
+        if self.requantises:
+            return (("bias", 32), ("multiplier", self.multiplier_bits), ("shift", 6), ("zero", 8))
+        return (*((("outer", 32),) if self.outer else ()), *((("bias", 32),) if self.bias else ()))
+
+    @property
+    def channel_bits(self) -> int:
+        """Bits of a channel's record; 0 where results leave as the tile gives them, or only become narrower."""
+        return sum(bits for _, bits in self.channel_fields)
+
+    @property
     def result_words_per_beat(self) -> int:
-        """Beats of the tile's results in one bus beat; 1 where one fills the bus."""
+        """Beats of results in one bus beat; 1 where one fills the bus."""
         return max(self.bus_bits // padded_bits(self.result_bits, self.bus_bits), 1)
 
     @property
     def result_beats(self) -> int:
-        """Bus beats of one beat of the tile's results; 1 where several share one."""
+        """Bus beats of one beat of results; 1 where several share one."""
         return max(padded_bits(self.result_bits, self.bus_bits) // self.bus_bits, 1)
 
     @property

@@ -13,6 +13,7 @@ from typing import Any
 from hwgen.accelerator.accelerator import ASKING_ORDER
 from hwgen.accelerator.design import PAGE_BYTES, Design, Stream
 from hwgen.accelerator.job import Job
+from hwgen.accelerator.result_unit import unit_registers
 from hwgen.emit import INPUT_DEPTH, result_depth
 from hwgen.errors import HwgenError
 
@@ -233,6 +234,10 @@ class _Run:
         packed = 0
         depth, write_burst, page = design.write_depth, design.burst, PAGE_BYTES * 8 // design.bus_bits
         buffered, have = 0, False
+        # The unit in between: its registers, results of the tile that still turn past its lanes, what it makes of one.
+        unit = [False] * unit_registers(design)
+        turning, per_result = 0, job.results(design)
+        channels = self.readers.get("channels")
         at = job.result // design.bus_bytes % page
         waiting = writing = next_length = left = 0
         asked: list[int] | None = None
@@ -306,17 +311,31 @@ class _Run:
             if arrived:
                 tile.coming.popleft()
             all_out = all_in and pending == 0
-            if gathers > 1:
-                sent = packed == gathers and buffered < depth
-                fill = all_out and 0 < packed < gathers
-                takes = tile.results > 0 and (packed != gathers or sent)
-                flushed = all_out and packed == 0
-                packed = (0 if sent else packed) + (takes or fill)
+            sent = buffered < depth and (packed == gathers if gathers > 1 else packed > 0)
+            room = (packed != gathers or sent) if gathers > 1 else (packed == 0 or (packed == 1 and sent))
+            if unit:
+                all_out = all_out and not turning and True not in unit
+                moves = not unit[-1] or room
+                packs = unit[-1] and room
+                there = tile.results > 0 and (channels is None or channels.have)
+                if design.requantises:
+                    enters = turning > 0
+                    takes = there and (turning == 0 or (turning == 1 and moves))
+                    turning = per_result if takes else turning - (enters and moves)
+                else:
+                    enters = there
+                    takes = there and moves
+                if moves:
+                    unit = [enters, *unit[:-1]]
+                if takes and channels is not None and tile.beat == tile.beats - 1 and channels.take():
+                    taken_entries.add(channels.index)
             else:
-                sent = packed > 0 and buffered < depth
-                takes = tile.results > 0 and (packed == 0 or (packed == 1 and sent))
-                flushed = all_out and packed == 0
-                packed = per_word if takes else packed - sent
+                takes = packs = tile.results > 0 and room
+            flushed = all_out and packed == 0
+            if gathers > 1:
+                packed = (0 if sent else packed) + (packs or (all_out and 0 < packed < gathers))
+            else:
+                packed = per_word if packs else packed - sent
             result_out = False
             if takes:
                 tile.beat += 1
@@ -420,7 +439,7 @@ class _Run:
                     *(reader.state() for reader in readers),
                     tile.state(now),
                     *((burst[0], burst[1], max(burst[2] - now, 0)) for burst in flying),
-                    *(weight_step, act_step, all_in, pending, packed, buffered, have, at),
+                    *(weight_step, act_step, all_in, pending, packed, buffered, have, at, turning, *unit),
                     *(waiting, writing, next_length, left, asked is None),
                     *(time - now for time in answers),
                 )

@@ -21,7 +21,7 @@ from hwgen.formats import QTensor
 from hwgen.schedule import Schedule
 from hwgen.simulators.words import pack_words, unpack_words
 
-__all__ = ["LAYOUT_VERSION", "pack_acts", "pack_weights", "unpack_results"]
+__all__ = ["LAYOUT_VERSION", "pack_acts", "pack_channels", "pack_weights", "unpack_results"]
 
 LAYOUT_VERSION = 1
 
@@ -40,6 +40,23 @@ def pack_acts(design: Design, schedule: Schedule, acts: QTensor) -> dict[str, np
     tile = design.tile
     flat = tile.pack_acts(codes.reshape(-1, *codes.shape[2:]), tile.layer_mode)
     return _images(design, "acts", codes.shape[:2], flat, sides)
+
+
+def pack_channels(design: Design, schedule: Schedule, channels: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Image of what each channel has, values [outputs] by the names of `Design.channel_fields`; floats are FP32.
+
+    Channels beyond the layer's edge have zeros.
+    """
+    count, per_block = schedule.layer.n, design.tile.n
+    parts = []
+    for name, bits in design.channel_fields:
+        values = np.asarray(channels[name])
+        if values.dtype.kind == "f":
+            values = values.astype(np.float32).view(np.uint32)
+        values = np.pad(values.astype(np.int64), (0, schedule.col_blocks * per_block - count))
+        parts.append((values[:, None] >> np.arange(bits)) & 1)
+    bits_of = np.concatenate(parts, axis=1).reshape(schedule.col_blocks, -1)
+    return _image(design.streams["channels"], schedule.col_blocks, [(bits_of, 1)])
 
 
 def _images(
@@ -81,7 +98,7 @@ def unpack_results(design: Design, schedule: Schedule, job: Job, image: np.ndarr
     word_bytes = padded_bits(design.result_bits, design.bus_bits) // 8
     words = np.ascontiguousarray(image[: count * word_bytes]).reshape(count, word_bytes)
     found: dict[str, np.ndarray] = {}
-    for field in streams(design.tile).result:
+    for field in design.result_fields:
         values = _elements(words, field)
         if job.order == 0:
             # Columns' blocks came one after the other.

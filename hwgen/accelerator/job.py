@@ -6,12 +6,17 @@ from dataclasses import dataclass
 
 from hwgen.accelerator.design import STREAMS, Design, Stream
 
-__all__ = ["ADDRESSES", "COUNTS", "FLAGS", "Job", "Passage"]
+__all__ = ["ADDRESSES", "COUNTS", "FLAGS", "Job", "Passage", "follows_weights"]
 
-ADDRESSES = ("weights", "weight_sides", "acts", "act_sides", "result")
+ADDRESSES = ("weights", "weight_sides", "acts", "act_sides", "result", "channels")
 """What has an address: the streams, and the results."""
 COUNTS = ("m_blocks", "n_blocks", "k_steps", "k_groups")
 FLAGS = ("order", "hold_weights", "hold_acts")
+
+
+def follows_weights(stream: str) -> bool:
+    """Whether a stream brings something for each block of columns, as weights do; else it is one of activations."""
+    return not stream.startswith("act")
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Job:
     acts: int = 0
     act_sides: int = 0
     result: int = 0
+    channels: int = 0
 
     @property
     def blocks(self) -> int:
@@ -57,12 +63,12 @@ class Job:
 
     def passage(self, stream: str) -> Passage:
         """How a stream passes."""
-        of_weights = stream.startswith("weight")
+        of_weights = follows_weights(stream)
         blocks, uses = (self.n_blocks, self.m_blocks) if of_weights else (self.m_blocks, self.n_blocks)
         stays = of_weights == (self.order == 0)
         held = self.hold_weights if of_weights else self.hold_acts
         return Passage(
-            words=self.k_groups if stream.endswith("sides") else self.k_steps,
+            words=1 if stream == "channels" else self.k_groups if stream.endswith("sides") else self.k_steps,
             blocks=1 if stays else blocks,
             windows=blocks if stays else 1,
             fetches=1 if held else uses,
@@ -90,7 +96,9 @@ class Job:
         return found
 
     def results(self, design: Design) -> int:
-        """Beats of results that the tile gives for a block."""
+        """Beats of results in memory that come of a block."""
+        if design.requantises:
+            return design.tile.m * design.tile.n // design.requantisers
         if design.tile.lanes:
             return design.beats_per_result
         return -(-self.k_steps // design.sum_steps) if design.sum_steps else 1

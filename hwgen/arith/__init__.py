@@ -28,7 +28,7 @@ from hwgen.arith.bits import (
 )
 from hwgen.arith.booth import BoothDigit, BoothDigits, booth_digit, booth_digits, booth_reference
 from hwgen.arith.carry import add_with_carry, sign_extend
-from hwgen.arith.fp32 import FP32_NAN, fp32_add, fp32_add_reference
+from hwgen.arith.fp32 import FP32_NAN, fp32_add, fp32_add_reference, fp32_to_bf16, fp32_to_bf16_reference
 from hwgen.arith.minifloat import FloatLayout, Unpacked, float_layout, fp_unpack, unpack_reference
 from hwgen.arith.scale import ScaledLayout, round_to_fp32, scale_multiply, scale_round_reference, scale_round_scalar
 from hwgen.arith.terms import Term, TermArrays, beyond_two_terms, two_terms, two_terms_reference
@@ -58,6 +58,8 @@ __all__ = [
     "float_layout",
     "fp32_add",
     "fp32_add_reference",
+    "fp32_to_bf16",
+    "fp32_to_bf16_reference",
     "fp_unpack",
     "leading_one",
     "leading_zeros",

@@ -11,7 +11,15 @@ from amaranth.lib import data
 from hwgen.arith.bits import leading_zeros, named, round_nearest_even, shift_left, shift_right_sticky, wire
 from hwgen.arith.carry import add_with_carry
 
-__all__ = ["FP32_BIAS", "FP32_CUTS", "FP32_NAN", "fp32_add", "fp32_add_reference"]
+__all__ = [
+    "FP32_BIAS",
+    "FP32_CUTS",
+    "FP32_NAN",
+    "fp32_add",
+    "fp32_add_reference",
+    "fp32_to_bf16",
+    "fp32_to_bf16_reference",
+]
 
 FP32_BIAS = 127
 """Exponent bias of binary32."""
@@ -150,6 +158,23 @@ def _register(m: Module, view: data.View[data.StructLayout], enable: Value, name
     with m.If(enable):
         m.d.sync += register.as_value().eq(view.as_value())
     return register
+
+
+def fp32_to_bf16(m: Module, code: Value, name: str) -> Value:
+    """BF16 code nearest to an FP32 code, ties to even; overflow gives infinity, subnormals are kept, NaN is 0x7FC0."""
+    code = named(m, code, f"{name}_code")
+    nan = wire(m, code[23:31].all() & code[:23].any(), f"{name}_nan")
+    up = round_nearest_even(code[16], code[15], code[:15].any())
+    # The carry of rounding may run on into the exponent, and into infinity.
+    magnitude = (code[16:31] + up)[:15]
+    return wire(m, Mux(nan, 0x7FC0, Cat(magnitude, code[31])), name)
+
+
+def fp32_to_bf16_reference(codes: np.ndarray) -> np.ndarray:
+    """What `fp32_to_bf16` yields, uint32."""
+    wide = np.asarray(codes, np.uint32).astype(np.uint64)
+    rounded = ((wide + 0x7FFF + (wide >> np.uint64(16) & np.uint64(1))) >> np.uint64(16)).astype(np.uint32)
+    return np.where((wide & np.uint64(0x7FFFFFFF)) > np.uint64(0x7F800000), np.uint32(0x7FC0), rounded)
 
 
 def fp32_add_reference(a: np.ndarray, b: np.ndarray) -> np.ndarray:

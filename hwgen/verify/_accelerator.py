@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from hwgen.accelerator import Design, Job, Memory, emit_accelerator, pack_acts, pack_weights, placed, unpack_results
+from hwgen.accelerator import (
+    Design,
+    Job,
+    Memory,
+    emit_accelerator,
+    pack_acts,
+    pack_channels,
+    pack_weights,
+    placed,
+    unpack_results,
+)
 from hwgen.accelerator.emission import AcceleratorEmission
 from hwgen.errors import HwgenError
 from hwgen.formats import QTensor
@@ -34,13 +44,17 @@ _COUNTERS = ("WAIT_WEIGHTS", "WAIT_ACTS", "WAIT_RESULTS")
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A layer with its operands [tokens, K] and [outputs, K], the job that is to do it, and the memory's speed."""
+    """A layer with its operands [tokens, K] and [outputs, K], the job that is to do it, and the memory's speed.
+
+    ``channels``: values [outputs] by the names of `Design.channel_fields`, where the design has any.
+    """
 
     schedule: Schedule
     acts: QTensor
     weights: QTensor
     job: Job
     memory: Memory
+    channels: Mapping[str, np.ndarray] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +87,11 @@ class CompiledAccelerator:
     def simulator(self) -> BusSim:
         """The program; built on first use."""
         design, emission = self.design, self.emission
-        return build_bus(emission.verilog, emission.top, bus_ports(design.bus_bits, design.address_bits, 2, 2))
+        return build_bus(
+            emission.verilog,
+            emission.top,
+            bus_ports(design.bus_bits, design.address_bits, design.id_bits, design.id_bits),
+        )
 
     def script(self, job: Job, limit: int) -> list[Op]:
         """Register accesses that run one job and read what it took."""
@@ -105,8 +123,11 @@ class CompiledAccelerator:
         """The memory before a task, uint8, and the job with its addresses."""
         job, end = placed(self.design, task.job)
         image = np.zeros(end, np.uint8)
-        packed = pack_weights(self.design, task.schedule, task.weights)
-        for name, part in {**packed, **pack_acts(self.design, task.schedule, task.acts)}.items():
+        design, schedule = self.design, task.schedule
+        packed = {**pack_weights(design, schedule, task.weights), **pack_acts(design, schedule, task.acts)}
+        if task.channels is not None:
+            packed["channels"] = pack_channels(design, schedule, task.channels)
+        for name, part in packed.items():
             image[job.address(name) : job.address(name) + len(part)] = part
         return image, job
 

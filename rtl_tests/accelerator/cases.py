@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hwgen.accelerator import Design, Job, Memory, exact, layer_jobs
+from hwgen.accelerator import RESULT_BITS, Design, Job, Memory, exact, finished_floats, layer_jobs, requantised
 from hwgen.pe import family
 from hwgen.reference import run_steps
 from hwgen.schedule import Layer, Schedule
@@ -36,7 +36,7 @@ class Case:
 
     def build(self) -> Design:
         """The design; small counters, which small layers fill."""
-        tile = family(self.family).from_values({"depth": 256, **self.tile})
+        tile = family(self.family).from_values({"depth": 512, **self.tile})
         return Design.from_values(tile, {"count_bits": 12, **self.design})
 
 
@@ -45,10 +45,17 @@ def _pair(family: str, small: dict[str, Any], large: dict[str, Any], **tile: Any
     return [Case(family, tile, small), Case(family, tile, large)]
 
 
+def _results(result: str, more: dict[str, Any], family: str, **tile: Any) -> list[Case]:
+    """Two designs around a tile whose results take a form of their own."""
+    return _pair(family, {**_NARROW, "result": result, **more}, {**_WIDE, "result": result, **more}, **tile)
+
+
 _TINY = {"weight_ring": 8, "act_ring": 8, "burst": 2, "outstanding": 1}
 _NARROW = {"weight_ring": 16, "act_ring": 8, "bus_bits": 64, "burst": 4, "outstanding": 2}
 _WIDE = {"weight_ring": 128, "act_ring": 512, "bus_bits": 512, "burst": 8, "outstanding": 4}
 _LARGE = {"weight_ring": 512, "act_ring": 512, "bus_bits": 256, "burst": 16, "outstanding": 8}
+
+_LANES = {"result_lanes": 4, "multiplier_bits": 24}
 
 CASES = (
     *_pair("int", _TINY, _WIDE, m=2, n=4, k=4, bits=4, group=16),
@@ -63,9 +70,24 @@ CASES = (
     *_pair("mx", _NARROW, _WIDE, m=2, n=4, k=8, group=32, post_lanes=2),
     *_pair("posit", _NARROW, _LARGE, m=2, n=4, k=4, group=64, post_lanes=0, transport="systolic"),
     *_pair("posit", _TINY, _WIDE, m=1, n=4, k=8, group=32, post_lanes=4, stages=2),
+    *_results("fp16", {"outer": True, "bias": True}, m=2, n=4, k=8, group=32, post_lanes=2, family="mx"),
+    *_results("bf16", {"bias": True}, m=2, n=6, k=4, bits=4, group=32, post_lanes=3, family="int"),
+    *_results("tile", {"outer": True}, m=3, n=4, k=8, bits=4, group=64, post_lanes=1, family="mixpe"),
+    *_results("int8", {}, m=2, n=4, k=4, bits=4, group=0, family="int"),
+    *_results(
+        "int4",
+        {"result_lanes": 4, "multiplier_bits": 24},
+        m=2,
+        n=8,
+        k=4,
+        bits=2,
+        group=0,
+        transport="systolic",
+        family="int",
+    ),
 )
 """Two designs of each of twelve tiles: all families, both transports, raw sums and finished results; the smaller
-design's rings hold no window of most layers, the larger one's nearly every one.
+design's rings hold no window of most layers, the larger one's nearly every one. Then two for each format of results.
 """
 
 
@@ -91,6 +113,7 @@ def tasks(case: Case, count: int, seed: int) -> list[Task]:
                 # Seldom is one operand read again and again where it could be held: such jobs come more often here.
                 jobs[int(rng.integers(len(jobs)))],
                 Memory(int(rng.integers(1, 60)), beats),
+                _channels(design, layer.n, rng),
             )
         )
     return found
@@ -105,6 +128,22 @@ def _schedule(design: Design, rng: np.random.Generator, index: int) -> Schedule:
     if spec.act_format.padding is None:
         inner += -inner % int(spec.layer_k(spec.p))
     return Schedule(spec, Layer(f"layer {index}", rows, int(rng.integers(1, 5 * outputs)), inner))
+
+
+def _channels(design: Design, count: int, rng: np.random.Generator) -> dict[str, np.ndarray] | None:
+    """What each channel has: multipliers and shifts that leave a few bits, floats of all sizes."""
+    found: dict[str, np.ndarray] = {}
+    for name, bits in design.channel_fields:
+        if name == "multiplier":
+            found[name] = rng.integers(0, 1 << bits, count)
+        elif name == "shift":
+            found[name] = rng.integers(6, design.multiplier_bits + 14, count)
+        elif design.requantises:
+            found[name] = rng.integers(-5000, 5000, count) if name == "bias" else rng.integers(-20, 20, count)
+        else:
+            sizes = 10.0 ** rng.integers(-42, 38, count) if rng.integers(2) else 1.0
+            found[name] = (rng.standard_normal(count) * sizes).astype(np.float32)
+    return found or None
 
 
 @dataclass(frozen=True)
@@ -130,17 +169,49 @@ def differences(compiled: CompiledAccelerator, drawn: list[Task], runs: list[Acc
         ):
             if got != wanted:
                 found.append(Difference(index, what, got, wanted))
-        beats = run_steps(compiled.design.tile, task.schedule.lower(task.acts, task.weights))
-        expected = {"o_y": beats.y, "o_sums": beats.sums, "o_row_sums": beats.rows}
+        expected = _expected(compiled.design, task)
         for port, got in run.results.items():
             wanted = np.asarray(expected[port]).reshape(len(got), -1)
-            if port == "o_y":
-                wanted = wanted.astype(np.uint32).astype(got.dtype)
             wrong = np.argwhere(got.astype(object) != wanted.astype(object))
             if len(wrong):
                 place = tuple(int(at) for at in wrong[0])
                 found.append(Difference(index, f"{port}{list(place)}", got[place], wanted[place]))
     return found
+
+
+def _expected(design: Design, task: Task) -> dict[str, np.ndarray]:
+    """Beats of results by the name of their port, from the tile's reference."""
+    tile, schedule = design.tile, task.schedule
+    beats = run_steps(tile, schedule.lower(task.acts, task.weights))
+    blocks = schedule.row_blocks * schedule.col_blocks
+    channels = None
+    if task.channels is not None:
+        # [column blocks, N], then as a block of results has them: a row of channels for each of its rows.
+        pad = schedule.col_blocks * tile.n - schedule.layer.n
+        channels = {
+            name: np.broadcast_to(
+                np.pad(values, (0, pad)).reshape(1, schedule.col_blocks, 1, tile.n),
+                (schedule.row_blocks, schedule.col_blocks, tile.m, tile.n),
+            ).reshape(blocks, -1)
+            for name, values in task.channels.items()
+        }
+    if design.requantises:
+        assert channels is not None
+        sums = beats.sums.reshape(blocks, -1).astype(np.int64)
+        names = ("bias", "multiplier", "shift", "zero")
+        return {"o_results": requantised(sums, RESULT_BITS[design.result], *(channels[name] for name in names))}
+    if not tile.lanes:
+        return {"o_sums": beats.sums, "o_row_sums": beats.rows}
+    y = beats.y.astype(np.uint32)
+    if channels is None and design.result == "tile":
+        return {"o_y": y}
+    channels = channels or {}
+    codes = finished_floats(
+        y.reshape(blocks, -1),
+        design.result,
+        *(channels.get(name) for name in ("outer", "bias")),
+    )
+    return {"o_y" if design.result == "tile" else "o_results": codes}
 
 
 def _placed(compiled: CompiledAccelerator, task: Task) -> Job:

@@ -6,14 +6,16 @@ import dataclasses
 
 import pytest
 
-from hwgen.accelerator import Job
+from hwgen.accelerator import Design, Job
+from hwgen.errors import HwgenError
+from hwgen.pe import family
 from hwgen.verify import CompiledAccelerator
 from rtl_tests.accelerator.cases import CASES, Case, differences, tasks
 
 FEW, MANY = 5, 20
 
 
-@pytest.mark.few(4)
+@pytest.mark.few(5)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_cycles_and_results(case: Case) -> None:
     compiled = CompiledAccelerator(case.build())
@@ -56,3 +58,28 @@ def test_a_wrong_prediction_is_seen() -> None:
     results["o_sums"][0, 0] += 1
     wrong = dataclasses.replace(run, cycles=run.cycles + 1, results=results)
     assert [found.what for found in differences(compiled, drawn, [wrong])] == ["cycles", "o_sums[0, 0]"]
+
+
+@pytest.mark.parametrize(
+    ("family_name", "tile", "design", "sentence"),
+    [
+        ("int", {"post_lanes": 4}, {"result": "int8"}, "post_lanes must be 0 for result int8"),
+        ("int", {"group": 64}, {"result": "int8"}, "group must be 0 for result int8"),
+        ("int", {"group": 0, "n": 8}, {"result": "int8", "result_lanes": 16}, "result_lanes must divide n (8)"),
+        ("lut", {"group": 0, "bits": 2}, {"result": "int4"}, "zero points of weights"),
+        ("bitmod", {"group": 0, "depth": 1024, "post_lanes": 0}, {"result": "int8"}, "no integers"),
+        ("int", {}, {"result": "fp16"}, "must follow post lanes that give FP32"),
+        ("int", {}, {"bias": True}, "must follow post lanes that give FP32"),
+        ("int", {}, {"burst": 128, "bus_bits": 512}, "burst must be at most 64 beats of 512 bits"),
+        ("int", {}, {"weight_ring": 1}, "weight_ring must be a whole number from 2"),
+        ("int", {}, {"wings": 2}, "no parameter 'wings'"),
+    ],
+)
+def test_designs_that_cannot_be_are_refused(
+    family_name: str, tile: dict[str, object], design: dict[str, object], sentence: str
+) -> None:
+    spec = family(family_name).from_values({"depth": 512, **tile})
+    with pytest.raises(HwgenError) as refused:
+        Design.from_values(spec, design)
+    assert sentence in str(refused.value)
+    assert "\n" not in str(refused.value)

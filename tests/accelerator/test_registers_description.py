@@ -146,6 +146,8 @@ def test_the_map_of_an_accelerator() -> None:
         0x0B0: "K_STEPS",
         0x0B4: "K_GROUPS",
         0x0B8: "JOB_FLAGS",
+        0x0C0: "CHANNELS_ADDR_LO",
+        0x0C4: "CHANNELS_ADDR_HI",
     }
     access = {
         f"{item.name}.{field.name}": (field.access, field.lsb, field.bits)

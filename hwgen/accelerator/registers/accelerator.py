@@ -38,6 +38,7 @@ class Stream(Coded):
     ACTS = 2, "Activations."
     ACT_SIDES = 3, "Scales and the like of the activations."
     RESULTS = 4, "Results."
+    CHANNELS = 5, "What each output channel has: scales, biases, multipliers."
 
 
 class Order(Coded):
@@ -142,4 +143,5 @@ def accelerator_map(address_bits: int, count_bits: int) -> RegisterMap:
             "How the job is to be done.",
         )
     )
+    registers += pair("CHANNELS_ADDR", 0x0C0, address_bits, "rw", "Address of what each output channel has, bytes.")
     return RegisterMap("accelerator", tuple(registers), "Control registers of an accelerator made by hwgen.")

@@ -1,0 +1,58 @@
+"""What becomes of the tile's results: formats, and their arithmetic as a reference.
+
+Float results: y is multiplied by the channel's scale (FP32, rounded once), the channel's bias is added (FP32, rounded
+once), and the sum is rounded to FP16 or BF16, always to the nearest, ties to even.
+
+Integer results (dyadic numbers, as integer-only inference has them: HAWQ-V3, Yao et al. 2021; I-ViT, Li et al. 2023):
+clip(floor((sum + bias) * multiplier / 2**shift + 1/2) + zero), all in integers that never overflow.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgen.arith import fp32_add_reference, fp32_to_bf16_reference
+from hwgen.arith.posit import fp32_to_fp16_reference
+
+__all__ = ["RESULT_BITS", "finished_floats", "requantised"]
+
+RESULT_BITS = {"fp16": 16, "bf16": 16, "int8": 8, "int4": 4}
+"""Bits of a result by format."""
+_NAN = np.uint32(0x7FC00000)
+
+
+def finished_floats(
+    y: npt.NDArray[np.uint32],
+    result: str,
+    outer: npt.NDArray[np.float32] | None = None,
+    bias: npt.NDArray[np.float32] | None = None,
+) -> npt.NDArray[np.uint32]:
+    """Codes of results from FP32 codes ``y`` [.., N]; ``outer`` and ``bias`` [N] are of the channels."""
+    if outer is not None:
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            scaled = y.view(np.float32) * outer.astype(np.float32)
+        y = np.where(np.isnan(scaled), _NAN, scaled.view(np.uint32))
+    if bias is not None:
+        y = fp32_add_reference(y, np.broadcast_to(bias.astype(np.float32).view(np.uint32), y.shape))
+    if result == "fp16":
+        return fp32_to_fp16_reference(y)
+    return fp32_to_bf16_reference(y) if result == "bf16" else y
+
+
+def requantised(
+    sums: npt.NDArray[np.int64],
+    bits: int,
+    bias: npt.NDArray[np.int64],
+    multiplier: npt.NDArray[np.int64],
+    shift: npt.NDArray[np.int64],
+    zero: npt.NDArray[np.int64],
+) -> npt.NDArray[np.int64]:
+    """Integers of ``bits`` bits from sums and what their channels have, of shapes that broadcast."""
+    products = (sums.astype(object) + bias.astype(object)) * multiplier.astype(object)
+    # Exact: Python's integers, whose right shift is the floor.
+    places = shift.astype(object)
+    rounded = (2 * products + (1 << places)) >> (places + 1)
+    high = (1 << (bits - 1)) - 1
+    found: npt.NDArray[np.int64] = np.clip(rounded + zero.astype(object), -high - 1, high).astype(np.int64)
+    return found
