@@ -26,6 +26,8 @@ __all__ = ["STREAMS", "Design", "Stream"]
 
 STREAMS = {"weights": 0, "weight_sides": 1, "acts": 2, "act_sides": 3, "channels": 5}
 """Streams from memory to the tile and to the unit behind it, with the AXI ids of their reads (4 are results)."""
+MOST_BLOCKS = 16
+"""Blocks of which a ring holds what comes once a block, at most: scales of whole rows, what channels have."""
 PAGE_BYTES = 4096
 """No burst crosses a multiple of it (AXI4)."""
 
@@ -240,16 +242,20 @@ class Design:
             per_entry = max(self.bus_bits // padded_bits(codes, self.bus_bits), 1)
             yield self._stream(name, codes, max(int(ceil_div(steps, per_entry)), 2))
             if sides:
-                # As many groups as the codes' ring can hold of whole ones, and those at its ends.
-                groups = int(ceil_div(steps, self.group_steps)) + 1 if self.group_steps else min(steps, 16)
-                per_entry = max(self.bus_bits // padded_bits(sides, self.bus_bits), 1)
-                yield self._stream(f"{name[:-1]}_sides", sides, max(int(ceil_div(groups, per_entry)), 2))
-
+                yield self._stream(f"{name[:-1]}_sides", sides, max(self._side_entries(steps, sides), 2))
         if self.channel_bits:
-            bits = self.tile.n * self.channel_bits
-            per_entry = max(self.bus_bits // padded_bits(bits, self.bus_bits), 1)
-            # One block of columns stays, or all of those whose weights are held.
-            yield self._stream("channels", bits, max(int(ceil_div(min(self.weight_ring, 16), per_entry)), 2))
+            # A word for each block of columns: one stays, or all of those whose weights are held.
+            yield self._stream("channels", self.tile.n * self.channel_bits, max(min(self.weight_ring, MOST_BLOCKS), 2))
+
+    def _side_entries(self, steps: int, bits: int) -> int:
+        """Entries for side information of ``bits`` bits that belongs to the steps that a ring of codes holds."""
+        if not self.group_steps:
+            # A word for each block, and a block begins with an entry.
+            return min(steps, MOST_BLOCKS)
+        per_entry = max(self.bus_bits // padded_bits(bits, self.bus_bits), 1)
+        # Whole groups, and those at the ends; where entries hold several, a block's last one may be nearly empty.
+        entries = int(ceil_div(int(ceil_div(steps, self.group_steps)) + 1, per_entry))
+        return entries * 2 if per_entry > 1 else entries
 
     def _stream(self, name: str, bits: int, depth: int) -> Stream:
         whole = Stream(name, bits, self.bus_bits, depth, 1)
