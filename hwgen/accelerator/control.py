@@ -1,7 +1,8 @@
 """The sequencer of jobs: one runs, one waits; what a job's counts mean for each part; how a job ends.
 
 Timing: a job that is started (`start`) in cycle t while none runs is copied in t + 1, worked out in t + 2, begins
-(`clear`) in t + 3, and its engines are at work from t + 4 on.
+(`clear`) in t + 3, and its engines are at work from t + 4 on. `abort` ends it from t + 2 on: software that writes a
+start and then an abort does so in t + 2 at the earliest.
 """
 
 from __future__ import annotations
@@ -80,12 +81,15 @@ class Control(wiring.Component):
             with m.State("DERIVE"):
                 m.d.comb += self.busy.eq(1)
                 m.d.sync += [getattr(self, name).eq(value) for name, value in derived.items()]
-                m.d.sync += cause.eq(bad)
+                m.d.sync += cause.eq(Mux(bad != 0, bad, Mux(self.abort, Cause.ABORTED, 0)))
                 m.next = "BEGIN"
             with m.State("BEGIN"):
                 m.d.comb += [self.busy.eq(1), self.clear.eq(1)]
                 m.next = "RUN"
                 with m.If(failed):
+                    m.next = "END"
+                with m.Elif(self.abort):
+                    m.d.sync += cause.eq(Cause.ABORTED)
                     m.next = "END"
             with m.State("RUN"):
                 m.d.comb += [self.busy.eq(1), self.running.eq(~failed)]
