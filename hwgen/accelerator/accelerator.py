@@ -346,8 +346,9 @@ class Accelerator(wiring.Component):
             file.i_design_hash_value.eq(self._hash),
             control.start.eq(file.o_control_start),
             control.abort.eq(file.o_control_abort),
-            file.i_status_busy.eq(control.busy),
-            file.i_status_queued.eq(control.queued),
+            # A job that waits for none is on its way: whoever polls must not take it for done before it began.
+            file.i_status_busy.eq(control.busy | control.queued),
+            file.i_status_queued.eq(control.busy & control.queued),
             file.i_status_done_set.eq(control.done_set),
             file.i_status_error_set.eq(control.error_set),
             file.i_error_cause.eq(control.cause),
