@@ -5,7 +5,14 @@ from __future__ import annotations
 from hwgen.accelerator.design import STREAMS, Design, Stream
 from hwgen.accelerator.emission import AcceleratorEmission, emit_accelerator
 from hwgen.accelerator.exact import JobCycles, Memory, exact
-from hwgen.accelerator.image import LAYOUT_VERSION, pack_acts, pack_channels, pack_weights, unpack_results
+from hwgen.accelerator.image import (
+    LAYOUT_VERSION,
+    pack_acts,
+    pack_channels,
+    pack_weights,
+    streamed_bytes,
+    unpack_results,
+)
 from hwgen.accelerator.job import Job, Passage
 from hwgen.accelerator.plan import best_job, layer_jobs, placed
 from hwgen.accelerator.results import RESULT_BITS, finished_floats, requantised
@@ -31,5 +38,6 @@ __all__ = [
     "pack_weights",
     "placed",
     "requantised",
+    "streamed_bytes",
     "unpack_results",
 ]

@@ -9,6 +9,7 @@ from hwgen.accelerator.design import Design
 from hwgen.accelerator.job import ADDRESSES, COUNTS, FLAGS, Job
 from hwgen.accelerator.registers import RegisterMap, accelerator_map
 from hwgen.accelerator.sram import Sram, sram_name
+from hwgen.accelerator.streamed import StreamedAccelerator
 from hwgen.emit import (
     Reset,
     axi_stream_name,
@@ -32,6 +33,7 @@ class AcceleratorEmission:
     verilog: str
     memories: tuple[tuple[int, int], ...]
     registers: RegisterMap
+    streamed: bool = False
 
     def job_words(self, job: Job) -> list[tuple[int, int]]:
         """Registers that describe a job: offset and value of each."""
@@ -48,15 +50,18 @@ class AcceleratorEmission:
         return [*words, (at["JOB_FLAGS"], flags)]
 
 
-def emit_accelerator(design: Design, top: str | None = None) -> AcceleratorEmission:
-    """Emit an accelerator; ``top`` is the module's name, the family's with ``_accelerator`` behind it when None."""
+def emit_accelerator(design: Design, top: str | None = None, *, streamed: bool = False) -> AcceleratorEmission:
+    """Emit an accelerator; ``top`` is the module's name, the family's with ``_accelerator`` behind it when None.
+
+    ``streamed``: with AXI4-Stream in and out (`hwgen.accelerator.streamed`) in the place of engines on a memory bus.
+    """
     name = f"{design.tile.family}_accelerator" if top is None else module_name(design.tile, top)
     tile = f"{name}_tile"
     stream = axi_stream_name(tile)
     registers = accelerator_map(design.address_bits, design.count_bits)
-    component = Accelerator(design, registers, name, stream)
+    component = (StreamedAccelerator if streamed else Accelerator)(design, registers, name, stream)
     text = component_rtlil(component, name)
     memories = tuple(sorted(component.sizes))
     parts = [tile_rtlil(design.tile, tile), axi_stream_rtlil(design.tile, tile, stream, Reset(), status=True)]
     parts += [memory_rtlil(Sram(depth, bits), sram_name(name, depth, bits)) for depth, bits in memories]
-    return AcceleratorEmission(design, name, to_verilog("\n".join([*parts, text])), memories, registers)
+    return AcceleratorEmission(design, name, to_verilog("\n".join([*parts, text])), memories, registers, streamed)

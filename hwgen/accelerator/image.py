@@ -21,7 +21,7 @@ from hwgen.formats import QTensor
 from hwgen.schedule import Schedule
 from hwgen.simulators.words import pack_words, unpack_words
 
-__all__ = ["LAYOUT_VERSION", "pack_acts", "pack_channels", "pack_weights", "unpack_results"]
+__all__ = ["LAYOUT_VERSION", "pack_acts", "pack_channels", "pack_weights", "streamed_bytes", "unpack_results"]
 
 LAYOUT_VERSION = 1
 
@@ -89,6 +89,14 @@ def _image(stream: Stream, blocks: int, parts: list[tuple[np.ndarray, int]]) -> 
     raw = np.ascontiguousarray(packed.astype("<u4")).view(np.uint8)[:, :word_bytes]
     words = np.pad(raw, ((0, 0), (0, word_bytes - raw.shape[1]))).reshape(blocks, -1)
     return np.pad(words, ((0, 0), (0, block_bytes - words.shape[1]))).reshape(-1)
+
+
+def streamed_bytes(design: Design, job: Job, name: str, image: np.ndarray) -> np.ndarray:
+    """Bytes of stream ``name`` in the order in which an accelerator between streams takes them, from its image."""
+    passage, stream = job.passage(name), design.streams[name]
+    window = stream.beats(passage.words) * passage.blocks * design.bus_bytes
+    windows = image[: window * passage.windows].reshape(passage.windows, window)
+    return np.repeat(windows, passage.fetches, axis=0).reshape(-1)
 
 
 def unpack_results(design: Design, schedule: Schedule, job: Job, image: np.ndarray) -> dict[str, np.ndarray]:

@@ -24,7 +24,7 @@ class Packer(wiring.Component):
 
     Members: ``clear`` forgets all. ``i_valid``, ``i_word``, ``i_ready`` is the stream of results; ``o_valid``,
     ``o_beat``, ``o_ready`` that of bus beats. ``flush``: no more results come, what is there leaves. ``empty``: nothing
-    is left.
+    is left. ``final``: the beat on offer is the last one that it holds.
     """
 
     def __init__(self, design: Design) -> None:
@@ -40,6 +40,7 @@ class Packer(wiring.Component):
                 "o_ready": In(1),
                 "flush": In(1),
                 "empty": Out(1),
+                "final": Out(1),
             }
         )
 
@@ -58,6 +59,7 @@ class Packer(wiring.Component):
             self.o_valid.eq(left != 0),
             self.o_beat.eq(word[:bus]),
             self.empty.eq(left == 0),
+            self.final.eq(left == 1),
             self.i_ready.eq((left == 0) | ((left == 1) & sent)),
         ]
         with m.If(self.clear):
@@ -80,6 +82,7 @@ class Packer(wiring.Component):
             self.o_valid.eq(held == count),
             self.o_beat.eq(beat),
             self.empty.eq(held == 0),
+            self.final.eq(1),
             self.i_ready.eq((held != count) | sent),
             fill.eq(self.flush & (held != 0) & (held != count)),
             push.eq((self.i_valid & self.i_ready) | fill),

@@ -14,7 +14,7 @@ from hwgen.reference import run_steps
 from hwgen.schedule import Layer, Schedule
 from hwgen.verify import AcceleratorRun, CompiledAccelerator, Task
 
-__all__ = ["CASES", "Case", "Difference", "differences", "tasks"]
+__all__ = ["CASES", "Case", "Difference", "differences", "expected_results", "tasks"]
 
 _INNER = (8, 40, 64, 96, 136)
 """Elements along K of the layers, one more at times, so that steps and groups are ragged."""
@@ -169,7 +169,7 @@ def differences(compiled: CompiledAccelerator, drawn: list[Task], runs: list[Acc
         ):
             if got != wanted:
                 found.append(Difference(index, what, got, wanted))
-        expected = _expected(compiled.design, task)
+        expected = expected_results(compiled.design, task)
         for port, got in run.results.items():
             wanted = np.asarray(expected[port]).reshape(len(got), -1)
             wrong = np.argwhere(got.astype(object) != wanted.astype(object))
@@ -179,7 +179,7 @@ def differences(compiled: CompiledAccelerator, drawn: list[Task], runs: list[Acc
     return found
 
 
-def _expected(design: Design, task: Task) -> dict[str, np.ndarray]:
+def expected_results(design: Design, task: Task) -> dict[str, np.ndarray]:
     """Beats of results by the name of their port, from the tile's reference."""
     tile, schedule = design.tile, task.schedule
     beats = run_steps(tile, schedule.lower(task.acts, task.weights))
