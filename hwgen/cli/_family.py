@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
@@ -11,7 +12,7 @@ from hwgen.cli._tech import DEFAULT_TECH, clock_option, made_tile
 from hwgen.errors import HwgenError, suggest
 from hwgen.pe import Param, TileSpec, family, family_names
 
-__all__ = ["FamilyCommand", "parse_values"]
+__all__ = ["FamilyCommand", "parameter_option", "parse_values", "taken"]
 
 
 def parse_values(spec: type[TileSpec], texts: dict[str, str]) -> dict[str, Any]:
@@ -24,12 +25,25 @@ def parse_values(spec: type[TileSpec], texts: dict[str, str]) -> dict[str, Any]:
     return values
 
 
-def _option(p: Param) -> click.Option:
+def parameter_option(p: Param) -> click.Option:
+    """The flag of a declared parameter; it may be given several times, which the command refuses in its own words."""
     default = p.default if p.type is not bool else str(p.default).lower()
     unit = f" [{p.unit}]" if p.unit else ""
     return click.Option(
         [p.flag], multiple=True, metavar=p.type.__name__.upper(), help=f"{p.doc}{unit} ({p.allowed}; default {default})"
     )
+
+
+def taken(what: str, names: Iterable[str], params: dict[str, Any]) -> dict[str, str]:
+    """Remove the texts of parameters ``names`` from ``params``: those that were given. Raises `HwgenError` for one that
+    was given twice.
+    """
+    texts = {name: params.pop(name) for name in dict.fromkeys(names) if name in params}
+    for name, words in texts.items():
+        if len(set(words)) > 1:
+            flag = "--" + name.replace("_", "-")
+            raise HwgenError(f"{what}: {flag} must be given once, not as {' and '.join(words)}")
+    return {name: words[-1] for name, words in texts.items() if words}
 
 
 class FamilyCommand(click.Command):
@@ -99,7 +113,7 @@ class FamilyCommand(click.Command):
         if spec is None:
             return params
         known = spec.parameters()
-        extra: list[click.Parameter] = [_option(p) for p in known.values()]
+        extra: list[click.Parameter] = [parameter_option(p) for p in known.values()]
         if "bits" not in known:
             extra.append(
                 click.Option(["--bits"], multiple=True, metavar="INT", help="weight width (chooses the weight format)")
@@ -110,15 +124,14 @@ class FamilyCommand(click.Command):
         spec = self._family(ctx)
         assert spec is not None
         ctx.params.pop("pe")
-        names = [*spec.parameters(), "bits"]
-        texts = {name: ctx.params.pop(name) for name in dict.fromkeys(names) if name in ctx.params}
-        given = {name: words[-1] for name, words in texts.items() if words}
-        for name, words in texts.items():
-            if len(set(words)) > 1:
-                flag = "--" + name.replace("_", "-")
-                raise HwgenError(f"{spec.family}: {flag} must be given once, not as {' and '.join(words)}")
+        given = taken(spec.family, [*spec.parameters(), "bits"], ctx.params)
         tech, period = self.tech(ctx, ctx.params.pop("tech")), ctx.params.pop("clk_period_ns")
         ctx.params["spec"], clock = made_tile(spec, parse_values(spec, given), tech, period)
-        if self.callback is not None and "clock" in inspect.signature(self.callback).parameters:
+        callback = self.called(ctx)
+        if callback is not None and "clock" in inspect.signature(callback).parameters:
             ctx.params["clock"] = clock
-        return super().invoke(ctx)
+        return None if callback is None else ctx.invoke(callback, **ctx.params)
+
+    def called(self, ctx: click.Context) -> Callable[..., Any] | None:
+        """What is called back."""
+        return self.callback

@@ -1,4 +1,4 @@
-"""``hwgen emit``: Verilog of a tile, and what goes with it."""
+"""``hwgen emit``: Verilog of a tile or of an accelerator around it, and what goes with it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from hwgen.cli._family import FamilyCommand
+from hwgen.cli._accelerator import accelerator
+from hwgen.cli._level import LevelCommand
 from hwgen.cli._tech import Clock
 from hwgen.cli._values import OutputFile, OutputFolder
 from hwgen.emit import Reset, emit
@@ -16,7 +17,11 @@ from hwgen.files import write_all
 from hwgen.pe import TileSpec
 
 
-@click.command(cls=FamilyCommand, epilog="Example: hwgen emit --pe lut --bits 2 -o core.v")
+@click.command(
+    cls=LevelCommand,
+    levels={"accelerator": accelerator},
+    epilog="Examples: hwgen emit --pe lut --bits 2 -o core.v; hwgen emit --pe int --level accelerator -o core",
+)
 @click.option(
     "-o", "--output", type=OutputFile("Verilog"), metavar="FILE", help="Verilog file; standard output if not given"
 )
@@ -66,6 +71,7 @@ def command(
     """Write the Verilog of a tile: `hwgen emit --pe lut --bits 2 > core.v`.
 
     Standard output carries Verilog and nothing else. `hwgen emit --pe FAMILY --help` lists the family's parameters.
+    With `--level accelerator` a folder gets an accelerator around the tile and all that puts it on a bus.
     """
     reset = Reset(reset_kind, reset_active)
     emission = emit(spec, top, reset=reset, axi_stream=axi_stream, clock=clock.document())

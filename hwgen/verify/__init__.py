@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hwgen.verify._accelerator import AcceleratorRun, CompiledAccelerator, Task, job_writes
+from hwgen.verify._accelerator_bench import accelerator_bench_files
 from hwgen.verify._bench import bench_files
 from hwgen.verify._cocotb import cocotb_files
 from hwgen.verify._compiled import CompiledPre, CompiledTile, port_words
@@ -19,6 +20,7 @@ __all__ = [
     "CompiledTile",
     "Finding",
     "Task",
+    "accelerator_bench_files",
     "bench_files",
     "check_contract",
     "choose_engine",

@@ -1,0 +1,36 @@
+"""Verilog of an accelerator in two files: the logic, and the memories that macros may replace."""
+
+from __future__ import annotations
+
+from hwgen.accelerator.bundle._names import macro_names, module_texts
+from hwgen.accelerator.emission import AcceleratorEmission
+from hwgen.version import __version__
+
+__all__ = ["verilog_files"]
+
+
+def verilog_files(emission: AcceleratorEmission) -> dict[str, str]:
+    """``top``.v, ``top``_sram.v and the list ``top``.f of both, Verilog-2005."""
+    top, design = emission.top, emission.design
+    memories = macro_names(emission)
+    texts = module_texts(emission.verilog)
+    settings = " ".join(f"{name}={value}" for name, value in design.p.items())
+    tile = " ".join(f"{name}={value}" for name, value in design.tile.p.items())
+    head = (
+        f"// {top}: accelerator around a {design.tile.family} tile by hwgen {__version__}, "
+        f"design hash {design.digest:08x}\n"
+        f"// {settings}\n// tile: {tile}\n"
+        "// One clock, synchronous active-low reset. Registers at s_axi_* (AXI4-Lite), memory at m_axi_* (AXI4).\n"
+        f"// The memories of its rings are in {top}_sram.v.\n\n"
+    )
+    sram_head = (
+        f"// Memories of {top}, one module a size. In one a word is written at the rising edge with w_en; r_data\n"
+        "// follows the edge with r_en and stays until the next one. No word is read in the cycle in which it is\n"
+        "// written, and none before it was. Modules of the same names around macros may stand in for this file.\n\n"
+    )
+    logic = [text for name, text in texts.items() if name not in memories]
+    return {
+        f"{top}.v": head + "\n".join(logic),
+        f"{top}_sram.v": sram_head + "\n".join(texts[name] for name in memories),
+        f"{top}.f": f"{top}.v\n{top}_sram.v\n",
+    }

@@ -1,0 +1,49 @@
+"""``hwgen emit --level accelerator``: the options and what they do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hwgen.cli._tech import Clock
+from hwgen.cli._values import OutputFolder
+from hwgen.files import write_all
+from hwgen.pe import TileSpec
+
+__all__ = ["accelerator"]
+
+
+def _design() -> Any:
+    from hwgen.accelerator import Design
+
+    return Design
+
+
+@click.command(context_settings={"obj": _design})
+@click.option(
+    "-o",
+    "--output",
+    type=OutputFolder(make_parents=True),
+    required=True,
+    metavar="FOLDER",
+    help="folder of the files; made if missing",
+)
+@click.option("--top", metavar="NAME", help="name of the top module (default FAMILY_accelerator)")
+@click.option("--html", is_flag=True, help="also pages about the registers")
+def accelerator(
+    spec: TileSpec, clock: Clock, values: Mapping[str, Any], output: Path, top: str | None, html: bool
+) -> None:
+    """Write an accelerator with everything that puts it on a bus."""
+    from hwgen.accelerator import Design, emit_accelerator
+    from hwgen.accelerator.bundle import bundle_files
+    from hwgen.verify import accelerator_bench_files
+
+    emission = emit_accelerator(Design.from_values(spec, values), top)
+    bench = accelerator_bench_files(emission)
+    files = bundle_files(emission, clock.target_ns, clock=clock.document(), html=html, bench=bench)
+    targets = {output / name: content for name, content in files.items()}
+    folders = {folder for target in targets for folder in target.parents if not folder.exists() or folder == output}
+    write_all(targets, emission.top, folders=sorted(folders, key=lambda folder: len(folder.parts)))
