@@ -153,7 +153,7 @@ def _script(emission: AcceleratorEmission, jobs: tuple[Job, ...]) -> Iterator[st
         if number == 0:
             yield f"write({at['CONTROL']}, 32'h00000101);"
             yield "while (irq !== 1'b1)"
-            yield "  @(posedge aclk);"
+            yield "  @(negedge aclk);"
             yield f"read({at['STATUS']});"
         else:
             yield f"write({at['CONTROL']}, 32'h00000001);"

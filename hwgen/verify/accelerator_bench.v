@@ -122,50 +122,62 @@ module @top@_tb;
 
   // ------------------------------------------------------------------ registers
 
-  reg aw_left, w_left;
-  reg [31:0] value;
+  // Inputs change on the falling edge; what happened at the rising edge before it is kept for it.
+  reg aw_left, w_left, aw_taken, w_taken, ar_taken, b_seen, r_seen;
+  reg [1:0] response;
+  reg [31:0] got, value;
+
+  always @(posedge aclk) begin
+    aw_taken <= s_axi_awvalid && s_axi_awready;
+    w_taken <= s_axi_wvalid && s_axi_wready;
+    ar_taken <= s_axi_arvalid && s_axi_arready;
+    b_seen <= s_axi_bvalid === 1'b1;
+    r_seen <= s_axi_rvalid === 1'b1;
+    response <= s_axi_bresp;
+    got <= s_axi_rdata;
+  end
 
   task write(input [11:0] address, input [31:0] data);
     begin
-      s_axi_awaddr <= address;
-      s_axi_awvalid <= 1'b1;
-      s_axi_wdata <= data;
-      s_axi_wvalid <= 1'b1;
+      s_axi_awaddr = address;
+      s_axi_awvalid = 1'b1;
+      s_axi_wdata = data;
+      s_axi_wvalid = 1'b1;
       aw_left = 1;
       w_left = 1;
       while (aw_left || w_left) begin
-        @(posedge aclk);
-        if (s_axi_awvalid && s_axi_awready) begin
-          s_axi_awvalid <= 1'b0;
+        @(negedge aclk);
+        if (aw_taken) begin
+          s_axi_awvalid = 1'b0;
           aw_left = 0;
         end
-        if (s_axi_wvalid && s_axi_wready) begin
-          s_axi_wvalid <= 1'b0;
+        if (w_taken) begin
+          s_axi_wvalid = 1'b0;
           w_left = 0;
         end
       end
-      while (s_axi_bvalid !== 1'b1)
-        @(posedge aclk);
-      if (s_axi_bresp !== 2'd0 && !stopped) begin
-        $display("FAIL: @top@: write of register %h: response %0d", address, s_axi_bresp);
+      while (!b_seen)
+        @(negedge aclk);
+      if (response !== 2'd0 && !stopped) begin
+        $display("FAIL: @top@: write of register %h: response %0d", address, response);
         fail;
       end
-      @(posedge aclk);
+      @(negedge aclk);
     end
   endtask
 
   task read(input [11:0] address);
     begin
-      s_axi_araddr <= address;
-      s_axi_arvalid <= 1'b1;
-      @(posedge aclk);
-      while (!(s_axi_arvalid && s_axi_arready))
-        @(posedge aclk);
-      s_axi_arvalid <= 1'b0;
-      while (s_axi_rvalid !== 1'b1)
-        @(posedge aclk);
-      value = s_axi_rdata;
-      @(posedge aclk);
+      s_axi_araddr = address;
+      s_axi_arvalid = 1'b1;
+      @(negedge aclk);
+      while (!ar_taken)
+        @(negedge aclk);
+      s_axi_arvalid = 1'b0;
+      while (!r_seen)
+        @(negedge aclk);
+      value = got;
+      @(negedge aclk);
     end
   endtask
 
@@ -201,9 +213,9 @@ module @top@_tb;
     {s_axi_awprot, s_axi_arprot} = 6'd0;
     s_axi_wstrb = 4'hf;
     {s_axi_bready, s_axi_rready} = 2'd3;
-    repeat (4) @(posedge aclk);
-    aresetn <= 1'b1;
-    @(posedge aclk);
+    repeat (4) @(negedge aclk);
+    aresetn = 1'b1;
+    @(negedge aclk);
 @script@
     if (!stopped) begin
       $display("PASS: @top@: @jobs@ jobs, @results@ beats of results, %0d cycles", cycle);

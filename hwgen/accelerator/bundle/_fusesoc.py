@@ -49,11 +49,10 @@ def core_file(emission: AcceleratorEmission, bench: Iterable[str]) -> str:
         f"    toplevel: {json.dumps(top)}",
         "  lint:",
         "    <<: *default",
-        "    default_tool: verilator",
-        "    tools:",
-        "      verilator:",
-        "        mode: lint-only",
-        f"        verilator_options: {json.dumps(['-Wall', *quiet])}",
+        "    flow: lint",
+        "    flow_options:",
+        "      tool: verilator",
+        f"      verilator_options: {json.dumps(['-Wall', *quiet])}",
     ]
     if names:
         timing = ["--timing", "--timescale", "1ns/1ps", "-Wno-fatal"]
@@ -61,12 +60,11 @@ def core_file(emission: AcceleratorEmission, bench: Iterable[str]) -> str:
             "  sim:",
             "    filesets: [rtl, bench, vectors]",
             f"    toplevel: {json.dumps(f'{top}_tb')}",
-            "    default_tool: icarus",
-            "    tools:",
-            "      icarus:",
-            "        iverilog_options: [-g2005]",
-            "      verilator:",
-            "        mode: binary",
-            f"        verilator_options: {json.dumps(timing)}",
+            "    flow: sim",
+            "    flow_options:",
+            "      tool: icarus",
+            "      iverilog_options: [-g2005]",
+            "      mode: binary",
+            f"      verilator_options: {json.dumps(timing)}",
         ]
     return "\n".join(lines) + "\n"

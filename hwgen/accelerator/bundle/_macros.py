@@ -102,7 +102,7 @@ def macro_instances(emission: AcceleratorEmission) -> list[str]:
     """Paths of all macros in the flat netlist, by the hierarchy of the Verilog."""
     memories = macro_names(emission)
     texts = module_texts(emission.verilog)
-    pattern = re.compile(r"^  (\w+) (\w+) \($", re.M)
+    pattern = re.compile(r"^  (\w+) +(\w+) +\($", re.M)
 
     def below(module: str, path: str) -> Iterator[str]:
         if module in memories:
