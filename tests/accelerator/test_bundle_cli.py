@@ -1,0 +1,76 @@
+"""`hwgen emit --level accelerator`: a folder of files, options of the design, refusals in one sentence."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hwgen.accelerator import Design
+from hwgen.pe import family
+
+TILE = "--m 2 --n 2 --k 2 --bits 4 --group 8 --clk-period-ns 20"
+
+
+def hwgen(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hwgen", "emit", *text.split()]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+def test_a_folder_with_everything(tmp_path: Path) -> None:
+    done = hwgen(f"--pe int {TILE} --level accelerator --bus-bits 64 --act-ring 16 --top core -o a/b", tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    folder = tmp_path / "a" / "b"
+    document = json.loads((folder / "core.json").read_text())
+    assert document["design"]["bus_bits"] == 64
+    assert document["design"]["act_ring"] == 16
+    assert "create_clock -name clk -period 20 " in (folder / "core.sdc").read_text()
+    written = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert written == {*document["sha256"], "core.json"}
+    assert "core_tb.v" in written
+
+
+def test_help_shows_the_parameters_of_the_design(tmp_path: Path) -> None:
+    shown = " ".join(hwgen("--pe int --level accelerator --help", tmp_path).stdout.split())
+    for p in Design.parameters().values():
+        assert f"{p.flag} " in shown
+        assert f"default {p.default})" in shown
+    assert "[beats]" in shown
+    assert "--testbench" not in shown
+    assert "--bus-bits" not in hwgen("--pe int --help", tmp_path).stdout
+    assert set(family("int").parameters()) & set(Design.parameters()) == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("--level accelerator -o x --sdc y", "emit: --sdc goes with --level tile, not with --level accelerator"),
+        (
+            "--level accelerator -o x --reset async",
+            "emit: --reset goes with --level tile, not with --level accelerator",
+        ),
+        ("--bus-bits 64", "emit: --bus-bits goes with --level accelerator, not with --level tile"),
+        ("--level chip -o x", "emit: --level must be tile or accelerator, not 'chip'"),
+        ("--level=accelerator -o x --bus-bits 96", "accelerator: bus_bits must be 64, 128, 256 or 512, not 96"),
+        ("--level accelerator -o x --burst 4 --burst 5", "accelerator: --burst must be given once, not as 4 and 5"),
+        ("--level accelerator -o x --burst 99 --bus-bits 512", "accelerator: burst must be at most 64 beats"),
+        ("--level accelerator", "emit: Missing option '-o' / '--output'."),
+    ],
+)
+def test_refusals(text: str, message: str, tmp_path: Path) -> None:
+    done = hwgen(f"--pe int {text}", tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"hwgen: {message}")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_written_where_something_is_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "x" / "core_driver.c").mkdir(parents=True)
+    done = hwgen(f"--pe int {TILE} --level accelerator --top core -o x", tmp_path)
+    assert done.returncode == 2
+    assert "core_driver.c" in done.stderr
+    assert [path.name for path in (tmp_path / "x").rglob("*")] == ["core_driver.c"]
