@@ -18,7 +18,7 @@ from pathlib import Path
 
 from hwgen.errors import HwgenError, os_error
 
-__all__ = ["Finished", "run", "run_all"]
+__all__ = ["Finished", "Server", "run", "run_all"]
 
 _LOOK_S = 0.1
 """How often a child's wait looks whether it is to be stopped."""
@@ -150,3 +150,46 @@ def run_all(
                 _kill(child)
             raise
     return done
+
+
+class Server:
+    """A child that answers each line with a line until it is closed; started by the thread that outlives it."""
+
+    def __init__(self, argv: Sequence[str | Path], cwd: Path) -> None:
+        self._errors = (cwd / "stderr.txt").open("w+", errors="replace")
+        self._child = subprocess.Popen(
+            [str(word) for word in argv],
+            cwd=cwd,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            start_new_session=True,
+        )
+
+    def ask(self, line: str) -> str:
+        """The child's answer to a line; empty once it has ended."""
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        try:
+            self._child.stdin.write(f"{line}\n")
+            self._child.stdin.flush()
+        except BrokenPipeError:
+            return ""
+        return self._child.stdout.readline().rstrip("\n")
+
+    @property
+    def complaint(self) -> str:
+        """The line to quote when it has failed."""
+        self._errors.seek(0)
+        return Finished(self._child.poll(), "", self._errors.read()).complaint
+
+    def close(self) -> None:
+        """End it, whatever it does."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+        self._child.wait()
+        for stream in (self._child.stdin, self._child.stdout, self._errors):
+            with contextlib.suppress(BrokenPipeError):
+                if stream is not None:
+                    stream.close()

@@ -8,9 +8,10 @@ of 4 cycles. Payloads carry noise whenever their VALID is low, so a design that 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -27,6 +28,8 @@ __all__ = [
     "BusResult",
     "BusSim",
     "BusTrace",
+    "BusWorker",
+    "FilePart",
     "MemoryModel",
     "Op",
     "Read",
@@ -125,12 +128,25 @@ class MemoryModel:
     bad_writes: tuple[tuple[int, int], ...] = ()
 
 
+@dataclass(frozen=True)
+class FilePart:
+    """``size`` bytes of a file from ``offset`` on, which the memory shows from ``address`` on.
+
+    They are mapped, not copied, and can be read only: writes to them answer SLVERR.
+    """
+
+    address: int
+    file: Path
+    offset: int
+    size: int
+
+
 @dataclass(frozen=True, eq=False)
 class BusJob:
     """One run: a script, the bytes of the memory before it, uint8 [M], and how the memory answers.
 
     ``keep`` names the ranges (address, bytes) of the memory that are wanted afterwards, None all of it; ``record``
-    asks for a `BusTrace`.
+    asks for a `BusTrace`; ``files`` lie beside the memory.
     """
 
     script: Sequence[Op]
@@ -138,6 +154,7 @@ class BusJob:
     memory: MemoryModel = field(default_factory=MemoryModel)
     keep: Sequence[tuple[int, int]] | None = None
     record: bool = False
+    files: Sequence[FilePart] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -343,6 +360,28 @@ class BusSim:
         Raises:
             HwgenError: An argument does not fit, or a run failed and ``raising`` is set.
         """
+        with tempfile.TemporaryDirectory(prefix="hwgen-run-") as name:
+            folder = Path(name)
+            self._give(folder, jobs, register_limit)
+            finished = _process.run([self.program], cwd=folder)
+            if finished.returncode != 0:
+                raise HwgenError(
+                    f"{self.top}: the simulation stopped with status {finished.returncode}: {finished.complaint}"
+                )
+            return self._results(folder, jobs, raising)
+
+    @contextlib.contextmanager
+    def worker(self) -> Iterator[BusWorker]:
+        """A process that stays until the end of the context, for many small runs; another thread may ask it."""
+        with tempfile.TemporaryDirectory(prefix="hwgen-run-") as name:
+            server = _process.Server([self.program, "serve"], Path(name))
+            try:
+                yield BusWorker(self, Path(name), server)
+            finally:
+                server.close()
+
+    def _give(self, folder: Path, jobs: Sequence[BusJob], register_limit: int) -> None:
+        """Write what the driver reads."""
         if not jobs:
             raise HwgenError(f"{self.top}: jobs must hold at least one run, not none")
         if register_limit < 1:
@@ -353,27 +392,23 @@ class BusSim:
             self._check(job)
             lines += _lines(job, offset)
             offset += job.image.size
-        with tempfile.TemporaryDirectory(prefix="hwgen-run-") as name:
-            folder = Path(name)
-            (folder / "job.txt").write_text("".join(lines))
-            with (folder / "memory.bin").open("wb") as file:
-                for job in jobs:
-                    job.image.tofile(file)
-            finished = _process.run([self.program], cwd=folder)
-            if finished.returncode != 0:
-                raise HwgenError(
-                    f"{self.top}: the simulation stopped with status {finished.returncode}: {finished.complaint}"
-                )
-            words = np.fromfile(folder / "results.bin", "<u8")
-            results = []
-            place = offset = 0
-            for number, job in enumerate(jobs):
-                result, place = _result(job, words, place, folder / "memory.bin", offset)
-                offset += job.image.size
-                if result.failure and raising:
-                    which = f"run {number}: " if len(jobs) > 1 else ""
-                    raise HwgenError(f"{self.top}: {which}{result.failure}")
-                results.append(result)
+        (folder / "job.txt").write_text("".join(lines))
+        with (folder / "memory.bin").open("wb") as file:
+            for job in jobs:
+                job.image.tofile(file)
+
+    def _results(self, folder: Path, jobs: Sequence[BusJob], raising: bool) -> tuple[BusResult, ...]:
+        """Read what the driver wrote."""
+        words = np.fromfile(folder / "results.bin", "<u8")
+        results = []
+        place = offset = 0
+        for number, job in enumerate(jobs):
+            result, place = _result(job, words, place, folder / "memory.bin", offset)
+            offset += job.image.size
+            if result.failure and raising:
+                which = f"run {number}: " if len(jobs) > 1 else ""
+                raise HwgenError(f"{self.top}: {which}{result.failure}")
+            results.append(result)
         return tuple(results)
 
     def _check(self, job: BusJob) -> None:
@@ -409,9 +444,33 @@ class BusSim:
                     raise HwgenError(
                         f"{top}: {what} must hold (address, bytes) in the address space, not {start, size}"
                     )
+        self._check_files(job)
         for start, size in job.keep or ():
             if start < model.base or size < 0 or start + size > model.base + image.size:
                 raise HwgenError(f"{top}: keep must hold (address, bytes) within the memory, not {start, size}")
+
+    def _check_files(self, job: BusJob) -> None:
+        bus, space = self.beat_bytes, 1 << self._width("m_axi_araddr")
+        taken = [(job.memory.base, job.memory.base + job.image.size)]
+        for part in job.files:
+            end = part.address + part.size
+            if part.address < 0 or part.address % bus or part.size < 1 or part.size % bus or end > space:
+                raise HwgenError(
+                    f"{self.top}: a file's part must be whole beats of {bus} bytes in the address space, "
+                    f"not {part.size} bytes at {part.address:#x}"
+                )
+            if any(part.address < last and first < end for first, last in taken):
+                raise HwgenError(
+                    f"{self.top}: a file's part must lie beside the memory and the other parts, not at "
+                    f"{part.address:#x}"
+                )
+            have = part.file.stat().st_size if part.file.is_file() else 0
+            if part.offset < 0 or part.offset + part.size > have:
+                raise HwgenError(
+                    f"{self.top}: a file's part must be bytes of the file, not {part.size} from {part.offset} "
+                    f"of the {have} of {part.file}"
+                )
+            taken.append((part.address, end))
 
     def _check_op(self, number: int, op: Op) -> None:
         what = f"{self.top}: operation {number}"
@@ -431,6 +490,24 @@ class BusSim:
             raise HwgenError(f"{what}: cycles must be at least 1, not {op.cycles}")
 
 
+@dataclass(frozen=True)
+class BusWorker:
+    """A running process of a `BusSim`; made by `BusSim.worker`. One call at a time."""
+
+    sim: BusSim
+    folder: Path
+    server: _process.Server
+
+    def run_many(
+        self, jobs: Sequence[BusJob], *, register_limit: int = 1000, raising: bool = True
+    ) -> tuple[BusResult, ...]:
+        """As `BusSim.run_many`, without starting a process."""
+        self.sim._give(self.folder, jobs, register_limit)
+        if self.server.ask("go") != "done":
+            raise HwgenError(f"{self.sim.top}: the simulation stopped: {self.server.complaint}")
+        return self.sim._results(self.folder, jobs, raising)
+
+
 def _lines(job: BusJob, offset: int) -> list[str]:
     """Return the lines of job.txt for one run whose memory begins at ``offset`` of memory.bin."""
     model = job.memory
@@ -443,6 +520,9 @@ def _lines(job: BusJob, offset: int) -> list[str]:
     lines = [f"run {' '.join(map(str, numbers))}\n"]
     lines += [f"bad_reads {start} {start + size}\n" for start, size in model.bad_reads]
     lines += [f"bad_writes {start} {start + size}\n" for start, size in model.bad_writes]
+    lines += [
+        f"file {part.address} {part.address + part.size} {part.offset} {part.file.absolute()}\n" for part in job.files
+    ]
     for op in job.script:
         match op:
             case Write() | Start():

@@ -2,6 +2,7 @@
 //
 // The working folder is the job: job.txt (one "key value..." a line; see bus.py), memory.bin (the memories of all runs
 // one after the other, read and written in place) and results.bin (64-bit words, one block a run; see Run::report).
+// With the argument "serve" the program does the job once for every line that it reads, and answers each with a line.
 //
 // Inputs of cycle t follow from what was seen before the rising edge of cycle t - 1, outputs are read once the logic
 // has settled before the rising edge of cycle t. Payloads carry noise whenever their VALID is low.
@@ -12,6 +13,8 @@
 #include <cstring>
 #include <deque>
 #include <fstream>
+#include <iostream>
+#include <map>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -168,11 +171,18 @@ bool meets(const std::vector<Range>& ranges, uint64_t address, uint32_t bytes) {
     return false;
 }
 
+// Bytes of a file in the memory, which can be read only.
+struct Shown {
+    uint64_t from, to;
+    const uint8_t* bytes;
+};
+
 struct Setup {
     uint64_t offset = 0, size = 0, base = 0, latency = 1, num = 1, den = 1;
     bool random = false, record = false;
     uint64_t seed = 1, gap = 0;  // a random channel rests where 32 random bits are below gap
     std::vector<Range> bad_reads, bad_writes;
+    std::vector<Shown> files;
     std::vector<Op> script;
 };
 
@@ -343,6 +353,14 @@ private:
     }
     // An address below the base wraps to one far above; beats do not straddle the ends.
     bool inside(uint64_t address) const { return address - setup_.base < setup_.size; }
+    // Where the bytes of an address lie, in the memory or in a file; null where there are none.
+    const uint8_t* readable(uint64_t address) const {
+        if (inside(address)) return memory_ + (address - setup_.base);
+        for (const Shown& file : setup_.files) {
+            if (file.from <= address && address < file.to) return file.bytes + (address - file.from);
+        }
+        return nullptr;
+    }
 
     Burst accept(const char* what, int64_t now, const Field& id, const Field& address, const Field& len, const Field& size,
                  const Field& burst) {
@@ -366,8 +384,9 @@ private:
     void show_read() {
         const Burst& burst = reads_.front();
         const uint64_t address = burst.address + uint64_t(burst.done) * beat_;
-        r_resp_ = !inside(address) ? kDecodeError : meets(setup_.bad_reads, address, beat_) ? kSlaveError : kOkay;
-        if (r_resp_ == kOkay) std::memcpy(rdata_.at, memory_ + (address - setup_.base), beat_);
+        const uint8_t* from = readable(address);
+        r_resp_ = !from ? kDecodeError : meets(setup_.bad_reads, address, beat_) ? kSlaveError : kOkay;
+        if (r_resp_ == kOkay) std::memcpy(rdata_.at, from, beat_);
         else put_noise();
         rid_.put(burst.id);
         rresp_.put(r_resp_);
@@ -405,7 +424,8 @@ private:
         }
         const uint64_t address = burst.address + uint64_t(burst.done++) * beat_;
         if (!inside(address)) {
-            burst.resp = kDecodeError;
+            if (!readable(address)) burst.resp = kDecodeError;
+            else if (burst.resp == kOkay) burst.resp = kSlaveError;
         } else if (meets(setup_.bad_writes, address, beat_)) {
             if (burst.resp == kOkay) burst.resp = kSlaveError;
         } else {
@@ -675,7 +695,10 @@ private:
     std::string failure_;
 };
 
-void read_job(Common& common, std::vector<Setup>& runs) {
+// Files that memories show, by name; they stay mapped.
+using Files = std::map<std::string, Mapped>;
+
+void read_job(Common& common, std::vector<Setup>& runs, Files& files) {
     std::ifstream file("job.txt");
     std::string key;
     while (file >> key) {
@@ -698,6 +721,16 @@ void read_job(Common& common, std::vector<Setup>& runs) {
             Range range{};
             file >> range.from >> range.to;
             (key == "bad_reads" ? runs.back().bad_reads : runs.back().bad_writes).push_back(range);
+        } else if (key == "file") {
+            Shown shown{};
+            uint64_t offset;
+            std::string name;
+            file >> shown.from >> shown.to >> offset >> std::ws;
+            std::getline(file, name);
+            const auto [found, fresh] = files.try_emplace(name);
+            if (fresh) found->second.open(name, false);
+            shown.bytes = found->second.as<uint8_t>() + offset;
+            runs.back().files.push_back(shown);
         } else {
             fail("unknown key " + key);
         }
@@ -705,13 +738,10 @@ void read_job(Common& common, std::vector<Setup>& runs) {
     }
 }
 
-}  // namespace
-
-int main() {
-    end_with_parent();
+void work(Files& files) {
     Common common;
     std::vector<Setup> runs;
-    read_job(common, runs);
+    read_job(common, runs, files);
     Mapped memory;
     memory.open("memory.bin", true);
     std::FILE* file = std::fopen("results.bin", "wb");
@@ -722,5 +752,20 @@ int main() {
         run.report(file);
     }
     if (std::fclose(file) != 0) fail("cannot write results.bin");
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+    end_with_parent();
+    Files files;
+    if (count < 2 || std::string(arguments[1]) != "serve") {
+        work(files);
+        return 0;
+    }
+    for (std::string line; std::getline(std::cin, line);) {
+        work(files);
+        std::cout << "done" << std::endl;
+    }
     return 0;
 }

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from hwgen.simulators.bus import (
     BusJob,
     BusResult,
     BusSim,
+    FilePart,
     MemoryModel,
     Op,
     Read,
@@ -594,3 +596,65 @@ def test_the_cache_answers_for_the_same_text(copier: BusSim, monkeypatch: pytest
     assert build_bus(verilog(64), "copier", ports(64)).program == copier.program
     with pytest.raises(BuiltError):
         build_bus(verilog(64) + "\n", "copier", ports(64))
+
+
+@pytest.fixture
+def shown(tmp_path: Path) -> FilePart:
+    """Bytes 64 to 64 + HALF of a file, beside the memory."""
+    image(7, SIZE).tofile(tmp_path / "bytes.bin")
+    return FilePart(SIZE, tmp_path / "bytes.bin", 64, HALF)
+
+
+def test_a_file_is_read_in_place_and_never_written(copier: BusSim, shown: FilePart) -> None:
+    before = image(1)
+    here = copy(source=SIZE + 128, target=0, bursts=2, beats=8)
+    there = copy(source=0, target=SIZE, bursts=2, beats=8)
+    beyond = copy(source=SIZE + HALF - 64, target=0, bursts=2, beats=8)
+    results = copier.run_many([BusJob(script, before, files=[shown]) for script in (here, there, beyond)])
+    expected = before.copy()
+    expected[:128] = image(7, SIZE)[64 + 128 : 64 + 256]
+    assert np.array_equal(results[0].memory[0], expected)
+    assert results[0].decode_errors == results[0].slave_errors == 0
+    assert np.array_equal(results[1].memory[0], before)
+    assert (results[1].slave_errors, results[1].decode_errors) == (2, 0)
+    assert np.array_equal(np.fromfile(shown.file, np.uint8), image(7, SIZE))
+    assert results[2].decode_errors == 8
+
+
+def test_a_worker_does_what_a_process_a_call_does(copier: BusSim, shown: FilePart) -> None:
+    jobs = [
+        BusJob(copy(source=SIZE + 64 * index, target=0, bursts=1), image(index), files=[shown]) for index in range(3)
+    ]
+    expected = copier.run_many(jobs)
+    with copier.worker() as worker:
+        for wanted, job in zip(expected, jobs, strict=True):
+            (got,) = worker.run_many([job])
+            assert np.array_equal(got.memory[0], wanted.memory[0])
+            assert got.cycles == wanted.cycles
+        with pytest.raises(HwgenError, match="at least one run"):
+            worker.run_many([])
+        with pytest.raises(HwgenError, match="waited 3 cycles for irq"):
+            worker.run_many([replace(jobs[0], script=copy(limit=3))])
+        assert len(worker.run_many(jobs)) == 3
+
+
+def test_a_worker_that_dies_is_told_in_a_sentence(copier: BusSim, shown: FilePart) -> None:
+    with copier.worker() as worker:
+        worker.server._child.kill()
+        with pytest.raises(HwgenError, match="copier: the simulation stopped: no message"):
+            worker.run_many([BusJob(copy(), image())])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"address": SIZE - 8}, "must lie beside the memory"),
+        ({"address": SIZE + 4}, "must be whole beats of 8 bytes"),
+        ({"size": 0}, "must be whole beats of 8 bytes"),
+        ({"offset": SIZE}, "must be bytes of the file"),
+        ({"file": Path("nowhere.bin")}, "must be bytes of the file"),
+    ],
+)
+def test_parts_of_files_that_do_not_fit(copier: BusSim, shown: FilePart, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(HwgenError, match=message):
+        copier.run_many([BusJob(copy(), image(), files=[replace(shown, **change)])])
