@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -41,6 +42,8 @@ from sim.golden.rounding import power_of_two, round_scaled
 __all__ = ["BitmodLinear", "weight_terms"]
 
 _SUM_BITS = 62
+_NONE = -(2**14)
+"""Exponent of a term that is 0: below every other, added to any activation's."""
 _HALF = 1
 """Exponent of a half, negated: weights count in halves."""
 
@@ -127,24 +130,29 @@ class BitmodLinear(QuantLinear):
 
     # ------------------------------------------------------------------ arithmetic
 
+    @cached_property
+    def _terms(self) -> list[tuple[Tensor, Tensor, int]]:
+        """Of each phase: terms t float32 [N, K], which are exact, log2 abs(t) int16 [N, K], and the unit's exponent."""
+        found = []
+        for term, unit in zip(*weight_terms(self.weights), strict=True):
+            exponent = torch.where(term != 0, torch.frexp(term).exponent - 1, _NONE)
+            found.append((term.float(), exponent.to(torch.int16), unit))
+        return found
+
     def _updates(self, acts: QTensor, part: slice) -> Iterator[_Steps]:
         """What the steps of a group add, in order."""
         form, below = _float(acts), self._below(acts)
-        values, (terms, units) = self._values(acts), weight_terms(self.weights)
+        values = self._values(acts)
         leading = torch.frexp(values).exponent.to(torch.int64) - 1
         normal = 1 - (form.bias or 0)
         leading = torch.where(values == 0, normal, leading.clamp(min=normal))
         for start in range(part.start, part.stop, self.quantization.step):
             columns = slice(start, min(start + self.quantization.step, part.stop))
             a, high = values[:, None, columns], leading[:, None, columns]
-            for term, unit in zip(terms, units, strict=True):
-                t = term[None, :, columns]
-                used = t != 0
-                exponent = high + torch.frexp(t).exponent.to(torch.int64) - 1
-                top = torch.where(used, exponent, -(2**20)).amax(dim=2)
-                some = used.any(dim=2)
-                place = torch.where(some, top, 0) - below
-                whole = torch.trunc(a * t * power_of_two(-place)[..., None]).sum(dim=2)
+            for term, exponent, unit in self._terms:
+                top = (high + exponent[None, :, columns]).amax(dim=2)
+                place = torch.where(top > _NONE // 2, top, 0) - below
+                whole = torch.trunc(a * term[None, :, columns] * power_of_two(-place)[..., None]).sum(dim=2)
                 yield _Steps(whole * power_of_two(place + unit), place + unit)
 
     def _place(self, y: Tensor) -> Tensor:
