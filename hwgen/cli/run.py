@@ -11,6 +11,15 @@ import click
 from click.core import ParameterSource
 
 from hwgen.cli._family import FamilyCommand
+from hwgen.cli._generate import (
+    MODEL,
+    decode_tile,
+    design_options,
+    generate_options,
+    refuse_strays,
+    run_generation,
+    take_design,
+)
 from hwgen.cli._layer import parse_layer
 from hwgen.cli._values import SEED, InputFile, OutputFile, Whole
 from hwgen.errors import HwgenError
@@ -37,6 +46,19 @@ class RunCommand(FamilyCommand):
                 raise HwgenError(f"run: {flag} must name one file, not {words.count(f'{flag}-file')}")
         return super().parse_args(ctx, words)
 
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        params = super().get_params(ctx)
+        # Behind all others but --help.
+        return [*params[:-1], *design_options(), params[-1]] if self._family(ctx) is not None else params
+
+    def invoke(self, ctx: click.Context) -> Any:
+        design, family = take_design(ctx), self._family(ctx)
+        refuse_strays(ctx, design)
+        if ctx.params["generate"] is not None and family is not None:
+            decode_tile(ctx, family, design)
+        ctx.params["design"] = design
+        return super().invoke(ctx)
+
 
 OPERANDS = ("--weights", "--acts")
 
@@ -53,12 +75,25 @@ class OperandFile(click.ParamType[str]):
         return value
 
 
-@click.command(cls=RunCommand, epilog="Example: hwgen run --pe int --m 1 --n 4 --k 4 --layer blk.0.attn_k --tokens 1")
+class ModelInput(InputFile):
+    """A model's file or folder; the default model's name is None, as if it had not been given."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if str(value).lower() == MODEL and not Path(str(value)).exists():
+            return None
+        return super().convert(value, param, ctx)
+
+
+@click.command(
+    cls=RunCommand,
+    epilog="Examples: hwgen run --pe int --m 1 --n 4 --k 4 --layer blk.0.attn_k --tokens 1; "
+    'hwgen run --pe mixpe --bits 4 --generate 4 --prompt "The capital of France is"',
+)
 @click.option(
     "--model",
-    type=InputFile(folders=True),
+    type=ModelInput(folders=True),
     metavar="FILE",
-    help="GGUF or safetensors file, index or folder; the default model if not given",
+    help=f"GGUF or safetensors file, index or folder; the default model, {MODEL}, if not given",
 )
 @click.option(
     "--layer",
@@ -96,6 +131,7 @@ class OperandFile(click.ParamType[str]):
 @click.option(
     "--save", type=OutputFile("NumPy", need_suffix=True), metavar="FILE", help="write the outputs [tokens, N] as .npy"
 )
+@generate_options
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def command(
     spec: TileSpec,
@@ -109,6 +145,12 @@ def command(
     tokens: int,
     text_file: Path | None,
     save: Path | None,
+    generate: int | None,
+    prompt: str | None,
+    layers: int | None,
+    memory_latency: int,
+    memory_beats: tuple[int, int],
+    design: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Run a whole layer through the emitted Verilog and compare it with the golden PyTorch layer, bit for bit.
@@ -119,7 +161,12 @@ def command(
 
     Weights of a checkpoint that is quantised already (GGUF, GPTQ, AWQ, compressed-tensors) run as they are stored with
     --weights-as-stored, on a tile that holds them exactly; docs/checkpoints.md has the schemes and their tiles.
+
+    With --generate the whole model writes text: all its matrix products run on the emitted Verilog of an accelerator,
+    the tile with memory around it, and the logits are compared with those of golden layers; docs/language_model.md.
     """
+    if generate is not None and prompt is not None:
+        sys.exit(run_generation(spec, model, generate, prompt, layers, memory_latency, memory_beats, design, as_json))
     from rich.console import Console
 
     from sim.inputs import read_operands

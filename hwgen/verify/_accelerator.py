@@ -27,6 +27,7 @@ from hwgen.simulators.bus import (
     BusJob,
     BusResult,
     BusSim,
+    FilePart,
     MemoryModel,
     Op,
     Read,
@@ -112,12 +113,23 @@ class CompiledAccelerator:
         jobs, runs = [], []
         for task in tasks:
             image, job = self.image(task)
-            result = (job.result, job.beats(self.design)["result"] * self.design.bus_bytes)
-            model = MemoryModel(latency=task.memory.latency, beats=task.memory.beats)
-            jobs.append(BusJob(self.script(job, limit), image, model, keep=[result]))
+            jobs.append(self.bus_job(job, image, task.memory, limit=limit))
             runs.append((task, job))
         found = self.simulator.run_many(jobs)
-        return [self._observed(task, job, result) for (task, job), result in zip(runs, found, strict=True)]
+        return [self.observed(task.schedule, job, result) for (task, job), result in zip(runs, found, strict=True)]
+
+    def bus_job(
+        self,
+        job: Job,
+        image: np.ndarray,
+        memory: Memory,
+        files: Sequence[FilePart] = (),
+        limit: int = 100_000_000,
+    ) -> BusJob:
+        """What runs a job in the memory ``image``, uint8, and ``files`` beside it; `observed` takes its result."""
+        result = (job.result, job.beats(self.design)["result"] * self.design.bus_bytes)
+        model = MemoryModel(latency=memory.latency, beats=memory.beats)
+        return BusJob(self.script(job, limit), image, model, keep=[result], files=files)
 
     def image(self, task: Task) -> tuple[np.ndarray, Job]:
         """The memory before a task, uint8, and the job with its addresses."""
@@ -131,7 +143,8 @@ class CompiledAccelerator:
             image[job.address(name) : job.address(name) + len(part)] = part
         return image, job
 
-    def _observed(self, task: Task, job: Job, result: BusResult) -> AcceleratorRun:
+    def observed(self, schedule: Schedule, job: Job, result: BusResult) -> AcceleratorRun:
+        """What a job gave. Raises `HwgenError` where it ended with an error."""
         top = self.emission.top
         if result.failure:
             raise HwgenError(f"{top}: {result.failure}")
@@ -139,7 +152,7 @@ class CompiledAccelerator:
         if status & 0x200:
             raise HwgenError(f"{top}: the job must end without an error, not with cause {error & 0xFF}")
         return AcceleratorRun(
-            unpack_results(self.design, task.schedule, job, result.memory[0]),
+            unpack_results(self.design, schedule, job, result.memory[0]),
             int(result.irq_cycles[0]),
             dict(zip(("weights", "acts", "results"), waits, strict=True)),
             {name: int(result.r_beats[stream.index]) for name, stream in self.design.streams.items()},

@@ -126,17 +126,18 @@ class Llama(nn.Module):
         return new
 
 
-def rope(x: Tensor, base: float, factors: tuple[float, ...] = (), halves: bool = False) -> Tensor:
+def rope(x: Tensor, base: float, factors: tuple[float, ...] = (), halves: bool = False, first: int = 0) -> Tensor:
     """Rotate the pairs (2i, 2i + 1) of [heads, T, size] by position * base ** (-2i / size) / factors[i].
 
-    With ``halves`` the pairs are (i, i + size / 2), as models keep them whose Q and K rows are not permuted.
+    With ``halves`` the pairs are (i, i + size / 2), as models keep them whose Q and K rows are not permuted. Positions
+    count from ``first``.
     """
     heads, length, size = x.shape
     # float64 angles: a float32 product would already be off by 1e-4 rad at position 2,000.
     turns = base ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
     if factors:
         turns = turns / torch.tensor(factors, dtype=torch.float64)
-    angle = torch.outer(torch.arange(length, dtype=torch.float64), turns)
+    angle = torch.outer(torch.arange(first, first + length, dtype=torch.float64), turns)
     cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
     if halves:
         low, high = x[..., : size // 2], x[..., size // 2 :]

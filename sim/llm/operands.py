@@ -1,0 +1,42 @@
+"""Weights of a model's linear layers, quantised once for a tile."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from hwgen.formats import QTensor
+from hwgen.pe import TileSpec
+from hwgen.schedule import Layer, Schedule
+from sim.llm.forward import weight_name
+from sim.models.model_file import ModelFile
+
+__all__ = ["quantised", "quantised_layers", "rows_of"]
+
+
+def quantised(spec: TileSpec, name: str, weights: np.ndarray) -> QTensor:
+    """Weights [N, K] float32 as the tile takes them, K filled with zeros up to whole code words."""
+    return spec.quantize_weights(Schedule(spec, Layer(name, 1, *weights.shape)).whole_words(weights))
+
+
+def quantised_layers(
+    spec: TileSpec, model: ModelFile, names: Sequence[str], progress: Callable[[str], None]
+) -> dict[str, QTensor]:
+    """Weights of linear layers by name."""
+    found = {}
+    for number, name in enumerate(names):
+        progress(f"quantising {name}, {number + 1} of {len(names)} layers, for {spec.family}")
+        found[name] = quantised(spec, name, model.float32(weight_name(model, name)))
+    return found
+
+
+def rows_of(weights: QTensor, rows: slice) -> QTensor:
+    """Some rows [N', K] of quantised weights."""
+    parts = {
+        name: value[rows] if len(value) > 1 else value
+        for name in ("codes", "scale_codes", "zero", "selector", "outer")
+        if (value := getattr(weights, name)) is not None
+    }
+    return dataclasses.replace(weights, **parts)
