@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 from hwgen.accelerator.results import RESULT_BITS
@@ -226,7 +227,7 @@ class Design:
 
     # ------------------------------------------------------------------ streams
 
-    @property
+    @cached_property
     def streams(self) -> dict[str, Stream]:
         """Streams from memory by name; without those for which the tile has no side information."""
         return {stream.name: stream for stream in self._streams()}

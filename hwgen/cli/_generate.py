@@ -175,5 +175,8 @@ def _lines(found: Any) -> list[str]:
     equal = "equal" if found.logits_equal else f"DIFFERENT ({bad:,} logits, first for token {first})"
     lines.append(f"logits and golden PyTorch model, bit for bit: {equal}")
     golden = sum(step.golden_seconds for step in found.steps)
-    lines.append(f"before the first token {found.setup_seconds:.1f} s; golden model {golden:.1f} s")
+    lines.append(
+        f"before the first token {found.setup_seconds:.1f} s; golden model {golden:.1f} s; processor time of a token "
+        f"{found.processor_seconds:.1f} s"
+    )
     return lines

@@ -6,6 +6,7 @@ for all of that result: a credit, given back as beats leave.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,6 +84,7 @@ def _placed(ports: Sequence[PortInfo], wide: bool = False) -> tuple[Field, ...]:
     return tuple(fields)
 
 
+@functools.lru_cache(maxsize=64)
 def streams(spec: TileSpec) -> Streams:
     """Where the ports of a tile lie in the words of the streams."""
     ports = tile_ports(spec)

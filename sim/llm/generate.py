@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -64,20 +65,26 @@ class Step:
     """One pass of the model: over the prompt, or over the token before.
 
     ``read`` tokens were read and ``token`` came; ``count`` is what the accelerator did, ``seconds`` the wall time with
-    the RTL, ``golden_seconds`` with golden layers; ``mismatches`` of the logits [vocabulary] differ in a bit.
+    the RTL, ``golden_seconds`` with golden layers, ``own_seconds`` of the former this process' processor time, without
+    the simulation's; ``mismatches`` of the logits [vocabulary] differ in a bit.
     """
 
     read: int
     token: int
     count: Count
     seconds: float
+    own_seconds: float
     golden_seconds: float
     mismatches: int
 
 
 @dataclass(frozen=True)
 class Generation:
-    """A generated text and how it came about. The first of ``steps`` read the prompt, the others decoded."""
+    """A generated text and how it came about. The first of ``steps`` read the prompt, the others decoded.
+
+    ``simulation_seconds`` are the processor time of the simulation in all steps, ``setup_seconds`` the wall time before
+    the first.
+    """
 
     family: str
     tile: dict[str, Any]
@@ -88,6 +95,7 @@ class Generation:
     text: str
     steps: tuple[Step, ...]
     setup_seconds: float
+    simulation_seconds: float
 
     @property
     def logits_equal(self) -> bool:
@@ -114,6 +122,13 @@ class Generation:
         """Wall time of a decode step with the RTL; of the prompt's where there is none."""
         own = self.steps[1:] or self.steps
         return sum(step.seconds for step in own) / len(own)
+
+    @property
+    def processor_seconds(self) -> float:
+        """Processor time of a decode step with the RTL, simulation and what prepares its jobs."""
+        own = self.steps[1:] or self.steps
+        cycles = sum(step.count.cycles for step in own) / sum(step.count.cycles for step in self.steps)
+        return (self.simulation_seconds * cycles + sum(step.own_seconds for step in own)) / len(own)
 
     def document(self) -> dict[str, Any]:
         """JSON-serialisable form."""
@@ -150,6 +165,7 @@ def generate(
         golden = Decoder(model, blocks, GoldenProducts(spec, layers))
         decoder = Decoder(model, blocks, products)
         setup = time.perf_counter() - begin
+        before = _children_seconds()
         steps = _steps(decoder, golden, products, numbers, options.tokens, progress)
     tokens = [step.token for step in steps]
     return Generation(
@@ -162,7 +178,15 @@ def generate(
         text=_text(model, numbers, tokens),
         steps=tuple(steps),
         setup_seconds=setup,
+        # They have ended with the context above.
+        simulation_seconds=_children_seconds() - before,
     )
+
+
+def _children_seconds() -> float:
+    """Processor time of the child processes that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def _steps(
@@ -179,15 +203,15 @@ def _steps(
             else ""
         )
         progress(f"{what}: {len(read)} read on the RTL{speed}")
-        begin = time.perf_counter()
+        begin, own = time.perf_counter(), time.process_time()
         logits = decoder.read(read).numpy()
-        middle = time.perf_counter()
+        middle, own = time.perf_counter(), time.process_time() - own
         progress(f"{what}: the same with golden layers")
         wanted = golden.read(read).numpy()
         end = time.perf_counter()
         token = int(logits.argmax())
         wrong = int((logits.view(np.uint32) != wanted.view(np.uint32)).sum())
-        steps.append(Step(len(read), token, products.take(), middle - begin, end - middle, wrong))
+        steps.append(Step(len(read), token, products.take(), middle - begin, own, end - middle, wrong))
         read = [token]
     return steps
 
