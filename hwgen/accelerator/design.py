@@ -263,17 +263,17 @@ class Design:
         # Two bursts at least fit the ring, so that one comes while another is used.
         return dataclasses.replace(whole, burst=max(min(self.burst, whole.capacity // 2), 1))
 
-    @property
+    @cached_property
     def id_bits(self) -> int:
         """Bits of an AXI id."""
         return max(stream.index for stream in self.streams.values()).bit_length()
 
-    @property
+    @cached_property
     def tile_result_bits(self) -> int:
         """Bits of a beat of results as it leaves the tile's streams: whole bytes."""
         return int(ceil_div(streams(self.tile).result[-1].end, 8)) * 8
 
-    @property
+    @cached_property
     def result_fields(self) -> tuple[Field, ...]:
         """What a beat of results in memory holds."""
         if self.result == "tile":
@@ -285,7 +285,7 @@ class Design:
         )
         return (Field(port, 0, width),)
 
-    @property
+    @cached_property
     def result_bits(self) -> int:
         """Bits of a beat of results in memory: whole bytes."""
         return int(ceil_div(self.result_fields[-1].end, 8)) * 8

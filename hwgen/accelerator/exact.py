@@ -13,6 +13,7 @@ from typing import Any
 from hwgen.accelerator.accelerator import ASKING_ORDER
 from hwgen.accelerator.design import PAGE_BYTES, Design, Stream
 from hwgen.accelerator.job import Job
+from hwgen.accelerator.recording import Recording, TileState
 from hwgen.accelerator.result_unit import unit_registers
 from hwgen.emit import INPUT_DEPTH, result_depth
 from hwgen.errors import HwgenError
@@ -185,12 +186,62 @@ class _Tile:
         )
 
 
-def exact(design: Design, job: Job, memory: Memory, *, most_cycles: int = 1 << 62) -> JobCycles:
+class _Periods:
+    """States that were seen as a block was done: where one comes back, the periods between need not be walked."""
+
+    def __init__(self, loops: list[_Loop]) -> None:
+        self.loops = loops
+        self.jumps = 0
+        # By state: when, places in the loops, counts.
+        self._seen: dict[tuple[Any, ...], tuple[int, tuple[int, ...], tuple[int, ...]]] = {}
+
+    def skip(self, state: tuple[Any, ...], now: int, counts: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+        """Move the loops on by as many periods as turn alike; returns their cycles and what is counted in them."""
+        places = tuple(loop.done for loop in self.loops)
+        before = self._seen.get(state)
+        self._seen[state] = (now, places, counts)
+        if before is None:
+            return 0, ()
+        then, old_places, old_counts = before
+        steps = [new - old for new, old in zip(places, old_places, strict=True)]
+        times = min(
+            (loop.bound(old, step) - 1 - new) // step
+            for loop, new, old, step in zip(self.loops, places, old_places, steps, strict=True)
+            if step
+        )
+        if times < 1:
+            return 0, ()
+        self.jumps += times
+        for loop, step in zip(self.loops, steps, strict=True):
+            loop.done += times * step
+        self._seen.clear()
+        return times * (now - then), tuple(times * (new - old) for new, old in zip(counts, old_counts, strict=True))
+
+
+def _tile_state(tile: _Tile, works: bool, all_in: bool) -> TileState:
+    """What a tile does that has the queues of this cycle's begin."""
+    if works:
+        return TileState.BUSY
+    if all_in:
+        return TileState.DONE
+    if not tile.weights:
+        return TileState.WAITS_WEIGHTS
+    if not tile.acts:
+        return TileState.WAITS_ACTS
+    is_last, done = tile.acts[0]
+    ends = (is_last and done) if tile.lanes else is_last
+    return TileState.WAITS_RESULTS if ends and tile.credit < tile.beats else TileState.FOLDS
+
+
+def exact(
+    design: Design, job: Job, memory: Memory, *, most_cycles: int = 1 << 62, recording: Recording | None = None
+) -> JobCycles:
     """Cycles of a job that runs alone, begun at a moment in which the memory's time is 0.
 
-    Raises `HwgenError` where a window that is to be held does not fit its ring, or the counts are none.
+    ``recording`` gets what the parts do in the first cycles, as many as it wants. Raises `HwgenError` where a window
+    that is to be held does not fit its ring, or the counts are none.
     """
-    return _Run(design, job, memory).run(most_cycles)
+    return _Run(design, job, memory).run(most_cycles, recording)
 
 
 class _Run:
@@ -212,9 +263,10 @@ class _Run:
         self.readers = {name: _Reader(stream, job) for name, stream in design.streams.items()}
         self.tile = _Tile(design, job)
         self.blocks = _Loop(1, 1, job.blocks)
-        self.jumps = 0
+        loops = (loop for reader in self.readers.values() for loop in (reader.asking, reader.giving))
+        self.periods = _Periods([self.blocks, *loops])
 
-    def run(self, most_cycles: int) -> JobCycles:
+    def run(self, most_cycles: int, recording: Recording | None) -> JobCycles:
         design, job, memory, tile = self.design, self.job, self.memory, self.tile
         (share, cycles), latency = memory.beats, memory.latency
         readers = list(self.readers.values())
@@ -244,8 +296,9 @@ class _Run:
         answers: deque[int] = deque()
         waits = [0, 0, 0]
         written = 0
-        seen: dict[tuple[Any, ...], tuple[int, tuple[int, ...], tuple[int, ...]]] = {}
         now = FIRST_CLEAR + 1
+        if recording is not None:
+            recording.first = now
         while True:
             # --- what the memory gives
             slot = (now + 1) * share // cycles > now * share // cycles
@@ -293,6 +346,7 @@ class _Run:
                     block_done = True
             # --- the tile
             accepted = ends = is_last = False
+            phase = tile.phase
             if tile.acts and tile.weights:
                 is_last, done = tile.acts[0]
                 ends = (is_last and done) if tile.lanes else is_last
@@ -306,6 +360,8 @@ class _Run:
             if not all_in:
                 waits[0] += not tile.weights
                 waits[1] += not tile.acts
+            if recording is not None:
+                recording.tile.append(_tile_state(tile, accepted or tile.phase != phase, all_in))
             # --- results: from the tile's queue to the packer, from there to the buffer
             arrived = bool(tile.coming) and tile.coming[0] == now
             if arrived:
@@ -367,12 +423,12 @@ class _Run:
                         reader.ahead += 1
                 reader.full = False
             # --- engines: the first that wants to asks
-            asks = True
+            asks = -1
             for reader in asking:
                 if reader.ready:
-                    if asks and reader.space >= reader.length and reader.flying < outstanding:
+                    if asks < 0 and reader.space >= reader.length and reader.flying < outstanding:
                         flying.append([reader.index, reader.granted(), now + 1 + latency])
-                        asks = False
+                        asks = reader.index
                 elif reader.active:
                     reader.prepare()
             for reader in freed:
@@ -428,6 +484,14 @@ class _Run:
                 at = (at + length) % page
                 asked = [length]
             writing -= answered
+            if recording is not None:
+                recording.beats.append(-1 if here is None else here.index)
+                recording.bursts.append(asks)
+                recording.held.append(tuple(reader.held for reader in readers))
+                recording.writes.append(w_sent)
+                recording.waiting.append(buffered)
+                if len(recording) >= recording.most:
+                    recording = None
             now += 1
             if now > most_cycles:
                 raise HwgenError(f"job: must take at most {most_cycles} cycles")
@@ -443,41 +507,23 @@ class _Run:
                     *(waiting, writing, next_length, left, asked is None),
                     *(time - now for time in answers),
                 )
-                loops = [self.blocks, *(loop for reader in readers for loop in (reader.asking, reader.giving))]
-                places = tuple(loop.done for loop in loops)
                 counts = (*waits, written, *(reader.got for reader in readers))
-                before = seen.get(key)
-                if before is None:
-                    seen[key] = (now, places, counts)
-                    continue
-                steps_of = [new - old for new, old in zip(places, before[1], strict=True)]
-                times = min(
-                    (loop.bound(old, step) - 1 - new) // step
-                    for loop, new, old, step in zip(loops, places, before[1], steps_of, strict=True)
-                    if step
-                )
-                if times < 1:
-                    seen[key] = (now, places, counts)
-                    continue
-                self.jumps += times
-                jumped = times * (now - before[0])
-                now += jumped
-                for loop, step in zip(loops, steps_of, strict=True):
-                    loop.done += times * step
-                moved = [times * (new - old) for new, old in zip(counts, before[2], strict=True)]
-                waits = [value + more for value, more in zip(waits, moved[:3], strict=True)]
-                written += moved[3]
-                for reader, more in zip(readers, moved[4:], strict=True):
-                    reader.got += more
-                for burst in flying:
-                    burst[2] += jumped
-                tile.coming = deque(time + jumped for time in tile.coming)
-                answers = deque(time + jumped for time in answers)
-                seen.clear()
+                # Periods that are taken at once leave no record.
+                jumped, moved = (0, ()) if recording is not None else self.periods.skip(key, now, counts)
+                if jumped:
+                    now += jumped
+                    waits = [value + more for value, more in zip(waits, moved[:3], strict=True)]
+                    written += moved[3]
+                    for reader, more in zip(readers, moved[4:], strict=True):
+                        reader.got += more
+                    for burst in flying:
+                        burst[2] += jumped
+                    tile.coming = deque(time + jumped for time in tile.coming)
+                    answers = deque(time + jumped for time in answers)
         return JobCycles(
             cycles=now + LAST_WORDS,
             waits=dict(zip(("weights", "acts", "results"), waits, strict=True)),
             read_beats={name: reader.got for name, reader in self.readers.items()},
             write_beats=written,
-            jumps=self.jumps,
+            jumps=self.periods.jumps,
         )

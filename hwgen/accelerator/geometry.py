@@ -1,0 +1,99 @@
+"""What of designs and jobs the cycles depend on, as numbers that may be arrays over them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from hwgen.accelerator.design import PAGE_BYTES, STREAMS, Design
+from hwgen.accelerator.job import Job
+from hwgen.emit import result_depth
+from hwgen.frame.numbers import Num
+
+__all__ = ["Geometry", "StreamGeometry", "job_arrays"]
+
+
+@dataclass(frozen=True)
+class StreamGeometry:
+    """A stream as `Stream` has it: words and beats of an entry, entries of the ring, beats of a burst; scalars or
+    arrays. ``there`` is 0 where the tile has no such stream.
+    """
+
+    there: Num = 0
+    words: Num = 1
+    beats: Num = 1
+    depth: Num = 2
+    burst: Num = 1
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What of a design the cycles depend on; scalars, or arrays over designs.
+
+    ``step``, ``busy``, ``fold``, ``drain``: `layer_cycles`, `post_cycles`, `fold_cycles` and `drain` of the tile.
+    ``beats``: of a result; ``credit``: those for which its queue has room; ``every``: 1 where each sum gives a result,
+    0 where each block does. ``group_steps``, ``sum_steps``: 0 where it is the whole row. ``gathers``, ``per_word``:
+    beats of the tile's results in a bus beat, and bus beats of one. ``burst``, ``page``: beats.
+    """
+
+    streams: Mapping[str, StreamGeometry]
+    step: Num
+    busy: Num
+    fold: Num
+    drain: Num
+    beats: Num
+    credit: Num
+    every: Num
+    group_steps: Num
+    sum_steps: Num
+    gathers: Num
+    per_word: Num
+    burst: Num
+    outstanding: Num
+    page: Num
+
+    @classmethod
+    def of(cls, design: Design) -> Geometry:
+        """Those of one design."""
+        tile = design.tile
+        p = tile.p
+        found = {name: StreamGeometry() for name in STREAMS}
+        for name, stream in design.streams.items():
+            found[name] = StreamGeometry(1, stream.words_per_entry, stream.beats_per_entry, stream.depth, stream.burst)
+        return cls(
+            found,
+            step=int(tile.layer_cycles(p)),
+            busy=int(tile.post_cycles(p)),
+            fold=tile.folds,
+            drain=int(tile.drain(p)),
+            beats=design.beats_per_result,
+            credit=result_depth(tile),
+            every=int(not tile.lanes),
+            group_steps=design.group_steps,
+            sum_steps=design.sum_steps,
+            gathers=design.result_words_per_beat,
+            per_word=design.result_beats,
+            burst=design.burst,
+            outstanding=design.outstanding,
+            page=PAGE_BYTES // design.bus_bytes,
+        )
+
+    @classmethod
+    def stack(cls, parts: Sequence[Geometry]) -> Geometry:
+        """Arrays over designs."""
+        names = [one.name for one in fields(StreamGeometry)]
+        streams = {
+            stream: StreamGeometry(
+                *(np.array([getattr(part.streams[stream], name) for part in parts]) for name in names)
+            )
+            for stream in STREAMS
+        }
+        rest = [one.name for one in fields(cls) if one.name != "streams"]
+        return cls(streams, **{name: np.array([getattr(part, name) for part in parts]) for name in rest})
+
+
+def job_arrays(jobs: Sequence[Job]) -> dict[str, np.ndarray]:
+    """Counts, flags and addresses of jobs by name."""
+    return {one.name: np.array([getattr(job, one.name) for job in jobs]) for one in fields(Job)}
