@@ -273,7 +273,7 @@ class _Writes:
         heads = [np.maximum(np.floor((high - 1) * self.own / self.mean), 0) + 1 for _, high in self.marks[:-1]]
         of_result = np.maximum(np.ceil(np.ceil(self.own / self.burst) / g.outstanding) - 1, 0)
         of_job = np.maximum(np.ceil(self.bursts / g.outstanding) - 1, 0)
-        heads += [self.bursts - of_job * g.outstanding]
+        heads += [np.where(of_job > 0, self.bursts - of_job * g.outstanding, 0)]
         bound: Any = np.zeros(1)
         for head in heads:
             bound = np.maximum(bound, self._from(head))
