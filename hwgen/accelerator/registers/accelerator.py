@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
+from hwgen.accelerator.registers.common import VERSION, flag, identity, whole
 from hwgen.accelerator.registers.description import BITS, Coded, Field, Register, RegisterMap, pair
 from hwgen.errors import HwgenError
-from hwgen.version import __version__
 
 __all__ = ["MAGIC", "VERSION", "ErrorCause", "Order", "Stream", "accelerator_map"]
 
 MAGIC = 0x48574731
 """What register ID reads as: "HWG1" in ASCII."""
-VERSION = tuple(int(part) for part in re.findall(r"\d+", __version__)[:3])
-"""Major, minor and patch of the hwgen that made the design, for register VERSION."""
 
 
 class ErrorCause(Coded):
@@ -48,11 +44,6 @@ class Order(Coded):
     ACTS_STAY = 1, "A window of activations stays; all weights pass."
 
 
-def _whole(name: str, offset: int, access: str, doc: str, bits: int = BITS, reset: int = 0) -> Register:
-    """A register of one field, ``value``."""
-    return Register(name, offset, (Field("value", 0, bits, access, reset, doc),), doc)
-
-
 def accelerator_map(address_bits: int, count_bits: int) -> RegisterMap:
     """Registers of an accelerator with memory addresses of ``address_bits`` and counts of ``count_bits`` bits.
 
@@ -62,21 +53,8 @@ def accelerator_map(address_bits: int, count_bits: int) -> RegisterMap:
         if not low <= value <= high:
             raise HwgenError(f"accelerator_map: {name} must be a whole number from {low} to {high}, not {value}")
 
-    def flag(name: str, lsb: int, access: str, doc: str) -> Field:
-        return Field(name, lsb, 1, access, 0, doc)
-
     registers = [
-        _whole("ID", 0x000, "ro", 'Constant: an accelerator of hwgen ("HWG1").', reset=MAGIC),
-        Register(
-            "VERSION",
-            0x004,
-            tuple(
-                Field(name, lsb, 8, "ro", value, f"{name.capitalize()} version.")
-                for name, lsb, value in zip(("patch", "minor", "major"), (0, 8, 16), reversed(VERSION), strict=True)
-            ),
-            "Constant: version of the hwgen that made the design.",
-        ),
-        _whole("DESIGN_HASH", 0x008, "ro", "Constant: first 32 bits of the hash of the design."),
+        *identity(MAGIC, 'Constant: an accelerator of hwgen ("HWG1").'),
         # Enables in bytes of their own: a byte write of one leaves the other alone.
         Register(
             "CONTROL",
@@ -108,7 +86,7 @@ def accelerator_map(address_bits: int, count_bits: int) -> RegisterMap:
             ),
             "The last error.",
         ),
-        _whole("JOBS", 0x01C, "ro", "Jobs that were finished since reset, modulo 2^32."),
+        whole("JOBS", 0x01C, "ro", "Jobs that were finished since reset, modulo 2^32."),
         *pair("CYCLES", 0x020, 64, "ro", "Clock cycles in which a job ran, since reset."),
         *pair("WAIT_WEIGHTS", 0x028, 64, "ro", "Cycles of those in which the tile waited for weights."),
         *pair("WAIT_ACTS", 0x030, 64, "ro", "Cycles of those in which the tile waited for activations."),
@@ -130,7 +108,7 @@ def accelerator_map(address_bits: int, count_bits: int) -> RegisterMap:
         ("K_GROUPS", "Groups into which these steps are divided."),
     )
     for number, (name, doc) in enumerate(counts):
-        registers.append(_whole(name, 0x0A8 + 4 * number, "rw", doc, count_bits))
+        registers.append(whole(name, 0x0A8 + 4 * number, "rw", doc, count_bits))
     registers.append(
         Register(
             "JOB_FLAGS",
