@@ -70,15 +70,18 @@ def _single(value: Fraction) -> Fraction:
     return _even(value / last) * last
 
 
-def quantised(words: list[int], bits: int, form: str) -> Token:
-    """A row of FP32 words with one symmetric scale."""
+def quantised(words: list[int], bits: int, form: str, single: bool | None = None) -> Token:
+    """A row of FP32 words with one symmetric scale.
+
+    ``single``: quotients are rounded to FP32 before they become integers; None where scales are FP32.
+    """
     values = [_value(word) for word in words]
     top = (1 << (bits - 1)) - 1
     code, scale = _scale(max(abs(value) for value in values) / top, form)
     codes = []
     for value in values:
         ratio = abs(value) / scale if scale else Fraction(0)
-        magnitude = min(_even(_single(ratio) if form == "fp32" else ratio), top)
+        magnitude = min(_even(_single(ratio) if (form == "fp32" if single is None else single) else ratio), top)
         codes.append(-magnitude if value < 0 else magnitude)
     return Token(code, codes)
 
@@ -96,11 +99,11 @@ def random_rows(rng: np.random.Generator, rows: int, elements: int) -> np.ndarra
                 any_words = rng.integers(0, 1 << 32, elements, dtype=np.uint64).astype(np.uint32)
                 found[row] = np.where(any_words >> 23 & 0xFF == 0xFF, any_words & 0xBFFFFFFF, any_words)
             case 1:
-                # One bit in or below the last place of the half-way values of 4 or 8 bits.
-                top = int(rng.choice([7, 127]))
-                exact = (rng.integers(-top, top, elements) + 0.5) * np.float32(rng.uniform(0.5, 1))
-                found[row] = _words(exact) + rng.integers(-2, 3, elements).astype(np.uint32)
-                found[row, 0] = _words(np.array([top * np.float32(rng.uniform(0.5, 1))]))[0]
+                # Half-way values of 4 or 8 bits, and what lies a few last places beside them.
+                top, unit = int(rng.choice([7, 127])), np.float32(rng.uniform(0.5, 1))
+                found[row] = _words((rng.integers(-top, top, elements) + 0.5) * unit)
+                found[row] += rng.integers(-2, 3, elements).astype(np.uint32)
+                found[row, 0] = _words(np.array([top * unit]))[0]
             case _:
                 pass
     return found

@@ -19,3 +19,12 @@ def test_reference_and_quantiser_agree(bits: int, scale: str) -> None:
     for row, words in enumerate(rows):
         wanted = quantised([int(word) for word in words], bits, scale)
         assert (int(found.scale_codes[row, 0]), signed[row].tolist()) == (wanted.scale, wanted.codes), row
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_the_rows_tell_a_quotient_in_fp32_from_an_exact_one(bits: int) -> None:
+    rows = [[int(word) for word in words] for words in random_rows(np.random.default_rng(bits), 60, 24)]
+    parts = [quantised(words, bits, "fp32") != quantised(words, bits, "fp32", single=False) for words in rows]
+    assert sum(parts) >= 5
+    # Scales of few bits have no quotients in between.
+    assert all(quantised(words, bits, "fp16") == quantised(words, bits, "fp16", single=False) for words in rows)

@@ -21,8 +21,8 @@ STRIDES = ("source_stride", "codes_stride")
 class Kind(Coded):
     """Which weights the rows become."""
 
-    K = 0, "Of QKᵀ [tokens, elements]: a token is a column."
-    V = 1, "Of PV [elements, tokens]: a token is an element along K of every column."
+    K = 0, "Keys, weights of scores [tokens, elements]: a token is a column."
+    V = 1, "Values, weights of their mixture [elements, tokens]: a token is an element along K of every column."
 
 
 @dataclass(frozen=True)
