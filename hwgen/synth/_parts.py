@@ -10,7 +10,7 @@ from hwgen.emit._names import pre_name
 from hwgen.errors import HwgenError, suggest
 from hwgen.pe import TileSpec
 
-__all__ = ["FLAT", "Part", "parts"]
+__all__ = ["FLAT", "Part", "box", "closure", "modules_of", "parts"]
 
 FLAT = "flat"
 """Kind of the part that is the whole tile."""
@@ -94,23 +94,28 @@ def parts(spec: TileSpec, *, flat: bool = False, kinds: Sequence[str] = ()) -> l
 
 def _design(rtlil: str, top: str, prefix: str, rest: str, flat: bool) -> list[Part]:
     """Parts of one design whose blocks are modules of their own; ``rest`` is the kind of what is left in its top."""
-    modules = {match[1]: match[0] for match in _MODULE.finditer(rtlil if rtlil.endswith("\n") else rtlil + "\n")}
+    modules = modules_of(rtlil)
     inside = _CELL.findall(modules[top])
     blocks = [name for name in modules if name.startswith(f"{top}_") and f"\\{name}" in inside]
     of_tile = top == prefix
     result = [
-        Part(name.removeprefix(f"{prefix}_"), name, inside.count(f"\\{name}"), _closure(modules, name), (), of_tile)
+        Part(name.removeprefix(f"{prefix}_"), name, inside.count(f"\\{name}"), closure(modules, name), (), of_tile)
         for name in blocks
     ]
-    boxes = "\n".join(_box(name, modules[name]) for name in blocks)
+    boxes = "\n".join(box(name, modules[name]) for name in blocks)
     others = {name: text for name, text in modules.items() if name not in blocks}
-    result.append(Part(rest, top, 1, _closure(others, top) + boxes, tuple(blocks), of_tile))
+    result.append(Part(rest, top, 1, closure(others, top) + boxes, tuple(blocks), of_tile))
     if flat:
-        result.append(Part(FLAT, top, 1, _closure(modules, top), (), of_tile))
+        result.append(Part(FLAT, top, 1, closure(modules, top), (), of_tile))
     return result
 
 
-def _closure(modules: Mapping[str, str], top: str) -> str:
+def modules_of(rtlil: str) -> dict[str, str]:
+    """Text of each module of a design by its name."""
+    return {match[1]: match[0] for match in _MODULE.finditer(rtlil if rtlil.endswith("\n") else rtlil + "\n")}
+
+
+def closure(modules: Mapping[str, str], top: str) -> str:
     """A module and all that it instantiates, in the order of the design."""
     wanted = [top]
     for name in wanted:
@@ -119,5 +124,6 @@ def _closure(modules: Mapping[str, str], top: str) -> str:
     return "\n".join(text for name, text in modules.items() if name in wanted)
 
 
-def _box(name: str, text: str) -> str:
+def box(name: str, text: str) -> str:
+    """RTLIL of a module of which only the ports are there."""
     return f"attribute \\blackbox 1\nmodule \\{name}\n" + "".join(_PORT.findall(text)) + "end\n"

@@ -9,7 +9,7 @@ glitches (`hwgen.synth.glitches` has those).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,13 +154,20 @@ def _constant(size: int, base: str, digits: str) -> list[int]:
     return [ONE if value >> index & 1 else ZERO for index in range(size)]
 
 
-def read_netlist(verilog: str, cells: Mapping[str, CellPower], top: str | None = None) -> GateNetlist:
+def read_netlist(
+    verilog: str,
+    cells: Mapping[str, CellPower],
+    top: str | None = None,
+    boxes: Mapping[str, Collection[str]] | None = None,
+) -> GateNetlist:
     """Read and flatten mapped Verilog.
 
     Parameters
     ----------
     verilog: one or several modules of cells, instances and plain assignments. cells: what the library has.
     top: the module to flatten; None is the one that no other module has an instance of.
+    boxes: modules that are not there, and which of their pins are outputs: pins of an instance ``a.b`` become ports
+        ``a.b.pin``, outputs of the instance inputs of the netlist.
 
     Modules below the top are blocks; a block's kind is its module's name without that of the top. Raises `HwgenError`
     for an unknown cell, for nets without a driver or with two, and for Verilog that is no such netlist.
@@ -176,12 +183,19 @@ def read_netlist(verilog: str, cells: Mapping[str, CellPower], top: str | None =
         if len(tops) != 1:
             raise HwgenError(f"netlist: one module must be the top, not {', '.join(tops) or 'none'}")
         top = tops[0]
-    return _Flattening(modules, cells, top).netlist()
+    return _Flattening(modules, cells, top, boxes or {}).netlist()
 
 
 class _Flattening:
-    def __init__(self, modules: Mapping[str, _Module], cells: Mapping[str, CellPower], top: str) -> None:
-        self.modules, self.known, self.top = modules, cells, top
+    def __init__(
+        self,
+        modules: Mapping[str, _Module],
+        cells: Mapping[str, CellPower],
+        top: str,
+        boxes: Mapping[str, Collection[str]],
+    ) -> None:
+        self.modules, self.known, self.top, self.boxes = modules, cells, top, boxes
+        self.boxed: dict[str, dict[str, list[int]]] = {"input": {}, "output": {}}
         self.parent = [ZERO, ONE]
         self.blocks: list[tuple[str, str]] = []
         self.pins: dict[str, list[list[int]]] = {}
@@ -195,6 +209,9 @@ class _Flattening:
         ports: dict[str, dict[str, Nets]] = {"input": {}, "output": {}}
         for name, direction in module.ports.items():
             ports[direction][name] = driver[np.array(module.bits(name), np.int64) + base]
+        for direction, pins in self.boxed.items():
+            for name, nets in pins.items():
+                ports[direction][name] = driver[np.array(nets, np.int64)]
         grids = {
             kind: driver[np.array(rows, np.int64)].reshape(len(rows), -1) for kind, rows in sorted(self.pins.items())
         }
@@ -249,11 +266,18 @@ class _Flattening:
                 own = cell.removeprefix(f"{self.top}_")
                 offset = self._place(cell, own, f"{path}.{instance}" if path else instance)
                 for port, direction in inner.ports.items():
-                    for inside, outside in zip(inner.bits(port), pins.get(port, []), strict=False):
+                    # A blank ends an escaped name.
+                    for inside, outside in zip(inner.bits(f"{port} "), pins.get(_plain(port), []), strict=False):
                         if direction == "input":
                             self.parent[offset + inside] = base + outside
                         else:
                             self.parent[base + outside] = offset + inside
+                continue
+            if cell in self.boxes:
+                where = f"{path}.{instance}" if path else instance
+                for pin, nets in pins.items():
+                    direction = "input" if pin in self.boxes[cell] else "output"
+                    self.boxed[direction][f"{where}.{pin}"] = [base + net if net > ONE else net for net in nets]
                 continue
             if cell not in self.known:
                 raise HwgenError(f"netlist {name}: the library must have the cell {cell}, which it has not")
@@ -557,7 +581,7 @@ def _pairs(cell: CellPower) -> list[tuple[str, str]]:
 
 
 def _flip_flops(netlist: GateNetlist, known: Mapping[str, CellPower]) -> list[_FlipFlops]:
-    clocks = {int(net) for name in ("clk",) for net in netlist.inputs.get(name, np.zeros(0, np.int64))}
+    clocks = {int(net) for name in ("clk", "aclk") for net in netlist.inputs.get(name, np.zeros(0, np.int64))}
     found, first = [], 0
     for name, cells in netlist.cells.items():
         cell = known[name]
