@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from hwgen.accelerator.design import PAGE_BYTES, STREAMS, Design
+from hwgen.accelerator.design import OPERANDS, PAGE_BYTES, Design
 from hwgen.accelerator.exact import FIRST_CLEAR, LAST_WORDS, Memory
 from hwgen.accelerator.flow import RING, Clock, Flow, asking
 from hwgen.accelerator.geometry import Geometry, job_arrays
@@ -58,12 +58,13 @@ def closed_job_cycles(
     """
     clock, latency = Clock(share, cycles), np.asarray(latency)
     compute = _Compute(geometry, job)
-    flows = {name: Flow(name, geometry, job, clock, latency, compute.block) for name in STREAMS}
+    flows = {name: Flow(name, geometry, job, clock, latency, compute.block) for name in OPERANDS}
     reads = _Reads(geometry, clock, latency, flows)
     marks, regime = _phases(geometry, compute, reads)
     writes = _Writes(geometry, job, clock, latency, compute, marks)
     found = np.ceil(np.maximum(writes.all, writes.last)) + latency + 1 + LAST_WORDS
     certain = (writes.all <= writes.last) & (regime == _COMPUTE) & writes.certain & reads.certain(compute)
+    certain = certain & (np.asarray(geometry.unit) == 0)
     shape = np.broadcast_shapes(found.shape, certain.shape)
     return ClosedCycles(
         np.broadcast_to(found, shape).astype(np.int64),

@@ -27,6 +27,8 @@ __all__ = ["STREAMS", "Design", "Stream"]
 
 STREAMS = {"weights": 0, "weight_sides": 1, "acts": 2, "act_sides": 3, "channels": 5}
 """Streams from memory to the tile and to the unit behind it, with the AXI ids of their reads (4 are results)."""
+OPERANDS = ("weights", "weight_sides", "acts", "act_sides")
+"""Those of them that go to the tile."""
 MOST_BLOCKS = 16
 """Blocks of which a ring holds what comes once a block, at most: scales of whole rows, what channels have."""
 PAGE_BYTES = 4096
@@ -219,6 +221,11 @@ class Design:
     def sum_steps(self) -> int:
         """Steps between clears of the sums; 0 where it is the whole row."""
         return int(self.tile.sum_group(self.tile.p)) // self.step_k
+
+    @property
+    def beats_per_block(self) -> int:
+        """Beats of integer results that are made of a block."""
+        return self.tile.m * self.tile.n // self.requantisers
 
     @property
     def beats_per_result(self) -> int:

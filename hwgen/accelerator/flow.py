@@ -192,7 +192,8 @@ def asking(flows: Mapping[str, Flow]) -> tuple[dict[str, Any], dict[str, Any]]:
         )
         for name, flow in flows.items()
     }
-    first, second, third, fourth = ASKING_ORDER
+    order = [name for name in ASKING_ORDER if name in flows]
+    first, second, third, fourth = order
     a, b, c = most[first], most[second], most[third]
     both = np.minimum(a, b)
     longer = np.maximum(a, b) - both
@@ -203,9 +204,9 @@ def asking(flows: Mapping[str, Flow]) -> tuple[dict[str, Any], dict[str, Any]]:
     fourth_at = np.where(longer == 0, third_at + 1, 2 * both + run + (longer != c) * ((longer > c) == even))
     slots: dict[str, Any] = {first: 0 * a, second: np.where(a > 0, 1, 0), third: third_at, fourth: fourth_at}
     ahead: dict[str, Any] = {}
-    for place, name in enumerate(ASKING_ORDER):
+    for place, name in enumerate(order):
         ahead[name] = 0 * a
-        for other in ASKING_ORDER[:place]:
+        for other in order[:place]:
             before = np.minimum(np.maximum((slots[name] - slots[other] + 1) // 2, 0), most[other])
             ahead[name] = ahead[name] + flows[other].first_bursts(before)
     return ahead, slots

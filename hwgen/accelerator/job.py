@@ -98,7 +98,7 @@ class Job:
     def results(self, design: Design) -> int:
         """Beats of results in memory that come of a block."""
         if design.requantises:
-            return design.tile.m * design.tile.n // design.requantisers
+            return design.beats_per_block
         if design.tile.lanes:
             return design.beats_per_result
         return -(-self.k_steps // design.sum_steps) if design.sum_steps else 1
