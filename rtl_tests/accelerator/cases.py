@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +16,7 @@ from hwgen.reference import run_steps
 from hwgen.schedule import Layer, Schedule
 from hwgen.verify import AcceleratorRun, CompiledAccelerator, Task
 
-__all__ = ["CASES", "Case", "Difference", "differences", "expected_results", "tasks"]
+__all__ = ["CASES", "RESULT_CASES", "Case", "Difference", "differences", "expected_results", "tasks", "wrong_results"]
 
 _INNER = (8, 40, 64, 96, 136)
 """Elements along K of the layers, one more at times, so that steps and groups are ragged."""
@@ -70,6 +72,12 @@ CASES = (
     *_pair("mx", _NARROW, _WIDE, m=2, n=4, k=8, group=32, post_lanes=2),
     *_pair("posit", _NARROW, _LARGE, m=2, n=4, k=4, group=64, post_lanes=0, transport="systolic"),
     *_pair("posit", _TINY, _WIDE, m=1, n=4, k=8, group=32, post_lanes=4, stages=2),
+)
+"""Two designs of each of twelve tiles: all families, both transports, raw sums and finished results; the smaller
+design's rings hold no window of most layers, the larger one's nearly every one.
+"""
+
+RESULT_CASES = (
     *_results("fp16", {"outer": True, "bias": True}, m=2, n=4, k=8, group=32, post_lanes=2, family="mx"),
     *_results("bf16", {"bias": True}, m=2, n=6, k=4, bits=4, group=32, post_lanes=3, family="int"),
     *_results("tile", {"outer": True}, m=3, n=4, k=8, bits=4, group=64, post_lanes=1, family="mixpe"),
@@ -86,9 +94,7 @@ CASES = (
         family="int",
     ),
 )
-"""Two designs of each of twelve tiles: all families, both transports, raw sums and finished results; the smaller
-design's rings hold no window of most layers, the larger one's nearly every one. Then two for each format of results.
-"""
+"""Two designs for each form that results take behind the tile."""
 
 
 def tasks(case: Case, count: int, seed: int) -> list[Task]:
@@ -169,16 +175,25 @@ def differences(compiled: CompiledAccelerator, drawn: list[Task], runs: list[Acc
         ):
             if got != wanted:
                 found.append(Difference(index, what, got, wanted))
-        expected = expected_results(compiled.design, task)
-        for port, got in run.results.items():
-            wanted = np.asarray(expected[port]).reshape(len(got), -1)
-            wrong = np.argwhere(got.astype(object) != wanted.astype(object))
-            if len(wrong):
-                place = tuple(int(at) for at in wrong[0])
-                found.append(Difference(index, f"{port}{list(place)}", got[place], wanted[place]))
+        wrong = wrong_results(compiled.design, task, run.results)
+        found += [dataclasses.replace(one, task=index) for one in wrong]
     return found
 
 
+def wrong_results(design: Design, task: Task, results: Mapping[str, np.ndarray]) -> list[Difference]:
+    """The first result of each port that is not what the references say."""
+    found = []
+    expected = expected_results(design, task)
+    for port, got in results.items():
+        wanted = np.asarray(expected[port]).reshape(len(got), -1)
+        wrong = np.argwhere(got.astype(object) != wanted.astype(object))
+        if len(wrong):
+            place = tuple(int(at) for at in wrong[0])
+            found.append(Difference(0, f"{port}{list(place)}", got[place], wanted[place]))
+    return found
+
+
+@functools.lru_cache(64)
 def expected_results(design: Design, task: Task) -> dict[str, np.ndarray]:
     """Beats of results by the name of their port, from the tile's reference."""
     tile, schedule = design.tile, task.schedule

@@ -10,13 +10,13 @@ from hwgen.accelerator import Design, Job
 from hwgen.errors import HwgenError
 from hwgen.pe import family
 from hwgen.verify import CompiledAccelerator
-from rtl_tests.accelerator.cases import CASES, Case, differences, tasks
+from rtl_tests.accelerator.cases import CASES, RESULT_CASES, Case, differences, tasks
 
 FEW, MANY = 5, 20
 
 
 @pytest.mark.few(5)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*CASES, *RESULT_CASES], ids=lambda case: case.name)
 def test_cycles_and_results(case: Case) -> None:
     compiled = CompiledAccelerator(case.build())
     drawn = tasks(case, FEW, seed=1)
@@ -24,7 +24,7 @@ def test_cycles_and_results(case: Case) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*CASES, *RESULT_CASES], ids=lambda case: case.name)
 def test_cycles_and_results_of_many_jobs(case: Case) -> None:
     compiled = CompiledAccelerator(case.build())
     drawn = tasks(case, MANY, seed=2)
