@@ -128,7 +128,7 @@ FAULTS = {
         r"assign up = \1 ? 1'h0 : \2;",
     ),
     "scales are cut": (SHARED, "int_quantiser_rounder", r"assign up = .*;", "assign up = 1'h0;"),
-    "a subnormal keeps its place": (SHARED, "int_quantiser_normaliser", r"assign by_1 = .*;", "assign by_1 = 1'h0;"),
+    "a subnormal keeps its place": (5, "int_quantiser_normaliser", r"assign by_1 = .*;", "assign by_1 = 1'h0;"),
     "beats are not told apart": (SHARED, "int_quantiser_writer", r"assign same = .*;", "assign same = 1'h1;"),
     "beats leave without a look at answers": (SHARED, "int_quantiser_writer", r"(assign free = .*?) & \S+;", r"\1;"),
     "what shares bytes is not kept": (SHARED, "int_quantiser_writer", r"(merges <= ).*;", r"\1 1'h0;"),
@@ -351,11 +351,6 @@ def _cached(compiled: CompiledQuantiser, kind: Kind, rows: np.ndarray, at_once: 
     return {name: result.memory[0][places[name] :][: sizes[name]] for name in ("codes", "scales")}
 
 
-def _design(bits: int, group: int, lanes: int) -> Design:
-    values = {"m": 2, "n": 4, "k": 4, "bits": bits, "group": group, "post_lanes": lanes, "depth": 256}
-    return Design.from_values(family("int").from_values(values), {"count_bits": 12, "bus_bits": 64})
-
-
 def _results(design: Design, task: Task, weights: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Beats of a layer on the compiled accelerator with these images of weights, and the reference's."""
     compiled = CompiledAccelerator(design)
@@ -369,20 +364,18 @@ def _results(design: Design, task: Task, weights: dict[str, np.ndarray]) -> tupl
     beats = run_steps(design.tile, task.schedule.lower(task.acts, task.weights))
     wanted = np.asarray(beats.y if port == "o_y" else beats.sums).reshape(len(found), -1)
     if port == "o_y":
-        shape = (task.schedule.row_blocks, task.schedule.col_blocks)
-        assert shape[0] * shape[1] <= len(found)
         return task.schedule.collect(found.astype(np.uint32)), task.schedule.collect(wanted.astype(np.uint32))
     return found.astype(np.int64), wanted.astype(np.int64)
 
 
 @pytest.mark.few(1)
-@pytest.mark.parametrize(("bits", "tokens"), [(4, 11), (8, 8), (8, 11), (4, 8)])
-def test_keys_are_weights_of_a_tile(bits: int, tokens: int) -> None:
+@pytest.mark.parametrize(("index", "tokens"), [(0, 11), (1, 8), (1, 11), (0, 8)])
+def test_keys_are_weights_of_a_tile(index: int, tokens: int) -> None:
     """Q·Kᵀ with the image that the quantiser wrote, by decode and by prefill."""
     elements, queries = 24, 3
-    design = _design(bits, 32, 2)
-    compiled = CompiledQuantiser(design, elements=32)
-    rng = np.random.default_rng(bits)
+    compiled = compiled_quantiser(index)
+    design, form = compiled.design, compiled.emission.geometry
+    rng = np.random.default_rng(index)
     keys = rng.standard_normal((tokens, elements)).astype(np.float32)
     schedule = Schedule(design.tile, Layer("scores", queries, tokens, elements))
     weights = design.tile.quantize_weights(keys)
@@ -391,8 +384,11 @@ def test_keys_are_weights_of_a_tile(bits: int, tokens: int) -> None:
     one_by_one = _cached(compiled, Kind.K, keys.view(np.uint32), False)
     assert np.array_equal(found["codes"], wanted["weights"])
     # Columns behind the last token have no scale yet, whose results nobody reads.
-    filled = np.arange(len(found["scales"])) // 2 % 4 + np.arange(len(found["scales"])) // 8 * 4 < tokens
+    block, inside = np.divmod(np.arange(len(found["scales"])), form.side_bytes)
+    column = inside // form.scale_bytes
+    filled = (column < form.n) & (block * form.n + column < tokens)
     assert np.array_equal(found["scales"][filled], wanted["weight_sides"][filled])
+    assert filled.any()
     assert not found["scales"][~filled].any()
     for name in ("codes", "scales"):
         assert np.array_equal(found[name], one_by_one[name])
@@ -408,7 +404,8 @@ def test_keys_are_weights_of_a_tile(bits: int, tokens: int) -> None:
 def test_values_are_weights_of_a_tile(bits: int, tokens: int) -> None:
     """P·V with the image that the quantiser wrote, each token's scale folded into its probability."""
     elements, queries = 10, 2
-    design = _design(bits, 0, 0)
+    tile = family("int").from_values({"m": 2, "n": 4, "k": 4, "bits": bits, "group": 0, "depth": 256})
+    design = Design.from_values(tile, {"count_bits": 12, "bus_bits": 64})
     compiled = CompiledQuantiser(design, elements=32)
     rng = np.random.default_rng(bits)
     values = rng.standard_normal((tokens, elements)).astype(np.float32)

@@ -27,6 +27,7 @@ from hwgen.accelerator.quantiser.arithmetic import (
 )
 from hwgen.accelerator.quantiser.geometry import Geometry
 from hwgen.accelerator.quantiser.job import ADDRESSES, COUNTS, STRIDES
+from hwgen.accelerator.quantiser.places import Places
 from hwgen.accelerator.quantiser.registers import QuantiserCause as Cause
 from hwgen.accelerator.quantiser.writer import BeatWriter
 from hwgen.accelerator.read_engine import ReadEngine
@@ -50,7 +51,7 @@ _FP32 = 32
 def row_stream(design: Design, elements: int) -> Stream:
     """The rows as a stream: its ring is the buffer of one row of at most ``elements`` values."""
     beats = max(-(-elements * _FP32 // design.bus_bits), 2)
-    return Stream("weights", design.bus_bits, design.bus_bits, beats, min(design.burst, beats))
+    return Stream("rows", design.bus_bits, design.bus_bits, beats, min(design.burst, beats))
 
 
 class Quantiser(wiring.Component):
@@ -118,7 +119,7 @@ class _Rows:
         self._memories()
         self._read_rows()
         self._elements()
-        self._addresses()
+        self._places()
         self._write()
         self._sequence()
         self._status()
@@ -318,80 +319,29 @@ class _Rows:
 
     # ------------------------------------------------------------------ places
 
-    def _addresses(self) -> None:
-        """Where a token and each of its codes go; counters along K and along columns, of which one is the token's."""
-        m, form, job, design = self.m, self.form, self.job, self.design
-        bits = design.address_bits
+    def _places(self) -> None:
+        """Where a token and each of its codes go."""
+        m, job, at = self.m, self.job, self.at
         self.of_values = job["kind"]
-        quotient = Signal(design.count_bits, name="quotient", reset_less=True)
-        begin, self.code_at, self.scale_at = (
-            Signal(bits, name=name, reset_less=True) for name in ("token_at", "code_at", "scale_at")
-        )
-        along_k, along_n = Signal(range(max(form.k, 2)), name="along_k"), Signal(range(max(form.n, 2)), name="along_n")
-        self.along_k = along_k
-        self.takes_code, next_row = Signal(name="takes_code"), Signal(name="next_row")
-        self.next_row = next_row
-        # --- one step along K: the next code, then the next word; along columns: the next one, then the next block
-        code_bytes = form.column_bytes
-        last_k, last_n = along_k == form.k - 1, along_n == form.n - 1
-        one = Const(1) if form.bits == 8 else along_k[0]
-        by_k, by_n = Signal(bits, name="by_k"), Signal(bits, name="by_n")
+        self.takes_code, self.next_row = Signal(name="takes_code"), Signal(name="next_row")
+        m.submodules.places = places = Places(self.design, self.form)
+        self.code_at, self.scale_at, self.odd = places.code_at, places.scale_at, places.odd
         m.d.comb += [
-            by_k.eq(Mux(last_k, form.word_bytes - code_bytes + 1, one)),
-            by_n.eq(Mux(last_n, job["codes_stride"] - (form.n - 1) * code_bytes, code_bytes)),
+            places.begin.eq(at["check"]),
+            places.step.eq(at["place"]),
+            places.digit.eq(self.serial.digit),
+            places.settle.eq(at["offset"]),
+            places.remainder.eq(self.serial.remainder),
+            places.row.eq(at["clear"]),
+            places.next_code.eq(self.takes_code),
+            places.next_row.eq(self.next_row),
+            *(
+                getattr(places, name).eq(job[name])
+                for name in ("kind", "codes", "scales", "codes_stride", "first_token")
+            ),
         ]
-        with m.If(self.at["check"]):
-            m.d.sync += [quotient.eq(0), begin.eq(0)]
-        with m.Elif(self.at["place"]):
-            digit = self.serial.digit
-            unit = Mux(self.of_values, form.word_bytes, job["codes_stride"])
-            m.d.sync += [
-                quotient.eq(Cat(digit, quotient[:-1])),
-                begin.eq((Cat(Const(0, 1), begin[:-1]) + Mux(digit, unit, 0))[:bits]),
-            ]
-        with m.Elif(self.at["offset"]):
-            rest = self.serial.remainder
-            inside = Mux(self.of_values, rest * form.bits >> 3, rest * code_bytes)
-            m.d.sync += [
-                begin.eq((begin + job["codes"] + inside)[:bits]),
-                self.scale_at.eq((job["scales"] + self._scale_offset(quotient, rest))[:bits]),
-                along_k.eq(Mux(self.of_values, rest, 0)[: len(along_k)]),
-                along_n.eq(Mux(self.of_values, 0, rest)[: len(along_n)]),
-            ]
-        with m.Elif(self.at["clear"]):
-            # A row may have ended before a whole word.
-            m.d.sync += [
-                self.code_at.eq(begin),
-                along_k.eq(Mux(self.of_values, along_k, 0)),
-                along_n.eq(Mux(self.of_values, 0, along_n)),
-            ]
-        moves_k, moves_n = (
-            Mux(self.of_values, next_row, self.takes_code),
-            Mux(self.of_values, self.takes_code, next_row),
-        )
-        with m.If(moves_k):
-            m.d.sync += along_k.eq(Mux(last_k, 0, (along_k + 1)[: len(along_k)]))
-        with m.If(moves_n):
-            m.d.sync += along_n.eq(Mux(last_n, 0, (along_n + 1)[: len(along_n)]))
-        with m.If(self.takes_code):
-            m.d.sync += self.code_at.eq((self.code_at + Mux(self.of_values, by_n, by_k))[:bits])
-        with m.If(next_row):
-            in_block: Value = Const(form.scale_bytes)
-            if form.sides:
-                over = form.side_bytes - (form.n - 1) * form.scale_bytes
-                in_block = Mux(last_n & ~self.of_values, over, form.scale_bytes)
-            m.d.sync += [
-                begin.eq((begin + Mux(self.of_values, by_k, by_n))[:bits]),
-                self.scale_at.eq((self.scale_at + in_block)[:bits]),
-                self.row_at.eq((self.row_at + job["source_stride"])[:bits]),
-            ]
-
-    def _scale_offset(self, quotient: Value, rest: Value) -> Value:
-        form = self.form
-        array = self.job["first_token"] * form.scale_bytes
-        if not form.sides:
-            return array
-        return Mux(self.of_values, array, quotient * form.side_bytes + rest * form.scale_bytes)
+        with m.If(self.next_row):
+            m.d.sync += self.row_at.eq((self.row_at + job["source_stride"])[: len(self.row_at)])
 
     # ------------------------------------------------------------------ writing
 
@@ -410,7 +360,7 @@ class _Rows:
         stores: Value = Const(0, 1)
         coming: Value = divider.code
         if form.bits == 4:
-            odd, later = self.along_k[0], self.rows_left != 0
+            odd, later = self.odd, self.rows_left != 0
             # Two tokens of V share bytes: the first waits for the second where that comes in the same job.
             stores = self.of_values & ~odd & later
             merges = self.of_values & odd & self.first_row
