@@ -1,0 +1,79 @@
+"""A mistake for each claim, which breaks it."""
+
+from __future__ import annotations
+
+from rtl_tests.accelerator.formal.device import Fault
+
+__all__ = ["FAULTS"]
+
+_ENGINE, _WRITER, _RING, _TOP = "read_engine", "result", "ring", "accelerator"
+_CONTROL, _FILE = "control", "registers.rtl"
+
+FAULTS: dict[str, dict[str, Fault]] = {
+    "accelerator": {
+        "ar_stays": Fault(_TOP, "free.eq(~valid | self.m_axi_arready)", "free.eq(1)"),
+        "ar_reset": Fault(_TOP, 'valid = Signal(name="ar_valid")', 'valid = Signal(name="ar_valid", reset_less=True)'),
+        "weights_outstanding": Fault(_ENGINE, "(flying != design.outstanding)", "(flying != design.outstanding + 1)"),
+        "weights_idle": Fault(_ENGINE, "self.idle.eq(flying == 0)", "self.idle.eq(flying <= 1)"),
+        "ar_page": Fault(_ENGINE, "found.eq(Mux(left < most, left[: len(found)], most))", "found.eq(most)"),
+        "ar_length": Fault(_ENGINE, "design.bus_bytes, stream.burst)", "design.bus_bytes, stream.burst + 1)"),
+        "ar_aligned": Fault(_CONTROL, "Mux(Cat(*used).any(), Cause.UNALIGNED, Const(0, 8))", "Const(0, 8)"),
+        "ar_kind": Fault(_TOP, '"size": size, "burst": 1', '"size": size, "burst": 0'),
+        "ar_id": Fault(
+            _TOP, "number.eq(STREAMS.index(name))", "number.eq(STREAMS.index(name) ^ (engine.length[0] << 2))"
+        ),
+        "aw_stays": Fault(_WRITER, "& (~aw_valid | self.aw_ready)", ""),
+        "aw_reset": Fault(_WRITER, 'Signal(name="asking")', 'Signal(name="asking", reset_less=True)'),
+        "w_stays": Fault(_WRITER, "read.eq((held != 0) & (~have | self.take))", "read.eq(held != 0)"),
+        "w_reset": Fault(_TOP, "self.m_axi_wvalid.eq(buffer.valid & writer.w_active)", "self.m_axi_wvalid.eq(1)"),
+        "aw_page": Fault(
+            _WRITER, "most = burst_beats(m, address, design.bus_bytes, design.burst)", "most = design.burst"
+        ),
+        "aw_length": Fault(_WRITER, "aw_length.eq((length - 1)", "aw_length.eq((length + 1)"),
+        "aw_aligned": Fault(_CONTROL, '(*self._design.streams, "result")', "self._design.streams"),
+        "w_early": Fault(_TOP, "buffer.valid & writer.w_active)", "buffer.valid)"),
+        "w_last": Fault(_WRITER, "self.w_last.eq(left == 1)", "self.w_last.eq(left <= 2)"),
+        "finished": Fault(_TOP, "flushed & writer.empty & writer.idle", "writer.empty & writer.idle"),
+        "clear": Fault(_CONTROL, "with m.If(self.idle):", "with m.If(1):"),
+        "busy": Fault(_CONTROL, "with m.If(self.idle):", "with m.If(1):"),
+        "done": Fault(_TOP, "flushed & writer.empty & writer.idle", "flushed & writer.empty"),
+        "begins": Fault(_ENGINE, "(flying != design.outstanding) & ~self.stop", "(flying != design.outstanding)"),
+    },
+    "weights": {
+        "owed": Fault(_ENGINE, "asked = Mux(self.grant, length, 0)", "asked = Mux(self.grant, 1, 0)"),
+        "weights_overflow": Fault(
+            _ENGINE, "freed = Mux(self.released, stream.beats_per_entry, 0)", "freed = self.released * 4"
+        ),
+        "weights_overwritten": Fault(_RING, "write_at.eq(after(write_at))", "write_at.eq(write_at)"),
+        "weights_not_there": Fault(_RING, "Mux(rewinds, begin_at, after(read_at))", "after(read_at)"),
+    },
+    "results": {
+        "writes_outstanding": Fault(_WRITER, "& (flying != design.outstanding)", ""),
+        "writes_idle": Fault(_WRITER, "self.idle.eq((flying == 0)", "self.idle.eq((flying <= 1)"),
+        "w_underrun": Fault(_WRITER, "full = waiting >= most", "full = waiting + 1 >= most"),
+        "w_empty": Fault(_WRITER, "self.empty.eq(waiting == 0)", "self.empty.eq(waiting <= 1)"),
+        "results_overflow": Fault(_WRITER, "self.i_ready.eq(held != depth)", "self.i_ready.eq(1)"),
+        "results_overwritten": Fault(_WRITER, "Mux(pointer == depth - 1, 0,", "Mux(pointer == depth - 2, 0,"),
+        "results_not_there": Fault(_WRITER, "read.eq((held != 0) & (~have", "read.eq((~have"),
+    },
+    "control": {
+        "clear_at_rest": Fault(_CONTROL, "with m.If(self.idle):", "with m.If(1):"),
+        "running_busy": Fault(_CONTROL, "m.d.comb += [self.busy.eq(1), self.running", "m.d.comb += [self.running"),
+        "ends_busy": Fault(_CONTROL, "m.d.comb += [self.busy.eq(1), ends.eq(1)]", "m.d.comb += ends.eq(1)"),
+        "jobs": Fault(_CONTROL, "with m.If(self.start & ~waiting):", "with m.If(self.start & ~waiting & ~self.busy):"),
+        "refused": Fault(_CONTROL, "(ends & failed) | refused", "(ends & failed)"),
+    },
+    "registers": {
+        "b_stays": Fault(_FILE, "with m.If(self.s_axi_bvalid & self.s_axi_bready):", "with m.If(self.s_axi_bvalid):"),
+        "b_reset": Fault(_FILE, "Out(bits, init=resets.get(name, 0))", "Out(bits, init=resets.get(name, 1))"),
+        "r_stays": Fault(_FILE, "with m.If(self.s_axi_rvalid & self.s_axi_rready):", "with m.If(self.s_axi_rvalid):"),
+        "r_reset": Fault(_FILE, "Out(bits, init=resets.get(name, 0))", "Out(bits, init=resets.get(name, 1))"),
+        "b_asked": Fault(_FILE, "accept.eq((aw | have_aw) & (w | have_w))", "accept.eq(aw | have_aw)"),
+        "b_answers": Fault(_FILE, "have_w.eq(0), self.s_axi_bvalid.eq(1)]", "have_w.eq(0)]"),
+        "r_asked": Fault(_FILE, "self.s_axi_rvalid.eq(0), self.s_axi_arready", "self.s_axi_arready"),
+        "r_answers": Fault(_FILE, "                self.s_axi_rvalid.eq(1),\n", ""),
+        "one_write": Fault(_FILE, "have_aw.eq(1), self.s_axi_awready.eq(0)]", "have_aw.eq(1)]"),
+        "one_read": Fault(_FILE, "                self.s_axi_arready.eq(0),\n", ""),
+    },
+}
+"""By part and claim."""

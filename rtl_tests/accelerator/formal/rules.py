@@ -1,0 +1,65 @@
+"""The parts about which there are claims, what each claim says, and how far it is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from rtl_tests.accelerator.formal.alone import control_claims, register_claims, stream_claims, write_claims
+from rtl_tests.accelerator.formal.device import DESIGN, Fault, accelerator_claims
+from rtl_tests.accelerator.formal.prover import Netlist, Verdict, decide
+
+__all__ = ["DEPTHS", "PARTS", "decided", "meaning"]
+
+PARTS: dict[str, Callable[[Fault | None], Netlist]] = {
+    "registers": register_claims,
+    "control": control_claims,
+    "results": write_claims,
+    **{name: partial(stream_claims, name) for name in DESIGN.streams},
+    "accelerator": accelerator_claims,
+}
+"""Netlists of claims by part."""
+DEPTHS = {"finished": 24, "clear": 22, "busy": 22, "done": 22, "acts_overflow": 16}
+"""Cycles for which a claim is checked where no invariant is found in reasonable time; the shortest job ends after 21."""
+
+_MEANINGS = {
+    "stays": "what is offered stays, with all that belongs to it, until it is taken",
+    "reset": "nothing is offered in the cycle after a reset",
+    "page": "no burst crosses 4 KB",
+    "length": "a burst has 1 beat up to the longest of its stream",
+    "aligned": "addresses are multiples of the bus",
+    "kind": "size is that of the bus, bursts are INCR",
+    "id": "the id is that of a stream",
+    "outstanding": "no more bursts are on their way than `outstanding`",
+    "idle": "idle is said only, and for reads always, when no burst is on its way",
+    "owed": "no more beats are on their way than fit the ring",
+    "overflow": "no entry is written when all are in use",
+    "overwritten": "no entry is written that was not released",
+    "not_there": "no entry is read that was not written, or was released",
+    "early": "no W beat before its AW is offered",
+    "last": "WLAST exactly with the last beat of a burst",
+    "underrun": "all beats of a burst are in the buffer when its AW is offered",
+    "empty": "idle and empty are said only when the buffer is empty",
+    "begins": "no read is asked for unless a job runs",
+    "finished": "no job is finished while reads are on their way",
+    "clear": "no job begins while a burst is on its way",
+    "busy": "busy while a burst is on its way",
+    "done": "a job is done only when no burst is on its way and no result is kept",
+    "at_rest": "no job begins before all engines have come to rest",
+    "jobs": "jobs started less jobs ended are those that busy and queued say",
+    "refused": "a start while a job waits is an error",
+    "asked": "no response without a request",
+    "answers": "a request is answered in the next cycle",
+    "write": "one write at a time",
+    "read": "one read at a time",
+}
+
+
+def meaning(claim: str) -> str:
+    """What a claim says, in words."""
+    return next(text for ending, text in _MEANINGS.items() if claim.endswith(ending))
+
+
+def decided(graph: Netlist, claim: str, seconds: float = 60) -> Verdict:
+    """A claim, proved or checked as far as it is taken."""
+    return decide(graph, claim, seconds=seconds, depth=DEPTHS.get(claim, 0))
