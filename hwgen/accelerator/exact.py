@@ -297,6 +297,7 @@ class _Run:
         waits = [0, 0, 0]
         written = 0
         now = FIRST_CLEAR + 1
+        state = TileState.DONE
         if recording is not None:
             recording.first = now
         while True:
@@ -361,7 +362,7 @@ class _Run:
                 waits[0] += not tile.weights
                 waits[1] += not tile.acts
             if recording is not None:
-                recording.tile.append(_tile_state(tile, accepted or tile.phase != phase, all_in))
+                state = _tile_state(tile, accepted or tile.phase != phase, all_in)
             # --- results: from the tile's queue to the packer, from there to the buffer
             arrived = bool(tile.coming) and tile.coming[0] == now
             if arrived:
@@ -485,6 +486,7 @@ class _Run:
                 asked = [length]
             writing -= answered
             if recording is not None:
+                recording.tile.append(state)
                 recording.beats.append(-1 if here is None else here.index)
                 recording.bursts.append(asks)
                 recording.held.append(tuple(reader.held for reader in readers))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from hwgen.cli._design import DesignOptions, design_options
 from hwgen.cli._family import FamilyCommand
 from hwgen.cli._layer import LAYER_HELP, parse_layer
 from hwgen.cli._table import Column, print_table
 from hwgen.cli._tech import Clock
+from hwgen.cli._values import OutputFile
 from hwgen.cli._workload import PhaseOptions, asked, one_source, span, workload_option
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
+from hwgen.schedule import Layer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +32,22 @@ __all__ = ["command"]
 @click.option("--layer", "layers", multiple=True, metavar="MxNxK", help=f"{LAYER_HELP}; may be repeated")
 @workload_option
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
+@click.option(
+    "--level",
+    type=click.Choice(("tile", "accelerator")),
+    default="tile",
+    show_default=True,
+    help="the tile alone, or with memory, rings and engines around it; options from here on are the accelerator's",
+)
+@design_options
+@click.option("--all", "every", is_flag=True, help="list every legal order and residency, not the best one alone")
+@click.option(
+    "--timeline",
+    "timeline_file",
+    type=OutputFile("PNG", "JSON", need_suffix=True),
+    metavar="FILE",
+    help="write what tile, rings and memory do in the first cycles: a picture (.png) or a trace for Perfetto (.json)",
+)
 def command(
     spec: TileSpec,
     clock: Clock,
@@ -36,6 +56,10 @@ def command(
     phase: PhaseOptions,
     dims: tuple[str, ...],
     as_json: bool,
+    level: str,
+    around: DesignOptions,
+    every: bool,
+    timeline_file: Path | None,
 ) -> None:
     """Estimate layers or a model on a tile: `hwgen estimate --pe lut --bits 2 --layer 8x1536x576` or `hwgen estimate
     --pe int --workload smollm2-135m --phase decode --context 1024`.
@@ -43,11 +67,21 @@ def command(
     Cycles are exact. Areas, energies and clock periods are pre-layout, measured on blocks of the family (`--tech`).
     Off-chip memory is not counted. Products of a model run one after the other; those with the same sizes are
     evaluated once.
+
+    `--level accelerator` puts memory around the tile: for each layer its best job, cycles, what the tile waits for and
+    what is moved.
     """
     from sim.estimate import estimate
     from sim.tech import DEFAULT
 
     one_source("estimate", layers, workload, phase, dims)
+    if level == "accelerator":
+        products = [parse_layer(text) for text in layers] if workload is None else _products(workload, phase, dims)
+        _accelerator(spec, clock, products, around, as_json, every, timeline_file)
+        return
+    extra = [*around.given, *(["--all"] if every else []), *(["--timeline"] if timeline_file else [])]
+    if extra:
+        raise HwgenError(f"estimate: {extra[0]} is for --level accelerator, not for tile")
     tech = clock.tech or DEFAULT
     if workload is None:
         first, *others = (estimate(spec, parse_layer(text), tech, clock.period_ns) for text in layers)
@@ -70,6 +104,38 @@ def command(
         return
     _print_parts(model, chosen, parts, report)
     _print(report, clock.words(spec))
+
+
+def _products(workload: str, phase: PhaseOptions, dims: tuple[str, ...]) -> list[Layer]:
+    """Products of a model, equal ones once. Raises `HwgenError` where there is none."""
+    model, chosen = asked(workload, phase, dims)
+    found = model.layers(chosen)
+    if not found:
+        raise HwgenError(f"estimate: workload {model.name} holds no product")
+    return found
+
+
+def _accelerator(
+    spec: TileSpec,
+    clock: Clock,
+    layers: Sequence[Layer],
+    around: DesignOptions,
+    as_json: bool,
+    every: bool,
+    timeline_file: Path | None,
+) -> None:
+    from hwgen.cli._jobs import as_dict, found_jobs, print_jobs, write_timeline
+
+    if timeline_file is not None and len(layers) > 1:
+        raise HwgenError(f"estimate: --timeline shows one layer, not {len(layers)}; give one --layer")
+    design, memory = around.design(spec), around.memory
+    found = [found_jobs(design, layer, memory, every) for layer in layers]
+    if timeline_file is not None:
+        write_timeline(found[0], timeline_file)
+    if as_json:
+        click.echo(json.dumps(as_dict(found, every), indent=2))
+    else:
+        print_jobs(found, every, clock.period_ns)
 
 
 def _operator(run: Run, report: Report) -> dict[str, object]:
