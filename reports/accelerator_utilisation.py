@@ -143,8 +143,8 @@ def page(decode: list[tuple[str, Row]], prefill: list[tuple[str, Row]], checked:
     return "\n\n".join(
         [
             f"Exact cycles of the products with weights of one block of {' and '.join(MODELS)}, on designs with a bus "
-            f"of {_AROUND['bus_bits']} bits and a memory of {MEMORY.latency} cycles' latency and {share} beat in {cycles} "
-            "cycle. Each layer is one job, alone: from the accepted start to the interrupt, so that fill and drain "
+            f"of {_AROUND['bus_bits']} bits and a memory of {MEMORY.latency} cycles' latency and {share} beat in "
+            f"{cycles} cycle. Each layer is one job, alone: from the accepted start to the interrupt, so that fill and drain "
             "count. The job is the best by the closed form, whose difference is shown. Tile's peak: "
             "multiply-accumulates of the layer over those that the tile could do; memory's reads: bus beats read over "
             "those that it could give.",
@@ -167,8 +167,8 @@ def _missing(decode: list[tuple[str, Row]], prefill: list[tuple[str, Row]]) -> s
     slower = [one for _, one in prefill if one.utilisation < 0.99]
     lines = [
         f"Decode below 98 % of the bandwidth: {len(fewer)} of {len(decode)} layers; prefill below 99 % of the peak: "
-        f"{len(slower)} of {len(prefill)}. Of the cycles in which the memory does not read in such layers of decode, these "
-        "are fill (to the first beat) and drain (from the last one, results included):",
+        f"{len(slower)} of {len(prefill)}. Of the cycles in which the memory does not read in such layers of decode, "
+        "these are fill (to the first beat) and drain (from the last one, results included):",
         "",
         "| design | layer | cycles | beats read | not reading | latency of the first beat and drain |",
         "|---|---|---:|---:|---:|---:|",
