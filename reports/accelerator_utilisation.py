@@ -144,8 +144,8 @@ def page(decode: list[tuple[str, Row]], prefill: list[tuple[str, Row]], checked:
         [
             f"Exact cycles of the products with weights of one block of {' and '.join(MODELS)}, on designs with a bus "
             f"of {_AROUND['bus_bits']} bits and a memory of {MEMORY.latency} cycles' latency and {share} beat in "
-            f"{cycles} cycle. Each layer is one job, alone: from the accepted start to the interrupt, so that fill and drain "
-            "count. The job is the best by the closed form, whose difference is shown. Tile's peak: "
+            f"{cycles} cycle. Each layer is one job, alone: from the accepted start to the interrupt, so that fill and "
+            "drain count. The job is the best by the closed form, whose difference is shown. Tile's peak: "
             "multiply-accumulates of the layer over those that the tile could do; memory's reads: bus beats read over "
             "those that it could give.",
             f"## Prefill of {TOKENS} tokens: the tile's peak",

@@ -129,11 +129,13 @@ class _Reads:
             need = needs[name]
             behind = RING + flow.left(steps) * self.g.step - 1
             rounds, head = flow.rounds(need)
-            flight = self._channel(flow, head, needs) + rounds * flow.trip + self._held(flow, needs, rounds, flow.trip)
+            flight = (
+                self._channel(flow, head, needs) + rounds * flow.trip + self._held(flow, head, needs, rounds, flow.trip)
+            )
             flight = np.maximum(flight, flow.by_engine(self.begins[name], need))
             hops, head = flow.hops(need)
             ring = self._channel(flow, head, needs) + hops * flow.ring_trip
-            ring = ring + self._held(flow, needs, hops, flow.ring_trip)
+            ring = ring + self._held(flow, head, needs, hops, flow.ring_trip)
             each = (self._channel(flow, need, needs), flight, ring)
             found = [np.maximum(old, np.where(need > 0, new + behind, 0)) for old, new in zip(found, each, strict=True)]
         found[0] = np.maximum(found[0], every + RING + self.g.step - 1)
@@ -144,20 +146,24 @@ class _Reads:
         beats = need
         for name, other in self.flows.items():
             if other is not flow:
-                # Others get on meanwhile, as far as their rings let them.
-                most = np.minimum(needs[name] + other.capacity, other.fetched)
-                beats = beats + np.minimum(most, other.beside(flow, need))
+                beats = beats + self._beside(flow, need, needs, name)
         return self.clock.nth(self.begin, np.floor(beats))
 
-    def _held(self, flow: Flow, needs: Mapping[str, Any], rounds: Any, trip: Any) -> Any:
-        """Cycles for which others' bursts, no more of them than may be ahead in so many rounds, keep the channel longer
-        than a stream leaves it idle.
+    def _beside(self, flow: Flow, need: Any, needs: Mapping[str, Any], name: str) -> Any:
+        """Beats of another stream before so many of one: it gets on meanwhile, as far as its ring lets it."""
+        other = self.flows[name]
+        return np.minimum(np.minimum(needs[name] + other.capacity, other.fetched), other.beside(flow, need))
+
+    def _held(self, flow: Flow, head: Any, needs: Mapping[str, Any], rounds: Any, trip: Any) -> Any:
+        """Cycles for which others' bursts keep the channel longer than a stream leaves it idle: those that do not come
+        before its first beats, and no more of them than may be ahead in so many rounds.
         """
         idle = trip - flow.flight / self.clock.rate
         found: Any = np.zeros(1)
         for name, other in self.flows.items():
             if other is not flow:
-                number = np.minimum(needs[name], rounds * other.flight) / other.length
+                more = np.maximum(needs[name] - self._beside(flow, head, needs, name), 0)
+                number = np.minimum(more, rounds * other.flight) / other.length
                 longer = np.maximum(other.length / self.clock.rate - idle, 0)
                 found = found + np.where(idle > 0, number * longer, 0)
         return found

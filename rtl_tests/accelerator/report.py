@@ -71,8 +71,8 @@ def page(found: list[Outcome]) -> str:
     return (
         "Jobs drawn for each case (shapes with ragged edges, every legal order and residency, memories of any latency "
         "and bandwidth) on the compiled Verilog. Compared: cycles from the accepted start to the interrupt, the "
-        "design's counters of waiting, bus beats of every stream, and every bit of the results with the tile's reference.\n\n"
-        + "\n".join(lines)
+        "design's counters of waiting, bus beats of every stream, and every bit of the results with the tile's "
+        "reference.\n\n" + "\n".join(lines)
     )
 
 
