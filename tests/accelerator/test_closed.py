@@ -35,7 +35,7 @@ def test_the_rest_is_near() -> None:
     errors = np.abs(found().errors)
     assert np.mean(errors == 0) > 0.4
     assert np.median(errors) < 0.005
-    assert np.quantile(errors, 0.9) < 0.06
+    assert np.quantile(errors, 0.9) < 0.08
     assert errors.max() < 0.6
 
 
