@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -60,9 +61,8 @@ class Count:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """Some outputs of a layer: its first output, weights [N', K], and where their images lie in the file."""
+    """Some outputs of a layer, and where the images of their weights lie in the file: offset and bytes by stream."""
 
-    first: int
     outputs: int
     images: Mapping[str, tuple[int, int]]
 
@@ -125,15 +125,16 @@ class RtlProducts:
         size = -(-blocks // WORKERS) * self._columns
         return [slice(start, min(start + size, outputs)) for start in range(0, outputs, size)]
 
-    def _packed(self, file: object, name: str, weights: QTensor, rows: slice) -> _Part:
+    def _packed(self, file: BinaryIO, name: str, weights: QTensor, rows: slice) -> _Part:
+        """Append the images of some rows to the file, each from a page on."""
         images: dict[str, tuple[int, int]] = {}
         schedule = self._schedule(name, 1, rows.stop - rows.start, weights.shape[1])
         for stream, image in pack_weights(self.design, schedule, rows_of(weights, rows)).items():
-            at = file.tell()  # type: ignore[attr-defined]
+            at = file.tell()
             images[stream] = (at, len(image))
-            file.write(image)  # type: ignore[attr-defined]
-            file.seek(_page(at + len(image)))  # type: ignore[attr-defined]
-        return _Part(rows.start, rows.stop - rows.start, images)
+            file.write(image.tobytes())
+            file.seek(_page(at + len(image)))
+        return _Part(rows.stop - rows.start, images)
 
     # ------------------------------------------------------------------ products
 
