@@ -197,8 +197,12 @@ def memories(geometry: Geometry, d: P) -> dict[str, Memory]:
     return {**found, "write_buffer": Memory(1, geometry.write_depth, d["bus_bits"])}
 
 
-def accelerator_blocks(spec: type[TileSpec], p: P, d: P) -> dict[str, Block]:
-    """Inventory of every block of an accelerator but the tile's and the memories, by block name."""
+def accelerator_blocks(spec: type[TileSpec], p: P, d: P, *, living: bool = False) -> dict[str, Block]:
+    """Inventory of every block of an accelerator but the tile's and the memories, by block name.
+
+    ``living`` leaves out the many registers of a packer that never change, as results seldom fill a bus beat: synthesis
+    removes them.
+    """
     found = geometry(spec, p, d)
     blocks: dict[str, Block] = {}
     for name, stream in found.streams.items():
@@ -210,7 +214,7 @@ def accelerator_blocks(spec: type[TileSpec], p: P, d: P) -> dict[str, Block]:
         summed = 0 if name == "weights" else _counter(found.sum_steps)
         bits = summed + sides.there * _counter(found.group_steps)
         blocks[f"{name}_feeder"] = Block(1, {"ff": bits, "add": bits, "mux2": bits, "and": 1 + bits + 4 * sides.there})
-    blocks["packer"] = Block(1, _packer(found, d))
+    blocks["packer"] = Block(1, _packer(found, d, living))
     blocks["write_buffer"] = Block(1, _write_buffer(found))
     blocks["write_engine"] = Block(1, _write_engine(found, d))
     for name, (depth, bits) in found.queues.items():
@@ -269,13 +273,14 @@ def _ring(stream: StreamGeometry, d: P) -> Counts:
     }
 
 
-def _packer(found: Geometry, d: P) -> Counts:
+def _packer(found: Geometry, d: P, living: bool) -> Counts:
     bus, words, beats = d["bus_bits"], found.result_words_per_beat, found.result_beats
     held = unsigned_bits(where(words > 1, words, beats))
+    bits = words * found.result_bits if living else beats * bus
     return {
-        "ff": beats * bus + held,
+        "ff": bits + held,
         "add": held,
-        "mux2": where(words > 1, 0, where(beats > 1, beats * bus, 0)) + held,
+        "mux2": where(words > 1, 0, where(beats > 1, bits, 0)) + held,
         "and": 4 + where(words > 1, found.result_bits, where(beats > 1, 0, bus)),
     }
 

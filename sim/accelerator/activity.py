@@ -105,7 +105,8 @@ def switching_terms(
     A coefficient in pJ belongs to each (kind of block, term); see `sim.accelerator.cost`.
     """
     found = geometry(spec, p, d)
-    blocks = accelerator_blocks(spec, p, d) if blocks is None else blocks
+    known = accelerator_blocks(spec, p, d)
+    blocks = known if blocks is None else blocks
     terms: dict[str, dict[str, Num]] = {}
     for name in blocks:
         kind = kind_of(name)
@@ -113,7 +114,11 @@ def switching_terms(
             stream_name = name.rpartition("_")[0]
             stream, count = found.streams[stream_name], counts.streams[stream_name]
             if kind == "engine":
-                terms[name] = {"bursts": count.bursts * (d["address_bits"] + d["count_bits"]), "beats": count.beats}
+                terms[name] = {
+                    "bursts": count.bursts * (d["address_bits"] + d["count_bits"]),
+                    "beats": count.beats,
+                    "entries": count.entries,
+                }
             else:
                 terms[name] = {
                     "beats": count.beats * stream.beats_per_entry * d["bus_bits"],
@@ -123,7 +128,7 @@ def switching_terms(
                 }
     steps, cycles = counts.steps, counts.cycles
     for name in ("weights", "acts"):
-        bits = blocks[f"{name}_feeder"].primitives["ff"]
+        bits = known[f"{name}_feeder"].primitives["ff"]
         terms[f"{name}_feeder"] = {"steps": steps, "bits": steps * bits}
         terms[f"stream_{name}"] = {"words": steps * found.queues[f"stream_{name}"][1], "turns": steps}
     bits = found.queues["stream_result"][1]
@@ -139,7 +144,7 @@ def switching_terms(
         "bursts": counts.write_bursts * d["address_bits"],
         "beats": counts.write_beats,
     }
-    terms["control"] = {"jobs": 1.0 * blocks["control"].primitives["ff"]}
-    terms["registers"] = {"cycles": cycles, "jobs": 1.0 * blocks["registers"].primitives["ff"]}
+    terms["control"] = {"jobs": 1.0 * known["control"].primitives["ff"]}
+    terms["registers"] = {"cycles": cycles, "jobs": 1.0 * known["registers"].primitives["ff"]}
     terms["glue"] = {"cycles": cycles, "bursts": bursts * d["address_bits"], "steps": steps}
     return {name: terms[name] for name in blocks}

@@ -102,8 +102,10 @@ def library_memory(name: str) -> LibraryMemory:
     return _table()[name]
 
 
-def library_buffer(name: str, capacity_bytes: Num, word_bits: Num) -> Sram:
+def library_buffer(name: str, capacity_bytes: Num, word_bits: Num, ports: str = "1rw") -> Sram:
     """A buffer of at least a capacity for a library; scalars or arrays that broadcast.
+
+    ``ports`` chooses banks of CACTI's table; a macro has the ports that it has.
 
     As in `buffer` a word may lie in several banks side by side and the capacity in several rows of them, of which an
     access works in one; wires and multiplexers between them cost nothing. What no source gives is None.
@@ -113,7 +115,7 @@ def library_buffer(name: str, capacity_bytes: Num, word_bits: Num) -> Sram:
         return _of_macros(entry, entry.macro, capacity_bytes, word_bits)
     if entry.accesses:
         return _of_accesses(entry, entry.accesses, capacity_bytes, word_bits)
-    return replace(buffer(entry.node_nm, capacity_bytes, word_bits), status=entry.status, source=entry.source)
+    return replace(buffer(entry.node_nm, capacity_bytes, word_bits, ports), status=entry.status, source=entry.source)
 
 
 def library_bit_pj(name: str, capacity_bytes: Num, word_bits: Num, write: bool) -> Num:
