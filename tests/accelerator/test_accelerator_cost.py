@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from hwgen.accelerator import Design, Memory, exact, layer_jobs
+from hwgen.accelerator import Design, Job, Memory, exact, layer_jobs
 from hwgen.accelerator.inventory import KINDS, accelerator_blocks, geometry, kind_of, memories
 from hwgen.emit import result_depth
+from hwgen.errors import HwgenError
 from hwgen.pe import family
 from hwgen.schedule import Layer, Schedule
 from rtl_tests.accelerator.cases import CASES
 from sim.accelerator.activity import counts_of, job_counts, switching_terms
+from sim.accelerator.cost import cost, cost_arrays
 from sim.accelerator.plan import CALIBRATED, JUDGED, designs
+from sim.accelerator.prices import read_table
+from sim.memory import dram_bit_pj, library_memory
 
 DESIGNS = [case.build() for case in CASES]
 
@@ -105,3 +110,147 @@ def test_a_fault_in_the_inventory_is_seen() -> None:
     for name, value in {**more, "count_bits": 13}.items():
         found = accelerator_blocks(type(base.tile), base.tile.p, {**base.p, name: value})
         assert {key: block.primitives["ff"] for key, block in found.items()} != before, name
+
+
+# ---------------------------------------------------------------------------------------------------- prices
+
+
+def _job(design: Design, columns: int = 3) -> tuple[Any, Any]:
+    outputs = design.tile.n * int(design.tile.layer_outputs(design.tile.p))
+    inner = 64 + -64 % int(design.tile.layer_k(design.tile.p))
+    schedule = Schedule(design.tile, Layer("l", 3 * design.tile.m, columns * outputs, inner))
+    job = next(iter(layer_jobs(design, schedule)))
+    return job, exact(design, job, Memory(12))
+
+
+def test_the_table_meets_what_was_measured() -> None:
+    """Area, period and energy of every calibrated accelerator in total, tile and memories apart."""
+    from sim.accelerator.measure import parse_samples
+    from sim.accelerator.prices import TABLES
+
+    samples = parse_samples((TABLES / "sky130hd.csv").read_text(), "sky130hd.csv")
+    seen = {}
+    for sample in samples:
+        seen.setdefault(id(sample.design), []).append(sample)
+    assert len(seen) >= 12
+    for group in seen.values():
+        first = group[0]
+        said = cost(first.design, "sky130hd", 4.0e3, job=first.job, cycles=first.cycles)
+        table = read_table()
+        area = sum(said.area_um2[sample.block] for sample in group) / table.flattening["area_um2"]
+        assert area == pytest.approx(sum(sample.values["area_um2"] for sample in group), rel=0.04)
+        wanted = sum(
+            sample.values["switching_pj"]
+            + first.cycles * (sample.values["clock_pj"] + 4.0 * sample.values["leakage_uw"])
+            for sample in group
+        )
+        got = sum(said.energy_pj[sample.block] for sample in group)
+        assert got == pytest.approx(wanted, rel=0.08)
+
+
+@pytest.mark.parametrize("tech", ["sky130hd", "generic45", "asap7"])
+def test_cost_of_a_job(tech: str) -> None:
+    design = DESIGNS[3]
+    job, cycles = _job(design)
+    idle = cost(design, tech, 10.0)
+    said = cost(design, tech, 10.0, job=job, cycles=cycles, dram="lpddr4")
+    assert said.area_um2 == idle.area_um2
+    assert idle.energy_pj == {}
+    assert all(value >= 0 for value in [*said.area_um2.values(), *said.energy_pj.values()])
+    beats = sum(cycles.read_beats.values()) + cycles.write_beats
+    assert said.energy_pj["dram"] == pytest.approx(beats * design.bus_bits * dram_bit_pj("lpddr4"))
+    assert said.power_mw == pytest.approx(said.total_energy_pj / (cycles.cycles * 10.0))
+    assert set(_blocks(design)) <= set(said.area_um2)
+    assert {f"tile_{kind}" for kind in ("row", "col", "cell", "post", "control")} <= set(said.area_um2)
+    # Twice the cycles: clock and leakage for longer, the rest as before.
+    slower = cost(design, tech, 10.0, job=job, cycles=2 * cycles.cycles, dram="lpddr4")
+    assert slower.energy_pj["registers"] > 1.5 * said.energy_pj["registers"]
+    assert slower.energy_pj["dram"] == said.energy_pj["dram"]
+    document = said.as_dict()
+    assert document["energy_pj"]["total"] == pytest.approx(said.total_energy_pj)
+    unknown = tech == "asap7"
+    assert ("areas and leakage of memories" in document["not_counted"]) == unknown
+    assert any(name.endswith("_sram") for name in said.area_um2) != unknown
+    assert any(name.endswith("_sram") for name in said.energy_pj)
+
+
+def test_accesses_of_memories_are_priced_by_reads_and_writes() -> None:
+    """In sky130hd every access of a ring is one of the macros side by side that hold its word."""
+    design = DESIGNS[3]
+    job, cycles = _job(design)
+    said = cost(design, "sky130hd", 10.0, job=job, cycles=cycles)
+    counts = counts_of(design, job, cycles.cycles)
+    macro = library_memory("sky130hd").macro
+    assert macro is not None
+    stream = design.streams["weights"]
+    across = -(-stream.entry_bits // macro.word_bits)
+    macros = across * -(-stream.depth * stream.entry_bits // 8 // (across * macro.capacity_bytes))
+    of_stream = counts.streams["weights"]
+    access = of_stream.entries * macro.read_pj + of_stream.beats / stream.beats_per_entry * macro.write_pj
+    leaking = macros * macro.leakage_mw * 10.0 * cycles.cycles
+    assert said.energy_pj["weights_ring_sram"] == pytest.approx(across * access + leaking)
+    assert said.area_um2["weights_ring_sram"] == pytest.approx(1e6 * macros * macro.area_mm2)
+
+
+def test_a_clock_maps_slow_blocks_for_speed() -> None:
+    design = DESIGNS[3]
+    relaxed, hard = cost(design, "sky130hd", 50.0), cost(design, "sky130hd", 1.0)
+    assert hard.area_um2["weights_ring"] > relaxed.area_um2["weights_ring"]
+    assert not hard.meets_clock
+    assert relaxed.meets_clock
+    shortest = cost(design, "sky130hd")
+    assert shortest.clk_period_ns == max(shortest.min_clk_period_ns, shortest.memory_cycle_ns)
+    assert shortest.meets_clock
+
+
+def test_published_tables_have_no_timing() -> None:
+    design = DESIGNS[0]
+    with pytest.raises(HwgenError, match="clk_period_ns must be given with technology horowitz45"):
+        cost(design, "horowitz45")
+    job, cycles = _job(design)
+    said = cost(design, "horowitz45", 1.0, job=job, cycles=cycles)
+    assert said.status == "assumed"
+    assert said.meets_clock is None
+    assert said.total_energy_pj > 0
+
+
+def test_a_job_needs_cycles() -> None:
+    job, _ = _job(DESIGNS[0])
+    with pytest.raises(HwgenError, match="a job must come with its cycles"):
+        cost(DESIGNS[0], job=job)
+
+
+@pytest.mark.parametrize("clock", [None, 5.0])
+def test_sweeps_give_what_each_design_gives(clock: float | None) -> None:
+    """Areas and energies of many designs and orders at once, with and without side information."""
+    spec = family("int")
+    tile = spec.from_values({"m": 2, "n": 4, "k": 4, "bits": 4, "group": 16, "post_lanes": 2})
+    bus, rings, orders = np.array([64, 128, 512, 256]), np.array([16, 64, 500, 17]), np.array([0, 1, 0, 1])
+    base = Design(tile=tile).p
+    d = {**base, "bus_bits": bus, "weight_ring": rings, "act_ring": rings[::-1]}
+    job: dict[str, Any] = {"m_blocks": 3, "n_blocks": 2, "k_steps": 16, "k_groups": 4}
+    job |= {"hold_weights": 0, "hold_acts": 0}
+    cycles = np.array([500, 600, 700, 800])
+    counts = job_counts(spec, tile.p, d, {**job, "order": orders}, cycles)
+    swept = cost_arrays(spec, tile.p, d, "sky130hd", clock, counts=counts, dram="ddr4")
+    for index in range(4):
+        values = {"bus_bits": bus[index], "weight_ring": rings[index], "act_ring": rings[::-1][index]}
+        design = Design.from_values(tile, {name: int(value) for name, value in values.items()})
+        one = Job(**job, order=int(orders[index]))
+        alone = cost(design, "sky130hd", clock, job=one, cycles=int(cycles[index]), dram="ddr4")
+        for got, wanted in ((swept.area_um2, alone.area_um2), (swept.energy_pj, alone.energy_pj)):
+            assert set(got) == set(wanted)
+            for name, value in wanted.items():
+                assert np.broadcast_to(got[name], 4)[index] == pytest.approx(value), name
+        assert np.broadcast_to(swept.clk_period_ns, 4)[index] == pytest.approx(alone.clk_period_ns)
+        assert np.broadcast_to(swept.power_mw, 4)[index] == pytest.approx(alone.power_mw)
+
+
+def test_a_table_without_a_kind_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sim.accelerator import prices
+
+    text = (prices.TABLES / "sky130hd.toml").read_text().replace("[models.ring]", "[models.rang]")
+    (tmp_path / "broken.toml").write_text(text)
+    monkeypatch.setattr(prices, "TABLES", tmp_path)
+    with pytest.raises(HwgenError, match=r"accelerator table broken.toml: must be .* 'ring'"):
+        read_table("broken")
