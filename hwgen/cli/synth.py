@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hwgen.cli._fpga import run_fpga
+from hwgen.cli._design_level import LEVELS, asks_for_accelerator, design_options, design_values
 from hwgen.cli._liberty import MappedCommand, liberty_option
 from hwgen.cli._options import option_object
 from hwgen.cli._table import Column, print_table
@@ -17,17 +19,21 @@ from hwgen.cli._tech import Clock, asked_clock
 from hwgen.cli._values import InputFile, OutputFile, OutputFolder, Text
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec, family, family_names
-from hwgen.synth import NOISE, Library, Result, SynthOptions, UnitResult, VerilogUnit
+from hwgen.synth import NOISE, Library, Result, SynthOptions, TileResult, UnitResult, VerilogUnit
 from hwgen.synth._sta import TimedTile
 from hwgen.synth.fpga import VENDORS
+
+if TYPE_CHECKING:
+    from hwgen.synth.accelerator import AcceleratorResult
 
 __all__ = ["command"]
 
 
 class _SynthCommand(MappedCommand):
-    """A command of a family's tile, or with ``--verilog`` of none."""
+    """A command of a family's tile, with ``--level accelerator`` of an accelerator, or with ``--verilog`` of none."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["hwgen.accelerator"] = asks_for_accelerator(args)
         if not any(word == "--verilog" or word.startswith("--verilog=") for word in args):
             return super().parse_args(ctx, args)
         if not args[0].startswith("-") or any(word == "--pe" or word.startswith("--pe=") for word in args):
@@ -45,9 +51,12 @@ class _SynthCommand(MappedCommand):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         params = super().get_params(ctx)
+        if ctx.meta.get("hwgen.accelerator"):
+            params += design_options()
         return [one for one in params if one.name != "pe"] if ctx.meta.get("hwgen.verilog") else params
 
     def invoke(self, ctx: click.Context) -> Any:
+        ctx.params["design"] = design_values(ctx) if ctx.meta.get("hwgen.accelerator") else None
         if not ctx.meta.get("hwgen.verilog"):
             return super().invoke(ctx)
         ctx.params["spec"] = None
@@ -76,6 +85,14 @@ class _Pair(click.ParamType[tuple[str, str]]):
 
 @click.command(cls=_SynthCommand, epilog="Example: hwgen synth --pe int --m 1 --n 1 --k 4 --recipe plain --no-sta")
 @liberty_option
+@click.option(
+    "--level",
+    type=click.Choice(LEVELS),
+    default="tile",
+    show_default=True,
+    expose_value=False,
+    help="tile, or the whole accelerator around it, whose parameters are then flags, too",
+)
 @click.option(
     "--verilog",
     multiple=True,
@@ -124,6 +141,7 @@ class _Pair(click.ParamType[tuple[str, str]]):
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def command(
     spec: TileSpec | None,
+    design: dict[str, Any] | None,
     clock: Clock,
     files: tuple[Path, ...],
     verilog: tuple[Path, ...],
@@ -150,6 +168,9 @@ def command(
     With --verilog and --top: a unit of your own as one netlist, by the same recipes, to put beside a tile mapped with
     --flat: `hwgen synth --verilog mac.v --top mac`.
 
+    With --level accelerator: the tile with engines, rings, queues and registers around it. Memories are no logic and
+    are left out; what they cost is said beside, where it is known.
+
     With --fpga ecp5, ice40 or xilinx: LUTs, carries, flip-flops, DSP blocks and memories of the whole tile (or of each
     --block), and the clock frequency after place and route where nextpnr is installed.
     """
@@ -162,8 +183,8 @@ def command(
     from hwgen.synth._sta import opensta
 
     options = replace(options, clk_period_ns=clock.target_ns)
-    design = spec if spec is not None else _unit(verilog, top, chparam, define, include, options)
-    if isinstance(design, TileSpec):
+    unit = spec if spec is not None else _unit(verilog, top, chparam, define, include, options)
+    if isinstance(unit, TileSpec):
         alone = {"--top": top, "--chparam": chparam, "--define": define, "--include": include}
         for name, value in alone.items():
             if value:
@@ -179,11 +200,23 @@ def command(
         "--sdc": sdc_file,
         "--orfs": orfs,
     }
+    if design is not None:
+        alone = {
+            "--verilog": verilog,
+            "--fpga": fpga,
+            "--no-dsp": no_dsp,
+            "--sta": sta,
+            "--sdc": sdc_file,
+            "--orfs": orfs,
+        }
+        refused = [name for name, value in {**alone, "--pnr": pnr is not None}.items() if value]
+        if refused or spec is None:
+            raise HwgenError(f"synth: --level accelerator takes no {', '.join(refused)}; try it on the tile")
     if fpga is not None:
         refused = [name for name, value in given.items() if value]
         if refused:
             raise HwgenError(f"synth: --fpga maps to a vendor's own cells and takes no {', '.join(refused)}")
-        run_fpga(design, fpga, options, not no_dsp, pnr, as_json)
+        run_fpga(unit, fpga, options, not no_dsp, pnr, as_json)
         return
     if no_dsp or pnr is not None:
         raise HwgenError(f"synth: {'--no-dsp' if no_dsp else '--pnr and --no-pnr'} must come with --fpga")
@@ -193,37 +226,78 @@ def command(
     library = read_library(files) if files else generic_library()
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        name = design.family if isinstance(design, TileSpec) else design.top
+        name = unit.family if isinstance(unit, TileSpec) else unit.top
         task = bar.add_task(f"mapping {name} to {library.name}", total=None)
 
         def progress(done: int, of: int) -> None:
             bar.update(task, completed=done, total=of)
 
         result: Result
-        if isinstance(design, TileSpec):
-            result = synthesise(design, library, options, progress=progress)
+        if design is not None and spec is not None:
+            result = _accelerator(spec, design, library, options, progress)
+        elif isinstance(unit, TileSpec):
+            result = synthesise(unit, library, options, progress=progress)
         else:
-            result = synthesise_unit(design, library, options, progress=progress)
-    timed = opensta(result, options.timeout_s) if sta or (sta is None and find("opensta")) else None
+            result = synthesise_unit(unit, library, options, progress=progress)
+    timed = None
+    if design is None and (sta or (sta is None and find("opensta"))):
+        timed = opensta(result, options.timeout_s)
     # Constraints ask for the target, or for what the search found.
     period_ns = result.min_clk_period_ns if options.fastest else options.clk_period_ns
     written: list[tuple[Path, str | bytes]] = []
     if netlist is not None:
         written.append((netlist, tile_netlist(result)))
     if sdc_file is not None:
-        written.append((sdc_file, _constraints(design, period_ns, library.time_unit)))
+        written.append((sdc_file, _constraints(unit, period_ns, library.time_unit)))
     if orfs is not None:
-        written += [(orfs / name, text) for name, text in _layout(design, library, period_ns).items()]
+        written += [(orfs / name, text) for name, text in _layout(unit, library, period_ns).items()]
     write_all(written, "synth", folders=[orfs] if orfs else [])
     if as_json:
         click.echo(json.dumps(result.document() | {"opensta": timed.document() if timed else None}, indent=2))
     else:
         _print(result, timed)
+        _memories(result)
     if strict and not result.meets:
         raise HwgenError(
             f"synth: {result.title} must meet {options.clk_period_ns:g} ns, but its best clock period is "
             f"{result.min_clk_period_ns:.3f} ns ({result.slowest.kind})"
         )
+
+
+def _accelerator(
+    spec: TileSpec,
+    values: dict[str, Any],
+    library: Library,
+    options: SynthOptions,
+    progress: Callable[[int, int], None],
+) -> AcceleratorResult:
+    from hwgen.accelerator import Design
+    from hwgen.synth.accelerator import synthesise_accelerator
+
+    return synthesise_accelerator(Design.from_values(spec, values), library, options, progress=progress)
+
+
+def _memories(result: Result) -> None:
+    """What the memories of an accelerator cost, which are beside the netlist, where a technology was calibrated on the
+    library.
+    """
+    from hwgen.synth.accelerator import AcceleratorResult
+
+    if not isinstance(result, AcceleratorResult):
+        return
+    from sim.accelerator.cost import cost
+    from sim.tech import calibrated_on
+
+    sizes = ", ".join(f"{name} {depth} x {bits}" for name, depth, bits in result.memories)
+    click.echo(f"memories, words x bits, not mapped: {sizes}")
+    tech = calibrated_on(result.library.sha256)
+    if tech is None:
+        return
+    said = cost(result.design, tech)
+    areas = [area for name, area in said.area_um2.items() if name.endswith("_sram")]
+    if areas:
+        cycle = f", cycle {said.memory_cycle_ns:.3f} ns" if said.memory_cycle_ns is not None else ""
+        click.echo(f"memories: {sum(areas):,.1f} µm²{cycle} ({said.memory_status})")
 
 
 def _unit(
@@ -286,7 +360,7 @@ def _print(result: Result, timed: TimedTile | None) -> None:
     _table(result, unit)
     if timed is not None and timed.parts:
         _timed_table(timed, isinstance(result, UnitResult))
-    tile = "tile" if not isinstance(result, UnitResult) else result.title
+    tile = "tile" if isinstance(result, TileResult) else result.title
     what = tile if not result.kinds else ", ".join(result.kinds)
     equivalents = result.gate_equivalents if library.area_unit != "GE" else None
     gates = f" ({equivalents:,.0f} GE)" if equivalents is not None else ""
