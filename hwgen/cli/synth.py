@@ -201,7 +201,7 @@ def command(
         "--orfs": orfs,
     }
     if design is not None:
-        alone = {
+        of_tiles: dict[str, object] = {
             "--verilog": verilog,
             "--fpga": fpga,
             "--no-dsp": no_dsp,
@@ -209,7 +209,7 @@ def command(
             "--sdc": sdc_file,
             "--orfs": orfs,
         }
-        refused = [name for name, value in {**alone, "--pnr": pnr is not None}.items() if value]
+        refused = [name for name, value in {**of_tiles, "--pnr": pnr is not None}.items() if value]
         if refused or spec is None:
             raise HwgenError(f"synth: --level accelerator takes no {', '.join(refused)}; try it on the tile")
     if fpga is not None:
