@@ -265,7 +265,7 @@ def _slowest(stores: Mapping[str, tuple[Memory, Sram | None]]) -> Num | None:
             return None
         cycle = where(np.asarray(memory.there) > 0, sram.cycle_ns, 0.0)
         found = cycle if found is None else np.maximum(found, cycle)
-    return found if np.ndim(found) or found is None else float(found)
+    return found if found is None or np.ndim(found) else float(found)
 
 
 def _tile_energy(
