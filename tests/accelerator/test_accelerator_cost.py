@@ -18,8 +18,9 @@ from rtl_tests.accelerator.cases import CASES
 from sim.accelerator.activity import counts_of, job_counts, switching_terms
 from sim.accelerator.cost import cost, cost_arrays
 from sim.accelerator.plan import CALIBRATED, JUDGED, designs
-from sim.accelerator.prices import read_table
+from sim.accelerator.prices import block_numbers, block_values, read_table, switching_pj
 from sim.memory import dram_bit_pj, library_memory
+from sim.tech import load
 
 DESIGNS = [case.build() for case in CASES]
 
@@ -133,19 +134,30 @@ def test_the_table_meets_what_was_measured() -> None:
     for sample in samples:
         seen.setdefault(id(sample.design), []).append(sample)
     assert len(seen) >= 12
+    tech = load("sky130hd")
     for group in seen.values():
-        first = group[0]
-        said = cost(first.design, "sky130hd", 4.0e3, job=first.job, cycles=first.cycles)
-        table = read_table()
-        area = sum(said.area_um2[sample.block] for sample in group) / table.flattening["area_um2"]
-        assert area == pytest.approx(sum(sample.values["area_um2"] for sample in group), rel=0.04)
-        wanted = sum(
-            sample.values["switching_pj"]
-            + first.cycles * (sample.values["clock_pj"] + 4.0 * sample.values["leakage_uw"])
-            for sample in group
+        design, job, cycles = group[0].design, group[0].job, group[0].cycles
+        spec, p, d = type(design.tile), design.tile.p, design.p
+        blocks = accelerator_blocks(spec, p, d, living=True)
+        numbers = block_numbers(geometry(spec, p, d), d)
+        area, period, clock, leakage = (
+            block_values(tech, quantity, blocks, numbers)
+            for quantity in ("area_um2", "min_clk_period_ns", "clock_pj", "leakage_uw")
         )
-        got = sum(said.energy_pj[sample.block] for sample in group)
-        assert got == pytest.approx(wanted, rel=0.08)
+        switching = switching_pj(tech, switching_terms(spec, p, d, counts_of(design, job, cycles), blocks), blocks)
+
+        def total(values: Any, group: Any = group) -> float:
+            return float(sum(values[sample.block] for sample in group))
+
+        def measured(quantity: str, group: Any = group) -> float:
+            return float(sum(sample.values[quantity] for sample in group))
+
+        assert total(area) == pytest.approx(measured("area_um2"), rel=0.04)
+        assert total(leakage) == pytest.approx(measured("leakage_uw"), rel=0.08)
+        slowest = max(sample.values["min_clk_period_ns"] for sample in group)
+        assert max(period.values()) == pytest.approx(slowest, rel=0.15)
+        wanted = measured("switching_pj") + cycles * measured("clock_pj")
+        assert total(switching) + cycles * total(clock) == pytest.approx(wanted, rel=0.08)
 
 
 @pytest.mark.parametrize("tech", ["sky130hd", "generic45", "asap7"])
