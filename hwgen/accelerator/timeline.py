@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hwgen.accelerator.design import STREAMS, Design
+from hwgen.accelerator.design import Design
 from hwgen.accelerator.exact import JobCycles, Memory, exact
 from hwgen.accelerator.job import Job
 from hwgen.accelerator.recording import Recording, TileState
@@ -89,7 +89,8 @@ def _words(stream: str) -> str:
         "weight_sides": "weights' groups",
         "acts": "activations",
         "act_sides": "activations' groups",
-    }[STREAMS[STREAMS.index(stream)]]
+        "channels": "channels",
+    }[stream]
 
 
 def _runs(first: int, states: Iterable[str]) -> tuple[tuple[int, int, str], ...]:

@@ -8,14 +8,44 @@ from typing import Any
 import click
 
 from hwgen.cli._family import parameter_option
+from hwgen.cli._liberty import MappedCommand
 from hwgen.errors import HwgenError, suggest
 
-__all__ = ["LEVELS", "asks_for_accelerator", "design_options", "design_values"]
+__all__ = ["LeveledCommand", "level_option"]
 
 LEVELS = ("tile", "accelerator")
 
 
-def asks_for_accelerator(args: Sequence[str]) -> bool:
+level_option = click.option(
+    "--level",
+    type=click.Choice(LEVELS),
+    default="tile",
+    show_default=True,
+    expose_value=False,
+    help="tile, or the whole accelerator around it, whose parameters are then flags, too",
+)
+
+
+class LeveledCommand(MappedCommand):
+    """A command that maps a tile, or with ``--level accelerator`` what is around it, too.
+
+    It is called with ``design``, the parameters of the design that were given, or None for a tile alone.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["hwgen.accelerator"] = _asks_for_accelerator(args)
+        return super().parse_args(ctx, args)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        params = super().get_params(ctx)
+        return [*params, *_design_options()] if ctx.meta.get("hwgen.accelerator") else params
+
+    def invoke(self, ctx: click.Context) -> Any:
+        ctx.params["design"] = _design_values(ctx) if ctx.meta.get("hwgen.accelerator") else None
+        return super().invoke(ctx)
+
+
+def _asks_for_accelerator(args: Sequence[str]) -> bool:
     """Whether the words of a command line say ``--level accelerator``. Raises `HwgenError` for an unknown level."""
     found = "tile"
     for index, word in enumerate(args):
@@ -28,14 +58,14 @@ def asks_for_accelerator(args: Sequence[str]) -> bool:
     return found == "accelerator"
 
 
-def design_options() -> list[click.Parameter]:
+def _design_options() -> list[click.Parameter]:
     """One flag for each parameter of `hwgen.accelerator.Design`."""
     from hwgen.accelerator import Design
 
     return [parameter_option(one) for one in Design.parameters().values()]
 
 
-def design_values(ctx: click.Context) -> dict[str, Any]:
+def _design_values(ctx: click.Context) -> dict[str, Any]:
     """Parameters of the design that were given; they leave the context. Raises `HwgenError` for one given twice."""
     from hwgen.accelerator import Design
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from hwgen.cli._design_level import LeveledCommand, level_option
 from hwgen.cli._layer import needs
-from hwgen.cli._liberty import MappedCommand, liberty_option
+from hwgen.cli._liberty import liberty_option
 from hwgen.cli._table import Column, print_table
 from hwgen.cli._tech import Clock
 from hwgen.cli._values import Text, Whole
+from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
 from hwgen.synth import RECIPES
 
@@ -23,10 +25,11 @@ __all__ = ["command"]
 
 
 @click.command(
-    cls=MappedCommand,
+    cls=LeveledCommand,
     epilog="Example: hwgen energy --pe int --m 1 --n 1 --k 4 --recipe plain --layer blk.0.attn_k --streams 8",
 )
 @liberty_option
+@level_option
 @click.option(
     "--layer",
     "layers",
@@ -43,6 +46,7 @@ __all__ = ["command"]
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def command(
     spec: TileSpec,
+    design: dict[str, Any] | None,
     clock: Clock,
     files: tuple[Path, ...],
     layers: tuple[str, ...],
@@ -57,7 +61,17 @@ def command(
 
     The tile is mapped as `hwgen synth` maps it, its netlist runs layers of a real model and is compared with the
     reference in every beat, and every toggle is counted. Pre-layout: no wires, no clock tree.
+
+    With --level accelerator: the netlist of the whole accelerator, memories left out, runs a small job on random
+    operands, in as many streams; its cycles are compared with the cycle model.
     """
+    if design is not None:
+        given = {"--layer": layers, "--glitches": glitches}
+        refused = [name for name, value in given.items() if value]
+        if refused:
+            raise HwgenError(f"energy: --level accelerator takes no {', '.join(refused)}; try it on the tile")
+        _accelerator(spec, design, clock, files, recipes, streams, jobs, as_json)
+        return
     needs("energy", "sim", "torch")
     from rich.console import Console
     from rich.progress import Progress
@@ -88,6 +102,63 @@ def command(
         click.echo(json.dumps(report.document() | {"glitches": found.document() if found else None}, indent=2))
         return
     _print(report, found)
+
+
+def _accelerator(
+    spec: TileSpec,
+    values: dict[str, Any],
+    clock: Clock,
+    files: tuple[Path, ...],
+    recipes: tuple[str, ...],
+    streams: int,
+    jobs: int,
+    as_json: bool,
+) -> None:
+    """Map an accelerator, run a job on it and print what its blocks spend."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from hwgen.accelerator import Design
+    from hwgen.synth import SynthOptions, generic_library, read_library
+    from hwgen.synth.accelerator import synthesise_accelerator
+    from sim.accelerator.energy import measure_random_job
+
+    design = Design.from_values(spec, values)
+    library = read_library(files) if files else generic_library()
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(f"mapping {spec.family} accelerator to {library.name}", total=None)
+        result = synthesise_accelerator(
+            design,
+            library,
+            SynthOptions(clk_period_ns=clock.target_ns, recipes=recipes or tuple(RECIPES), jobs=jobs),
+            progress=lambda done, of: bar.update(task, completed=done, total=of),
+        )
+        bar.update(task, description="running a job")
+        found = measure_random_job(result, streams=streams)
+    document = found.document(result.target_clk_period_ns)
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+        return
+    click.echo(f"library: {library.name} ({library.voltage_v:g} V), clock period {result.target_clk_period_ns:g} ns")
+    job = found.job
+    click.echo(
+        f"job: {job.m_blocks} x {job.n_blocks} blocks of {job.k_steps} steps, {found.streams} streams of random data; "
+        f"{found.cycles.cycles} cycles, as the cycle model says, and results equal to the reference"
+    )
+    columns = [
+        Column("block", right=False),
+        *map(Column, ("clock [pJ]", "switching [pJ]", "leakage [pJ]", "all [pJ]", "")),
+    ]
+    whole = document["energy_pj"]
+    rows = [
+        (name, *(f"{one[part]:.4g}" for part in ("clock", "switching", "leakage", "all")), f"{one['all'] / whole:.1%}")
+        for name, one in document["blocks"].items()
+    ]
+    print_table(columns, [*rows, ("total", "", "", "", f"{whole:.4g}", "")], bold_last=True)
+    accesses = ", ".join(f"{name} {reads} reads and {found.writes[name]} writes" for name, reads in found.reads.items())
+    click.echo(f"memories, not counted: {accesses}")
+    click.echo(f"pre-layout: no wires, no clock tree; zero delay: no glitches; {result.versions}")
 
 
 def _print(report: EnergyReport, glitches: GlitchReport | None) -> None:

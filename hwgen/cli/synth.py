@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hwgen.cli._design_level import LeveledCommand, level_option
 from hwgen.cli._fpga import run_fpga
-from hwgen.cli._design_level import LEVELS, asks_for_accelerator, design_options, design_values
-from hwgen.cli._liberty import MappedCommand, liberty_option
+from hwgen.cli._liberty import liberty_option
 from hwgen.cli._options import option_object
 from hwgen.cli._table import Column, print_table
 from hwgen.cli._tech import Clock, asked_clock
@@ -29,11 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-class _SynthCommand(MappedCommand):
+class _SynthCommand(LeveledCommand):
     """A command of a family's tile, with ``--level accelerator`` of an accelerator, or with ``--verilog`` of none."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta["hwgen.accelerator"] = asks_for_accelerator(args)
         if not any(word == "--verilog" or word.startswith("--verilog=") for word in args):
             return super().parse_args(ctx, args)
         if not args[0].startswith("-") or any(word == "--pe" or word.startswith("--pe=") for word in args):
@@ -51,15 +50,14 @@ class _SynthCommand(MappedCommand):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         params = super().get_params(ctx)
-        if ctx.meta.get("hwgen.accelerator"):
-            params += design_options()
         return [one for one in params if one.name != "pe"] if ctx.meta.get("hwgen.verilog") else params
 
     def invoke(self, ctx: click.Context) -> Any:
-        ctx.params["design"] = design_values(ctx) if ctx.meta.get("hwgen.accelerator") else None
         if not ctx.meta.get("hwgen.verilog"):
             return super().invoke(ctx)
-        ctx.params["spec"] = None
+        if ctx.meta.get("hwgen.accelerator"):
+            raise HwgenError("synth: --level accelerator takes no --verilog; try it with --pe")
+        ctx.params["spec"], ctx.params["design"] = None, None
         ctx.params["clock"] = asked_clock(self.tech(ctx, ctx.params.pop("tech")), ctx.params.pop("clk_period_ns"))
         return click.Command.invoke(self, ctx)
 
@@ -85,14 +83,7 @@ class _Pair(click.ParamType[tuple[str, str]]):
 
 @click.command(cls=_SynthCommand, epilog="Example: hwgen synth --pe int --m 1 --n 1 --k 4 --recipe plain --no-sta")
 @liberty_option
-@click.option(
-    "--level",
-    type=click.Choice(LEVELS),
-    default="tile",
-    show_default=True,
-    expose_value=False,
-    help="tile, or the whole accelerator around it, whose parameters are then flags, too",
-)
+@level_option
 @click.option(
     "--verilog",
     multiple=True,
@@ -202,7 +193,6 @@ def command(
     }
     if design is not None:
         of_tiles: dict[str, object] = {
-            "--verilog": verilog,
             "--fpga": fpga,
             "--no-dsp": no_dsp,
             "--sta": sta,
@@ -210,7 +200,7 @@ def command(
             "--orfs": orfs,
         }
         refused = [name for name, value in {**of_tiles, "--pnr": pnr is not None}.items() if value]
-        if refused or spec is None:
+        if refused:
             raise HwgenError(f"synth: --level accelerator takes no {', '.join(refused)}; try it on the tile")
     if fpga is not None:
         refused = [name for name, value in given.items() if value]

@@ -12,6 +12,7 @@ import dataclasses
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from hwgen.accelerator import (
     Memory,
     emit_accelerator,
     exact,
+    layer_jobs,
     pack_acts,
     pack_weights,
     placed,
@@ -29,19 +31,23 @@ from hwgen.accelerator import (
 )
 from hwgen.errors import HwgenError
 from hwgen.reference import run_steps
-from hwgen.schedule import Schedule
+from hwgen.schedule import Layer, Schedule
 from hwgen.synth import tile_netlist
 from hwgen.synth._characterised import characterised
 from hwgen.synth.accelerator import TOP, AcceleratorResult
 from hwgen.synth.gates import Activity, GateNetlist, GateSim, pack_streams, read_netlist, unpack_streams
 from hwgen.synth.power import loading, power
+from sim.tech import PJ_PER_UW_NS
 
-__all__ = ["BlockJob", "EnergyOfJob", "accelerator_netlist", "measure_job"]
+__all__ = ["BlockJob", "EnergyOfJob", "accelerator_netlist", "drawn_job", "measure_job", "measure_random_job"]
 
 _START = 0x101
 """What starts a job, with its interrupt (register CONTROL)."""
 _IDLE_CYCLES = 8
 _SETUP_LIMIT = 1000
+_STREAMS = 64
+_MEMORY = Memory(latency=12)
+"""Of random jobs."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,33 @@ class EnergyOfJob:
     blocks: Mapping[str, BlockJob]
     reads: Mapping[str, int]
     writes: Mapping[str, int]
+
+    def document(self, clk_period_ns: float) -> dict[str, Any]:
+        """JSON-serialisable form, energies of the job in pJ."""
+        cycles = self.cycles.cycles
+        blocks = {}
+        for name, one in self.blocks.items():
+            parts = {
+                "clock": one.clock_pj * cycles,
+                "switching": one.switching_pj,
+                "leakage": one.leakage_uw * clk_period_ns * PJ_PER_UW_NS * cycles,
+            }
+            blocks[name] = {**parts, "all": sum(parts.values())}
+        tile = self.design.tile
+        return {
+            "family": tile.family,
+            "parameters": tile.p,
+            "accelerator": self.design.p,
+            "job": vars(self.job),
+            "streams": self.streams,
+            "cycles": cycles,
+            "clk_period_ns": clk_period_ns,
+            "energy_pj": sum(one["all"] for one in blocks.values()),
+            "blocks": blocks,
+            "memory_reads": dict(self.reads),
+            "memory_writes": dict(self.writes),
+            "basis": "pre-layout: no wires, no clock tree; zero-delay: no glitches; memories not counted",
+        }
 
 
 def accelerator_netlist(result: AcceleratorResult) -> GateNetlist:
@@ -200,6 +233,28 @@ class _Bench:
         self.cycle()
         self.put("s_axi_awvalid", 0)
         self.put("s_axi_wvalid", 0)
+
+
+def drawn_job(design: Design, seed: int) -> tuple[Schedule, Job]:
+    """A small layer on a design and a legal way to do it, drawn."""
+    rng = np.random.default_rng(seed)
+    tile = design.tile
+    outputs = tile.n * int(tile.layer_outputs(tile.p))
+    inner = int(rng.integers(40, 80))
+    inner += -inner % int(tile.layer_k(tile.p))
+    rows, columns = int(rng.integers(2, 5)) * tile.m, int(rng.integers(2, 5)) * outputs
+    schedule = Schedule(tile, Layer("drawn", rows, columns, inner))
+    jobs = list(layer_jobs(design, schedule))
+    return schedule, jobs[int(rng.integers(len(jobs)))]
+
+
+def measure_random_job(result: AcceleratorResult, seed: int = 1, streams: int = _STREAMS) -> EnergyOfJob:
+    """`measure_job` of a drawn job, its operands from a normal distribution."""
+    schedule, job = drawn_job(result.design, seed)
+    rng = np.random.default_rng(seed)
+    layer = schedule.layer
+    acts, weights = (rng.standard_normal((streams, rows, layer.k)) for rows in (layer.m, layer.n))
+    return measure_job(result, schedule, job, acts, weights, _MEMORY)
 
 
 def measure_job(

@@ -10,29 +10,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from hwgen.accelerator import Design, Job, Memory, layer_jobs
+from hwgen.accelerator import Design, Job
 from hwgen.accelerator.inventory import kind_of
 from hwgen.errors import HwgenError
 from hwgen.pe import family
-from hwgen.schedule import Layer, Schedule
 from hwgen.simulators.cache import cache_dir, digest, read_kept, write_kept
 from hwgen.synth import Library, SynthOptions
 from hwgen.synth._run import version_for
 from hwgen.synth._yosys import yosys_version
 from hwgen.synth.accelerator import accelerator_parts, synthesise_accelerator
-from sim.accelerator.energy import measure_job
+from sim.accelerator.energy import drawn_job, measure_random_job
 from sim.calibrate.measure import RECIPES, TARGET_NS
 
-__all__ = ["COLUMNS", "QUANTITIES", "Sample", "drawn_job", "measure_design", "parse_samples", "samples_text"]
+__all__ = ["COLUMNS", "QUANTITIES", "Sample", "measure_design", "parse_samples", "samples_text"]
 
 QUANTITIES = ("area_um2", "min_clk_period_ns", "clock_pj", "switching_pj", "leakage_uw")
 """``clock_pj`` is spent in every cycle, ``switching_pj`` beside it in the whole job."""
 COLUMNS = ("family", "tile", "design", "job", "cycles", "block", "recipe", "cells", "flip_flops", *QUANTITIES)
 
-_STREAMS = 64
-_MEMORY = Memory(latency=12)
 _VERSION = "1"
 """Part of the names in the cache: to be raised with every change of what is measured."""
 
@@ -112,19 +107,6 @@ def parse_samples(text: str, label: str) -> list[Sample]:
     return found
 
 
-def drawn_job(design: Design, seed: int) -> tuple[Schedule, Job]:
-    """A small layer on a design and a legal way to do it, drawn."""
-    rng = np.random.default_rng(seed)
-    tile = design.tile
-    outputs = tile.n * int(tile.layer_outputs(tile.p))
-    inner = int(rng.integers(40, 80))
-    inner += -inner % int(tile.layer_k(tile.p))
-    rows, columns = int(rng.integers(2, 5)) * tile.m, int(rng.integers(2, 5)) * outputs
-    schedule = Schedule(tile, Layer("drawn", rows, columns, inner))
-    jobs = list(layer_jobs(design, schedule))
-    return schedule, jobs[int(rng.integers(len(jobs)))]
-
-
 def measure_design(
     design: Design,
     library: Library,
@@ -137,7 +119,7 @@ def measure_design(
     """Measurements of all blocks of a design, its tile's left out; kept in the cache.
 
     Operands are drawn from a normal distribution, quantised by the tile. Raises `HwgenError` as
-    `synthesise_accelerator` and `measure_job` do.
+    `synthesise_accelerator` and `measure_random_job` do.
     """
     schedule, job = drawn_job(design, seed)
     parts = accelerator_parts(design)
@@ -149,10 +131,7 @@ def measure_design(
         return parse_samples(kept, path.name)
     options = SynthOptions(clk_period_ns=TARGET_NS, smallest=True, recipes=RECIPES, jobs=jobs, timeout_s=timeout_s)
     result = synthesise_accelerator(design, library, options, progress=progress)
-    rng = np.random.default_rng(seed)
-    layer = schedule.layer
-    acts, weights = (rng.standard_normal((_STREAMS, rows, layer.k)) for rows in (layer.m, layer.n))
-    energy = measure_job(result, schedule, job, acts, weights, _MEMORY)
+    energy = measure_random_job(result, seed)
     samples = []
     for block in result.blocks:
         if block.kind.startswith("tile_"):

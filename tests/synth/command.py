@@ -9,13 +9,13 @@ from pathlib import Path
 __all__ = ["command"]
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run it to its end, whatever that is."""
+def command(*arguments: str, name: str = "synth") -> subprocess.CompletedProcess[str]:
+    """Run it, or the command ``name``, to its end, whatever that is."""
     return subprocess.run(
-        [sys.executable, "-m", "hwgen", "synth", *arguments],
+        [sys.executable, "-m", "hwgen", name, *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
         cwd=Path(__file__).parents[2],
     )

@@ -134,3 +134,22 @@ def test_a_mapped_accelerator_runs_a_job(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(module, "run_steps", spoiled)
     with pytest.raises(HwgenError, match="o_sums of the mapped accelerator must be what the reference says"):
         measure_job(result, schedule, job, acts, weights)
+
+
+@pytest.mark.slow
+def test_command_measures_the_energy_of_an_accelerator() -> None:
+    done = command(
+        *TILE, "--level", "accelerator", *SMALL, "--recipe", "plain", "--streams", "8", "--json", name="energy"
+    )
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["accelerator"] == _design().p
+    assert document["energy_pj"] == pytest.approx(sum(one["all"] for one in document["blocks"].values()))
+    assert document["blocks"]["control"]["clock"] > 0
+    assert document["memory_writes"]["write_buffer"] > 0
+
+
+def test_energy_of_an_accelerator_takes_no_layer() -> None:
+    done = command(*TILE, "--level", "accelerator", "--glitches", name="energy")
+    assert done.returncode == 2
+    assert "--level accelerator takes no --glitches" in done.stderr

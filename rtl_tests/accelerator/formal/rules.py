@@ -20,7 +20,7 @@ PARTS: dict[str, Callable[[Fault | None], Netlist]] = {
 }
 """Netlists of claims by part."""
 DEPTHS = {"finished": 24, "clear": 22, "busy": 22, "done": 22, "acts_overflow": 16}
-"""Cycles for which a claim is checked where no invariant is found in reasonable time; the shortest job ends after 21."""
+"""Cycles for which a claim is checked where no invariant is found in good time; the shortest job ends after 21."""
 
 _MEANINGS = {
     "stays": "what is offered stays, with all that belongs to it, until it is taken",
