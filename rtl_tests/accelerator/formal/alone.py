@@ -9,7 +9,7 @@ from amaranth.hdl import ClockDomain, Module, Mux, ResetSignal, Signal, Value
 from hwgen.accelerator import Design
 from hwgen.accelerator.registers import accelerator_map
 from rtl_tests.accelerator.formal.claims import Claims, anything
-from rtl_tests.accelerator.formal.device import DESIGN, Fault, holds_no_more, parts, seen
+from rtl_tests.accelerator.formal.device import DESIGN, Fault, holds_no_more, pieces, seen
 from rtl_tests.accelerator.formal.prover import Netlist
 
 __all__ = ["control_claims", "register_claims", "stream_claims", "write_claims"]
@@ -31,7 +31,7 @@ class _Bench:
         self.m.d.comb += [getattr(part, name).eq(anything(len(getattr(part, name)))) for name in names]
 
     def clear(self, *parts: Any) -> Value:
-        """``clear`` of parts, in any cycle."""
+        """``clear`` of pieces, in any cycle."""
         clear = Signal(name="any_clear")
         self.m.d.sync += clear.eq(anything(1))
         self.m.d.comb += [part.clear.eq(clear) for part in parts]
@@ -43,7 +43,7 @@ class _Bench:
 
 def stream_claims(name: str, fault: Fault | None = None, design: Design = DESIGN) -> Netlist:
     """A read engine and its ring: of a stream no more is asked for than the ring holds."""
-    copy, stream = parts(fault), design.streams[name]
+    copy, stream = pieces(fault), design.streams[name]
     bench = _Bench()
     m, claims = bench.m, bench.claims
     m.submodules.engine = engine = copy.ReadEngine(design, stream)
@@ -67,7 +67,7 @@ def stream_claims(name: str, fault: Fault | None = None, design: Design = DESIGN
 
 def write_claims(fault: Fault | None = None, design: Design = DESIGN) -> Netlist:
     """The write engine and its buffer."""
-    copy = parts(fault)
+    copy = pieces(fault)
     bench = _Bench()
     m, claims = bench.m, bench.claims
     m.submodules.engine = engine = copy.WriteEngine(design)
@@ -111,7 +111,7 @@ def control_claims(fault: Fault | None = None, design: Design = DESIGN) -> Netli
     """The sequencer of jobs."""
     bench = _Bench()
     m, claims = bench.m, bench.claims
-    m.submodules.control = control = parts(fault).Control(design)
+    m.submodules.control = control = pieces(fault).Control(design)
     inputs = [path[0] for path, member, _ in control.signature.flatten(control) if member.flow.name == "In"]
     bench.free(control, *inputs)
     # Since the engines might last begin anything, all has come to rest.
@@ -135,7 +135,7 @@ def register_claims(fault: Fault | None = None, design: Design = DESIGN) -> Netl
     """The registers' bus."""
     bench = _Bench()
     m, claims = bench.m, bench.claims
-    m.submodules.registers = file = parts(fault).RegisterFile(accelerator_map(design.address_bits, design.count_bits))
+    m.submodules.registers = file = pieces(fault).RegisterFile(accelerator_map(design.address_bits, design.count_bits))
     inputs = [path[0] for path, member, _ in file.signature.flatten(file) if member.flow.name == "In"]
     bench.free(file, *inputs)
     valid, ready = (

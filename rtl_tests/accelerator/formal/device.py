@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 import hwgen.accelerator.accelerator
+import hwgen.accelerator.core
 from hwgen.accelerator import Design
 from hwgen.accelerator.control import Control
 from hwgen.accelerator.design import PAGE_BYTES
@@ -29,7 +31,7 @@ from hwgen.pe import family
 from rtl_tests.accelerator.formal.claims import Claims, Lengths, anything
 from rtl_tests.accelerator.formal.prover import Netlist
 
-__all__ = ["DESIGN", "Fault", "accelerator_claims", "holds_no_more", "parts", "seen"]
+__all__ = ["DESIGN", "Fault", "accelerator_claims", "holds_no_more", "pieces", "seen"]
 
 _PACKAGE = "hwgen.accelerator"
 
@@ -52,25 +54,41 @@ class Fault:
     new: str
 
 
-def parts(fault: Fault | None = None) -> types.ModuleType:
-    """A module like `hwgen.accelerator.accelerator`, with a fault in it or in one of those from which it imports."""
-    copy = _module(hwgen.accelerator.accelerator, fault)
-    if fault is not None and fault.module != "accelerator":
+def parts(fault: Fault | None = None) -> tuple[types.ModuleType, types.ModuleType]:
+    """Modules like `hwgen.accelerator.core` and `hwgen.accelerator.accelerator`, with a fault in one of them or in one
+    of those from which they import. Parts that the core places are those of its module.
+    """
+    core = _module(hwgen.accelerator.core, fault)
+    copies = (core, _module(hwgen.accelerator.accelerator, fault, core))
+    if fault is not None and fault.module not in ("core", "accelerator"):
         name = f"{_PACKAGE}.{fault.module}"
         faulty = _module(importlib.import_module(name), fault)
-        for part, value in vars(copy).items():
-            if getattr(value, "__module__", "") == name:
-                setattr(copy, part, getattr(faulty, part))
-    return copy
+        for copy in copies:
+            for part, value in vars(copy).items():
+                if getattr(value, "__module__", "") == name:
+                    setattr(copy, part, getattr(faulty, part))
+    return copies
 
 
-def _module(module: types.ModuleType, fault: Fault | None) -> types.ModuleType:
+def pieces(fault: Fault | None = None) -> types.SimpleNamespace:
+    """All parts of an accelerator by name, with a fault in one of them."""
+    core, copy = parts(fault)
+    return types.SimpleNamespace(**{**vars(core), **vars(copy)})
+
+
+def _module(module: types.ModuleType, fault: Fault | None, core: types.ModuleType | None = None) -> types.ModuleType:
+    """A copy of a module; what it imports of the core comes from ``core``."""
     text = inspect.getsource(module)
     if fault is not None and module.__name__ == f"{_PACKAGE}.{fault.module}":
         assert text.count(fault.old) == 1, f"{fault.module}: not there once: {fault.old}"
         text = text.replace(fault.old, fault.new)
     copy = types.ModuleType(module.__name__)
     copy.__file__ = module.__file__
+    if core is not None:
+        line = re.search(r"^from hwgen\.accelerator\.core import (.*)$", text, re.M)
+        assert line is not None
+        vars(copy).update({name: getattr(core, name) for name in line[1].split(", ")})
+        text = text.replace(line[0], "")
     exec(compile(text, str(module.__file__), "exec"), vars(copy))
     return copy
 
@@ -113,15 +131,17 @@ class _AnyTile(wiring.Component):
         return m
 
 
-def _checked(copy: types.ModuleType) -> type[Any]:
-    """The accelerator of ``copy`` with its parts in reach and anything for its surroundings."""
-    copy.Ring, copy.WriteBuffer = seen(copy.Ring), seen(copy.WriteBuffer)  # type: ignore[attr-defined]
+def _checked(core: types.ModuleType, copy: types.ModuleType) -> type[Any]:
+    """The accelerator of copies of its modules with its parts in reach and anything for its surroundings."""
+    core.Ring, copy.WriteBuffer = seen(core.Ring), seen(copy.WriteBuffer)  # type: ignore[attr-defined]
 
     class Checked(copy.Accelerator):  # type: ignore[misc, name-defined]
-        def _readers(self, m: Module, control: Control) -> Any:
+        def _inputs(self, m: Module, control: Control) -> Any:
             self.control = control
-            self.engines, self.rings = super()._readers(m, control)
-            return self.engines, self.rings
+            found = super()._inputs(m, control)
+            self.rings = found.rings
+            self.engines = {name: getattr(m.submodules, f"{name}_engine") for name in self.rings}
+            return found
 
         def _stream(self, m: Module, control: Control, rings: Any) -> Any:
             found = super()._stream(m, control, rings)
@@ -132,9 +152,9 @@ def _checked(copy: types.ModuleType) -> type[Any]:
             self.acts, self.results = acts, results
             return super()._progress(m, control, acts, results)
 
-        def _results(self, m: Module, *others: Any) -> Any:
-            found = super()._results(m, *others)
-            self.packer, self.buffer, self.writer = m.submodules.packer, m.submodules.write_buffer, found
+        def _outputs(self, m: Module, control: Control, packer: Any, ended: Signal) -> Any:
+            found = super()._outputs(m, control, packer, ended)
+            self.packer, self.buffer, self.writer = packer, m.submodules.write_buffer, m.submodules.write_engine
             return found
 
         def _status(self, m: Module, control: Control, waits: Value) -> None:
@@ -148,7 +168,7 @@ def _checked(copy: types.ModuleType) -> type[Any]:
 
 def accelerator_claims(fault: Fault | None = None, design: Design = DESIGN) -> Netlist:
     """All claims about the accelerator."""
-    top: Any = _checked(parts(fault))(
+    top: Any = _checked(*parts(fault))(
         design, accelerator_map(design.address_bits, design.count_bits), "dut", "any_tile"
     )
     m = top.elaborate(None)
@@ -204,13 +224,12 @@ def _reads(claims: Claims, top: Any, design: Design) -> tuple[Value, dict[str, S
     payload = [getattr(top, f"m_axi_ar{name}") for name in names]
     claims.stays("ar", top.m_axi_arvalid, top.m_axi_arready, payload)
     most = Signal(9, name="most")
-    known = Signal(name="known_id")
     flying: list[Value] = []
     kept: dict[str, Signal] = {}
     for name, stream in design.streams.items():
         mine = top.m_axi_arid == stream.index
         with m.If(mine):
-            m.d.comb += [most.eq(stream.burst), known.eq(1)]
+            m.d.comb += most.eq(stream.burst)
         here = Signal(name=f"beat_of_{name}")
         m.d.comb += here.eq(top.m_axi_rvalid & (top.m_axi_rid == stream.index))
         asked = top.m_axi_arvalid & top.m_axi_arready & mine
@@ -222,7 +241,6 @@ def _reads(claims: Claims, top: Any, design: Design) -> tuple[Value, dict[str, S
         claims.never(f"{name}_idle", top.engines[name].idle == ((bursts.count != 0) | waiting), kept[name], calm)
         flying.append(bursts.count != 0)
     _burst(claims, top, design, "ar", most)
-    claims.never("ar_id", top.m_axi_arvalid & ~known)
     return Cat(*flying).any(), kept
 
 

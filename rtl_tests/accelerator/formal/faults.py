@@ -6,7 +6,7 @@ from rtl_tests.accelerator.formal.device import Fault
 
 __all__ = ["FAULTS"]
 
-_ENGINE, _WRITER, _RING, _TOP = "read_engine", "result", "ring", "accelerator"
+_ENGINE, _WRITER, _RING, _TOP, _CORE = "read_engine", "result", "ring", "accelerator", "core"
 _CONTROL, _FILE = "control", "registers.rtl"
 
 FAULTS: dict[str, dict[str, Fault]] = {
@@ -19,9 +19,6 @@ FAULTS: dict[str, dict[str, Fault]] = {
         "ar_length": Fault(_ENGINE, "design.bus_bytes, stream.burst)", "design.bus_bytes, stream.burst + 1)"),
         "ar_aligned": Fault(_CONTROL, "Mux(Cat(*used).any(), Cause.UNALIGNED, Const(0, 8))", "Const(0, 8)"),
         "ar_kind": Fault(_TOP, '"size": size, "burst": 1', '"size": size, "burst": 0'),
-        "ar_id": Fault(
-            _TOP, "number.eq(STREAMS.index(name))", "number.eq(STREAMS.index(name) ^ (engine.length[0] << 2))"
-        ),
         "aw_stays": Fault(_WRITER, "& (~aw_valid | self.aw_ready)", ""),
         "aw_reset": Fault(_WRITER, 'Signal(name="asking")', 'Signal(name="asking", reset_less=True)'),
         "w_stays": Fault(_WRITER, "read.eq((held != 0) & (~have | self.take))", "read.eq(held != 0)"),
@@ -33,10 +30,12 @@ FAULTS: dict[str, dict[str, Fault]] = {
         "aw_aligned": Fault(_CONTROL, '(*self._design.streams, "result")', "self._design.streams"),
         "w_early": Fault(_TOP, "buffer.valid & writer.w_active)", "buffer.valid)"),
         "w_last": Fault(_WRITER, "self.w_last.eq(left == 1)", "self.w_last.eq(left <= 2)"),
-        "finished": Fault(_TOP, "flushed & writer.empty & writer.idle", "writer.empty & writer.idle"),
+        "finished": Fault(_CORE, "ended & packer.empty & outputs.left & outputs.idle", "outputs.left & outputs.idle"),
         "clear": Fault(_CONTROL, "with m.If(self.idle):", "with m.If(1):"),
         "busy": Fault(_CONTROL, "with m.If(self.idle):", "with m.If(1):"),
-        "done": Fault(_TOP, "flushed & writer.empty & writer.idle", "flushed & writer.empty"),
+        "done": Fault(
+            _CORE, "ended & packer.empty & outputs.left & outputs.idle", "ended & packer.empty & outputs.left"
+        ),
         "begins": Fault(_ENGINE, "(flying != design.outstanding) & ~self.stop", "(flying != design.outstanding)"),
     },
     "weights": {

@@ -12,7 +12,7 @@ from rtl_tests.accelerator.cases import CASES, Case
 from rtl_tests.accelerator.formal.device import DESIGN
 from rtl_tests.accelerator.formal.faults import FAULTS
 from rtl_tests.accelerator.formal.paths import paths
-from rtl_tests.accelerator.formal.rules import PARTS, decided, meaning
+from rtl_tests.accelerator.formal.rules import PARTS, decided, meaning, sought
 
 __all__ = ["RESULT", "main"]
 
@@ -27,7 +27,7 @@ def main() -> None:
         for claim in graph.outputs:
             verdict = decided(graph, claim)
             fault = FAULTS.get(part, {}).get(claim)
-            seeded = "–" if fault is None else str(decided(make(fault), claim))
+            seeded = "–" if fault is None else str(sought(make(fault), claim))
             rows.append([part, claim, meaning(claim), str(verdict), seeded])
             print(*rows[-1], sep=" | ", file=sys.stderr, flush=True)
     found = [name for case in CASES for name, inputs in _paths(case).items() if inputs]
