@@ -46,7 +46,7 @@ def accelerator_ports(design: Design) -> dict[str, tuple[Any, int]]:
     ports |= {f"m_axi_w{name}": (Out, width) for name, width in write}
     ports["m_axi_wready"] = (In, 1)
     ports |= {f"m_axi_b{name}": (In, width) for name, width in (("id", design.id_bits), ("resp", 2), ("valid", 1))}
-    return {**ports, "m_axi_bready": (Out, 1)}
+    return {**ports, "m_axi_bready": (Out, 1), "irq": (Out, 1)}
 
 
 class Accelerator(Core):

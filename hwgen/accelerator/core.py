@@ -11,7 +11,7 @@ from typing import Any
 
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Instance, Module, ResetSignal, Signal, Value
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In
 
 from hwgen.accelerator.control import COUNTER_BITS, Control
 from hwgen.accelerator.design import STREAMS, Design
@@ -54,7 +54,7 @@ class Outputs:
 
 
 class Core(wiring.Component):
-    """Ports: ``aclk``, ``aresetn``, those of `RegisterFile`'s bus, ``irq``, and ``ports`` (direction, width).
+    """Ports: ``aclk``, ``aresetn``, those of `RegisterFile`'s bus, and ``ports`` (direction, width), ``irq`` with them.
 
     ``sizes`` are the memories that it places, depth and bits, once it is elaborated.
     """
@@ -69,7 +69,7 @@ class Core(wiring.Component):
             path[0]: member for path, member, _ in self._file.signature.flatten(self._file) if path[0].startswith(_LITE)
         }
         own = {name: flow(width) for name, (flow, width) in ports.items()}
-        super().__init__({"aclk": In(1), "aresetn": In(1), **lite, **own, "irq": Out(1)})
+        super().__init__({"aclk": In(1), "aresetn": In(1), **lite, **own})
 
     def _inputs(self, m: Module, control: Control) -> Inputs:
         """Rings and what fills them."""

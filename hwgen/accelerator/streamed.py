@@ -23,7 +23,7 @@ __all__ = ["StreamedAccelerator", "streamed_ports"]
 
 
 def streamed_ports(design: Design) -> dict[str, tuple[Any, int]]:
-    """Ports beside clock, reset, interrupt and the registers' bus: direction and width by name."""
+    """Ports beside clock, reset and the registers' bus: direction and width by name."""
     ports: dict[str, tuple[Any, int]] = {}
     for name in design.streams:
         ports |= {
@@ -37,6 +37,7 @@ def streamed_ports(design: Design) -> dict[str, tuple[Any, int]]:
         "m_axis_result_tvalid": (Out, 1),
         "m_axis_result_tlast": (Out, 1),
         "m_axis_result_tready": (In, 1),
+        "irq": (Out, 1),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hwgen.verify._accelerator import AcceleratorRun, CompiledAccelerator, Task, job_writes
 from hwgen.verify._accelerator_bench import accelerator_bench_files
+from hwgen.verify._accelerator_reference import random_channels, reference_results
 from hwgen.verify._bench import bench_files
 from hwgen.verify._cocotb import cocotb_files
 from hwgen.verify._compiled import CompiledPre, CompiledTile, port_words
@@ -30,6 +31,8 @@ __all__ = [
     "expected_beats",
     "job_writes",
     "port_words",
+    "random_channels",
     "random_steps",
+    "reference_results",
     "simulate",
 ]

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 from amaranth.lib.wiring import Out
 
-from hwgen.accelerator import Design, Job, layer_jobs, pack_acts, pack_weights, placed
+from hwgen.accelerator import Design, Job, layer_jobs, pack_acts, pack_channels, pack_weights, placed
 from hwgen.accelerator.accelerator import accelerator_ports
 from hwgen.accelerator.design import padded_bits
 from hwgen.accelerator.emission import AcceleratorEmission
 from hwgen.accelerator.registers import BUS_PORTS, MAGIC
-from hwgen.emit import streams
 from hwgen.errors import HwgenError
 from hwgen.formats import QTensor
-from hwgen.reference import run_steps
 from hwgen.schedule import Layer, Schedule
 from hwgen.simulators.words import pack_words
+from hwgen.verify._accelerator_reference import random_channels, reference_results
 
 __all__ = ["accelerator_bench_files", "result_image"]
 
@@ -39,7 +38,10 @@ def accelerator_bench_files(emission: AcceleratorEmission) -> dict[str, str]:
     design, top = emission.design, emission.top
     schedule = _schedule(design)
     acts, weights = _operands(schedule)
+    channels = random_channels(design, schedule.layer.n, np.random.default_rng(_SEED))
     images = {**pack_weights(design, schedule, weights), **pack_acts(design, schedule, acts)}
+    if channels is not None:
+        images["channels"] = pack_channels(design, schedule, channels)
     first, end = placed(design, _chosen(design, schedule, 0))
     second = _chosen(design, schedule, 1)
     size = second.beats(design)["result"] * design.bus_bytes
@@ -50,7 +52,7 @@ def accelerator_bench_files(emission: AcceleratorEmission) -> dict[str, str]:
     for name, image in images.items():
         memory[first.address(name) : first.address(name) + len(image)] = image
     jobs = (first, second)
-    expected = [result_image(design, schedule, job, acts, weights) for job in jobs]
+    expected = [result_image(design, schedule, job, acts, weights, channels) for job in jobs]
     words = {
         "top": top,
         "about": f"{len(jobs)} jobs of {schedule.steps} steps",
@@ -72,15 +74,21 @@ def accelerator_bench_files(emission: AcceleratorEmission) -> dict[str, str]:
     }
 
 
-def result_image(design: Design, schedule: Schedule, job: Job, acts: QTensor, weights: QTensor) -> np.ndarray:
-    """Bytes that a job leaves at its results, uint8, by the tile's reference."""
-    beats = run_steps(design.tile, schedule.lower(acts, weights))
-    values = {"o_y": beats.y, "o_sums": beats.sums, "o_row_sums": beats.rows}
+def result_image(
+    design: Design,
+    schedule: Schedule,
+    job: Job,
+    acts: QTensor,
+    weights: QTensor,
+    channels: Mapping[str, np.ndarray] | None = None,
+) -> np.ndarray:
+    """Bytes that a job leaves at its results, uint8, by the references."""
+    values = reference_results(design, schedule, acts, weights, channels)
     per_block = job.results(design)
     count = job.blocks * per_block
     word_bytes = padded_bits(design.result_bits, design.bus_bits) // 8
     words = np.zeros((count, word_bytes), np.uint8)
-    for field in streams(design.tile).result:
+    for field in design.result_fields:
         # The reference takes all blocks of columns for a block of rows.
         found = np.asarray(values[field.port.name]).reshape(job.m_blocks, job.n_blocks, per_block, field.count)
         if job.order == 0:

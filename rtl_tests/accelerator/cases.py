@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from hwgen.accelerator import RESULT_BITS, Design, Job, Memory, exact, finished_floats, layer_jobs, requantised
+from hwgen.accelerator import Design, Job, Memory, exact, layer_jobs
 from hwgen.pe import family
-from hwgen.reference import run_steps
 from hwgen.schedule import Layer, Schedule
-from hwgen.verify import AcceleratorRun, CompiledAccelerator, Task
+from hwgen.verify import AcceleratorRun, CompiledAccelerator, Task, random_channels, reference_results
 
 __all__ = ["CASES", "RESULT_CASES", "Case", "Difference", "differences", "expected_results", "tasks", "wrong_results"]
 
@@ -119,7 +118,7 @@ def tasks(case: Case, count: int, seed: int) -> list[Task]:
                 # Seldom is one operand read again and again where it could be held: such jobs come more often here.
                 jobs[int(rng.integers(len(jobs)))],
                 Memory(int(rng.integers(1, 60)), beats),
-                _channels(design, layer.n, rng),
+                random_channels(design, layer.n, rng),
             )
         )
     return found
@@ -134,22 +133,6 @@ def _schedule(design: Design, rng: np.random.Generator, index: int) -> Schedule:
     if spec.act_format.padding is None:
         inner += -inner % int(spec.layer_k(spec.p))
     return Schedule(spec, Layer(f"layer {index}", rows, int(rng.integers(1, 5 * outputs)), inner))
-
-
-def _channels(design: Design, count: int, rng: np.random.Generator) -> dict[str, np.ndarray] | None:
-    """What each channel has: multipliers and shifts that leave a few bits, floats of all sizes."""
-    found: dict[str, np.ndarray] = {}
-    for name, bits in design.channel_fields:
-        if name == "multiplier":
-            found[name] = rng.integers(0, 1 << bits, count)
-        elif name == "shift":
-            found[name] = rng.integers(6, design.multiplier_bits + 14, count)
-        elif design.requantises:
-            found[name] = rng.integers(-5000, 5000, count) if name == "bias" else rng.integers(-20, 20, count)
-        else:
-            sizes = 10.0 ** rng.integers(-42, 38, count) if rng.integers(2) else 1.0
-            found[name] = (rng.standard_normal(count) * sizes).astype(np.float32)
-    return found or None
 
 
 @dataclass(frozen=True)
@@ -195,38 +178,8 @@ def wrong_results(design: Design, task: Task, results: Mapping[str, np.ndarray])
 
 @functools.lru_cache(64)
 def expected_results(design: Design, task: Task) -> dict[str, np.ndarray]:
-    """Beats of results by the name of their port, from the tile's reference."""
-    tile, schedule = design.tile, task.schedule
-    beats = run_steps(tile, schedule.lower(task.acts, task.weights))
-    blocks = schedule.row_blocks * schedule.col_blocks
-    channels = None
-    if task.channels is not None:
-        # [column blocks, N], then as a block of results has them: a row of channels for each of its rows.
-        pad = schedule.col_blocks * tile.n - schedule.layer.n
-        channels = {
-            name: np.broadcast_to(
-                np.pad(values, (0, pad)).reshape(1, schedule.col_blocks, 1, tile.n),
-                (schedule.row_blocks, schedule.col_blocks, tile.m, tile.n),
-            ).reshape(blocks, -1)
-            for name, values in task.channels.items()
-        }
-    if design.requantises:
-        assert channels is not None
-        sums = beats.sums.reshape(blocks, -1).astype(np.int64)
-        names = ("bias", "multiplier", "shift", "zero")
-        return {"o_results": requantised(sums, RESULT_BITS[design.result], *(channels[name] for name in names))}
-    if not tile.lanes:
-        return {"o_sums": beats.sums, "o_row_sums": beats.rows}
-    y = beats.y.astype(np.uint32)
-    if channels is None and design.result == "tile":
-        return {"o_y": y}
-    channels = channels or {}
-    codes = finished_floats(
-        y.reshape(blocks, -1),
-        design.result,
-        *(channels.get(name) for name in ("outer", "bias")),
-    )
-    return {"o_y" if design.result == "tile" else "o_results": codes}
+    """Beats of results by the name of their port, by the references."""
+    return reference_results(design, task.schedule, task.acts, task.weights, task.channels)
 
 
 def _placed(compiled: CompiledAccelerator, task: Task) -> Job:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hwgen.accelerator.design import STREAMS, Design, padded_bits
+from hwgen.accelerator.design import Design, padded_bits
 from hwgen.accelerator.emission import AcceleratorEmission
 from hwgen.accelerator.registers import MAGIC
 from hwgen.emit import Field, streams
@@ -34,6 +34,9 @@ def driver_files(emission: AcceleratorEmission) -> dict[str, str]:
         "pack_act_step": "" if _prepacked(design) else _step(design, "acts"),
         "pack_weight_step": _step(design, "weights"),
     }
+    words["channel_fields"] = ", ".join(name for name, _ in design.channel_fields) or "none"
+    words["channel_bits"] = ", ".join(str(bits) for _, bits in design.channel_fields)
+    words["result_format"] = design.tile.result_format if design.result == "tile" else design.result
     for name, fields in sides.items():
         one = name[:-1]
         words[f"{one}_sides"] = ", ".join(field.port.name for field in fields) or "none"
@@ -99,13 +102,22 @@ def _constants(design: Design) -> dict[str, int | str]:
         "WEIGHT_COLUMN_BITS": f"{_codes(design, 'weights').port.width // tile.n}u",
         "WEIGHT_SIDE_FIELDS": len(_sides(design, "weights")),
         "RESULT_BYTES": f"{padded_bits(design.result_bits, design.bus_bits) // 8}u",
-        "SUM_STEPS": 0 if tile.lanes else design.sum_steps,
-        "LANES": tile.lanes,
+        "CHANNEL_FIELDS": len(design.channel_fields),
+        "CHANNEL_BITS": f"{design.channel_bits}u",
     }
-    results = {field.port.name: field for field in _fields(design, "result")}
-    if tile.lanes:
-        y = results["o_y"]
-        found |= {"RESULTS_PER_BLOCK": design.beats_per_result, "RESULT_BITS": y.port.bits, "RESULT_STRIDE": y.stride}
+    results = {field.port.name: field for field in design.result_fields}
+    elements = results.get("o_y") or results.get("o_results")
+    # One element of a result a lane: those of the post lanes, or of the unit that requantises.
+    found |= {
+        "LANES": 0 if elements is None else elements.count,
+        "SUM_STEPS": design.sum_steps if elements is None else 0,
+    }
+    if elements is not None:
+        found |= {
+            "RESULTS_PER_BLOCK": design.beats_per_block if design.requantises else design.beats_per_result,
+            "RESULT_BITS": elements.port.bits,
+            "RESULT_STRIDE": elements.stride,
+        }
         return found
     sums, rows = results["o_sums"], results.get("o_row_sums")
     found |= {
@@ -123,7 +135,7 @@ def _constants(design: Design) -> dict[str, int | str]:
 
 def _geometry(design: Design) -> str:
     lines = []
-    for name in STREAMS:
+    for name in ("weights", "weight_sides", "acts", "act_sides", "results", "channels"):
         stream = design.streams.get(name)
         numbers = [0, 8, 1, 1, 0]
         if stream is not None:

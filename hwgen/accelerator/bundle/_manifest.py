@@ -89,12 +89,15 @@ def _fields(fields: tuple[Field, ...], base: int) -> list[dict[str, Any]]:
     ]
 
 
-def _results(design: Design) -> dict[str, int]:
+def _results(design: Design) -> dict[str, Any]:
     return {
         "bits": design.result_bits,
         "padded_bits": padded_bits(design.result_bits, design.bus_bits),
-        "beats_of_a_block": design.beats_per_result if design.tile.lanes else 0,
-        "sum_steps": 0 if design.tile.lanes else design.sum_steps,
+        "encoding": design.result_fields[0].port.encoding if design.result == "tile" else design.result,
+        "beats_of_a_block": (
+            design.beats_per_block if design.requantises else design.beats_per_result if design.tile.lanes else 0
+        ),
+        "sum_steps": 0 if design.tile.lanes or design.requantises else design.sum_steps,
         "words_per_bus_beat": design.result_words_per_beat,
         "bus_beats_per_word": design.result_beats,
     }
@@ -128,7 +131,8 @@ def _image(design: Design) -> dict[str, Any]:
         "act_padding": acts.padding,
         "weight_padding": weights.padding,
         "words": words,
-        "result_word": _fields(found.result, 0),
+        "result_word": _fields(design.result_fields, 0),
+        "channel": [{"field": name, "bits": bits} for name, bits in design.channel_fields],
         "definition": [
             "Activations [rows, K] are cut into blocks of block_rows rows, weights [outputs, K] into blocks of "
             "block_columns * outputs_per_column outputs; rows and outputs that lack are padded with the padding code, "
@@ -142,6 +146,8 @@ def _image(design: Design) -> dict[str, Any]:
             "its groups) follow each other, lowest byte first. Each block is padded with 0 to whole ring entries: "
             "words_per_entry words, or beats_per_entry bus beats. Blocks follow each other. Every image begins at a "
             "multiple of bus_bytes.",
+            "A word of stream channels belongs to a block of columns: a record for each column, whose fields follow "
+            "each other from the lowest bit as channel lists them; columns that lack have zeros.",
             "Results are words of results.padded_bits bits, laid out as result_word. Without lanes a block gives one "
             "for every sum_steps steps, or one (0) for the row; with lanes beats_of_a_block words, whose elements, one "
             "word after the other, are row 0's columns, row 1's and so on. Blocks come in the order of the job: order "

@@ -8,7 +8,7 @@ typedef struct {
   uint32_t bits, padded, words_per_entry, beats_per_entry, depth;
 } geometry;
 
-static const geometry streams[4] = {
+static const geometry streams[@TOP@_STREAMS] = {
 @geometry@
 };
 
@@ -22,10 +22,14 @@ static uint64_t block_bytes(int stream, uint32_t words) {
 }
 
 static uint32_t words_of(const @top@_job *job, int stream) {
+  if (stream == @TOP@_CHANNELS)
+    return 1;
   return stream == @TOP@_WEIGHT_SIDES || stream == @TOP@_ACT_SIDES ? job->k_groups : job->k_steps;
 }
 
-static int of_weights(int stream) { return stream == @TOP@_WEIGHTS || stream == @TOP@_WEIGHT_SIDES; }
+static int of_weights(int stream) {
+  return stream == @TOP@_WEIGHTS || stream == @TOP@_WEIGHT_SIDES || stream == @TOP@_CHANNELS;
+}
 
 uint32_t @top@_sum_groups(const @top@_job *job) {
 #if @TOP@_SUM_STEPS
@@ -47,7 +51,7 @@ static uint32_t results_of_block(const @top@_job *job) {
 
 int @top@_fits(const @top@_job *job, int stream) {
   uint32_t blocks = 1;
-  if (stream >= @TOP@_RESULT || streams[stream].bits == 0)
+  if (streams[stream].bits == 0)
     return 1;
   if (of_weights(stream) == (int)(job->acts_stay != 0))
     blocks = of_weights(stream) ? job->n_blocks : job->m_blocks;
@@ -68,7 +72,8 @@ int @top@_plan(const @top@_layer *layer, @top@_job *job) {
   job->acts_stay = 0;
   for (stream = 0; stream < @TOP@_STREAMS; stream++)
     job->address[stream] = 0;
-  job->hold_weights = job->m_blocks > 1 && @top@_fits(job, @TOP@_WEIGHTS) && @top@_fits(job, @TOP@_WEIGHT_SIDES);
+  job->hold_weights = job->m_blocks > 1 && @top@_fits(job, @TOP@_WEIGHTS) && @top@_fits(job, @TOP@_WEIGHT_SIDES) &&
+                      @top@_fits(job, @TOP@_CHANNELS);
   job->hold_acts = job->n_blocks > 1 && @top@_fits(job, @TOP@_ACTS) && @top@_fits(job, @TOP@_ACT_SIDES);
   return job->m_blocks > limit || job->n_blocks > limit || job->k_steps > limit || job->k_groups > limit ? -1 : 0;
 }
@@ -245,6 +250,23 @@ void @top@_pack_weight_sides(const @top@_layer *layer, const uint32_t *const *si
 #endif
 }
 
+#if @TOP@_CHANNEL_FIELDS
+void @top@_pack_channels(const @top@_layer *layer, const uint32_t *const *fields, uint8_t *image) {
+  static const uint32_t bits[@TOP@_CHANNEL_FIELDS] = {@channel_bits@};
+  uint64_t block = block_bytes(@TOP@_CHANNELS, 1), byte;
+  uint32_t output, field;
+  for (byte = 0; byte < divided(layer->outputs, @TOP@_N) * block; byte++)
+    image[byte] = 0;
+  for (output = 0; output < layer->outputs; output++) {
+    uint64_t at = output % @TOP@_N * (uint64_t)@TOP@_CHANNEL_BITS;
+    for (field = 0; field < @TOP@_CHANNEL_FIELDS; field++) {
+      put(image + output / @TOP@_N * block, at, bits[field], fields[field][output]);
+      at += bits[field];
+    }
+  }
+}
+#endif
+
 /* ------------------------------------------------------------------ results */
 
 /* Up to 32 bits from bit `at`. */
@@ -329,7 +351,8 @@ int @top@_probe(uintptr_t base) {
 
 void @top@_program(uintptr_t base, const @top@_job *job) {
   static const uint32_t low[@TOP@_STREAMS] = {REG_WEIGHTS_ADDR_LO, REG_WEIGHT_SIDES_ADDR_LO, REG_ACTS_ADDR_LO,
-                                              REG_ACT_SIDES_ADDR_LO, REG_RESULT_ADDR_LO};
+                                              REG_ACT_SIDES_ADDR_LO, REG_RESULT_ADDR_LO,
+                                              REG_CHANNELS_ADDR_LO};
   int stream;
   for (stream = 0; stream < @TOP@_STREAMS; stream++) {
     write(base, low[stream], (uint32_t)job->address[stream]);

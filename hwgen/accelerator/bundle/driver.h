@@ -20,7 +20,7 @@ extern "C" {
 @defines@
 
 /* Streams, as indices of images. */
-enum { @TOP@_WEIGHTS, @TOP@_WEIGHT_SIDES, @TOP@_ACTS, @TOP@_ACT_SIDES, @TOP@_RESULT, @TOP@_STREAMS };
+enum { @TOP@_WEIGHTS, @TOP@_WEIGHT_SIDES, @TOP@_ACTS, @TOP@_ACT_SIDES, @TOP@_RESULT, @TOP@_CHANNELS, @TOP@_STREAMS };
 
 /* Bits of STATUS. */
 #define @TOP@_BUSY 0x001u
@@ -80,8 +80,13 @@ void @top@_pack_weights(const @top@_layer *layer, const uint32_t *codes, uint8_t
 void @top@_pack_act_sides(const @top@_layer *layer, const uint32_t *const *sides, uint8_t *image);
 void @top@_pack_weight_sides(const @top@_layer *layer, const uint32_t *const *sides, uint8_t *image);
 
+#if @TOP@_CHANNEL_FIELDS
+/* Image of what each output channel has: one array [outputs] for each field, in this order: @channel_fields@. */
+void @top@_pack_channels(const @top@_layer *layer, const uint32_t *const *fields, uint8_t *image);
+#endif
+
 /* Results of a job from memory.
- * With @TOP@_LANES: y [rows, outputs] of @TOP@_RESULT_BITS bits each.
+ * With @TOP@_LANES: y [rows, outputs], @result_format@ of @TOP@_RESULT_BITS bits each, not extended by a sign.
  * Without: sums [groups, rows, columns, @TOP@_SUMS, @TOP@_SUM_WORDS], the words of a sum lowest first and extended by
  * its sign, groups = @top@_sum_groups, columns = outputs / @TOP@_OUTPUTS rounded up; and row sums [groups, rows] where
  * @TOP@_ROW_SUMS says that there are any. */
