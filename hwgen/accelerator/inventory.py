@@ -8,16 +8,20 @@ of the modules; the tile's are `TileSpec.modules`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numpy as np
+
 from hwgen.accelerator.control import COUNTER_BITS
-from hwgen.accelerator.design import PAGE_BYTES
+from hwgen.accelerator.design import MOST_BLOCKS, PAGE_BYTES
 from hwgen.accelerator.registers import accelerator_map
 from hwgen.accelerator.registers.description import ADDRESS_BITS, BITS
 from hwgen.emit import INPUT_DEPTH
 from hwgen.emit._axi_stream import LATENCY
+from hwgen.errors import HwgenError
 from hwgen.frame.facts import Block, Counts
 from hwgen.frame.numbers import Num, ceil_div, clog2, maximum, unsigned_bits, where
 from hwgen.frame.primitives import for_each
@@ -114,15 +118,23 @@ def _container(bits: Num) -> Num:
     return where(bits <= 8, 8, where(bits <= 16, 16, ceil_div(bits, 32) * 32))
 
 
-def _stream(bits: Num, steps: Num, bus: Num, burst: Num) -> StreamGeometry:
+def _stream(bits: Num, bus: Num, burst: Num, entries: Callable[[Num], Num]) -> StreamGeometry:
+    """``entries``: those of the ring, by the words of one."""
     there = where(bits > 0, 1, 0)
     padded = _padded(bits, bus)
     words = maximum(bus // padded, 1)
     beats = maximum(padded // bus, 1)
-    depth = maximum(ceil_div(steps, words), 2)
+    depth = maximum(entries(words), 2)
     most = depth * beats // 2
     fitting = where(most < burst, most, burst)
     return StreamGeometry(there, bits, words, beats, maximum(padded, bus), depth, maximum(fitting, 1))
+
+
+def _side_entries(ring: Num, group_steps: Num, words: Num) -> Num:
+    """Entries for side information, as `Design` has them."""
+    groups = ceil_div(ceil_div(ring, maximum(group_steps, 1)) + 1, words)
+    of_blocks = where(ring < MOST_BLOCKS, ring, MOST_BLOCKS)
+    return where(group_steps > 0, where(words > 1, 2 * groups, groups), of_blocks)
 
 
 def _sum(values: Mapping[str, Num]) -> Num:
@@ -130,7 +142,19 @@ def _sum(values: Mapping[str, Num]) -> Num:
 
 
 def geometry(spec: type[TileSpec], p: P, d: P) -> Geometry:
-    """Widths and depths of an accelerator around tiles of a family."""
+    """Widths and depths of an accelerator around tiles of a family.
+
+    Raises `HwgenError` for results that pass a unit behind the tile: it is not in the inventory.
+    """
+    if (
+        np.any(np.asarray(d.get("result", "tile")) != "tile")
+        or np.any(d.get("outer", False))
+        or np.any(d.get("bias", 0))
+    ):
+        raise HwgenError(
+            "accelerator: result must be tile, without outer and bias, where its cost is asked for: the unit that makes "
+            "others is not measured"
+        )
     m, n, bus = p["m"], p["n"], d["bus_bits"]
     (acts, act_bits), (weights, weight_bits) = spec.act_port(p), spec.weight_port(p)
     row_side, col_side = spec.side_bits(p)
@@ -143,9 +167,8 @@ def geometry(spec: type[TileSpec], p: P, d: P) -> Geometry:
         ("weights", n * weights * weight_bits, n * _sum(col_side), d["weight_ring"]),
         ("acts", m * acts * act_bits, m * _sum(row_side), d["act_ring"]),
     ):
-        groups = where(group_steps > 0, ceil_div(ring, maximum(group_steps, 1)) + 1, where(ring < 16, ring, 16))
-        streams[name] = _stream(codes, ring, bus, d["burst"])
-        streams[f"{name[:-1]}_sides"] = _stream(sides, groups, bus, d["burst"])
+        streams[name] = _stream(codes, bus, d["burst"], partial(ceil_div, ring))
+        streams[f"{name[:-1]}_sides"] = _stream(sides, bus, d["burst"], partial(_side_entries, ring, group_steps))
     sums, row_sums = m * n * spec.sums_of_cell(p), m * where(spec.row_sum_bits(p) > 0, 1, 0)
     acc, row_acc = spec.acc_bits(p), spec.row_sum_bits(p)
     raw_bits = sums * acc + row_sums * row_acc

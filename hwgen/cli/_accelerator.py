@@ -1,4 +1,4 @@
-"""``hwgen emit --level accelerator``: the options and what they do."""
+"""``hwgen emit --level accelerator`` and ``--level stream``: the options and what they do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hwgen.cli._values import OutputFolder
 from hwgen.files import write_all
 from hwgen.pe import TileSpec
 
-__all__ = ["accelerator"]
+__all__ = ["accelerator", "stream"]
 
 
 def _design() -> Any:
@@ -44,6 +44,31 @@ def accelerator(
     emission = emit_accelerator(Design.from_values(spec, values), top)
     bench = accelerator_bench_files(emission)
     files = bundle_files(emission, clock.target_ns, clock=clock.document(), html=html, bench=bench)
+    _write(files, output, emission.top)
+
+
+@click.command(context_settings={"obj": _design})
+@click.option(
+    "-o",
+    "--output",
+    type=OutputFolder(make_parents=True),
+    required=True,
+    metavar="FOLDER",
+    help="folder of the files; made if missing",
+)
+@click.option("--top", metavar="NAME", help="name of the top module (default FAMILY_accelerator)")
+@click.option("--html", is_flag=True, help="also pages about the registers")
+def stream(spec: TileSpec, clock: Clock, values: Mapping[str, Any], output: Path, top: str | None, html: bool) -> None:
+    """Write the core of an accelerator with AXI4-Stream in and out."""
+    from hwgen.accelerator import Design, emit_accelerator
+    from hwgen.accelerator.bundle import streamed_files
+
+    emission = emit_accelerator(Design.from_values(spec, values), top, streamed=True)
+    _write(streamed_files(emission, clock=clock.document(), html=html), output, emission.top)
+
+
+def _write(files: Mapping[str, str | bytes], output: Path, top: str) -> None:
+    """All of them, or none."""
     targets = {output / name: content for name, content in files.items()}
     folders = {folder for target in targets for folder in target.parents if not folder.exists() or folder == output}
-    write_all(targets, emission.top, folders=sorted(folders, key=lambda folder: len(folder.parts)))
+    write_all(targets, top, folders=sorted(folders, key=lambda folder: len(folder.parts)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from hwgen.cli._accelerator import accelerator
+from hwgen.cli._accelerator import accelerator, stream
 from hwgen.cli._level import LevelCommand
 from hwgen.cli._tech import Clock
 from hwgen.cli._values import OutputFile, OutputFolder
@@ -19,7 +19,7 @@ from hwgen.pe import TileSpec
 
 @click.command(
     cls=LevelCommand,
-    levels={"accelerator": accelerator},
+    levels={"accelerator": accelerator, "stream": stream},
     epilog="Examples: hwgen emit --pe lut --bits 2 -o core.v; hwgen emit --pe int --level accelerator -o core",
 )
 @click.option(

@@ -33,6 +33,19 @@ def test_a_folder_with_everything(tmp_path: Path) -> None:
     assert "core_tb.v" in written
 
 
+def test_the_core_between_streams(tmp_path: Path) -> None:
+    done = hwgen(f"--pe int {TILE} --level stream --bus-bits 64 --top core -o a", tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    document = json.loads((tmp_path / "a" / "core.json").read_text())
+    ports = {port["name"]: port for port in document["ports"]}
+    assert ports["s_axis_acts_tdata"]["width"] == 64
+    assert ports["m_axis_result_tlast"]["role"] == "stream"
+    assert not any(name.startswith("m_axi_") for name in ports)
+    written = {path.name for path in (tmp_path / "a").iterdir()}
+    assert written == {*document["sha256"], "core.json"}
+    assert {"core.v", "core_sram.v", "core.rdl", "core.h"} <= written
+
+
 def test_help_shows_the_parameters_of_the_design(tmp_path: Path) -> None:
     shown = " ".join(hwgen("--pe int --level accelerator --help", tmp_path).stdout.split())
     for p in Design.parameters().values():
@@ -53,7 +66,7 @@ def test_help_shows_the_parameters_of_the_design(tmp_path: Path) -> None:
             "emit: --reset goes with --level tile, not with --level accelerator",
         ),
         ("--bus-bits 64", "emit: --bus-bits goes with --level accelerator, not with --level tile"),
-        ("--level chip -o x", "emit: --level must be tile or accelerator, not 'chip'"),
+        ("--level chip -o x", "emit: --level must be tile or accelerator or stream, not 'chip'"),
         ("--level=accelerator -o x --bus-bits 96", "accelerator: bus_bits must be 64, 128, 256 or 512, not 96"),
         ("--level accelerator -o x --burst 4 --burst 5", "accelerator: --burst must be given once, not as 4 and 5"),
         ("--level accelerator -o x --burst 99 --bus-bits 512", "accelerator: burst must be at most 64 beats"),

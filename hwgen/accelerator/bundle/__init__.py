@@ -16,7 +16,7 @@ from hwgen.accelerator.bundle._registers import register_files
 from hwgen.accelerator.bundle._verilog import verilog_files
 from hwgen.accelerator.emission import AcceleratorEmission
 
-__all__ = ["bundle_files"]
+__all__ = ["bundle_files", "streamed_files"]
 
 
 def bundle_files(
@@ -50,4 +50,16 @@ def bundle_files(
     files[f"{top}.xml"] = ipxact(emission, files)
     files["README.md"] = readme(emission, files)
     files[f"{top}.json"] = json.dumps(manifest(emission, files, clock), indent=2) + "\n"
+    return files
+
+
+def streamed_files(
+    emission: AcceleratorEmission, *, clock: Mapping[str, Any] | None = None, html: bool = False
+) -> dict[str, str | bytes]:
+    """Files of an accelerator between streams: Verilog, registers, manifest.
+
+    Parameters are those of `bundle_files`. Raises `HwgenError` where a package of the extra ``soc`` is missing.
+    """
+    files: dict[str, str | bytes] = {**verilog_files(emission), **register_files(emission, html)}
+    files[f"{emission.top}.json"] = json.dumps(manifest(emission, files, clock), indent=2) + "\n"
     return files

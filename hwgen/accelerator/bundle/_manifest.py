@@ -51,7 +51,7 @@ def manifest(
             "flags": list(FLAGS),
             "most": (1 << design.count_bits) - 1,
         },
-        "timing": _timing(design),
+        "timing": None if emission.streamed else _timing(design),
         "tile": tile,
         "versions": tile["versions"],
         "sha256": {

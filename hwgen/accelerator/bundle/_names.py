@@ -11,6 +11,7 @@ from hwgen.accelerator.accelerator import accelerator_ports
 from hwgen.accelerator.emission import AcceleratorEmission
 from hwgen.accelerator.registers import BUS_PORTS, RegisterMap
 from hwgen.accelerator.sram import sram_name
+from hwgen.accelerator.streamed import streamed_ports
 from hwgen.frame.ports import PortInfo
 
 __all__ = ["CLOCK", "Interface", "interfaces", "kept_map", "macro_names", "module_texts", "ports"]
@@ -34,6 +35,12 @@ _MEANINGS = {
     "strb": "bytes that are written",
     "valid": "there is an offer; it stays until it is taken",
 }
+_STREAM_MEANINGS = {
+    "tdata": "a beat of the stream's image, lowest byte first",
+    "tvalid": "a beat is offered; it stays until it is taken",
+    "tready": "it is taken at the next rising edge",
+    "tlast": "last beat of a job's results",
+}
 _CHANNEL = re.compile(r"(?P<bus>[sm]_axi)_(?P<channel>aw|ar|w|r|b)(?P<signal>\w+)")
 
 
@@ -47,13 +54,14 @@ class Interface:
 
 
 def ports(emission: AcceleratorEmission) -> list[PortInfo]:
-    """Ports of the top: clock and reset first, then the registers' bus, the memory's bus, the interrupt."""
+    """Ports of the top: clock and reset first, the registers' bus, the memory's bus or the streams, the interrupt."""
     found = [
         PortInfo(CLOCK, "input", 1, "clock, rising edge", role="clock"),
         PortInfo(RESET, "input", 1, "synchronous reset, active low", role="reset"),
     ]
     widths = dict(BUS_PORTS)
-    for name, (flow, width) in accelerator_ports(emission.design).items():
+    own = streamed_ports if emission.streamed else accelerator_ports
+    for name, (flow, width) in own(emission.design).items():
         widths[name] = ("output" if flow == Out else "input", width)
     for name, (direction, width) in widths.items():
         match = _CHANNEL.fullmatch(name)
@@ -61,6 +69,8 @@ def ports(emission: AcceleratorEmission) -> list[PortInfo]:
         if match:
             role = "registers" if match["bus"] == "s_axi" else "memory"
             meaning = _MEANINGS[match["signal"]]
+        elif "_axis_" in name:
+            role, meaning = "stream", _STREAM_MEANINGS[name.rsplit("_", 1)[1]]
         found.append(PortInfo(name, direction, width, meaning, role=role))
     return found
 

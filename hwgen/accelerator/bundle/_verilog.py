@@ -16,11 +16,12 @@ def verilog_files(emission: AcceleratorEmission) -> dict[str, str]:
     texts = module_texts(emission.verilog)
     settings = " ".join(f"{name}={value}" for name, value in design.p.items())
     tile = " ".join(f"{name}={value}" for name, value in design.tile.p.items())
+    data = "data at *_axis_* (AXI4-Stream)" if emission.streamed else "memory at m_axi_* (AXI4)"
     head = (
         f"// {top}: accelerator around a {design.tile.family} tile by hwgen {__version__}, "
         f"design hash {design.digest:08x}\n"
         f"// {settings}\n// tile: {tile}\n"
-        "// One clock, synchronous active-low reset. Registers at s_axi_* (AXI4-Lite), memory at m_axi_* (AXI4).\n"
+        f"// One clock, synchronous active-low reset. Registers at s_axi_* (AXI4-Lite), {data}.\n"
         f"// The memories of its rings are in {top}_sram.v.\n\n"
     )
     sram_head = (
