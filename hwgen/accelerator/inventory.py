@@ -146,14 +146,11 @@ def geometry(spec: type[TileSpec], p: P, d: P) -> Geometry:
 
     Raises `HwgenError` for results that pass a unit behind the tile: it is not in the inventory.
     """
-    if (
-        np.any(np.asarray(d.get("result", "tile")) != "tile")
-        or np.any(d.get("outer", False))
-        or np.any(d.get("bias", 0))
-    ):
+    usual = {"result": "tile", "outer": False, "bias": False}
+    if any(np.any(np.asarray(d.get(name, value)) != value) for name, value in usual.items()):
         raise HwgenError(
-            "accelerator: result must be tile, without outer and bias, where its cost is asked for: the unit that makes "
-            "others is not measured"
+            "accelerator: result must be tile, without outer and bias, where its cost is asked for: the unit that "
+            "makes others is not measured"
         )
     m, n, bus = p["m"], p["n"], d["bus_bits"]
     (acts, act_bits), (weights, weight_bits) = spec.act_port(p), spec.weight_port(p)
