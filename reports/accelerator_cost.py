@@ -224,19 +224,38 @@ def flat_table(results: Sequence[AcceleratorResult], tech: CalibratedTech) -> st
     return "\n".join(lines)
 
 
+def _scaled(files: Sequence[Path], count: int, wanted: Sequence[Design], jobs: int) -> list[str]:
+    """Some of the designs in ASAP7, whose prices are scaled."""
+    tech = load("asap7")
+    assert isinstance(tech, CalibratedTech)
+    assert tech.default_clk_period_ns is not None
+    plain = {index: design for index, design in enumerate(wanted) if not design.tile.lanes}
+    chosen = dict(list(plain.items())[:count])
+    samples = measured(chosen, read_library(files), JUDGED, jobs, lambda text: click.echo(f"asap7: {text}", err=True))
+    rows = judged(tech, samples)
+    return [
+        "## ASAP7",
+        "No accelerator of the calibration was mapped to it: prices are those of sky130hd, each block by the ratio of "
+        f"both technologies' trends over all tiles. Clock period {tech.default_clk_period_ns:g} ns.",
+        totals_table(by_design(rows, tech.default_clk_period_ns)),
+    ]
+
+
 @click.command()
 @click.option("--sky130hd", required=True, type=click.Path(path_type=Path), help="Liberty file of sky130hd")
+@click.option("--asap7", multiple=True, type=click.Path(path_type=Path), help="Liberty files of ASAP7")
+@click.option("--asap7-count", default=3, show_default=True, help="designs without post lanes that ASAP7 is judged by")
 @click.option("--count", default=12, show_default=True, help="designs")
 @click.option("--flat", default=4, show_default=True, help="designs that are also mapped in one piece")
 @click.option("--jobs", default=1, show_default=True, help="child processes at a time")
-def main(sky130hd: Path, count: int, flat: int, jobs: int) -> None:
+def main(sky130hd: Path, asap7: tuple[Path, ...], asap7_count: int, count: int, flat: int, jobs: int) -> None:
     """Measure the designs and write the page."""
     tech = load("sky130hd")
     assert isinstance(tech, CalibratedTech)
     assert tech.default_clk_period_ns is not None
     library = read_library([sky130hd])
     wanted = designs(count, JUDGED)
-    samples = measured(wanted, library, JUDGED, jobs, lambda text: click.echo(text, err=True))
+    samples = measured(dict(enumerate(wanted)), library, JUDGED, jobs, lambda text: click.echo(text, err=True))
     rows = judged(tech, samples)
     found = by_design(rows, tech.default_clk_period_ns)
     results = [flat_result(design, library, jobs) for design in wanted[:flat]]
@@ -268,10 +287,12 @@ def main(sky130hd: Path, count: int, flat: int, jobs: int) -> None:
             "Where a block of the tile is the slowest, its period is that of the tile's own table.",
             flat_table(results, tech),
         ]
+    if asap7:
+        parts += _scaled(asap7, asap7_count, wanted, jobs)
     write_result(
         RESULT,
         "What accelerators cost, and what the model says",
-        "python -m reports.accelerator_cost --sky130hd FILE",
+        "python -m reports.accelerator_cost --sky130hd FILE --asap7 FILE …",
         "\n\n".join(parts),
         provenance(),
     )

@@ -30,13 +30,13 @@ FLAT = 3
 
 
 def measured(
-    wanted: Sequence[Design], library: Library, seed: int, jobs: int, progress: Callable[[str], None]
+    wanted: Mapping[int, Design], library: Library, seed: int, jobs: int, progress: Callable[[str], None]
 ) -> list[Sample]:
-    """Measurements of designs; what is done lies in the cache."""
+    """Measurements of designs by their places among those of a seed; what is done lies in the cache."""
     samples: list[Sample] = []
-    for index, design in enumerate(wanted):
+    for done, (index, design) in enumerate(wanted.items(), start=1):
         samples += measure_design(design, library, 100 * seed + index, jobs=jobs)
-        progress(f"{index + 1} of {len(wanted)} designs")
+        progress(f"{done} of {len(wanted)} designs")
     return samples
 
 
@@ -98,7 +98,7 @@ def main(liberty: tuple[Path, ...], name: str, count: int, flat: int, jobs: int)
     """Measure designs and write table and measurements."""
     library = read_library(liberty)
     wanted = designs(count, CALIBRATED)
-    samples = measured(wanted, library, CALIBRATED, jobs, lambda text: click.echo(text, err=True))
+    samples = measured(dict(enumerate(wanted)), library, CALIBRATED, jobs, lambda text: click.echo(text, err=True))
     factors = flattening([flat_result(design, library, jobs) for design in wanted[:flat]])
     facts = {
         "status": "measured: mapped by Yosys and ABC, toggles counted on a job that the whole netlist runs",
