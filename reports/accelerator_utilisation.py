@@ -230,7 +230,7 @@ def checked_on_verilog() -> list[str]:
 def draw() -> None:
     """The picture: the first cycles of a layer of prefill."""
     from hwgen.accelerator.timeline import timeline
-    from sim.timeline import save_timeline, timeline_figure
+    from reports.timeline import save_timeline, timeline_figure
 
     one = row(build(*PREFILL[1]), Layer("ffn.up", TOKENS, 1536, 576))
     shown = timeline(one.design, one.job, MEMORY, 6000)

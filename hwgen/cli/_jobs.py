@@ -171,6 +171,6 @@ def write_timeline(one: LayerJobs, path: Path) -> None:
     from hwgen.cli._layer import needs
 
     needs("estimate --timeline", "dse", "matplotlib")
-    from sim.timeline import save_timeline, timeline_figure
+    from reports.timeline import save_timeline, timeline_figure
 
     save_timeline(timeline_figure(shown, title), path)

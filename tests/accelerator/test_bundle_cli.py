@@ -50,7 +50,7 @@ def test_help_shows_the_parameters_of_the_design(tmp_path: Path) -> None:
     shown = " ".join(hwgen("--pe int --level accelerator --help", tmp_path).stdout.split())
     for p in Design.parameters().values():
         assert f"{p.flag} " in shown
-        assert f"default {p.default})" in shown
+        assert f"default {str(p.default).lower() if p.type is bool else p.default})" in shown
     assert "[beats]" in shown
     assert "--testbench" not in shown
     assert "--bus-bits" not in hwgen("--pe int --help", tmp_path).stdout

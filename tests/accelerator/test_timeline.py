@@ -15,7 +15,7 @@ from hwgen.accelerator.timeline import TILE_WORDS, Timeline, chrome_trace, timel
 from hwgen.cli.estimate import command
 from hwgen.errors import HwgenError
 from hwgen.pe import family
-from sim.timeline import _shares, save_timeline, timeline_figure
+from reports.timeline import _shares, save_timeline, timeline_figure
 
 MEMORY = Memory(30, (2, 3))
 
