@@ -20,7 +20,7 @@ from hwgen.pe import TileSpec
 @click.command(
     cls=LevelCommand,
     levels={"accelerator": accelerator, "stream": stream},
-    epilog="Examples: hwgen emit --pe lut --bits 2 -o core.v; hwgen emit --pe int --level accelerator -o core",
+    epilog="Example: hwgen emit --pe lut --bits 2 -o core.v",
 )
 @click.option(
     "-o", "--output", type=OutputFile("Verilog"), metavar="FILE", help="Verilog file; standard output if not given"
@@ -71,7 +71,8 @@ def command(
     """Write the Verilog of a tile: `hwgen emit --pe lut --bits 2 > core.v`.
 
     Standard output carries Verilog and nothing else. `hwgen emit --pe FAMILY --help` lists the family's parameters.
-    With `--level accelerator` a folder gets an accelerator around the tile and all that puts it on a bus.
+    With `--level accelerator -o FOLDER` a folder gets an accelerator around the tile and all that puts it on a bus,
+    with `--level stream` the same core between AXI4-Streams.
     """
     reset = Reset(reset_kind, reset_active)
     emission = emit(spec, top, reset=reset, axi_stream=axi_stream, clock=clock.document())

@@ -86,8 +86,7 @@ class ModelInput(InputFile):
 
 @click.command(
     cls=RunCommand,
-    epilog="Examples: hwgen run --pe int --m 1 --n 4 --k 4 --layer blk.0.attn_k --tokens 1; "
-    'hwgen run --pe mixpe --bits 4 --generate 4 --prompt "The capital of France is"',
+    epilog="Example: hwgen run --pe int --m 1 --n 4 --k 4 --layer blk.0.attn_k --tokens 1",
 )
 @click.option(
     "--model",
