@@ -19,6 +19,7 @@ FAULTS: dict[str, dict[str, Fault]] = {
         "ar_length": Fault(_ENGINE, "design.bus_bytes, stream.burst)", "design.bus_bytes, stream.burst + 1)"),
         "ar_aligned": Fault(_CONTROL, "Mux(Cat(*used).any(), Cause.UNALIGNED, Const(0, 8))", "Const(0, 8)"),
         "ar_kind": Fault(_TOP, '"size": size, "burst": 1', '"size": size, "burst": 0'),
+        "aw_kind": Fault(_TOP, '"size": size, "burst": 1', '"size": size, "burst": 0'),
         "aw_stays": Fault(_WRITER, "& (~aw_valid | self.aw_ready)", ""),
         "aw_reset": Fault(_WRITER, 'Signal(name="asking")', 'Signal(name="asking", reset_less=True)'),
         "w_stays": Fault(_WRITER, "read.eq((held != 0) & (~have | self.take))", "read.eq(held != 0)"),
@@ -30,12 +31,7 @@ FAULTS: dict[str, dict[str, Fault]] = {
         "aw_aligned": Fault(_CONTROL, '(*self._design.streams, "result")', "self._design.streams"),
         "w_early": Fault(_TOP, "buffer.valid & writer.w_active)", "buffer.valid)"),
         "w_last": Fault(_WRITER, "self.w_last.eq(left == 1)", "self.w_last.eq(left <= 2)"),
-        "finished": Fault(_CORE, "ended & packer.empty & outputs.left & outputs.idle", "outputs.left & outputs.idle"),
-        "clear": Fault(_CONTROL, "with m.If(self.idle):", "with m.If(1):"),
-        "busy": Fault(_CONTROL, "with m.If(self.idle):", "with m.If(1):"),
-        "done": Fault(
-            _CORE, "ended & packer.empty & outputs.left & outputs.idle", "ended & packer.empty & outputs.left"
-        ),
+        "finished": Fault(_ENGINE, "windows.eq(self.windows_last)", "windows.eq(self.windows_last + 1)"),
         "begins": Fault(_ENGINE, "(flying != design.outstanding) & ~self.stop", "(flying != design.outstanding)"),
     },
     "weights": {

@@ -19,9 +19,10 @@ PARTS: dict[str, Callable[[Fault | None], Netlist]] = {
     "accelerator": accelerator_claims,
 }
 """Netlists of claims by part."""
-DEPTHS = {"finished": 24, "clear": 24, "busy": 24, "done": 24}
+DEPTHS = {"finished": 26, "clear": 20, "busy": 20, "done": 24}
 """Cycles for which a claim is checked where no invariant is found in reasonable time: in 22 a job of one step ends."""
 _FAULT_DEPTH = 30
+_SECONDS = 600
 
 _MEANINGS = {
     "stays": "what is offered stays, with all that belongs to it, until it is taken",
@@ -30,7 +31,6 @@ _MEANINGS = {
     "length": "a burst has 1 beat up to the longest of its stream",
     "aligned": "addresses are multiples of the bus",
     "kind": "size is that of the bus, bursts are INCR",
-    "id": "the id is that of a stream",
     "outstanding": "no more bursts are on their way than `outstanding`",
     "idle": "idle is said only, and for reads always, when no burst is on its way",
     "owed": "no more beats are on their way than fit the ring",
@@ -65,9 +65,9 @@ def meaning(claim: str) -> str:
 
 def decided(graph: Netlist, claim: str) -> Verdict:
     """A claim, proved or checked as far as it is taken."""
-    return decide(graph, claim, seconds=120, depth=DEPTHS.get(claim, 0))
+    return decide(graph, claim, seconds=_SECONDS, depth=DEPTHS.get(claim, 0))
 
 
 def sought(graph: Netlist, claim: str) -> Verdict:
     """A claim that does not hold: the shortest run that breaks it."""
-    return decide(graph, claim, seconds=120, depth=_FAULT_DEPTH)
+    return decide(graph, claim, seconds=_SECONDS, depth=_FAULT_DEPTH)
