@@ -5,17 +5,16 @@
 
 from __future__ import annotations
 
-import re
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from hwgen.accelerator import Design
+from hwgen.accelerator import Design, emit_accelerator
 from hwgen.accelerator.registers import accelerator_map, markdown
 from hwgen.files import write_all
 from hwgen.pe import family
 from hwgen.provenance import ROOT
+from hwgen.verify import accelerator_bench_files
 from reports.plot import COLOURS, render
 
 __all__ = ["PAGE", "PICTURE", "example", "figure", "main", "page"]
@@ -156,19 +155,27 @@ def _parameters() -> str:
     return "\n".join(lines)
 
 
+def _integration() -> str:
+    """A small accelerator in cocotb, its registers by hand."""
+    tile = family("int").from_values({"m": 2, "n": 4, "k": 4, "bits": 4, "group": 16})
+    return accelerator_bench_files(emit_accelerator(Design(tile=tile), "core"))["core_cocotb.py"]
+
+
 def page(text: str) -> str:
     """The page with its generated parts replaced."""
     design = example()
     parts = {
         "parameters": _parameters(),
         "streams": _streams(design),
+        "integration": f"```text\n{_integration().strip()}\n```",
         "registers": markdown(accelerator_map(design.address_bits, design.count_bits)).strip(),
     }
     for name, part in parts.items():
-        mark = re.compile(rf"(?<=<!-- {name}: generated -->\n).*?(?=<!-- end -->)", re.S)
-        if not mark.search(text):
+        before, begin, rest = text.partition(f"<!-- {name}: generated -->\n")
+        _, end, behind = rest.partition("<!-- end -->")
+        if not end:
             raise ValueError(f"{PAGE.name}: no place for {name}")
-        text = mark.sub(f"\n{part}\n\n".replace("\\", r"\\"), text)
+        text = f"{before}{begin}\n{part}\n\n{end}{behind}"
     return text
 
 

@@ -27,10 +27,11 @@ _SEED = 1
 _STEPS = 48
 """Steps of a block at most: four blocks, and two jobs."""
 _TEMPLATE = Path(__file__).with_name("accelerator_bench.v")
+_BY_HAND = Path(__file__).with_name("accelerator_cocotb.py.in")
 
 
 def accelerator_bench_files(emission: AcceleratorEmission) -> dict[str, str]:
-    """``top``_tb.v and its data by file name; the Verilog is not among them.
+    """``top``_tb.v, its data, and ``top``_cocotb.py by file name; the Verilog is not among them.
 
     Two jobs of a small layer with ragged edges, in both orders: one whose end the interrupt tells, one that is polled.
     Plain Verilog-2005 for Icarus Verilog and Verilator; the simulation must run where the files lie.
@@ -68,6 +69,7 @@ def accelerator_bench_files(emission: AcceleratorEmission) -> dict[str, str]:
     }
     text = re.sub(r"@(\w+)@", lambda match: words[match[1]], _TEMPLATE.read_text(encoding="utf-8"))
     return {
+        f"{top}_cocotb.py": _by_hand(emission, first, len(expected[0])),
         f"{top}_tb.v": text,
         f"{top}_tb_memory.hex": _hex(memory, design.bus_bytes),
         f"{top}_tb_expected.hex": _hex(np.concatenate(expected), design.bus_bytes),
@@ -175,6 +177,24 @@ def _script(emission: AcceleratorEmission, jobs: tuple[Job, ...]) -> Iterator[st
         count = job.beats(design)["result"]
         yield f"compare({number}, {job.result // design.bus_bytes}, {begin}, {count});"
         begin += count
+
+
+def _by_hand(emission: AcceleratorEmission, job: Job, size: int) -> str:
+    """A job that is described register by register, for cocotb with another project's bus models."""
+    registers = emission.registers.registers
+    at, names = {item.name: item.offset for item in registers}, {item.offset: item.name for item in registers}
+    words = {
+        "top": emission.top,
+        "control": f"{at['CONTROL']:#05x}",
+        "status": f"{at['STATUS']:#05x}",
+        "cycles": f"{at['CYCLES_LO']:#05x}",
+        "job": "\n".join(
+            f"    ({offset:#05x}, {value:#x}),  # {names[offset]}" for offset, value in emission.job_words(job)
+        ),
+        "result": f"{job.result:#x}",
+        "bytes": str(size),
+    }
+    return re.sub(r"@(\w+)@", lambda match: words[match[1]], _BY_HAND.read_text(encoding="utf-8"))
 
 
 def _hex(image: np.ndarray, size: int) -> str:

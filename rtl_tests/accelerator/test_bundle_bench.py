@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -104,6 +105,29 @@ def test_bench_sees_a_fault(fault: str) -> None:
     changed, count = re.subn(pattern, replacement, body, count=1)
     assert count == 1
     assert re.match(wanted, outcome(emission, {**files, "dut.v": head + changed + tail}))
+
+
+@icarus
+@pytest.mark.parametrize("fault", ["none", "wrong product"])
+def test_a_job_by_hand_in_cocotb(fault: str, tmp_path: Path) -> None:
+    emission = emit_accelerator(RAW.build(), "dut")
+    files = {**sources(emission), **accelerator_bench_files(emission)}
+    if fault != "none":
+        head, body, tail = re.split(r"(?ms)(^module dut_tile_cell\b.*?^endmodule)", files["dut.v"], maxsplit=1)
+        files["dut.v"] = head + body.replace(" + ", " - ", 1) + tail
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        [sys.executable, "dut_cocotb.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (done.returncode == 0) == (fault == "none"), done.stdout + done.stderr
+    assert ("FAIL=0" in done.stdout) == (fault == "none")
 
 
 @icarus

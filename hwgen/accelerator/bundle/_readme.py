@@ -22,6 +22,7 @@ def readme(emission: AcceleratorEmission, files: Iterable[str]) -> str:
         (f"{top}_sram.v", "its memories, one module a size, for simulation and FPGAs"),
         (f"{top}.f", "both, as a list for tools"),
         (f"{top}_tb.v", "self-checking bench with its data, `*.hex`; prints PASS or FAIL"),
+        (f"{top}_cocotb.py", "a job register by register in cocotb, on the bus models of cocotbext-axi"),
         (f"{top}.core", f"FuseSoC: `fusesoc --cores-root . run --target lint {top}`, and `--target sim`"),
         (f"{top}.json", "manifest: ports, streams, image layout, tile, hashes of all files"),
         (f"{top}.xml", "IP-XACT component, IEEE 1685-2014"),

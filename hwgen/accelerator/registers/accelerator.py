@@ -86,7 +86,7 @@ def accelerator_map(address_bits: int, count_bits: int) -> RegisterMap:
             ),
             "The last error.",
         ),
-        whole("JOBS", 0x01C, "ro", "Jobs that were finished since reset, modulo 2^32."),
+        whole("JOBS", 0x01C, "ro", "Jobs that ended since reset, well or not, modulo 2^32."),
         *pair("CYCLES", 0x020, 64, "ro", "Clock cycles in which a job ran, since reset."),
         *pair("WAIT_WEIGHTS", 0x028, 64, "ro", "Cycles of those in which the tile waited for weights."),
         *pair("WAIT_ACTS", 0x030, 64, "ro", "Cycles of those in which the tile waited for activations."),
