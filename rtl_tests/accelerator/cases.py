@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hwgen.accelerator import Design, Job, Memory, exact, layer_jobs
+from hwgen.accelerator import Design, Memory, exact, layer_jobs, placed
 from hwgen.pe import family
 from hwgen.schedule import Layer, Schedule
 from hwgen.verify import AcceleratorRun, CompiledAccelerator, Task, random_channels, reference_results
@@ -149,7 +149,7 @@ def differences(compiled: CompiledAccelerator, drawn: list[Task], runs: list[Acc
     """Everything in which runs differ from the cycle model and the tile's reference."""
     found = []
     for index, (task, run) in enumerate(zip(drawn, runs, strict=True)):
-        model = exact(compiled.design, _placed(compiled, task), task.memory)
+        model = exact(compiled.design, placed(compiled.design, task.job)[0], task.memory)
         for what, got, wanted in (
             ("cycles", run.cycles, model.cycles),
             ("waits", run.waits, model.waits),
@@ -180,8 +180,3 @@ def wrong_results(design: Design, task: Task, results: Mapping[str, np.ndarray])
 def expected_results(design: Design, task: Task) -> dict[str, np.ndarray]:
     """Beats of results by the name of their port, by the references."""
     return reference_results(design, task.schedule, task.acts, task.weights, task.channels)
-
-
-def _placed(compiled: CompiledAccelerator, task: Task) -> Job:
-    _, job = compiled.image(task)
-    return dataclasses.replace(job)
