@@ -69,7 +69,7 @@ def command(
     evaluated once.
 
     `--level accelerator` puts memory around the tile: for each layer its best job, cycles, what the tile waits for and
-    what is moved.
+    what is moved; then area and energy of all parts.
     """
     from sim.estimate import estimate
     from sim.tech import DEFAULT
@@ -124,6 +124,7 @@ def _accelerator(
     every: bool,
     timeline_file: Path | None,
 ) -> None:
+    from hwgen.cli._job_costs import job_costs, print_costs
     from hwgen.cli._jobs import as_dict, found_jobs, print_jobs, write_timeline
 
     if timeline_file is not None and len(layers) > 1:
@@ -132,10 +133,17 @@ def _accelerator(
     found = [found_jobs(design, layer, memory, every) for layer in layers]
     if timeline_file is not None:
         write_timeline(found[0], timeline_file)
+    costs = job_costs(found, clock.tech, clock.period_ns)
     if as_json:
-        click.echo(json.dumps(as_dict(found, every), indent=2))
+        document = as_dict(found, every)
+        click.echo(json.dumps({**document, "cost": None if costs is None else costs.as_dict()}, indent=2))
+        return
+    print_jobs(found, every, clock.period_ns)
+    click.echo()
+    if costs is None:
+        click.echo("no area or energy: the unit that makes results of another form than the tile's is not measured")
     else:
-        print_jobs(found, every, clock.period_ns)
+        print_costs(costs)
 
 
 def _operator(run: Run, report: Report) -> dict[str, object]:
