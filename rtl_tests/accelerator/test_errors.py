@@ -226,6 +226,7 @@ SWEEPS = {
 }
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("case", QUICK, ids=lambda case: case.name)
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_any_moment(case: Case, sweep: str) -> None:
