@@ -15,7 +15,7 @@ from rtl_tests.accelerator.cases import CASES, RESULT_CASES, Case, differences, 
 FEW, MANY = 5, 20
 
 
-@pytest.mark.few(5)
+@pytest.mark.few(4)
 @pytest.mark.parametrize("case", [*CASES, *RESULT_CASES], ids=lambda case: case.name)
 def test_cycles_and_results(case: Case) -> None:
     compiled = CompiledAccelerator(case.build())
