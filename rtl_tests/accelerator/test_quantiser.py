@@ -44,6 +44,7 @@ _CASES = pytest.mark.parametrize("index", range(len(CASES)), ids=[case.name for 
 
 
 @pytest.mark.few(1)
+@pytest.mark.few(3)
 @_CASES
 def test_bytes_and_cycles(index: int) -> None:
     compiled = compiled_quantiser(index)
@@ -52,6 +53,7 @@ def test_bytes_and_cycles(index: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.few(3)
 @_CASES
 def test_bytes_and_cycles_of_many_jobs(index: int) -> None:
     compiled = compiled_quantiser(index)
@@ -60,6 +62,7 @@ def test_bytes_and_cycles_of_many_jobs(index: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.few(3)
 @_CASES
 def test_images_of_many_rows_are_those_of_the_quantiser_of_weights(index: int) -> None:
     compiled = compiled_quantiser(index)
@@ -178,6 +181,7 @@ def test_a_wrong_prediction_is_seen() -> None:
 
 
 @pytest.mark.few(2)
+@pytest.mark.few(3)
 @_CASES
 def test_lint_finds_unread_bits_alone(index: int) -> None:
     emission = compiled_quantiser(index).emission

@@ -73,7 +73,7 @@ def wrong(emission: AcceleratorEmission, task: Task, found: np.ndarray) -> list[
 
 
 @icarus
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("pauses", [0, 0.4], ids=["steady", "pauses"])
 @pytest.mark.parametrize("case", SHOWN, ids=lambda case: case.name)
 def test_results(case: Case, pauses: float, tmp_path: Path) -> None:

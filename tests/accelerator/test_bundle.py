@@ -157,7 +157,7 @@ def test_constraints_and_flows(emission: AcceleratorEmission, files: dict[str, s
 
 
 def _no_make() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS")}
+    return {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
 
 
 def test_readme_names_files_that_are_there(files: dict[str, str | bytes]) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hwgen.yosys import run_passes
+from rtl_tests.faults.mutation import yosys
 
 __all__ = ["BEGUN", "Netlist", "Verdict", "decide", "netlist"]
 
@@ -66,7 +66,10 @@ def netlist(rtlil: str, top: str, outputs: Sequence[str]) -> Netlist:
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "claims.aig")
-        run_passes(rtlil, (*passes, f"write_aiger -map {folder}/map {path}"), write="write_rtlil")
+        Path(folder, "claims.il").write_text(rtlil, encoding="utf-8")
+        # In a process of its own: the order of what it writes follows from all that Yosys has seen before, and how long
+        # a proof takes from that order.
+        yosys(("read_rtlil claims.il", *passes, "write_aiger -map map claims.aig"), Path(folder))
         lines = Path(folder, "map").read_text(encoding="utf-8").splitlines()
         # Kind, place among its kind, bit, name. Those that are constant are missing: they are the others, in any order.
         found = {int(words[1]): words[3] for words in map(str.split, lines) if words[0] == "output"}
