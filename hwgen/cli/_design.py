@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hwgen.cli._family import parameter_option, taken
 from hwgen.cli._values import Whole
 from hwgen.errors import HwgenError
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from hwgen.accelerator import Design, Memory
     from hwgen.pe import TileSpec
 
-__all__ = ["DesignOptions", "design_options"]
+__all__ = ["DesignOptions", "design_flags", "design_options", "take_design"]
 
 _BEATS = re.compile(r"(\d{1,6})/(\d{1,6})")
 
@@ -59,6 +60,23 @@ class DesignOptions:
                 )
             beats = int(match[1]), int(match[2])
         return Memory(usual.latency if self.latency is None else self.latency, beats)
+
+
+def design_flags() -> list[click.Option]:
+    """A flag for each parameter of the accelerator around the tile, for commands whose flags depend on others."""
+    from hwgen.accelerator import Design
+
+    return [parameter_option(one) for one in Design.parameters().values()]
+
+
+def take_design(what: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Remove the accelerator's parameters from ``params``: the values of those that were given. Raises `HwgenError`,
+    which names ``what``, for one that was given twice.
+    """
+    from hwgen.accelerator import Design
+
+    known = Design.parameters()
+    return {name: known[name].parse(text) for name, text in taken(what, known, params).items()}
 
 
 def design_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hwgen.cli._family import parameter_option
+from hwgen.cli._design import design_flags, take_design
 from hwgen.cli._liberty import MappedCommand
 from hwgen.errors import HwgenError, suggest
 
@@ -38,10 +38,10 @@ class LeveledCommand(MappedCommand):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         params = super().get_params(ctx)
-        return [*params, *_design_options()] if ctx.meta.get("hwgen.accelerator") else params
+        return [*params, *design_flags()] if ctx.meta.get("hwgen.accelerator") else params
 
     def invoke(self, ctx: click.Context) -> Any:
-        ctx.params["design"] = _design_values(ctx) if ctx.meta.get("hwgen.accelerator") else None
+        ctx.params["design"] = take_design("accelerator", ctx.params) if ctx.meta.get("hwgen.accelerator") else None
         return super().invoke(ctx)
 
 
@@ -56,24 +56,3 @@ def _asks_for_accelerator(args: Sequence[str]) -> bool:
     if found not in LEVELS:
         raise HwgenError(f"--level must be {' or '.join(LEVELS)}, not {found!r}{suggest(found, LEVELS)}")
     return found == "accelerator"
-
-
-def _design_options() -> list[click.Parameter]:
-    """One flag for each parameter of `hwgen.accelerator.Design`."""
-    from hwgen.accelerator import Design
-
-    return [parameter_option(one) for one in Design.parameters().values()]
-
-
-def _design_values(ctx: click.Context) -> dict[str, Any]:
-    """Parameters of the design that were given; they leave the context. Raises `HwgenError` for one given twice."""
-    from hwgen.accelerator import Design
-
-    found: dict[str, Any] = {}
-    for name, one in Design.parameters().items():
-        words = ctx.params.pop(name)
-        if len(set(words)) > 1:
-            raise HwgenError(f"accelerator: {one.flag} must be given once, not as {' and '.join(words)}")
-        if words:
-            found[name] = one.parse(words[-1])
-    return found

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from hwgen.cli._family import parameter_option, parse_values
+from hwgen.cli._family import parse_values
 from hwgen.cli._values import Whole
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
@@ -18,11 +18,9 @@ from hwgen.pe import TileSpec
 __all__ = [
     "MODEL",
     "decode_tile",
-    "design_options",
     "generate_options",
     "refuse_strays",
     "run_generation",
-    "take_design",
 ]
 
 MODEL = "smollm2-135m"
@@ -72,27 +70,6 @@ def generate_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(options):
         command = option(command)
     return command
-
-
-def design_options() -> list[click.Option]:
-    """A flag for each parameter of the accelerator around the tile."""
-    from hwgen.accelerator import Design
-
-    return [parameter_option(p) for p in Design.parameters().values()]
-
-
-def take_design(ctx: click.Context) -> dict[str, Any]:
-    """Parameters of the accelerator that were given, out of the command's parameters."""
-    from hwgen.accelerator import Design
-
-    values = {}
-    for name, known in Design.parameters().items():
-        words = ctx.params.pop(name, ())
-        if len(set(words)) > 1:
-            raise HwgenError(f"run: {known.flag} must be given once, not as {' and '.join(words)}")
-        if words:
-            values[name] = known.parse(words[-1])
-    return values
 
 
 def decode_tile(ctx: click.Context, family: type[TileSpec], design: Mapping[str, Any]) -> None:

@@ -10,15 +10,14 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from hwgen.cli._design import design_flags, take_design
 from hwgen.cli._family import FamilyCommand
 from hwgen.cli._generate import (
     MODEL,
     decode_tile,
-    design_options,
     generate_options,
     refuse_strays,
     run_generation,
-    take_design,
 )
 from hwgen.cli._layer import parse_layer
 from hwgen.cli._values import SEED, InputFile, OutputFile, Whole
@@ -49,10 +48,10 @@ class RunCommand(FamilyCommand):
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         params = super().get_params(ctx)
         # Behind all others but --help.
-        return [*params[:-1], *design_options(), params[-1]] if self._family(ctx) is not None else params
+        return [*params[:-1], *design_flags(), params[-1]] if self._family(ctx) is not None else params
 
     def invoke(self, ctx: click.Context) -> Any:
-        design, family = take_design(ctx), self._family(ctx)
+        design, family = take_design("run", ctx.params), self._family(ctx)
         refuse_strays(ctx, design)
         if ctx.params["generate"] is not None and family is not None:
             decode_tile(ctx, family, design)
