@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +22,26 @@ def _design() -> Any:
     return Design
 
 
-@click.command(context_settings={"obj": _design})
-@click.option(
-    "-o",
-    "--output",
-    type=OutputFolder(make_parents=True),
-    required=True,
-    metavar="FOLDER",
-    help="folder of the files; made if missing",
-)
-@click.option("--top", metavar="NAME", help="name of the top module (default FAMILY_accelerator)")
-@click.option("--html", is_flag=True, help="also pages about the registers")
+def _level(callback: Callable[..., None]) -> click.Command:
+    """A level whose files go into a folder, with the parameters of the design as options."""
+    options = (
+        click.option(
+            "-o",
+            "--output",
+            type=OutputFolder(make_parents=True),
+            required=True,
+            metavar="FOLDER",
+            help="folder of the files; made if missing",
+        ),
+        click.option("--top", metavar="NAME", help="name of the top module (default FAMILY_accelerator)"),
+        click.option("--html", is_flag=True, help="also pages about the registers"),
+    )
+    for option in reversed(options):
+        callback = option(callback)
+    return click.command(context_settings={"obj": _design})(callback)
+
+
+@_level
 def accelerator(
     spec: TileSpec, clock: Clock, values: Mapping[str, Any], output: Path, top: str | None, html: bool
 ) -> None:
@@ -47,17 +56,7 @@ def accelerator(
     _write(files, output, emission.top)
 
 
-@click.command(context_settings={"obj": _design})
-@click.option(
-    "-o",
-    "--output",
-    type=OutputFolder(make_parents=True),
-    required=True,
-    metavar="FOLDER",
-    help="folder of the files; made if missing",
-)
-@click.option("--top", metavar="NAME", help="name of the top module (default FAMILY_accelerator)")
-@click.option("--html", is_flag=True, help="also pages about the registers")
+@_level
 def stream(spec: TileSpec, clock: Clock, values: Mapping[str, Any], output: Path, top: str | None, html: bool) -> None:
     """Write the core of an accelerator with AXI4-Stream in and out."""
     from hwgen.accelerator import Design, emit_accelerator
