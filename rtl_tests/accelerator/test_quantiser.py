@@ -17,11 +17,10 @@ from hwgen.reference import run_steps
 from hwgen.schedule import Layer, Schedule
 from hwgen.simulators import lint
 from hwgen.simulators.bus import BusJob, MemoryModel, Op, Read, Reset, Start, Wait, Write
-from hwgen.verify import CompiledAccelerator, Task
+from hwgen.verify import CompiledAccelerator, CompiledQuantiser, Task
 from rtl_tests.accelerator.quantiser_cases import (
     CASES,
     ELEMENTS,
-    CompiledQuantiser,
     Drawn,
     compiled_quantiser,
     drawn_jobs,

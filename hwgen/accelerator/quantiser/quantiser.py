@@ -426,7 +426,9 @@ class _Rows:
                 m.d.sync += given.eq((given + 1)[: len(given)])
             with m.If(self.loads):
                 m.d.sync += taken.eq((taken + 1)[: len(taken)])
-        inputs = {"w_en": stores, "w_addr": given, "w_data": code, "r_en": self.loads & ~stores, "r_addr": taken}
+        # No word is read that was not written.
+        reads = self.loads & self.of_values & self.odd & ~self.first_row
+        inputs = {"w_en": stores, "w_addr": given, "w_data": code, "r_en": reads, "r_addr": taken}
         return self._sram("halves", self.top._elements, 4, inputs)
 
     # ------------------------------------------------------------------ the job
