@@ -58,7 +58,7 @@ class QuantiserEmission:
     @property
     def stores(self) -> str:
         """What its memories are."""
-        return "The buffer of a row and, beside codes of 4 bits, that of a token's codes"
+        return "The buffer of two rows and, beside codes of 4 bits, that of a token's codes"
 
     @property
     def read_ids(self) -> str:

@@ -218,7 +218,7 @@ class _Rows:
         # A row begins ahead where the one before it merges nothing.
         self.begins, self.ahead = Signal(name="begins"), Signal(name="ahead")
         self.merges = Signal(name="merges")
-        reading, other = Signal(name="reading"), Signal(name="other_half", reset_less=True)
+        reading, other = Signal(name="reading"), Signal(name="other_half")
         self.of_row = of_row = Signal(name="of_row")
         starts = self.at["norm"] & (self.rows_left != 0) & ~self.merges
         m.d.comb += [
