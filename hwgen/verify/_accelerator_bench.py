@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hwgen.accelerator import Design, Job, layer_jobs, pack_acts, pack_channels, pack_weights, placed
+from hwgen.accelerator import Design, Job, layer_jobs, memory_acts, pack_acts, pack_channels, pack_weights, placed
 from hwgen.accelerator.design import padded_bits
 from hwgen.accelerator.emission import AcceleratorEmission
 from hwgen.accelerator.registers import MAGIC
@@ -29,7 +29,7 @@ def accelerator_bench_files(emission: AcceleratorEmission) -> dict[str, str]:
     """Files of `bus_bench_files`: two jobs of a small layer with ragged edges, in both orders."""
     design = emission.design
     schedule = _schedule(design)
-    acts, weights = _operands(schedule)
+    acts, weights = _operands(design, schedule)
     channels = random_channels(design, schedule.layer.n, np.random.default_rng(_SEED))
     images = {**pack_weights(design, schedule, weights), **pack_acts(design, schedule, acts)}
     if channels is not None:
@@ -92,13 +92,13 @@ def _schedule(design: Design) -> Schedule:
     return Schedule(tile, Layer("bench", 2 * tile.m - (tile.m > 1), 2 * outputs - (outputs > 1), max(k, 1)))
 
 
-def _operands(schedule: Schedule) -> tuple[QTensor, QTensor]:
+def _operands(design: Design, schedule: Schedule) -> tuple[QTensor, QTensor]:
     rng = np.random.default_rng(_SEED)
     spec, layer = schedule.spec, schedule.layer
     acts, weights = (
         rng.standard_normal(shape).astype(np.float32) for shape in ((layer.m, layer.k), (layer.n, layer.k))
     )
-    return spec.quantize_acts(schedule.whole_words(acts)), spec.quantize_weights(schedule.whole_words(weights))
+    return memory_acts(design, schedule.whole_words(acts)), spec.quantize_weights(schedule.whole_words(weights))
 
 
 def _chosen(design: Design, schedule: Schedule, order: int) -> Job:
