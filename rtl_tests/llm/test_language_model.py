@@ -206,6 +206,13 @@ def test_every_family_on_a_small_model(tiny_llama: Path, name: str, given: dict[
 
 
 @pytest.mark.slow
+def test_activations_that_become_blocks_on_their_way(tiny_llama: Path) -> None:
+    kind = family("mx")
+    spec = kind.from_values(tile_values(kind, {"weights": "mxfp8_e4m3", "acts": "mxfp8_e4m3"}, 128))
+    check(spoken(tiny_llama, spec, blocks=1, design={"bus_bits": 128, "pre": "mx", "pre_source": "bf16"}))
+
+
+@pytest.mark.slow
 @pytest.mark.model
 @pytest.mark.parametrize(("name", "given"), FAMILIES, ids=lambda case: case if isinstance(case, str) else None)
 def test_every_family_on_two_blocks_of_the_model(real_model: Path, name: str, given: dict[str, int]) -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hwgen.accelerator import Design, Memory, pack_weights
+from hwgen.accelerator import Design, Memory, memory_acts, pack_weights
 from hwgen.accelerator.design import PAGE_BYTES
 from hwgen.accelerator.quantiser import (
     MOST_ELEMENTS,
@@ -223,7 +223,7 @@ class ImageCache:
             # Codes are the image's business: what follows the tile looks at scales alone.
             blank = np.zeros((context, self._size), np.uint32)
             weights.append(in_groups(tile, blank, self._scales(one["scales"], self._form.sides)))
-        acts = [tile.quantize_acts(schedule.whole_words(rows.numpy())) for rows in queries]
+        acts = [memory_acts(design, schedule.whole_words(rows.numpy())) for rows in queries]
         return torch.stack(self._products.multiply(schedule, acts, images, weights, schedule.layer.macs))
 
     def mixed(self, shares: Tensor) -> Tensor:
@@ -242,7 +242,7 @@ class ImageCache:
             codes = self._scales(one["scales"], False)
             scaled = rows * torch.from_numpy(self._form.scale.decode(codes).astype(np.float32))
             padded = functional.pad(scaled, (0, self._room - self._context))
-            acts.append(tile.quantize_acts(schedule.whole_words(padded.numpy())))
+            acts.append(memory_acts(self._products.design, schedule.whole_words(padded.numpy())))
         macs = shares.shape[1] * self._size * self._context
         return torch.stack(self._products.multiply(schedule, acts, images, [weights] * len(acts), macs))
 

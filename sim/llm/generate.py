@@ -182,7 +182,7 @@ def generate(
         if touch is not None:
             touch(products)
         progress("making golden layers")
-        golden = Decoder(model, blocks, GoldenProducts(spec, layers, by_token=elements is not None), room)
+        golden = Decoder(model, blocks, GoldenProducts(design, layers, by_token=elements is not None), room)
         decoder = Decoder(model, blocks, products, room)
         setup = time.perf_counter() - begin
         before = _children_seconds()

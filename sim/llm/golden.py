@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hwgen.accelerator import Design
 from hwgen.accelerator.quantiser import token_weights
-from hwgen.formats import QTensor
+from hwgen.formats import QTensor, get
 from hwgen.pe import TileSpec
 from hwgen.schedule import Layer, Schedule
 from sim.golden import QuantLinear, golden_layer
@@ -25,9 +26,13 @@ _ROWS = 512
 class GoldenProducts:
     """`Products` whose activations and attention operands golden layers quantise by themselves."""
 
-    def __init__(self, spec: TileSpec, layers: Mapping[str, QTensor], *, by_token: bool = False) -> None:
-        """Around quantised weights [N, K] by name; ``by_token``: keys and values have a scale for each token."""
-        self._by_token = by_token
+    def __init__(self, design: Design, layers: Mapping[str, QTensor], *, by_token: bool = False) -> None:
+        """Around quantised weights [N, K] by name; ``by_token``: keys and values have a scale for each token.
+
+        Of the design it is told what activations are rounded to in memory.
+        """
+        spec, self._by_token = design.tile, by_token
+        self._source = None if design.pre == "none" else get(design.pre_source)
         self._spec = spec
         self._formats = spec.quantization()
         self._layers = {name: self._golden(weights) for name, weights in layers.items()}
@@ -57,7 +62,10 @@ class GoldenProducts:
     def _product(self, layers: Sequence[QuantLinear], x: Tensor) -> Tensor:
         tokens, k = x.shape
         schedule = Schedule(self._spec, Layer("golden", tokens, 1, k))
-        whole = torch.from_numpy(np.ascontiguousarray(schedule.whole_words(x.numpy())))
+        values = np.ascontiguousarray(schedule.whole_words(x.numpy()))
+        if self._source is not None:
+            values = self._source.decode(self._source.encode(values)).astype(np.float32)
+        whole = torch.from_numpy(values)
         return torch.cat([layer(whole) for layer in layers], dim=1)
 
 

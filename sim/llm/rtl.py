@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwgen.accelerator import Design, Job, JobCycles, Memory, best_job, pack_acts, pack_weights
+from hwgen.accelerator import Design, Job, JobCycles, Memory, best_job, memory_acts, pack_acts, pack_weights
 from hwgen.accelerator.design import PAGE_BYTES
 from hwgen.errors import HwgenError
 from hwgen.formats import QTensor
@@ -163,7 +163,7 @@ class RtlProducts:
         """See `Products`."""
         tokens, k = x.shape
         values = self._schedule(names[0], tokens, 1, k).whole_words(x.numpy())
-        acts = self.design.tile.quantize_acts(values)
+        acts = memory_acts(self.design, values)
         images = pack_acts(self.design, self._schedule(names[0], tokens, 1, k), acts)
         jobs = [
             _Wanted(schedule, images, part.images, schedule.layer.macs)
@@ -182,7 +182,7 @@ class RtlProducts:
         """See `Products`."""
         spec, (m, k), n = self.design.tile, acts[0].shape, len(weights[0])
         schedule = self._schedule("head", m, n, k)
-        q_acts = [spec.quantize_acts(schedule.whole_words(a.numpy())) for a in acts]
+        q_acts = [memory_acts(self.design, schedule.whole_words(a.numpy())) for a in acts]
         q_weights = [quantised(spec, "head", w.numpy()) for w in weights]
         images = [pack_weights(self.design, schedule, w) for w in q_weights]
         return self.multiply(schedule, q_acts, images, q_weights, schedule.layer.macs)
