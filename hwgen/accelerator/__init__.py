@@ -7,6 +7,8 @@ from hwgen.accelerator.emission import AcceleratorEmission, emit_accelerator
 from hwgen.accelerator.exact import JobCycles, Memory, exact
 from hwgen.accelerator.image import (
     LAYOUT_VERSION,
+    entering_acts,
+    memory_acts,
     pack_acts,
     pack_channels,
     pack_weights,
@@ -30,9 +32,11 @@ __all__ = [
     "Stream",
     "best_job",
     "emit_accelerator",
+    "entering_acts",
     "exact",
     "finished_floats",
     "layer_jobs",
+    "memory_acts",
     "pack_acts",
     "pack_channels",
     "pack_weights",

@@ -64,7 +64,9 @@ def closed_job_cycles(
     writes = _Writes(geometry, job, clock, latency, compute, marks)
     found = np.ceil(np.maximum(writes.all, writes.last)) + latency + 1 + LAST_WORDS
     certain = (writes.all <= writes.last) & (regime == _COMPUTE) & writes.certain & reads.certain(compute)
-    certain = certain & (np.asarray(geometry.unit) == 0)
+    # What stands before and behind the rings and the tile is not in the phases.
+    found = found + np.asarray(geometry.pre)
+    certain = certain & (np.asarray(geometry.unit) == 0) & (np.asarray(geometry.pre) == 0)
     shape = np.broadcast_shapes(found.shape, certain.shape)
     return ClosedCycles(
         np.broadcast_to(found, shape).astype(np.int64),

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
+from hwgen.accelerator.block_plan import BlockPlan
 from hwgen.accelerator.results import RESULT_BITS
 from hwgen.emit import Field, streams
 from hwgen.errors import HwgenError
+from hwgen.formats import get
 from hwgen.frame.numbers import ceil_div
 from hwgen.frame.param import Param, Range, check, param, parameters, resolve
 from hwgen.frame.ports import element_port
@@ -129,6 +131,12 @@ class Design:
         0, "integer results a cycle; 0 is as many as fill a byte", legal=(0, 1, 2, 4, 8, 16, 32), sweep=(0, 4)
     )
     multiplier_bits: int = param(16, "bits of a channel's multiplier for integer results", legal=Range(8, 32))
+    pre: str = param(
+        "none",
+        "block before the ring of activations: none, or mx, which makes MX blocks of floating-point values in memory",
+        legal=("none", "mx"),
+    )
+    pre_source: str = param("fp16", "format of activations in memory before the block", legal=("fp16", "bf16", "fp32"))
     count_bits: int = param(24, "bits of the counts of a job: blocks and steps", legal=Range(8, 32), unit="bits")
 
     def __post_init__(self) -> None:
@@ -146,6 +154,7 @@ class Design:
             f"burst must be at most {PAGE_BYTES // self.bus_bytes} beats of {self.bus_bits} bits, which AXI4 ends at "
             f"{PAGE_BYTES} bytes, not {self.burst}",
         )
+        yield from self._pre_constraints()
         if not self.requantises:
             plain = result == "tile" and not self.outer and not self.bias
             yield (
@@ -177,6 +186,36 @@ class Design:
         yield (
             tile.n % made == 0 and made * RESULT_BITS[result] % 8 == 0,
             f"result_lanes must divide n ({tile.n}) and fill bytes with {result} results, not {made}",
+        )
+
+    def _pre_constraints(self) -> Iterator[tuple[bool, str]]:
+        """Those of the block before the ring of activations."""
+        tile = self.tile
+        if self.pre == "none":
+            yield self.pre_source == "fp16", f"pre_source must be left out without pre, not {self.pre_source}"
+            return
+        kind = tile.quantization()
+        yield (
+            kind.scheme == "mx" and len(tile.modes()) == 1 and tile.group > 0,
+            f"pre must be none where activations are no MX blocks of one format, as in this {tile.family} tile, not "
+            f"{self.pre}",
+        )
+        yield (
+            tile.k & (tile.k - 1) == 0,
+            f"k of the tile must be a power of two with pre {self.pre}, whose beats hold values of whole rows, not "
+            f"{tile.k}",
+        )
+        padded = padded_bits(tile.m * tile.k * get(self.pre_source).code_bits, self.bus_bits)
+        per_beat = max(self.bus_bits // padded, 1)
+        yield (
+            self.group_steps % per_beat == 0,
+            f"bus_bits must be at most {self.bus_bits * self.group_steps // per_beat} with pre {self.pre}, so that no "
+            f"beat has values of two blocks of {tile.group}, not {self.bus_bits}",
+        )
+        yield (
+            self.act_ring >= 2 * self.group_steps,
+            f"act_ring must be at least {2 * self.group_steps} with pre {self.pre}, two blocks of {tile.group}, not "
+            f"{self.act_ring}",
         )
 
     @classmethod
@@ -247,6 +286,9 @@ class Design:
         ):
             codes = sum(field.port.width for field in fields if field.port.role == role)
             sides = sum(field.port.width for field in fields if field.port.role != role)
+            if name == "acts" and self.pre != "none":
+                # Values as they lie in memory; what the tile's sides hold is made of them.
+                codes, sides = self.tile.m * self.tile.k * get(self.pre_source).code_bits, 0
             per_entry = max(self.bus_bits // padded_bits(codes, self.bus_bits), 1)
             yield self._stream(name, codes, max(int(ceil_div(steps, per_entry)), 2))
             if sides:
@@ -254,6 +296,35 @@ class Design:
         if self.channel_bits:
             # A word for each block of columns: one stays, or all of those whose weights are held.
             yield self._stream("channels", self.tile.n * self.channel_bits, max(min(self.weight_ring, MOST_BLOCKS), 2))
+
+    @cached_property
+    def block_plan(self) -> BlockPlan | None:
+        """What the block before the ring of activations does; None without one."""
+        if self.pre == "none":
+            return None
+        tile, stream = self.tile, self.streams["acts"]
+        kind = tile.quantization()
+        return BlockPlan(
+            m=tile.m,
+            k=tile.k,
+            source=self.pre_source,
+            element=tile.act_format.name,
+            rule=kind.block_rule,
+            bus_bits=self.bus_bits,
+            padded_bits=stream.padded_bits,
+            group_steps=self.group_steps,
+        )
+
+    @cached_property
+    def ring_streams(self) -> dict[str, Stream]:
+        """Streams as their rings have them: behind a block before the ring the words are the tile's, and an entry, what
+        becomes of one in memory, comes at once.
+        """
+        found = dict(self.streams)
+        if self.block_plan is not None:
+            plan, acts = self.block_plan, found["acts"]
+            found["acts"] = Stream("acts", plan.word_bits, plan.entry_bits, acts.depth, 1)
+        return found
 
     def _side_entries(self, steps: int, bits: int) -> int:
         """Entries for side information of ``bits`` bits that belongs to the steps that a ring of codes holds."""

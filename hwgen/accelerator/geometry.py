@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from hwgen.accelerator.block_quantiser import OUT_AFTER, READ_AFTER
 from hwgen.accelerator.design import OPERANDS, PAGE_BYTES, Design
 from hwgen.accelerator.job import Job
 from hwgen.accelerator.result_unit import unit_registers
@@ -37,7 +38,8 @@ class Geometry:
     ``beats``: of a result; ``credit``: those for which its queue has room; ``every``: 1 where each sum gives a result,
     0 where each block does. ``group_steps``, ``sum_steps``: 0 where it is the whole row. ``gathers``, ``per_word``:
     beats of the tile's results in a bus beat, and bus beats of one. ``burst``, ``page``: beats. ``unit``: registers
-    between the tile's results and those for memory; what it reads for each channel is left out.
+    between the tile's results and those for memory; what it reads for each channel is left out. ``pre``: cycles by
+    which a block before the ring of activations delays a group, 0 without one.
     """
 
     streams: Mapping[str, StreamGeometry]
@@ -56,12 +58,13 @@ class Geometry:
     outstanding: Num
     page: Num
     unit: Num
+    pre: Num = 0
 
     @classmethod
     def of(cls, design: Design) -> Geometry:
         """Those of one design."""
         tile = design.tile
-        p = tile.p
+        p, plan = tile.p, design.block_plan
         found = {name: StreamGeometry() for name in OPERANDS}
         for name in OPERANDS & design.streams.keys():
             stream = design.streams[name]
@@ -86,6 +89,7 @@ class Geometry:
             outstanding=design.outstanding,
             page=PAGE_BYTES // design.bus_bytes,
             unit=unit_registers(design),
+            pre=0 if plan is None else plan.group_beats + READ_AFTER + OUT_AFTER,
         )
 
     @classmethod

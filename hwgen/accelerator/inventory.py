@@ -144,13 +144,19 @@ def _sum(values: Mapping[str, Num]) -> Num:
 def geometry(spec: type[TileSpec], p: P, d: P) -> Geometry:
     """Widths and depths of an accelerator around tiles of a family.
 
-    Raises `HwgenError` for results that pass a unit behind the tile: it is not in the inventory.
+    Raises `HwgenError` for results that pass a unit behind the tile, and for activations that pass a block before their
+    ring: these are not in the inventory.
     """
     usual = {"result": "tile", "outer": False, "bias": False}
     if any(np.any(np.asarray(d.get(name, value)) != value) for name, value in usual.items()):
         raise HwgenError(
             "accelerator: result must be tile, without outer and bias, where its cost is asked for: the unit that "
             "makes others is not measured"
+        )
+    if np.any(np.asarray(d.get("pre", "none")) != "none"):
+        raise HwgenError(
+            "accelerator: pre must be none where its cost is asked for: the block before the ring of activations is "
+            "not measured"
         )
     m, n, bus = p["m"], p["n"], d["bus_bits"]
     (acts, act_bits), (weights, weight_bits) = spec.act_port(p), spec.weight_port(p)

@@ -77,7 +77,9 @@ def print_jobs(found: Sequence[LayerJobs], every: bool, period_ns: float | None)
     first = found[0]
     design, memory = first.design, first.memory
     click.echo(f"accelerator: {design.tile.family} {design.tile.m}×{design.tile.n}×{design.tile.k}; {_values(design)}")
-    rings = ", ".join(f"{name} {stream.depth} × {stream.entry_bits} bits" for name, stream in design.streams.items())
+    rings = ", ".join(
+        f"{name} {stream.depth} × {stream.entry_bits} bits" for name, stream in design.ring_streams.items()
+    )
     click.echo(f"rings: {rings}")
     share, of = memory.beats
     click.echo(

@@ -141,7 +141,10 @@ def _accelerator(
     print_jobs(found, every, clock.period_ns)
     click.echo()
     if costs is None:
-        click.echo("no area or energy: the unit that makes results of another form than the tile's is not measured")
+        click.echo(
+            "no area or energy: what makes results of another form than the tile's, or activations of another than it "
+            "takes, is not measured"
+        )
     else:
         print_costs(costs)
 

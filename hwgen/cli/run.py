@@ -148,6 +148,7 @@ def command(
     layers: int | None,
     memory_latency: int,
     memory_beats: tuple[int, int],
+    kv_quantiser: str | None,
     design: dict[str, Any],
     as_json: bool,
 ) -> None:
@@ -164,7 +165,8 @@ def command(
     the tile with memory around it, and the logits are compared with those of golden layers; docs/language_model.md.
     """
     if generate is not None and prompt is not None:
-        sys.exit(run_generation(spec, model, generate, prompt, layers, memory_latency, memory_beats, design, as_json))
+        memory = memory_latency, memory_beats
+        sys.exit(run_generation(spec, model, generate, prompt, layers, *memory, design, kv_quantiser, as_json))
     from rich.console import Console
 
     from sim.inputs import read_operands

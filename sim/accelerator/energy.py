@@ -24,6 +24,7 @@ from hwgen.accelerator import (
     emit_accelerator,
     exact,
     layer_jobs,
+    memory_acts,
     pack_acts,
     pack_weights,
     placed,
@@ -282,7 +283,7 @@ def measure_job(
     spec, streams = design.tile, len(acts)
     where, end = placed(design, job)
     operands = [
-        (spec.quantize_acts(schedule.whole_words(a)), spec.quantize_weights(schedule.whole_words(w)))
+        (memory_acts(design, schedule.whole_words(a)), spec.quantize_weights(schedule.whole_words(w)))
         for a, w in zip(acts, weights, strict=True)
     ]
     images = np.zeros((streams, end), np.uint8)

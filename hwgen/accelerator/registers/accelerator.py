@@ -24,6 +24,7 @@ class ErrorCause(Coded):
     DOES_NOT_FIT = 6, "A window that is to be held does not fit its ring."
     GROUPS = 7, "K_GROUPS does not fit K_STEPS."
     ABORTED = 8, "CONTROL.abort ended the job."
+    NOT_FINITE = 9, "An activation is an infinity or NaN, where a block before the ring makes blocks of them."
 
 
 class Stream(Coded):
