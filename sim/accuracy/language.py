@@ -1,8 +1,7 @@
 """A language model measured on a text: perplexity, and how far from the float model its predictions are.
 
-Perplexity is exp of the mean negative log-likelihood of the tokens that are scored. A text is cut into windows; a token
-is scored by what its window has before it, the first token of a text never. Windows follow each other (``stride`` =
-window), or overlap, and then only the ``stride`` new tokens of each are scored.
+Perplexity is exp of the mean negative log-likelihood of the tokens that are scored, each by what its window has before
+it (`sim.accuracy.texts.windows`).
 
 KL divergence is Σ p·ln(p / q) over the vocabulary, p of the float model, q of the measured one, mean over scored
 tokens, in nats; agreement is the share of them where both have the same likeliest token.
@@ -28,9 +27,10 @@ from hwgen.errors import HwgenError
 from hwgen.simulators.cache import cache_path, digest
 from sim.accuracy.recipe import Recipe
 from sim.accuracy.stored import Product, ProductLinear, StoredSize, layer_names, store
+from sim.accuracy.texts import Window
 from sim.models.cache import placed, read_array, write_array
 
-__all__ = ["Evaluation", "Measured", "Windows", "measure", "measure_products", "windows_of"]
+__all__ = ["Evaluation", "Measured", "measure", "measure_products"]
 
 VERSION = 1
 """Part of the key of what is kept; raise it when numbers change that depend on nothing else in the key."""
@@ -40,47 +40,6 @@ _CHUNK = 256
 Watch = Callable[[str, int, int], None]
 Sums = tuple[int, float, float, int]
 """Of a window: scored tokens, negative log-likelihood in nats, KL divergence in nats, tokens that agree."""
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Tokens of an evaluation: lists of token numbers, and of each how many at its end are scored."""
-
-    tokens: tuple[tuple[int, ...], ...]
-    scored: tuple[int, ...]
-
-    @property
-    def count(self) -> int:
-        """Tokens that are scored."""
-        return sum(self.scored)
-
-    def digest(self) -> str:
-        """Of all of them."""
-        return hashlib.sha256(json.dumps([self.tokens, self.scored]).encode()).hexdigest()
-
-
-def windows_of(
-    tokens: Sequence[int], window: int, count: int, stride: int | None = None, what: str = "text"
-) -> Windows:
-    """Cut ``count`` windows of ``window`` tokens from the begin of a text; see the module for ``stride``.
-
-    Raises `HwgenError` for sizes that are none, and for a text that is too short.
-    """
-    step = window if stride is None else stride
-    if not window >= 2 or count < 1 or not 1 <= step <= window:
-        raise HwgenError(
-            f"windows: must be from 2 tokens, at least one, with a stride from 1 to the window, "
-            f"not {count} of {window} with stride {step}"
-        )
-    needed = window + (count - 1) * step
-    if len(tokens) < needed:
-        fit = 0 if len(tokens) < window else (len(tokens) - window) // step + 1
-        hint = f"at most {fit} of them fit" if fit else f"take a window of {len(tokens)} or less"
-        raise HwgenError(
-            f"{what}: must have {needed} tokens for {count} windows of {window}, not {len(tokens)}; {hint}"
-        )
-    cut = tuple(tuple(tokens[index * step : index * step + window]) for index in range(count))
-    return Windows(cut, tuple(window - 1 if not index or step == window else step for index in range(count)))
 
 
 @dataclass(frozen=True)
@@ -137,15 +96,18 @@ class Evaluation:
     ``load`` gives a fresh float model: a recipe changes it in place.
     """
 
-    def __init__(self, load: Callable[[], nn.Module], model_digest: str, windows: Windows, device: str = "cpu") -> None:
-        self._load, self._windows, self.device = load, windows, device
-        self._key = [str(VERSION), model_digest, windows.digest()]
+    def __init__(
+        self, load: Callable[[], nn.Module], model_digest: str, windows: Sequence[Window], device: str = "cpu"
+    ) -> None:
+        self._load, self._windows, self.device = load, tuple(windows), device
+        said = json.dumps([[window.tokens, window.first] for window in windows])
+        self._key = [str(VERSION), model_digest, hashlib.sha256(said.encode()).hexdigest()]
         self._kept = cache_path() / "accuracy"
         self._float: tuple[Tensor, ...] | None = None
         self._head: nn.Module | None = None
 
     @property
-    def windows(self) -> Windows:
+    def windows(self) -> tuple[Window, ...]:
         """What is read."""
         return self._windows
 
@@ -184,35 +146,34 @@ class Evaluation:
         kept["bits_per_weight"] = change(model).bits_per_weight
         spent = kept["seconds"]
         for number, index in enumerate(self._indices()):
-            watch("reading windows", number, len(self._windows.tokens))
+            watch("reading windows", number, len(self._windows))
             if index in kept["windows"]:
                 continue
-            tokens = torch.tensor(self._windows.tokens[number], device=self.device)
-            kept["windows"][index] = self._scores(model, tokens, self._windows.scored[number], reference[number])
+            kept["windows"][index] = self._scores(model, self._windows[number], reference[number])
             kept["seconds"] = spent + time.monotonic() - begin
             self._write(document, calibration, kept)
-        watch("reading windows", len(self._windows.tokens), len(self._windows.tokens))
+        watch("reading windows", len(self._windows), len(self._windows))
         rows = tuple(_row(kept["windows"][index]) for index in self._indices())
         return Measured(document, kept["bits_per_weight"], rows, kept["seconds"])
 
     def _indices(self) -> list[str]:
-        return [str(index) for index in range(len(self._windows.tokens))]
+        return [str(index) for index in range(len(self._windows))]
 
-    def _scores(self, model: nn.Module, tokens: Tensor, scored: int, reference: Tensor) -> Sums:
+    def _scores(self, model: nn.Module, window: Window, reference: Tensor) -> Sums:
         """Sums over the scored tokens of a window; ``reference`` is the float model's hidden states [T, D]."""
+        tokens = torch.tensor(window.tokens, device=self.device)
         hidden = model.hidden(tokens)
         loss = divergence = 0.0
         same = 0
         assert self._head is not None
-        first = len(tokens) - 1 - scored
-        for start in range(first, len(tokens) - 1, _CHUNK):
+        for start in range(window.first - 1, len(tokens) - 1, _CHUNK):
             part = slice(start, min(start + _CHUNK, len(tokens) - 1))
             want = functional.log_softmax(self._head(reference[part].to(self.device)).double(), dim=-1)
             mine = functional.log_softmax(model.output(hidden[part]).double(), dim=-1)
             loss -= float(mine.gather(1, tokens[part.start + 1 : part.stop + 1, None]).sum())
             divergence += float((want.exp() * (want - mine)).sum())
             same += int((want.argmax(dim=1) == mine.argmax(dim=1)).sum())
-        return scored, loss, divergence, same
+        return window.scored, loss, divergence, same
 
     def _reference(self, watch: Watch) -> tuple[Tensor, ...]:
         """Hidden states of the float model, [T, D] of each window."""
@@ -221,13 +182,13 @@ class Evaluation:
             known = read_array(path)
             model = self.model()
             self._head = model.output
-            if known is not None and len(known) == len(self._windows.tokens):
+            if known is not None and len(known) == len(self._windows):
                 self._float = tuple(torch.from_numpy(one) for one in known)
             else:
                 states = []
-                for number, tokens in enumerate(self._windows.tokens):
-                    watch("reading windows as float", number, len(self._windows.tokens))
-                    states.append(model.hidden(torch.tensor(tokens, device=self.device)).cpu())
+                for number, window in enumerate(self._windows):
+                    watch("reading windows as float", number, len(self._windows))
+                    states.append(model.hidden(torch.tensor(window.tokens, device=self.device)).cpu())
                 self._float = tuple(states)
                 with suppress(HwgenError), placed(path) as folder:
                     write_array(folder / path.name, torch.stack(states).numpy())
