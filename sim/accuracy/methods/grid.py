@@ -201,6 +201,17 @@ class Grid:
         }
         return Scales(outer=parts[0].outer, **joined)
 
+    def choose(self, first: Tensor, one: Scales, other: Scales) -> Scales:
+        """Scales of ``one`` for the groups where ``first`` [N, G], of ``other`` elsewhere; with the same second level."""
+        parts = {}
+        for name in ("codes", "value", "divisor", "zero", "selector", "level_2", "level_3"):
+            mine, theirs = getattr(one, name), getattr(other, name)
+            if mine is not None:
+                of_group = name not in ("level_2", "level_3")
+                where = first if of_group else first[:, torch.arange(mine.shape[1]) * 4 // self.size]
+                parts[name] = torch.where(where, mine, theirs)
+        return Scales(outer=one.outer, **parts)
+
     # ------------------------------------------------------------------ rounding
 
     def folded(self, scales: Scales) -> Scales:
@@ -244,8 +255,8 @@ class Grid:
         if scheme == "bitmod":
             return self._bitmod_index(ratio, _some(scales.selector))
         if not self._integer:
-            return torch.bucketize(ratio.double(), _thresholds(self.codes), right=True).double()
-        whole = torch.round(ratio * 2.0**self._fraction).double()
+            return torch.bucketize(ratio.double().contiguous(), _thresholds(self.codes), right=True).double()
+        whole = torch.round(ratio * 2.0**self._fraction if self._fraction else ratio).double()
         if scheme in ("asymmetric", "two_level_asymmetric"):
             whole = whole + _some(scales.zero)
         return whole.clamp(self._low, self._high)
@@ -270,15 +281,22 @@ class Grid:
             found = found + _some(scales.zero)
         return found if scales.outer is None else found * scales.outer
 
+    def indices(self, weights: Tensor, scales: Scales) -> Tensor:
+        """Indices [N, K] of the nearest values at scales of all groups."""
+        return self.unfold(self.index(self.fold(weights), self.folded(scales)))
+
+    def stored(self, indices: Tensor, scales: Scales) -> Tensor:
+        """float32 [N, K], what indices mean at scales of all groups."""
+        return self.unfold(self.values(self.fold(indices), self.folded(scales))).float().contiguous()
+
     def nearest(self, weights: Tensor, scales: Scales) -> Tensor:
         """float32 [N, K], the nearest values at scales of all groups."""
-        folded, shaped = self.fold(weights), self.folded(scales)
-        return self.unfold(self.values(self.index(folded, shaped), shaped)).float()
+        return self.stored(self.indices(weights, scales), scales)
 
     # ------------------------------------------------------------------ as stored
 
     def qtensor(self, index: Tensor, scales: Scales) -> QTensor:
-        """Indices [N, K] and scales [N, G] of all groups, as a tile stores them."""
+        """Indices [N, K] and scales of all groups, as a tile stores them."""
         outer = None if scales.outer is None else scales.outer.float().numpy()
         return QTensor.build(
             self._words(index, scales),
@@ -395,27 +413,26 @@ class Grid:
         """Selector and unrounded scale of every group, [N, G]."""
         assert isinstance(self.codes, BitmodFormat)
         amax = folded.abs().amax(dim=-1) * by
-        best = selector = chosen = None
-        for side in range(len(self.codes.specials)):
-            ideal = amax / self.codes.largest(side)
-            divisor = _divisor(ideal)[..., None]
-            tables = _bitmod_tables(self.codes)
-            near = tables.levels[side][torch.bucketize(folded / divisor, tables.thresholds[side], right=True)]
-            squares = _squares(self._inside(folded - ideal[..., None] * near, columns, 0.0))
-            if best is None or selector is None or chosen is None:
-                best, selector, chosen = squares, torch.zeros_like(squares, dtype=torch.long), ideal
-                continue
-            better = squares < best
-            best = torch.where(better, squares, best)
-            selector = torch.where(better, side, selector)
-            chosen = torch.where(better, ideal, chosen)
-        return _some(selector), _some(chosen)
+        found = []
+        for ends in sorted({self.codes.largest(side) for side in range(len(self.codes.specials))}):
+            # Sides that end alike have one scale, and all sides the basic values.
+            ideal = amax / ends
+            ratio = (folded / _divisor(ideal)[..., None]).contiguous()
+            basic = _basic_values(self.codes)
+            near = basic[torch.bucketize(ratio, _middles(self.codes), right=False)]
+            for side, special in enumerate(self.codes.specials):
+                if self.codes.largest(side) == ends:
+                    low, high = _around(self.codes, side)
+                    kept = torch.where((ratio >= low) & (ratio < high), special, near)
+                    found.append((side, _squares(self._inside(folded - ideal[..., None] * kept, columns, 0.0)), ideal))
+        # The first of equal errors.
+        found.sort(key=lambda one: one[0])
+        selector = torch.stack([squares for _, squares, _ in found]).argmin(dim=0)
+        return selector, torch.stack([ideal for _, _, ideal in found]).gather(0, selector[None])[0]
 
     def _bitmod_outer(self, ideal: Tensor) -> Tensor:
         single = get("fp32")
-        return _decoded(
-            single, _scale_codes(single, ideal.amax(dim=1, keepdim=True) / self.scales_format.max_value)
-        )
+        return _decoded(single, _scale_codes(single, ideal.amax(dim=1, keepdim=True) / self.scales_format.max_value))
 
     def _bitmod(self, folded: Tensor, columns: int, by: Tensor | float, outer: Tensor | None) -> Scales:
         selector, ideal = self._bitmod_ideal(folded, columns, by)
@@ -429,11 +446,9 @@ class Grid:
 
     def _bitmod_index(self, ratio: Tensor, selector: Tensor) -> Tensor:
         assert isinstance(self.codes, BitmodFormat)
-        thresholds = _bitmod_tables(self.codes).thresholds
-        found = torch.bucketize(ratio, thresholds[0], right=True)
-        for side in range(1, len(thresholds)):
-            found = torch.where(selector == side, torch.bucketize(ratio, thresholds[side], right=True), found)
-        return found.double()
+        # Each group, or row, has the thresholds of its selector.
+        thresholds = _bitmod_tables(self.codes).thresholds[selector[..., 0]]
+        return torch.searchsorted(thresholds, ratio.contiguous(), right=True).double()
 
     def _bitmod_values(self, index: Tensor, selector: Tensor) -> Tensor:
         assert isinstance(self.codes, BitmodFormat)
@@ -531,6 +546,30 @@ def _thresholds(form: Format) -> Tensor:
     return torch.from_numpy(_least(lambda x: form.decode(form.encode(x)), _levels(form).numpy()))
 
 
+@functools.cache
+def _basic_values(form: BitmodFormat) -> Tensor:
+    """Values of a BitMoD format that no selector changes, ascending."""
+    return torch.tensor(sorted({sign * value for value in form.basic for sign in (-1.0, 1.0)}), dtype=torch.float64)
+
+
+@functools.cache
+def _middles(form: BitmodFormat) -> Tensor:
+    """Between neighbours of them."""
+    values = _basic_values(form)
+    return (values[1:] + values[:-1]) / 2
+
+
+@functools.cache
+def _around(form: BitmodFormat, side: int) -> tuple[float, float]:
+    """From where up to where numbers are encoded as a selector's special value; nowhere if it repeats another one."""
+    if form.specials[side] in _basic_values(form):
+        return np.inf, np.inf
+    tables = _bitmod_tables(form)
+    place = int((tables.levels[side] == form.specials[side]).nonzero()[0])
+    ends = [-np.inf, *tables.thresholds[side].tolist(), np.inf]
+    return ends[place], ends[place + 1]
+
+
 @dataclass(frozen=True)
 class _BitmodTables:
     """By selector: thresholds [4, L - 1], values [4, L] and codes [4, L]; short ones are filled at the upper end."""
@@ -584,4 +623,3 @@ def _ordered(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
 def _number(places: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     bits = np.where(places < 0, np.iinfo(np.int64).min - places, places)
     return bits.view(np.float64)
-
