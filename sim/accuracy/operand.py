@@ -32,7 +32,7 @@ from hwgen.formats import (
 )
 from hwgen.quantize import weights_for
 
-__all__ = ["ROW", "OperandFormat", "operand_format"]
+__all__ = ["ROW", "OperandFormat", "operand_format", "stored_bits"]
 
 ROW = 0
 """Group of a whole row: one scale a token, or an output channel."""
@@ -95,16 +95,21 @@ class OperandFormat:
 
     def bits(self, k: int) -> float:
         """Bits of an element of a row of ``k``, with its share of scales, zero points and selectors."""
-        stored = self.quantise(np.linspace(-1.0, 1.0, k, dtype=np.float32)[None])
-        side = stored.scale_format.code_bits + stored.format.side_bits
-        if stored.zero_kind == "integer":
-            side += stored.format.code_bits
-        elif stored.zero_kind == "minimum":
-            side += stored.scale_format.code_bits
-        if self.scheme == "element" and stored.format.code_bits >= 16:
-            side = 0  # rounded as it is, with a scale of 1
-        outer = 32 if stored.outer is not None and len(stored.outer) == stored.shape[0] and self.scheme != "nv" else 0
-        return stored.format.code_bits / stored.format.elements + (side * stored.groups + outer) / k
+        return stored_bits(self.quantise(np.linspace(-1.0, 1.0, k, dtype=np.float32)[None].repeat(2, axis=0)))
+
+
+def stored_bits(stored: QTensor) -> float:
+    """Bits of an element as a memory holds them: codes, scales, zero points, selectors, second-level scales of rows.
+
+    A scale of 1 that every value has (a format of 16 bits or more) takes none. HiF4's words repeat a bit that the
+    standard stores once: 4.625 bits here, 4.5 there.
+    """
+    (_, k), form = stored.shape, stored.format
+    side = 0 if _plain(form) else stored.scale_format.code_bits + form.side_bits
+    side += {"integer": form.code_bits, "minimum": stored.scale_format.code_bits}.get(stored.zero_kind, 0)
+    of_rows = stored.outer is not None and len(stored.outer) == len(stored.codes) > 1
+    outer = 32 if of_rows else 0
+    return form.code_bits / form.elements + (side * stored.groups + outer) / k
 
 
 @functools.cache
