@@ -226,13 +226,18 @@ def _row(values: Sequence[float]) -> Sums:
     return int(tokens), float(loss), float(divergence), int(same)
 
 
+def calibration_digest(recipe: Recipe, calibration: Sequence[Sequence[int]]) -> str:
+    """What a recipe's measurement depends on of a calibration text; "" for methods that do not look at it."""
+    used = recipe.method.calibrated and ("weights" in recipe.formats or bool(recipe.layers))
+    return hashlib.sha256(json.dumps([list(one) for one in calibration]).encode()).hexdigest() if used else ""
+
+
 def measure(evaluation: Evaluation, recipe: Recipe, calibration: Sequence[Sequence[int]], watch: Watch) -> Measured:
     """Measure a recipe; ``calibration`` is token lists, which methods look at that are calibrated.
 
     Raises `HwgenError` as `sim.accuracy.stored.store`.
     """
-    used = recipe.method.calibrated and ("weights" in recipe.formats or bool(recipe.layers))
-    said = hashlib.sha256(json.dumps([list(one) for one in calibration]).encode()).hexdigest() if used else ""
+    said = calibration_digest(recipe, calibration)
 
     def change(model: nn.Module) -> StoredSize:
         return store(model, recipe, [torch.tensor(list(one)) for one in calibration], watch)

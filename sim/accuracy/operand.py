@@ -28,6 +28,8 @@ from hwgen.formats import (
     PositFormat,
     QTensor,
     TernaryFormat,
+    block_format,
+    block_names,
     get,
 )
 from hwgen.quantize import weights_for
@@ -44,6 +46,7 @@ _PIECE = 1 << 17
 """Elements that a thread quantises at a time."""
 _BLOCKS = {"mx": 32, "nv": 16, "hif4": 64}
 """Elements of a block, of schemes whose blocks a standard fixes."""
+_OF_INTEGERS = ("asymmetric", "minimum", "two_level_asymmetric", "two_level_symmetric", "bitmod")
 _MX_RULES = ("floor", "ceil")
 
 
@@ -101,11 +104,12 @@ class OperandFormat:
 def stored_bits(stored: QTensor) -> float:
     """Bits of an element as a memory holds them: codes, scales, zero points, selectors, second-level scales of rows.
 
-    A scale of 1 that every value has (a format of 16 bits or more) takes none. HiF4's words repeat a bit that the
-    standard stores once: 4.625 bits here, 4.5 there.
+    A scale of 1 that every value has (a format of 16 bits or more) takes none, nor do bits of HiF4's words that repeat
+    others.
     """
     (_, k), form = stored.shape, stored.format
     side = 0 if _plain(form) else stored.scale_format.code_bits + form.side_bits
+    side -= next((block_format(name).repeated_bits for name in block_names() if name == form.name), 0)
     side += {"integer": form.code_bits, "minimum": stored.scale_format.code_bits}.get(stored.zero_kind, 0)
     of_rows = stored.outer is not None and len(stored.outer) == len(stored.codes) > 1
     outer = 32 if of_rows else 0
@@ -121,8 +125,8 @@ def operand_format(name: str, group: int = DEFAULT_GROUP) -> OperandFormat:
     found = _NAME.fullmatch(name)
     if found is None:
         raise HwgenError(f"format of numbers: must be FORMAT[.SCHEME][/GROUP][@SCALE], not {name!r}")
-    form = get(found["format"])
-    default, allowed = _schemes(found["format"], form)
+    form, called = get(found["format"]), found["format"]
+    default, allowed = _schemes(called, form)
     scheme = found["scheme"] or default
     rule = "floor"
     if default == "mx" and scheme in _MX_RULES:
@@ -130,19 +134,22 @@ def operand_format(name: str, group: int = DEFAULT_GROUP) -> OperandFormat:
     if scheme not in allowed:
         every = (*allowed, *_MX_RULES) if default == "mx" else allowed
         raise HwgenError(
-            f"format of numbers {name!r}: scheme of {found['format']} must be one of {', '.join(every)}, "
+            f"format of numbers {name!r}: scheme of {called} must be one of {', '.join(every)}, "
             f"not {scheme!r}{suggest(scheme, every)}"
         )
     size = _group(name, found["group"], _BLOCKS.get(scheme), group)
     scale = get(found["scale"]).name if found["scale"] else _scale(scheme)
-    parts = [found["format"]]
+    if called.startswith("uint"):
+        # Unsigned codes with a zero point are what asymmetric integers are.
+        called, default = called.removeprefix("u"), "symmetric"
+    parts = [called]
     if scheme != default or rule != "floor":
         parts.append(f".{rule if rule != 'floor' else scheme}")
     if scheme not in _BLOCKS and not _plain(form):
         parts.append(f"/{size or 'row'}")
     if scale != _scale(scheme):
         parts.append(f"@{scale}")
-    return OperandFormat("".join(parts), form.name, scheme, size, scale, rule)
+    return OperandFormat("".join(parts), get(called).name, scheme, size, scale, rule)
 
 
 def _plain(form: Format) -> bool:
@@ -162,8 +169,10 @@ def _schemes(name: str, form: Format) -> tuple[str, tuple[str, ...]]:
         return "ternary", ("ternary",)
     if isinstance(form, BipolarFormat):
         return "bipolar", ("bipolar",)
+    if isinstance(form, IntFormat) and not form.twos_complement:
+        return "asymmetric", ("asymmetric", "minimum", "two_level_asymmetric")
     if isinstance(form, IntFormat):
-        return "symmetric", ("symmetric", "asymmetric", "minimum", "two_level_asymmetric", "two_level_symmetric")
+        return "symmetric", ("symmetric", *_OF_INTEGERS)
     if isinstance(form, BitmodFormat):
         return "bitmod", ("bitmod",)
     if isinstance(form, CodebookFormat):

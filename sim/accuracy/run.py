@@ -15,7 +15,7 @@ from torch import nn
 from hwgen.errors import HwgenError
 from hwgen.options import AccuracyOptions
 from hwgen.pe import TileSpec, family
-from sim.accuracy.language import Evaluation, Measured, measure, measure_products
+from sim.accuracy.language import Evaluation, Measured, calibration_digest, measure, measure_products
 from sim.accuracy.methods import method
 from sim.accuracy.recipe import ROLES, Recipe, recipe
 from sim.accuracy.texts import Text, text, windows
@@ -28,7 +28,7 @@ from sim.models.model_file import ModelFile
 from sim.models.smollm import encode
 from sim.models.weights import open_model
 
-__all__ = ["Subject", "measured", "plan", "subject", "tile"]
+__all__ = ["Subject", "Task", "measured", "plan", "subject", "tile"]
 
 Watch = Callable[[str, int, int], None]
 
@@ -58,6 +58,10 @@ class Task:
             return self.recipe.document()
         assert self.tile is not None
         return {"pe": tile_label(self.tile), "arithmetic": "tile" if self.exact else "exact products"}
+
+    def calibration(self, found: Subject) -> str:
+        """Digest of what it looks at of the calibration text."""
+        return "" if self.recipe is None else calibration_digest(self.recipe, found.calibration)
 
     def measure(self, found: Subject, watch: Watch) -> Measured:
         """Measure it, or take what was kept."""

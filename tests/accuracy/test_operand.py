@@ -53,7 +53,7 @@ def test_defaults_follow_the_format() -> None:
         ("int8/row", 8 + 16 / 256),
         ("mxfp4", 4.25),
         ("nvfp4", 4.5),
-        ("hif4", 4.625),
+        ("hif4", 4.5),
         ("bitmod_fp4/128", 4 + (8 + 2) / 128 + 32 / 256),
         ("fp16", 16),
         ("ternary/64", 2 + 16 / 64),
