@@ -20,7 +20,7 @@ from sim.accuracy.operand import OperandFormat
 from sim.accuracy.recipe import Recipe
 from sim.models.llama import ATTENTION_ROLES
 
-__all__ = ["HEAD", "Product", "StoredSize", "groups_of", "layer_names", "store"]
+__all__ = ["HEAD", "Product", "StoredSize", "Watch", "groups_of", "layer_names", "store", "store_group"]
 
 HEAD = "output"
 """The output layer."""
@@ -116,20 +116,24 @@ def layer_names(model: nn.Module) -> list[str]:
 
 
 def groups_of(block: nn.Module, x: Tensor) -> list[list[str]]:
-    """Names of a block's linear layers by their common input, in running order. ``x`` is any input of the block."""
-    seen: list[tuple[Tensor, str]] = []
-    names = {module: name for name, module in block.named_modules() if isinstance(module, nn.Linear)}
-    hooks = [
-        module.register_forward_pre_hook(lambda module, inputs: seen.append((inputs[0], names[module])))
-        for module in names
-    ]
+    """Names of a block's linear layers by their common input, in running order. ``x`` is any input of the block.
+
+    Of a layer that runs several times the first input counts.
+    """
+    seen: dict[str, Tensor] = {}
+    names = {found: name for name, found in block.named_modules() if isinstance(found, nn.Linear)}
+
+    def see(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.setdefault(names[module], inputs[0])
+
+    hooks = [module.register_forward_pre_hook(see) for module in names]
     try:
         block(x)
     finally:
         for hook in hooks:
             hook.remove()
     groups: list[tuple[Tensor, list[str]]] = []
-    for given, name in seen:
+    for name, given in seen.items():
         group = next((found for other, found in groups if other is given), None)
         if group is None:
             groups.append((given, [name]))
@@ -162,9 +166,8 @@ def store(model: nn.Module, recipe: Recipe, calibration: Sequence[Tensor], watch
     for index, block in enumerate(blocks):
         watch("storing blocks", index, len(blocks))
         for group in groups_of(block, x[0][:2]):
-            _store_group(
-                block, f"blk.{index}", group, recipe, _Caught(block, x) if calibrated else None, elements, bits
-            )
+            inputs = _Caught(block, x).of if calibrated else None
+            store_group(block, f"blk.{index}.", group, recipe, inputs, elements, bits)
         for role in ATTENTION_ROLES:
             if role in recipe.formats and hasattr(block, role):
                 setattr(block, role, Kept(recipe.formats[role]))
@@ -221,20 +224,34 @@ class _Enough(Exception):
     """The layer was reached."""
 
 
-def _store_group(
+def store_group(
     block: nn.Module,
     prefix: str,
     group: Sequence[str],
     recipe: Recipe,
-    caught: _Caught | None,
+    inputs_of: Callable[[str], Inputs] | None,
     elements: dict[str, int],
     bits: dict[str, float],
 ) -> None:
+    """Store a group's layers in place, and write down how many elements they have and in how many bits.
+
+    Args:
+        block: holds the layers.
+        prefix: before their names, in the model.
+        group: their names in the block; they have a common input.
+        recipe: how they are stored.
+        inputs_of: what entered a layer, for calibrated methods.
+        elements: by name in the model, added to.
+        bits: likewise.
+
+    Raises:
+        HwgenError: for weights that are not finite, and for what methods and quantisers refuse.
+    """
     linears = [block.get_submodule(name) for name in group]
     acts = recipe.formats.get("acts")
     layers = []
     for name, linear in zip(group, linears, strict=True):
-        full = f"{prefix}.{name}"
+        full = f"{prefix}{name}"
         elements[full], bits[full] = linear.weight.numel(), 32.0
         form = recipe.weights_of(full)
         weights = linear.weight.detach().float().cpu()
@@ -244,14 +261,14 @@ def _store_group(
             layers.append((full, linear, Layer(full, weights, form)))
     result = MethodResult(())
     if layers:
-        inputs = caught.of(group[0]) if caught is not None else None
+        inputs = inputs_of(group[0]) if inputs_of is not None else None
         result = recipe.method.quantise([layer for _, _, layer in layers], acts, inputs)
     if not layers and acts is None:
         return
     common = CommonInput(result.before, acts)
     stored = {full: index for index, (full, _, _) in enumerate(layers)}
     for name, linear in zip(group, linears, strict=True):
-        full = f"{prefix}.{name}"
+        full = f"{prefix}{name}"
         if full not in stored:
             if result.before is not None:
                 raise HwgenError(
