@@ -83,6 +83,8 @@ def test_few_words(fetched: Callable[[str], None]) -> None:
     assert found["int8"]["word_accuracy"] == pytest.approx(found[""]["word_accuracy"], abs=0.02)
     assert found["int3"]["word_accuracy"] < found[""]["word_accuracy"] - 0.1
     assert task.measure(recipe({"weights": "int3"})) == found["int3"]
+    # What GPTQ learns from words between those that are measured helps with these.
+    assert task.measure(recipe({"weights": "int3"}, "gptq"))["phoneme_match"] > found["int3"]["phoneme_match"] + 0.01
 
 
 @pytest.mark.slow
