@@ -33,7 +33,7 @@ __all__ = ["command"]
     "--model",
     type=InputFile(folders=True),
     metavar="FILE",
-    help="Llama-type model in GGUF or safetensors (default: SmolLM2-135M, `hwgen model fetch`)",
+    help="Llama-type model or GPT-2 in GGUF or safetensors (default: SmolLM2-135M, `hwgen model fetch`)",
 )
 @click.option("--list", "listed", is_flag=True, help="list methods, their options and texts, and end")
 @click.option("-o", "--output", type=OutputFile("CSV", "JSON", need_suffix=True), metavar="FILE", help=".csv or .json")

@@ -21,8 +21,8 @@ from sim.accuracy.recipe import ROLES, Recipe, recipe
 from sim.accuracy.texts import Text, text, windows
 from sim.accuracy.tile import formats_alone, tile_arithmetic, tile_label
 from sim.models.fetch import default_model, file_sha256
-from sim.models.hf import llama_view
-from sim.models.llama import Llama
+from sim.models.gpt_config import GptConfig
+from sim.models.language import config_of, language_model, text_view
 from sim.models.llama_config import LlamaConfig
 from sim.models.model_file import ModelFile
 from sim.models.smollm import encode
@@ -111,9 +111,8 @@ def subject(options: AccuracyOptions, model: Path | None, tasks: Sequence[Task])
     and a device that is not there.
     """
     path = model if model is not None else default_model()
-    opened = open_model(path)
-    view = opened if opened.format == "gguf" else llama_view(opened)
-    config = LlamaConfig.of(view)
+    view = text_view(open_model(path))
+    config = config_of(view)
     if options.window > config.context:
         raise HwgenError(
             f"accuracy: window must be at most {config.context} tokens, which the model can read, not {options.window}"
@@ -134,7 +133,7 @@ def subject(options: AccuracyOptions, model: Path | None, tasks: Sequence[Task])
     digest = hashlib.sha256(" ".join(sums).encode()).hexdigest()
 
     def load() -> nn.Module:
-        return Llama(view)
+        return language_model(view)
 
     return Subject(path, Evaluation(load, digest, cut, _device(options.device)), calibration, said, learned)
 
@@ -145,7 +144,7 @@ def measured(found: Subject, tasks: Sequence[Task], watch: Watch) -> Iterator[tu
         yield task, task.measure(found, watch)
 
 
-def _tokens(model: ModelFile, said: Text, config: LlamaConfig) -> list[int]:
+def _tokens(model: ModelFile, said: Text, config: LlamaConfig | GptConfig) -> list[int]:
     """Tokens of a text without a start token, as perplexities are given."""
     numbers = encode(model, said.content)
     start = model.metadata.get("tokenizer.ggml.bos_token_id")

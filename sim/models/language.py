@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sim.models.gpt import Gpt
     from sim.models.llama import Llama
 
-__all__ = ["RUNNABLE", "config_of", "load_language_model", "name_in_gguf", "text_view", "why_not"]
+__all__ = ["RUNNABLE", "config_of", "language_model", "load_language_model", "name_in_gguf", "text_view", "why_not"]
 
 RUNNABLE = (*ARCHITECTURES, gpt_config.ARCHITECTURE)
 """Architectures that run, as GGUF calls them."""
@@ -83,10 +83,18 @@ def load_language_model(path: str | os.PathLike[str]) -> Llama | Gpt:
     Raises:
         HwgenError: if the file cannot be opened, or is of no architecture that runs.
     """
+    return language_model(text_view(open_model(path)))
+
+
+def language_model(view: ModelFile) -> Llama | Gpt:
+    """Load a model that has the names and metadata of GGUF; see `load_language_model`.
+
+    Raises:
+        HwgenError: if it is of no architecture that runs.
+    """
     from sim.models.gpt import Gpt
     from sim.models.llama import Llama
 
-    view = text_view(open_model(path))
     return (Gpt if isinstance(config_of(view), GptConfig) else Llama)(view)
 
 

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
+from click.testing import CliRunner
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from hwgen.cli import accuracy
 from hwgen.errors import HwgenError
 from sim import inputs
 from sim.accuracy.recipe import recipe
@@ -195,6 +197,24 @@ def test_a_recipe_stores_it(tmp_path: Path) -> None:
     assert 0.0 < float((after - before).norm() / before.norm()) < 0.05
     assert set(size.bits) == {name for name, *_ in smollm.linear_layers(path)} - {"output"}
     assert size.bits_per_weight == pytest.approx(8 + 16 / 64, rel=0.02)
+
+
+def test_accuracy_is_the_same_from_both_formats(tmp_path: Path) -> None:
+    arguments = ["--weights", "int4", "--text", "origin", "--window", "12", "--windows", "2", "--format", "csv"]
+    tables = []
+    for path in (write_gguf(tmp_path / "x.gguf", gpt_tensors()), write_hf(tmp_path, gpt_tensors())):
+        done = CliRunner().invoke(accuracy.command, [*arguments, "--model", str(path)], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        tables.append(done.stdout)
+    assert len(tables[0].splitlines()) == 3
+    assert tables[0] == tables[1]
+    with pytest.raises(HwgenError, match="window must be at most 12 tokens, which the model can read, not 13"):
+        CliRunner().invoke(
+            accuracy.command,
+            ["--weights", "int4", "--window", "13", "--model", str(path)],
+            catch_exceptions=False,
+            standalone_mode=False,
+        )
 
 
 def test_captures(tmp_path: Path) -> None:
