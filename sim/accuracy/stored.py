@@ -121,7 +121,7 @@ def groups_of(block: nn.Module, x: Tensor) -> list[list[str]]:
     Of a layer that runs several times the first input counts.
     """
     seen: dict[str, Tensor] = {}
-    names = {found: name for name, found in block.named_modules() if isinstance(found, nn.Linear)}
+    names: dict[nn.Module, str] = {found: name for name, found in block.named_modules() if isinstance(found, nn.Linear)}
 
     def see(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         seen.setdefault(names[module], inputs[0])

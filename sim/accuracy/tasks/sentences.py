@@ -111,7 +111,8 @@ class SentenceEncoder(nn.Module):
         x = self.token_embd_norm(x)
         for block in self.blk:
             x = block(x)
-        return x
+        last: Tensor = x
+        return last
 
 
 def _both(model: ModelFile, name: str) -> tuple[nn.Parameter, nn.Parameter]:
