@@ -76,7 +76,8 @@ class BlockScales(Method):
         if grid.plain or mantissa > _FINEST or layer.form.scheme in ("asymmetric", "minimum", "bitmod"):
             raise HwgenError(
                 f"method {self.name}: format must have block scales of at most {_FINEST} mantissa bits and nothing "
-                f"beside them, such as mxfp4, nvfp4 and hif4, not {layer.form} (layer {layer.name}); clip searches others"
+                f"beside them, such as mxfp4, nvfp4 and hif4, not {layer.form} (layer {layer.name}); "
+                "clip searches others"
             )
         own = grid.scales(layer.weights)
         reach = self.octaves << mantissa

@@ -31,8 +31,8 @@ _TOLERANCE = 1e-4
 class Trits(Method):
     """Store weights as the sum of two ternary planes, each with a scale in every group.
 
-    PTQTP (arXiv 2509.16989): w ≈ α₁ t₁ + α₂ t₂; by turns the scales by ridge regression, α = (SᵀS + λI)⁻¹ Sᵀw with λ from
-    10⁻⁸, raised while SᵀS + λI has a condition above 10¹², and of every weight the best of the 9 pairs. Scales are
+    PTQTP (arXiv 2509.16989): w ≈ α₁ t₁ + α₂ t₂; by turns the scales by ridge regression, α = (SᵀS + λI)⁻¹ Sᵀw with λ
+    from 10⁻⁸, raised while SᵀS + λI has a condition above 10¹², and of every weight the best of the 9 pairs. Scales are
     rounded to FP16 before pairs are chosen, and a step that would raise a group's error is not taken; both are not the
     paper's. Nor is the start: planes of weights 3 : 1 that reach the largest magnitude (nine even steps), and the signs
     on both planes; the better end of the two is kept. Groups are the format's; its codes are not used. A trit counts
