@@ -310,7 +310,7 @@ def test_weights_first_keep_the_input() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outer", "inner"), itertools.product(["awq", "smoothquant", "hadamard"], ["gptq", "clip", "hadamard", "powers"])
+    ("outer", "inner"), [*itertools.product(["awq", "smoothquant", "hadamard"], ["gptq", "clip", "hadamard", "powers"])]
 )
 def test_methods_follow_each_other(outer: str, inner: str) -> None:
     given, inputs = layers(48, "int4/16"), outliers()
