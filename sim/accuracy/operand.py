@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,8 @@ DEFAULT_GROUP = 128
 """Of weights, where a format has no block of its own; activations have one scale a row."""
 
 _NAME = re.compile(r"(?P<format>[^./@]+(?:\([^)]*\))?)(?:\.(?P<scheme>\w+))?(?:/(?P<group>\w+))?(?:@(?P<scale>\w+))?")
+_PIECE = 1 << 17
+"""Elements that a thread quantises at a time."""
 _BLOCKS = {"mx": 32, "nv": 16, "hif4": 64}
 """Elements of a block, of schemes whose blocks a standard fixes."""
 _MX_RULES = ("floor", "ceil")
@@ -81,8 +84,14 @@ class OperandFormat:
     def nearest(self, x: Tensor) -> Tensor:
         """What is left of [..., K] after it was stored: float32 of the same shape, on the same device."""
         rows = x.detach().to("cpu", torch.float32).reshape(-1, x.shape[-1]).numpy()
-        kept = self.quantise(rows).dequantize().astype(np.float32)
+        # Only nv has a scale that all rows share. Pieces stay in the processor's caches, and numpy lets threads run.
+        size = len(rows) if self.scheme == "nv" else max(1, _PIECE // rows.shape[1])
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            kept = np.concatenate(list(pool.map(self._kept, (rows[i : i + size] for i in range(0, len(rows), size)))))
         return torch.from_numpy(kept).reshape(x.shape).to(x.device)
+
+    def _kept(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return self.quantise(rows).dequantize().astype(np.float32)
 
     def bits(self, k: int) -> float:
         """Bits of an element of a row of ``k``, with its share of scales, zero points and selectors."""

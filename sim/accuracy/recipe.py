@@ -27,8 +27,8 @@ ROLES: Mapping[str, str] = {
 }
 """Roles of numbers in a model, and what they are."""
 
-_BY_ROW = ("acts", "queries", "shares", "head_acts", "keys")
-"""Roles with one scale a row, unless a format's name says otherwise; a row of keys is a token's, of one head."""
+_BY_ROW = ("acts", "queries", "keys", "values", "shares", "head_acts")
+"""Roles with one scale a row, unless a format's name says otherwise; keys and values have one a token and head."""
 
 
 @dataclass(frozen=True)

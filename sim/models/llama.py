@@ -18,7 +18,11 @@ from torch.nn import functional
 from sim.models.llama_config import LlamaConfig
 from sim.models.model_file import ModelFile
 
-__all__ = ["Block", "Llama", "RmsNorm", "rope"]
+__all__ = ["ATTENTION_ROLES", "Block", "Llama", "RmsNorm", "attention", "rope"]
+
+
+ATTENTION_ROLES = ("queries", "keys", "values", "shares")
+"""Modules of a block that the operands of its attention pass, `torch.nn.Identity` to begin with: what stores them."""
 
 
 class RmsNorm(nn.Module):
@@ -57,6 +61,8 @@ class Block(nn.Module):
             self.attn_k_norm: nn.Module = RmsNorm(model.float32(f"blk.{index}.attn_k_norm.weight"), config.epsilon)
         else:
             self.attn_q_norm = self.attn_k_norm = nn.Identity()
+        for name in ATTENTION_ROLES:
+            setattr(self, name, nn.Identity())
         self.attn_norm = RmsNorm(model.float32(f"blk.{index}.attn_norm.weight"), config.epsilon)
         self.ffn_norm = RmsNorm(model.float32(f"blk.{index}.ffn_norm.weight"), config.epsilon)
 
@@ -74,12 +80,25 @@ class Block(nn.Module):
         query = rope(self.attn_q_norm(self.attn_q(x).view(length, config.heads, -1)).transpose(0, 1), *turn)
         key = rope(self.attn_k_norm(self.attn_k(x).view(length, config.kv_heads, -1)).transpose(0, 1), *turn)
         value = self.attn_v(x).view(length, config.kv_heads, -1).transpose(0, 1)
-        shared = config.heads // config.kv_heads
-        mixed = functional.scaled_dot_product_attention(
-            query, key.repeat_interleave(shared, 0), value.repeat_interleave(shared, 0), is_causal=True
-        )
+        mixed = attention(self, query, key, value)
         output: Tensor = self.attn_output(mixed.transpose(0, 1).reshape(length, -1))
         return output
+
+
+def attention(roles: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Causal attention of queries [H, T, size] to keys and values [H', T, size], each shared by H / H' of them.
+
+    What the products are made of passes the modules of `ATTENTION_ROLES` of ``roles``.
+    """
+    query, key, value = (getattr(roles, name)(x) for name, x in zip(ATTENTION_ROLES, (query, key, value), strict=False))
+    shared = len(query) // len(key)
+    key, value = key.repeat_interleave(shared, 0), value.repeat_interleave(shared, 0)
+    if isinstance(roles.shares, nn.Identity):
+        return functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+    later = torch.ones(query.shape[1], query.shape[1], dtype=torch.bool, device=query.device).triu(1)
+    scores = (query @ key.transpose(1, 2) * query.shape[-1] ** -0.5).masked_fill(later, -torch.inf)
+    mixed: Tensor = roles.shares(scores.softmax(dim=-1)) @ value
+    return mixed
 
 
 class Llama(nn.Module):
@@ -138,7 +157,7 @@ def rope(x: Tensor, base: float, factors: tuple[float, ...] = (), halves: bool =
     if factors:
         turns = turns / torch.tensor(factors, dtype=torch.float64)
     angle = torch.outer(torch.arange(first, first + length, dtype=torch.float64), turns)
-    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    cos, sin = angle.cos().to(x), angle.sin().to(x)
     if halves:
         low, high = x[..., : size // 2], x[..., size // 2 :]
         return torch.cat([low * cos - high * sin, low * sin + high * cos], dim=-1)

