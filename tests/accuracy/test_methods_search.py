@@ -8,7 +8,7 @@ import torch
 
 from hwgen.errors import HwgenError
 from hwgen.formats import get
-from sim.accuracy.methods import Layer, method
+from sim.accuracy.methods import Inputs, Layer, method
 from sim.accuracy.methods.clip import Clip, clipped
 from sim.accuracy.methods.grid import Grid
 from sim.accuracy.methods.scales import BlockScales
@@ -62,6 +62,33 @@ def test_clip_makes_no_group_worse_and_stays_in_the_format(name: str) -> None:
     # One plane has its best scale by rule; powers of two, and HiF4's exponents, have few others that are near.
     if name not in ("bipolar1/32", "mxfp4", "posit8_0/32", "hif4"):
         assert after.square().sum() < before.square().sum()
+
+
+@pytest.mark.parametrize("name", ["clip(least=0.2,steps=16,weigh=True)", "scales(octaves=8,weigh=True)"])
+def test_errors_may_be_weighed_by_the_inputs(name: str) -> None:
+    """Of two candidates of a block the one is taken that the loud inputs want."""
+    generator = torch.Generator().manual_seed(8)
+    layer = Layer("a", heavy(6, 64, seed=6), operand_format("e2m1/32@e8m0"))
+    rows = torch.randn(50, 64, generator=generator) * torch.exp(2 * torch.randn(64, generator=generator))
+    weight = rows.double().square().mean(dim=0).numpy()
+    chosen = method(name)
+    assert chosen.calibrated
+    assert not method(name.partition("(")[0]).calibrated
+    found = chosen.quantise([layer], None, Inputs(rows)).weights[0].double().numpy()
+    w = layer.weights.double().numpy()
+    for n in range(6):
+        for block in (slice(0, 32), slice(32, 64)):
+            x = w[n, block]
+            tried = [nearest(x / scale, E2M1) * scale for scale in 2.0 ** np.arange(-20, 4)]
+            errors = [np.sum(weight[block] * (one - x) ** 2) for one in tried]
+            mine = np.sum(weight[block] * (found[n, block] - x) ** 2)
+            assert mine >= min(errors) * (1 - 1e-9)
+            if name.startswith("scales"):
+                assert np.isclose(mine, min(errors), rtol=1e-6)
+    plain = method(name.replace(",weigh=True", "")).quantise([layer], None, None).weights[0].double().numpy()
+    assert np.sum(weight * (found - w) ** 2) < np.sum(weight * (plain - w) ** 2)
+    with pytest.raises(HwgenError, match="needs a calibration text"):
+        chosen.quantise([layer], None, None)
 
 
 def test_clip_of_what_is_not_scaled_is_rounding() -> None:

@@ -106,9 +106,15 @@ class Grid:
         """Undo `fold`, to ``columns`` (K if not given)."""
         return x.reshape(x.shape[0], -1)[:, : self.k if columns is None else columns]
 
-    def squares(self, error: Tensor) -> Tensor:
-        """Σ error² of each group of a folded [N, G, size] of all K columns: [N, G]."""
-        return _squares(self._inside(error, self.k, 0.0))
+    def squares(self, error: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Σ error² of each group of a folded [N, G, size] of all K columns, or Σ weight · error²: [N, G].
+
+        ``weight`` [K] belongs to the columns.
+        """
+        if weight is None:
+            return _squares(self._inside(error, self.k, 0.0))
+        # Zeros where a last group was filled.
+        return (error * error * self.fold(weight[None])).sum(dim=-1)
 
     def _inside(self, folded: Tensor, columns: int, fill: float) -> Tensor:
         """With another number where a last group of fewer columns was filled."""
@@ -143,10 +149,11 @@ class Grid:
         if self.plain:
             ones = torch.ones(weights.shape[0], self.fold(weights).shape[1], dtype=torch.float64)
             return Scales(_scale_codes(self.scales_format, ones), ones, ones)
-        outer = self.outer(weights) if outer is None else outer
+        scheme = self.form.scheme
+        if outer is None and scheme != "bitmod":
+            outer = self.outer(weights)
         folded, columns = self.fold(weights), weights.shape[1]
         by = 1.0 if share is None else share
-        scheme = self.form.scheme
         if scheme == "asymmetric":
             return self._asymmetric(folded, by)
         if scheme == "minimum":
@@ -437,6 +444,8 @@ class Grid:
 
     def _bitmod(self, folded: Tensor, columns: int, by: Tensor | float, outer: Tensor | None) -> Scales:
         selector, ideal = self._bitmod_ideal(folded, columns, by)
+        if outer is None and isinstance(self.scales_format, IntFormat):
+            outer = self._bitmod_outer(ideal)
         if outer is None:
             codes = _scale_codes(self.scales_format, ideal)
             value = _decoded(self.scales_format, codes)
