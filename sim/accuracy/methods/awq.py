@@ -33,11 +33,12 @@ class Awq(Method):
     """Scale each input down, and its weights up, by a power of its mean magnitude that is searched for.
 
     AWQ (MLSys'24, arXiv 2306.00978), equations 4 and 5: s = s_X^α with s_X the mean of abs(x), α of 0, 1/`steps`, …,
-    1 - 1/`steps` by the least ‖Q(W diag(s)) diag(s)⁻¹ X - W X‖², s divided by √(max s · min s) as in its code. Summed over
-    the layers of a common input, where the code takes the outputs of the block behind them; over all calibration rows
-    through H = 2 XXᵀ / T in FP32. The first of equal errors wins, so that α = 0 is rtn. Inputs that are always 0 keep
-    s = 1 (the code: at least 10⁻⁴ before the division, which shifts all others). Its clip search is `by`=clip, by the
-    weights' error. The scales count no bits: the layer or norm before takes them, or a multiplication per input.
+    1 - 1/`steps` by the least ‖Q(W diag(s)) diag(s)⁻¹ X - W X‖², s divided by √(max s · min s) as in its code. It
+    is the sum over the layers of a common input, where the code takes the outputs of the block behind them, over all
+    calibration rows, by H = 2 XXᵀ / T in FP32; the input as it is, not as it will be stored. The first of equal errors
+    wins, so that α = 0 is rtn. Inputs that are always 0 keep s = 1 (the code: at least 10⁻⁴ before the division, which
+    shifts all others). Its clip search is `by`=clip, by the weights' error. The scales count no bits: the layer or norm
+    before takes them, or a multiplication per input.
     """
 
     name = "awq"

@@ -8,7 +8,6 @@ beside the quantised one. What it learns of the input is `Inputs`, of a calibrat
 from __future__ import annotations
 
 import dataclasses
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -134,9 +133,19 @@ def method(text: str) -> Method:
         )
     if bracket and not rest.endswith(")"):
         raise HwgenError(f"method {text!r}: must be NAME or NAME(option=value,…)")
-    # An option may be a method with options of its own: commas in its brackets are not between these.
-    values = [word.partition("=") for word in re.split(r",(?![^()]*\))", rest.removesuffix(")")) if word]
+    values = [word.partition("=") for word in _words(rest.removesuffix(")"))]
     return _METHODS[name](**{key.strip(): _value(_METHODS[name], key.strip(), value) for key, _, value in values})
+
+
+def _words(text: str) -> list[str]:
+    """Words between commas; a word may be a method with options of its own, whose commas are in brackets."""
+    words = [""]
+    for letter in text:
+        if letter == "," and words[-1].count("(") <= words[-1].count(")"):
+            words.append("")
+        else:
+            words[-1] += letter
+    return [word for word in words if word]
 
 
 def _value(cls: type[Method], key: str, text: str) -> Any:
@@ -145,9 +154,9 @@ def _value(cls: type[Method], key: str, text: str) -> Any:
         raise HwgenError(
             f"method {cls.name}: option must be one of {', '.join(known) or 'none'}, not {key!r}{suggest(key, known)}"
         )
-    kind = type(known[key].default)
+    kind: Any = type(known[key].default)
     try:
-        value = text == "True" if kind is bool and text in ("True", "False") else kind(text)
+        value = ("False", "True").index(text) == 1 if kind is bool else kind(text)
     except ValueError:
         raise HwgenError(f"method {cls.name}: {key} must be of type {kind.__name__}, not {text!r}") from None
     about = known[key].metadata

@@ -9,7 +9,7 @@ import torch
 
 from hwgen.options import option
 from sim.accuracy.methods.base import Inputs, Layer, Method, MethodResult, register
-from sim.accuracy.methods.common import checked
+from sim.accuracy.methods.common import calibration, checked, mean_squares
 from sim.accuracy.methods.grid import Grid, Scales
 from sim.accuracy.operand import OperandFormat
 
@@ -26,7 +26,8 @@ class Clip(Method):
     `steps` ratios from 1 down to `least`, each of the group's largest magnitude (asymmetric: of both ends; minimum: of
     their distances from the middle). The format's own scale is tried first and stays unless another one is better, so
     that no group gets worse than with rtn. A scale is rounded to its format before it is judged, below the second level
-    of the unclipped weights where there is one. Formats of 16 bits or more that have no scales stay as they are.
+    of the unclipped weights where there is one. With `weigh` it is Σ h (w - ŵ)², h the mean squares of the inputs: the
+    outputs' error if inputs were uncorrelated. Formats of 16 bits or more that have no scales stay as they are.
     """
 
     name = "clip"
@@ -34,13 +35,18 @@ class Clip(Method):
 
     least: float = option(0.3, "smallest share of the largest magnitude that is tried", least=0.01, most=1.0)
     steps: int = option(20, "shares that are tried below the largest one", least=1, most=1000)
+    weigh: bool = option(False, "weigh errors by the mean squares of the inputs")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "calibrated", self.weigh)
 
     def quantise(self, layers: Sequence[Layer], acts: OperandFormat | None, inputs: Inputs | None) -> MethodResult:
         """See `Method`."""
-        checked(self.name, layers)
+        k = checked(self.name, layers)
+        weight = mean_squares(calibration(self.name, k, inputs)) if self.weigh else None
         found = []
         for layer in layers:
-            grid, scales = clipped(layer, self.shares())
+            grid, scales = clipped(layer, self.shares(), weight)
             found.append(grid.nearest(layer.weights, scales))
         return MethodResult(tuple(found))
 
@@ -49,8 +55,11 @@ class Clip(Method):
         return [1.0 - (1.0 - self.least) * step / self.steps for step in range(self.steps + 1)]
 
 
-def clipped(layer: Layer, shares: Sequence[float]) -> tuple[Grid, Scales]:
-    """The grid of a layer's weights, and scales of its groups: the format's own, or of the best of the shares."""
+def clipped(layer: Layer, shares: Sequence[float], weight: torch.Tensor | None = None) -> tuple[Grid, Scales]:
+    """The grid of a layer's weights, and scales of its groups: the format's own, or of the best of the shares.
+
+    ``weight`` [K] multiplies the squares of the errors.
+    """
     n, k = layer.weights.shape
     grid = Grid(layer.form, n, k)
     own = grid.scales(layer.weights)
@@ -60,7 +69,7 @@ def clipped(layer: Layer, shares: Sequence[float]) -> tuple[Grid, Scales]:
 
     def error(scales: Scales) -> torch.Tensor:
         shaped = grid.folded(scales)
-        return grid.squares(grid.values(grid.index(folded, shaped), shaped) - folded)
+        return grid.squares(grid.values(grid.index(folded, shaped), shaped) - folded, weight)
 
     # A group that keeps the format's own scale has no share, as NaN.
     best, chosen = error(own), torch.full(own.value.shape, torch.nan, dtype=torch.float64)

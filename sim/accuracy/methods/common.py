@@ -22,6 +22,7 @@ __all__ = [
     "calibration",
     "checked",
     "follow",
+    "mean_squares",
     "nearest_level",
     "rounded",
     "set_calibrated",
@@ -57,6 +58,11 @@ def calibration(name: str, k: int, inputs: Inputs | None) -> Inputs:
     if not torch.isfinite(inputs.rows).all():
         raise HwgenError(f"method {name}: inputs must be finite; what was quantised before overflows")
     return inputs
+
+
+def mean_squares(inputs: Inputs) -> Tensor:
+    """Mean of x² of each of the K inputs, float64."""
+    return inputs.rows.double().square().mean(dim=0)
 
 
 def rounded(layer: Layer) -> Tensor:

@@ -59,6 +59,7 @@ class Gptq(Method):
         diagonal = damped.diagonal()
         diagonal[diagonal == 0] = 1.0
         diagonal += self.damping * diagonal.mean()
+        upper: Tensor
         lower, failed = torch.linalg.cholesky_ex(damped)
         if not failed:
             upper, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)

@@ -106,9 +106,15 @@ class Grid:
         """Undo `fold`, to ``columns`` (K if not given)."""
         return x.reshape(x.shape[0], -1)[:, : self.k if columns is None else columns]
 
-    def squares(self, error: Tensor) -> Tensor:
-        """Σ error² of each group of a folded [N, G, size] of all K columns: [N, G]."""
-        return _squares(self._inside(error, self.k, 0.0))
+    def squares(self, error: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Σ error² of each group of a folded [N, G, size] of all K columns, or Σ weight · error²: [N, G].
+
+        ``weight`` [K] belongs to the columns.
+        """
+        if weight is None:
+            return _squares(self._inside(error, self.k, 0.0))
+        # Zeros where a last group was filled.
+        return (error * error * self.fold(weight[None])).sum(dim=-1)
 
     def _inside(self, folded: Tensor, columns: int, fill: float) -> Tensor:
         """With another number where a last group of fewer columns was filled."""
@@ -124,12 +130,12 @@ class Grid:
         scheme = self.form.scheme
         if scheme == "nv":
             top = weights.double().abs().clamp(max=_LARGEST).float().amax()
-            limit = np.float32(self.codes.max_value) * np.float32(self.scales_format.max_value)
+            limit = float(np.float32(self.codes.max_value) * np.float32(self.scales_format.max_value))
             return (top / limit).clamp(min=_SMALLEST * bool(top > 0)).double().reshape(1, 1)
         if scheme.startswith("two_level"):
-            limit = two_level_limit(self.bits, scheme.removeprefix("two_level_"))
-            ideal = weights.double().abs().amax(dim=1, keepdim=True) / limit
-            return _decoded(get(self.form.weight_scale), _scale_codes(get(self.form.weight_scale), ideal))
+            most = two_level_limit(self.bits, scheme.removeprefix("two_level_"))
+            largest, second = weights.double().abs().amax(dim=1, keepdim=True), get(self.form.weight_scale)
+            return _decoded(second, _scale_codes(second, largest / most))
         if scheme == "bitmod" and isinstance(self.scales_format, IntFormat):
             return self._bitmod_outer(self._bitmod_ideal(self.fold(weights), weights.shape[1], 1.0)[1])
         return None
@@ -143,10 +149,11 @@ class Grid:
         if self.plain:
             ones = torch.ones(weights.shape[0], self.fold(weights).shape[1], dtype=torch.float64)
             return Scales(_scale_codes(self.scales_format, ones), ones, ones)
-        outer = self.outer(weights) if outer is None else outer
+        scheme = self.form.scheme
+        if outer is None and scheme != "bitmod":
+            outer = self.outer(weights)
         folded, columns = self.fold(weights), weights.shape[1]
         by = 1.0 if share is None else share
-        scheme = self.form.scheme
         if scheme == "asymmetric":
             return self._asymmetric(folded, by)
         if scheme == "minimum":
@@ -202,7 +209,7 @@ class Grid:
         return Scales(outer=parts[0].outer, **joined)
 
     def choose(self, first: Tensor, one: Scales, other: Scales) -> Scales:
-        """Scales of ``one`` for the groups where ``first`` [N, G], of ``other`` elsewhere; with the same second level."""
+        """Scales of ``one`` for the groups where ``first`` [N, G], of ``other`` elsewhere; one second level."""
         parts = {}
         for name in ("codes", "value", "divisor", "zero", "selector", "level_2", "level_3"):
             mine, theirs = getattr(one, name), getattr(other, name)
@@ -324,10 +331,11 @@ class Grid:
         whole = index.long().numpy()
         if isinstance(self.codes, BitmodFormat):
             side = _some(scales.selector).repeat_interleave(self.size, dim=1)[:, : self.k].numpy()
-            return _bitmod_tables(self.codes).words[side, whole]
-        if not self._integer:
-            return _code_words(self.codes)[whole]
-        words: npt.NDArray[np.uint32] = (whole & ((1 << self.bits) - 1)).astype(np.uint32)
+            words: npt.NDArray[np.uint32] = _bitmod_tables(self.codes).words[side, whole]
+        elif not self._integer:
+            words = _code_words(self.codes)[whole]
+        else:
+            words = (whole & ((1 << self.bits) - 1)).astype(np.uint32)
         return words
 
     # ------------------------------------------------------------------ the schemes' own
@@ -396,7 +404,7 @@ class Grid:
     def _nv_codes(self, folded: Tensor, by: Tensor | float, outer: Tensor | None) -> Tensor:
         assert outer is not None
         amax = (folded.abs().amax(dim=-1).clamp(max=_LARGEST) * by).float()
-        ideal = amax / np.float32(self.codes.max_value) / outer.float()
+        ideal = amax / self.codes.max_value / outer.float()
         return _scale_codes(self.scales_format, torch.where(amax > 0, ideal.clamp(min=_SMALLEST), 0.0).double())
 
     def _hif4(self, weights: Tensor, codes: Tensor, value: Tensor) -> Scales:
@@ -436,6 +444,8 @@ class Grid:
 
     def _bitmod(self, folded: Tensor, columns: int, by: Tensor | float, outer: Tensor | None) -> Scales:
         selector, ideal = self._bitmod_ideal(folded, columns, by)
+        if outer is None and isinstance(self.scales_format, IntFormat):
+            outer = self._bitmod_outer(ideal)
         if outer is None:
             codes = _scale_codes(self.scales_format, ideal)
             value = _decoded(self.scales_format, codes)

@@ -43,7 +43,8 @@ class Rotation:
         m, n = len(self.small), len(self.power)
         parts = (x * self.signs.to(x)).reshape(*x.shape[:-1], -1, m, n)
         turned = self.small.to(x).T @ (parts @ self.power.to(x))
-        return (turned * n**-0.5).reshape(x.shape)
+        found: Tensor = (turned * float(n**-0.5)).reshape(x.shape)
+        return found
 
 
 @register

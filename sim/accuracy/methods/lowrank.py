@@ -93,7 +93,8 @@ class LowRank(Method):
         return self._with(result, layers, factors)
 
     def _rank(self, layer: Layer) -> int:
-        return min(self.rank, *layer.weights.shape)
+        n, k = layer.weights.shape
+        return min(self.rank, n, k)
 
     def _with(
         self, result: MethodResult, layers: Sequence[Layer], factors: Sequence[tuple[Tensor, Tensor]]

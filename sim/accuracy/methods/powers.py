@@ -132,7 +132,7 @@ def _nearest(groups: Groups, scales: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def shifts(x: Tensor, terms: int) -> Tensor:
-    """``x`` >= 0 as a sum of so many signed powers of two: each the nearest to what is left, of two equals the lower."""
+    """``x`` >= 0 as a sum of so many signed powers of two: each the nearest to the rest, of two equals the lower."""
     found, rest = torch.zeros_like(x), x
     for _ in range(terms):
         fraction, exponent = torch.frexp(rest.abs())

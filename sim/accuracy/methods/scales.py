@@ -12,7 +12,7 @@ from hwgen.errors import HwgenError, suggest
 from hwgen.formats import MinifloatFormat, NormalFormat, get
 from hwgen.options import option
 from sim.accuracy.methods.base import Inputs, Layer, Method, MethodResult, register
-from sim.accuracy.methods.common import checked
+from sim.accuracy.methods.common import calibration, checked, mean_squares
 from sim.accuracy.methods.grid import Grid, Scales
 from sim.accuracy.operand import OperandFormat
 
@@ -36,7 +36,8 @@ class BlockScales(Method):
     of all codes of scales within `octaves` of the format's own the best one, the own one of equals; for scales of at
     most 3 mantissa bits (mxfp4, mxint8, nvfp4, hif4, posits with e8m0 and others), below the format's own tensor scale.
     Exhaustive, where published searches (ScaleSweep, MR-GPTQ) try a grid or alternate with the tensor scale. HiF4's
-    exponents follow from each scale by its quantiser's rule.
+    exponents follow from each scale by its quantiser's rule. `weigh` multiplies squares of errors by the mean squares
+    of the inputs, which is not in these papers.
     """
 
     name = "scales"
@@ -44,8 +45,10 @@ class BlockScales(Method):
 
     rule: str = option("search", "search or four_six")
     octaves: int = option(1, "how far the search goes in either direction, in powers of two", least=1, most=8)
+    weigh: bool = option(False, "weigh errors by the mean squares of the inputs")
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "calibrated", self.weigh)
         if self.rule not in _RULES:
             raise HwgenError(
                 f"method {self.name}: rule must be one of {', '.join(_RULES)}, not {self.rule!r}"
@@ -54,15 +57,19 @@ class BlockScales(Method):
 
     def quantise(self, layers: Sequence[Layer], acts: OperandFormat | None, inputs: Inputs | None) -> MethodResult:
         """See `Method`."""
-        checked(self.name, layers)
+        k = checked(self.name, layers)
+        weight = mean_squares(calibration(self.name, k, inputs)) if self.weigh else None
         found = []
         for layer in layers:
-            grid, scales = self.search(layer)
+            grid, scales = self.search(layer, weight)
             found.append(grid.nearest(layer.weights, scales))
         return MethodResult(tuple(found))
 
-    def search(self, layer: Layer) -> tuple[Grid, Scales]:
-        """The grid of a layer's weights and the chosen scales. Raises `HwgenError` for formats without such scales."""
+    def search(self, layer: Layer, weight: Tensor | None = None) -> tuple[Grid, Scales]:
+        """The grid of a layer's weights and the chosen scales; ``weight`` [K] multiplies the squares of the errors.
+
+        Raises `HwgenError` for formats without such scales.
+        """
         grid = Grid(layer.form, *layer.weights.shape)
         if self.rule == "four_six":
             if layer.form.scheme != "nv" or grid.codes != get("fp4_e2m1"):
@@ -70,13 +77,14 @@ class BlockScales(Method):
                     f"method {self.name}: rule four_six must have the format nvfp4, not {layer.form} (layer "
                     f"{layer.name}); rule=search takes other block formats"
                 )
-            return grid, self._best(grid, layer.weights, *_four_six(grid, layer.weights))
+            return grid, self._best(grid, layer.weights, *_four_six(grid, layer.weights), weight)
         form = grid.scales_format
         mantissa = form.mantissa_bits if isinstance(form, MinifloatFormat | NormalFormat) else _FINEST + 1
         if grid.plain or mantissa > _FINEST or layer.form.scheme in ("asymmetric", "minimum", "bitmod"):
             raise HwgenError(
                 f"method {self.name}: format must have block scales of at most {_FINEST} mantissa bits and nothing "
-                f"beside them, such as mxfp4, nvfp4 and hif4, not {layer.form} (layer {layer.name}); clip searches others"
+                f"beside them, such as mxfp4, nvfp4 and hif4, not {layer.form} (layer {layer.name}); "
+                "clip searches others"
             )
         own = grid.scales(layer.weights)
         reach = self.octaves << mantissa
@@ -85,16 +93,18 @@ class BlockScales(Method):
         steps = sorted(range(-reach, reach + 1), key=lambda step: (abs(step), step))
         # A block of zeros keeps its scale of 0: it has no better one.
         codes = [torch.where(own.value > 0, (own.codes + step).clamp(lowest, highest), own.codes) for step in steps]
-        return grid, self._best(grid, layer.weights, codes, own.outer)
+        return grid, self._best(grid, layer.weights, codes, own.outer, weight)
 
     @staticmethod
-    def _best(grid: Grid, weights: Tensor, codes: Sequence[Tensor], outer: Tensor | None) -> Scales:
+    def _best(
+        grid: Grid, weights: Tensor, codes: Sequence[Tensor], outer: Tensor | None, weight: Tensor | None
+    ) -> Scales:
         """The first of the best codes of every block."""
         folded = grid.fold(weights)
         best, chosen = None, codes[0]
         for tried in codes:
             shaped = grid.folded(grid.at(weights, tried, outer))
-            error = grid.squares(grid.values(grid.index(folded, shaped), shaped) - folded)
+            error = grid.squares(grid.values(grid.index(folded, shaped), shaped) - folded, weight)
             if best is None:
                 best = error
                 continue

@@ -23,11 +23,11 @@ class SmoothQuant(Method):
     """Scale each input down, and its weights up, by its largest magnitude against that of its weights.
 
     SmoothQuant (ICML'23, arXiv 2211.10438), equation 4: s_j = max|x_j|^α / max|w_j|^(1-α), W diag(s) and X diag(s)⁻¹,
-    the maximum over the weights of all layers of a common input. With `steps` the α of 0, 1/`steps`, …, 1 with the least
-    squared error of the outputs is taken, input and weights stored (the paper: a grid search by hand); the input in the
-    format that it will have, as it is where it has none. Magnitudes below 10⁻⁵ of the largest count as that;
-    inputs that are always 0 keep s = 1. The paper smooths what follows a norm, here every input is; the scales count no
-    bits. `by` quantises the weights.
+    the maximum over the weights of all layers of a common input. With `steps` the α of 0, 1/`steps`, …, 1 with the
+    least squared error of the outputs is taken, input and weights as they will be stored (the paper: a grid search by
+    hand), the input as it is where it has no format. Magnitudes below 10⁻⁵ of the largest count as that; inputs that
+    are always 0 keep s = 1. The paper smooths what follows a norm, here every input is; the scales count no bits. `by`
+    quantises the weights.
     """
 
     name = "smoothquant"
