@@ -35,13 +35,17 @@ TILES: dict[str, tuple[str, dict[str, Any]]] = {
     "lut, aligned steps": ("lut", {"acts": "fp8_e5m2", "align_scope": "step", "group": 28}),
     "lut, bytes": ("lut", {"entries": "int8", "bits": 3}),
     "lut, bytes by 127": ("lut", {"entries": "int8", "entry_rule": "max127", "precompute": "external", "k": 8}),
+    "lut, bytes by 127, aligned": (
+        "lut",
+        {"entries": "int8", "entry_rule": "max127", "precompute": "external", "acts": "fp16", "group": 32},
+    ),
     "lut, bytes, minima": ("lut", {"entries": "int8", "scheme": "minimum", "tables": 2, "k": 3, "group": 24}),
     "lut, bytes, signed": ("lut", {"entries": "int8", "scheme": "symmetric", "acts": "bf16", "align_scope": "row"}),
     "lut, bytes, bipolar": ("lut", {"entries": "int8", "scheme": "bipolar", "acts": "int16", "bits": 8}),
     "lut, bytes, steps": ("lut", {"entries": "int8", "acts": "fp16", "align_scope": "step", "group": 28}),
     "lut, fp32": ("lut", ADDS),
     "lut, fp32, planes": ("lut", {**ADDS, "acts": "bf16", "bits": 6, "planes_per_cycle": 3}),
-    "lut, fp32, plain": ("lut", {**ADDS, **PLAIN, "scheme": "symmetric", "acts": "bf16", "k": 7, "group": 28}),
+    "lut, fp32, plain": ("lut", {**ADDS, **PLAIN, "scheme": "symmetric", "k": 7, "group": 28}),
     "lut, fp32, ring": (
         "lut",
         {**ADDS, "tables": 3, "group": 24, "depth": 1032, "adder_stages": 3, "interleave": "ring"},
@@ -50,6 +54,7 @@ TILES: dict[str, tuple[str, dict[str, Any]]] = {
     "bitmod, ring": ("bitmod", {"adder_stages": 3, "bits": 3}),
     "bitmod, bf16": ("bitmod", {"acts": "bf16", "bits": 6, "guard_bits": 0, "k": 2}),
     "bitmod, wide": ("bitmod", {"acc_mantissa": 32, "guard_bits": 8, "bits": 8, "k": 8, "group": 40}),
+    "bitmod, step of 8": ("bitmod", {"k": 8}),
     "bitmod, step of 3": ("bitmod", {"k": 3, "bits": 5, "group": 33}),
     "bitmod, exact": ("bitmod", {"accumulator": "exact"}),
     "bitmod, integers": ("bitmod", {"acts": "int8"}),
@@ -98,6 +103,23 @@ def operands(spec: TileSpec, k: int, seed: int) -> tuple[QTensor, Tensor]:
     schedule = Schedule(spec, Layer("layer", TOKENS, OUTPUTS, k))
     x = schedule.whole_words(x.astype(np.float32))
     return spec.quantize_weights(schedule.whole_words(w)), torch.from_numpy(x)
+
+
+def cancelling(spec: TileSpec) -> tuple[QTensor, Tensor]:
+    """Equal weights; a step of activations that sum to -2**j, and one that nearly cancels it, with long numbers."""
+    rng = np.random.default_rng(1)
+    w = spec.quantize_weights(np.ones((2, 16)))
+    w = dataclasses.replace(w, codes=np.full_like(w.codes, int(w.codes.max())))
+    if spec.family == "bitmod":
+        # 4 is a single term in every selector's set.
+        w = dataclasses.replace(
+            w, codes=np.full_like(w.codes, int(w.format.encode(4.0, 0 if w.format.side_bits else None)))
+        )
+    x = np.zeros((200, 16))
+    x[:, :8] = [0, -2, -2, -2, -2, -4, -4, 0]
+    x[:, 8:] = 2 - 2.0**-10 * rng.integers(1, 9, (200, 8))
+    x[:, 15] = 0.125 + 2.0**-13 * rng.integers(0, 64, 200)
+    return w, torch.from_numpy(x)
 
 
 def _codes(form: Format, shape: tuple[int, ...], finite: bool, rng: np.random.Generator) -> np.ndarray:

@@ -16,14 +16,15 @@ from hwgen.pe import families, family
 from hwgen.quantize import weights_for
 from hwgen.reference import run_steps
 from hwgen.schedule import Layer, Schedule
+from hwgen.simulators import library
 from hwgen.verify import covering_specs
 from rtl_tests.arith.oracle import fp32_nearest
-from sim.accuracy.arithmetic import compiled_layer
+from sim.accuracy.arithmetic import _library, compiled_layer
 from sim.accuracy.arithmetic._kernels import KERNELS, kernel_of, not_covered
 from sim.accuracy.arithmetic._library import Packed
 from sim.epilogue import apply_outer, epilogue
 from sim.golden import ARITHMETICS, QuantLinear, golden_layer
-from tests.accuracy.layers import OUTPUTS, TILES, TOKENS, any_codes, operands, said, tile
+from tests.accuracy.layers import OUTPUTS, TILES, TOKENS, any_codes, cancelling, operands, said, tile
 from tests.golden.operands import codes
 from tests.golden.oracle import Formats
 from tests.golden.test_fp32 import Fp32Formats
@@ -55,6 +56,8 @@ def test_arithmetics(name: str) -> None:
     spec = tile(name)
     q = spec.quantization()
     assert not_covered(operands(spec, 8, 1)[0], q) is None
+    w, x = cancelling(spec)
+    assert codes(compiled_layer(w, q)(x)).tolist() == codes(golden_layer(w, q)(x)).tolist()
     for k in LENGTHS:
         w, x = operands(spec, k, 1)
         layer = compiled_layer(w, q)
@@ -253,6 +256,25 @@ def test_one_sentence() -> None:
         compiled_layer(w, dataclasses.replace(spec.quantization(), weights="int4"))
     with pytest.raises(HwgenError, match=r"^QuantLinear: activations must have 16 columns, not shape \[7, 15\]$"):
         compiled_layer(w, spec.quantization())(x[:, :15])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processor", ["x86-64", "haswell"])
+def test_other_processors(processor: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the widest vectors, or any, the bits are the same."""
+    if "__AVX2__" not in library._processor():
+        pytest.skip("this processor has less than what is compared")
+    try:
+        _library._built.cache_clear()
+        monkeypatch.setattr(library, "_MACHINE", f"-march={processor}")
+        monkeypatch.setattr(library, "_processor", lambda: processor)
+        for name in TILES:
+            spec = tile(name)
+            w, x = operands(spec, 131, 1)
+            got = compiled_layer(w, spec.quantization())(x)
+            assert codes(got).tolist() == codes(golden_layer(w, spec.quantization())(x)).tolist(), name
+    finally:
+        _library._built.cache_clear()
 
 
 @pytest.mark.slow
