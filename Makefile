@@ -78,5 +78,5 @@ check: venv ## lint, types, direction of imports
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_imports.py
 
-bench: venv ## measure emit time, simulation rates and sweep speed
+bench: venv ## measure emit time, rates of simulations and compiled layers, sweep speed
 	$(BIN)/python -m bench
