@@ -14,7 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["CalibrateOptions", "option"]
+__all__ = ["ASSIGN", "MIX_BY", "SENSITIVITIES", "CalibrateOptions", "MixedOptions", "option"]
+
+MIX_BY = ("layer", "group", "block")
+"""What of a model gets a format of its own: a layer, all layers with a common input, or a block."""
+SENSITIVITIES = ("kl", "loss", "trace", "inputs")
+"""What `sim.accuracy.mixed` may go by: the first two are measured, the others are proxies."""
+ASSIGN = ("ilp", "greedy", "uniform")
+"""Who gives formats to layers."""
 
 
 def option(
@@ -64,3 +71,23 @@ class CalibrateOptions:
     seed: int = option(1, "seed of the plan", least=0, most=2**64 - 1)
     jobs: int = option(1, "tiles measured at a time", most=4096)
     timeout_s: float = option(600.0, "longest time of one mapping")
+
+
+@dataclass(frozen=True)
+class MixedOptions:
+    """Which formats layers may have, how many bits that may take, and who decides by what."""
+
+    formats: Sequence[str] = option(
+        (), "a format that layers' weights may have; may be repeated", flag="--mix", metavar="FORMAT"
+    )
+    budget_bits: float | None = option(
+        None, "bits a weight, mean over the layers in the blocks, scales included", least=0, most=32
+    )
+    by: str = option("block", f"what gets a format of its own: {', '.join(MIX_BY)}", flag="--mix-by", metavar="WHAT")
+    sensitivity: str = option(
+        "kl",
+        f"what a format does to the model: {', '.join(SENSITIVITIES[:2])} (measured), or "
+        f"{', '.join(SENSITIVITIES[2:])} (proxies)",
+        metavar="NAME",
+    )
+    assign: str = option("ilp", f"who assigns: {', '.join(ASSIGN)}", metavar="NAME")

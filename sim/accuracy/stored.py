@@ -20,7 +20,7 @@ from sim.accuracy.operand import OperandFormat
 from sim.accuracy.recipe import Recipe
 from sim.models.llama import ATTENTION_ROLES
 
-__all__ = ["HEAD", "Product", "StoredSize", "groups_of", "layer_names", "store"]
+__all__ = ["HEAD", "Product", "StoredSize", "embedded", "groups_of", "layer_names", "store", "store_block"]
 
 HEAD = "output"
 """The output layer."""
@@ -161,13 +161,9 @@ def store(model: nn.Module, recipe: Recipe, calibration: Sequence[Tensor], watch
     blocks = list(model.blk)
     for index, block in enumerate(blocks):
         watch("storing blocks", index, len(blocks))
-        for group in groups_of(block, x[0][:2]):
-            _store_group(
-                block, f"blk.{index}", group, recipe, _Caught(block, x) if calibrated else None, elements, bits
-            )
-        for role in ATTENTION_ROLES:
-            if role in recipe.formats and hasattr(block, role):
-                setattr(block, role, Kept(recipe.formats[role]))
+        size = store_block(block, index, recipe, x)
+        elements |= size.elements
+        bits |= size.bits
         if calibrated:
             x = [block(one) for one in x]
     watch("storing blocks", len(blocks), len(blocks))
@@ -183,6 +179,22 @@ def store(model: nn.Module, recipe: Recipe, calibration: Sequence[Tensor], watch
         form = recipe.formats.get("head")
         weights = head.weight if form is None else form.nearest(head.weight)
         model.output = StoredLinear(head, weights, CommonInput(None, recipe.formats.get("head_acts")), None)
+    return StoredSize(elements, bits)
+
+
+def store_block(block: nn.Module, index: int, recipe: Recipe, x: Sequence[Tensor]) -> StoredSize:
+    """Store the numbers of block ``index`` in place; `store` says what is refused.
+
+    ``x`` is what enters it [T, D]: of the calibration text for a calibrated method, otherwise any.
+    """
+    elements: dict[str, int] = {}
+    bits: dict[str, float] = {}
+    caught = _Caught(block, x) if recipe.method.calibrated else None
+    for group in groups_of(block, x[0][:2]):
+        _store_group(block, f"blk.{index}", group, recipe, caught, elements, bits)
+    for role in ATTENTION_ROLES:
+        if role in recipe.formats and hasattr(block, role):
+            setattr(block, role, Kept(recipe.formats[role]))
     return StoredSize(elements, bits)
 
 
