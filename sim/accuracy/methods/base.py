@@ -8,6 +8,7 @@ beside the quantised one. What it learns of the input is `Inputs`, of a calibrat
 from __future__ import annotations
 
 import dataclasses
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -133,7 +134,8 @@ def method(text: str) -> Method:
         )
     if bracket and not rest.endswith(")"):
         raise HwgenError(f"method {text!r}: must be NAME or NAME(option=value,…)")
-    values = [word.partition("=") for word in rest.removesuffix(")").split(",") if word]
+    # An option may be a method with options of its own: commas in its brackets are not between these.
+    values = [word.partition("=") for word in re.split(r",(?![^()]*\))", rest.removesuffix(")")) if word]
     return _METHODS[name](**{key.strip(): _value(_METHODS[name], key.strip(), value) for key, _, value in values})
 
 
