@@ -22,6 +22,9 @@ from dataclasses import dataclass
 
 import highspy
 import numpy as np
+
+# What `highspy.Highs` is made of; that one prints a header before it can be told not to.
+from highspy._core import _Highs
 from numpy.typing import NDArray
 
 from hwgen.errors import HwgenError
@@ -120,8 +123,7 @@ def _solve(loss: NDArray[np.float64], cost: NDArray[np.float64], room: float) ->
     program.a_matrix_.start_ = np.append(np.arange(units + 1) * formats, 2 * loss.size)
     program.a_matrix_.index_ = np.tile(np.arange(loss.size), 2)
     program.a_matrix_.value_ = np.append(np.ones(loss.size), cost.ravel())
-    # What `highspy.Highs` is made of; that one prints a header before it can be told not to.
-    model = highspy.highs._Highs()
+    model = _Highs()
     for name, value in _HIGHS.items():
         model.setOptionValue(name, value)
     model.passModel(program)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +64,7 @@ class _FloatRun:
     """A float model that is kept, and what enters each of its blocks, of windows and of calibration texts."""
 
     def __init__(self, evaluation: Evaluation, calibration: Sequence[Sequence[int]]) -> None:
-        self._model: Any = evaluation.model()
+        self._model = cast(Any, evaluation.model())
         self._embedding = self._model.token_embd
         self._device = evaluation.device
         self._states: dict[tuple[int, ...], list[Tensor]] = {}
