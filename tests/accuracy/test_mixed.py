@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,10 @@ LEARN = [Window(tuple(TEXT[:16]), 1), Window(tuple(TEXT[16:32]), 8)]
 OPTIONS = MixedOptions(formats=("int2", "int3", "int4"), budget_bits=3.4)
 
 
+BESIDE = 0.25
+"""Bits a weight that `Learning` stores beside its codes."""
+
+
 def quiet(_what: str, _done: int, _of: int) -> None:
     pass
 
@@ -96,7 +100,8 @@ class Learning(Method):
     def quantise(self, layers: Sequence[Layer], acts: OperandFormat | None, inputs: Inputs | None) -> MethodResult:
         assert inputs is not None
         scale = 1.0 + inputs.mean_magnitude / inputs.largest
-        return MethodResult(tuple(layer.form.nearest(layer.weights * scale) / scale for layer in layers))
+        weights = tuple(layer.form.nearest(layer.weights * scale) / scale for layer in layers)
+        return MethodResult(weights, extra_bits=(BESIDE,) * len(layers))
 
 
 # Assignment
@@ -282,7 +287,8 @@ def test_measured_alone_is_the_whole_model_measured(path: Path, by: str, method:
             # What is kept is what a plain measurement would have found, and serves it.
             kept = evaluation(path, LEARN).known(alone.document(), calibration_digest(alone, learned))
             assert kept is not None
-            assert kept.bits_per_weight == pytest.approx(mean_bits(path, unit.layers, form), rel=1e-12)
+            beside = BESIDE if method.calibrated else 0.0
+            assert kept.bits_per_weight == pytest.approx(mean_bits(path, unit.layers, form.bits, beside), rel=1e-12)
     assert (kl.values > 0).all()
     assert len({*kl.values.ravel().tolist()}) == kl.values.size
     assert kl.rows()[0] == {
@@ -293,13 +299,12 @@ def test_measured_alone_is_the_whole_model_measured(path: Path, by: str, method:
     }
 
 
-def mean_bits(path: Path, layers: Sequence[str], form: OperandFormat) -> float:
+def mean_bits(path: Path, layers: Sequence[str], form: Callable[[int], float], beside: float) -> float:
     """Bits a weight where some layers have a format and the others 32 bits."""
     blocks = Llama(open_model(path)).blk
     found = {name: layer.weight for name, layer in blocks.named_modules(prefix="blk") if isinstance(layer, nn.Linear)}
-    bits = [form.bits(weight.shape[1]) if name in layers else 32.0 for name, weight in found.items()]
-    elements = [weight.numel() for weight in found.values()]
-    return float(np.average(bits, weights=elements))
+    bits = [form(weight.shape[1]) + beside if name in layers else 32.0 for name, weight in found.items()]
+    return float(np.average(bits, weights=[weight.numel() for weight in found.values()]))
 
 
 def test_what_was_measured_is_not_measured_again(path: Path) -> None:
@@ -447,6 +452,18 @@ def test_predicted_is_the_sum_and_the_optimum(learn: Evaluation) -> None:
     values = sensitivities("kl", learn, units, FORMS, Recipe().method, [], quiet).values
     assert found.predicted == pytest.approx(least(Problem(values, bits_budget(units, FORMS, 3.4).costs, 3.4)))
     assert sum(count for _, count in found.counts) == len(units)
+
+
+def test_bits_are_those_that_are_stored(learn: Evaluation) -> None:
+    """With what a method stores beside its codes, where that was measured; proxies do not see it, and it is said."""
+    learned, base = [TEXT[32:44]], Recipe(method=Learning())
+    found = plan(learn, OPTIONS, base, learned, quiet)
+    stored = measure(learn, found.recipe, learned, quiet)
+    assert stored.bits_per_weight == pytest.approx(found.cost, rel=1e-9)
+    assert found.cost <= 3.4 < plan(learn, OPTIONS, Recipe(), [], quiet).cost + BESIDE
+    said = compare(learn, learn, dataclasses.replace(OPTIONS, sensitivity="inputs"), base, learned, quiet)
+    (words,) = [words for words in said.verdicts if words.startswith("ilp takes")]
+    assert words.endswith("bits a weight with what its method stores beside the codes, more than the budget of 3.4")
 
 
 def test_a_budget_of_other_costs(learn: Evaluation) -> None:

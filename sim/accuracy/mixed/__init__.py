@@ -7,7 +7,7 @@ units so that the sum is least, and `compare` measures what came of it.
 from __future__ import annotations
 
 from sim.accuracy.mixed.assign import Assignment, Problem, greedy, ilp, uniform
-from sim.accuracy.mixed.budget import WHAT, Budget, bits_budget, step_costs
+from sim.accuracy.mixed.budget import WHAT, Budget, bits_budget, step_costs, stored_bits_budget
 from sim.accuracy.mixed.plan import Comparison, Plan, compare, plan
 from sim.accuracy.mixed.sensitivity import UNITS, Sensitivities, sensitivities
 from sim.accuracy.mixed.units import Unit, units_of
@@ -29,6 +29,7 @@ __all__ = [
     "plan",
     "sensitivities",
     "step_costs",
+    "stored_bits_budget",
     "uniform",
     "units_of",
 ]

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from hwgen.errors import HwgenError, suggest
 from hwgen.pe import TileSpec
 from hwgen.schedule import Layer
+from sim.accuracy.language import Measured
 from sim.accuracy.mixed.units import Unit
 from sim.accuracy.operand import OperandFormat
 from sim.estimate import Report, estimate
 from sim.tech import DEFAULT, Tech
 from sim.workload import Decode, Prefill, Size
 
-__all__ = ["WHAT", "Budget", "bits_budget", "step_costs"]
+__all__ = ["WHAT", "Budget", "bits_budget", "step_costs", "stored_bits_budget"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,19 @@ def bits_budget(units: Sequence[Unit], forms: Sequence[OperandFormat], bits: flo
     whole = sum(unit.elements for unit in units)
     costs = [[sum(n * k * _bits(form, k) for n, k in unit.shapes) / whole for form in forms] for unit in units]
     return Budget(np.array(costs, np.float64).reshape(len(units), len(forms)), bits, "bits a weight")
+
+
+def stored_bits_budget(units: Sequence[Unit], alone: Sequence[Sequence[Measured]], bits: float) -> Budget:
+    """The same, by what was stored where each unit of a model alone had each format, and the rest 32 bits.
+
+    Differs from `bits_budget` for methods that store something beside the codes, or other codes.
+    """
+    whole = sum(unit.elements for unit in units)
+    costs = [
+        [32.0 * unit.elements / whole - (32.0 - one.bits_per_weight) for one in row]
+        for unit, row in zip(units, alone, strict=True)
+    ]
+    return Budget(np.array(costs, np.float64), bits, "bits a weight")
 
 
 @functools.cache

@@ -35,7 +35,7 @@ def alone(
     method: Method,
     calibration: Sequence[Sequence[int]],
     watch: Watch,
-) -> list[list[Measured]]:
+) -> tuple[tuple[Measured, ...], ...]:
     """Measure the model with one unit in one format, for each of both; what is known is not measured again.
 
     Raises `HwgenError` as `sim.accuracy.stored.store`.
@@ -57,7 +57,7 @@ def alone(
                 found = evaluation.measure(recipe.document(), change, silent, said, run.whole)
             rows[-1].append(found)
     watch("measuring sensitivities", len(units) * len(forms), len(units) * len(forms))
-    return rows
+    return tuple(tuple(row) for row in rows)
 
 
 class _FloatRun:

@@ -14,7 +14,7 @@ from hwgen.errors import HwgenError, suggest
 from hwgen.options import ASSIGN, MixedOptions
 from sim.accuracy.language import Evaluation, Measured, Watch, measure
 from sim.accuracy.mixed.assign import ASSIGNERS, Assignment, Problem
-from sim.accuracy.mixed.budget import Budget, bits_budget
+from sim.accuracy.mixed.budget import Budget, bits_budget, stored_bits_budget
 from sim.accuracy.mixed.sensitivity import Sensitivities, sensitivities, sensitivity_name
 from sim.accuracy.mixed.units import by_name, units_of
 from sim.accuracy.operand import OperandFormat, operand_format
@@ -152,6 +152,8 @@ def _find(
     # A budget that nothing fits is refused before anything is measured.
     Problem(np.zeros_like(limits.costs), limits.costs, limits.limit, limits.unit)
     found = sensitivities(options.sensitivity, learn, units, forms, base.method, calibration, watch)
+    if budget is None and found.measured:
+        limits = stored_bits_budget(units, found.measured, limits.limit)
     return _Found(base, found, Problem(found.values, limits.costs, limits.limit, limits.unit))
 
 
@@ -165,8 +167,9 @@ def plan(
 ) -> Plan:
     """Choose formats for the weights of a model's layers.
 
-    Sensitivities are those of weights alone, with everything else float32: formats that ``base`` has for activations
-    and the rest are part of the result and not of the choice.
+    Bits are those that were stored where sensitivities are measured; with proxies, those of the formats, without what
+    a method stores beside them. Sensitivities are those of weights alone, with everything else float32: formats that
+    ``base`` has for activations and the rest are part of the result and not of the choice.
 
     Args:
         learn: on windows of a calibration text; never of the one that results are measured on.
@@ -209,7 +212,7 @@ def compare(
 
 
 def _above(plans: Sequence[Plan], measured: Sequence[Measured]) -> list[str]:
-    """Plans that turned out to take more bits than their formats do: some methods store something beside the codes."""
+    """Plans whose methods store something beside the codes, which proxies know nothing of."""
     return [
         f"{one.assign} takes {found.bits_per_weight:.3f} bits a weight with what its method stores beside the codes, "
         f"more than the budget of {one.limit:g}"

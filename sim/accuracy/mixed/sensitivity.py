@@ -17,7 +17,7 @@ Proxies, of weights rounded to nearest whatever the method (`sim.accuracy.mixed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from hwgen.errors import HwgenError, suggest
 from hwgen.options import SENSITIVITIES
-from sim.accuracy.language import Evaluation, Watch, measure
+from sim.accuracy.language import Evaluation, Measured, Watch, measure
 from sim.accuracy.methods import Method
 from sim.accuracy.mixed.measured import alone, silent
 from sim.accuracy.mixed.proxies import input_shares, traces
@@ -36,19 +36,16 @@ from sim.accuracy.recipe import Recipe
 
 __all__ = ["UNITS", "Sensitivities", "sensitivities", "sensitivity_name"]
 
-Finder = Callable[
-    [Evaluation, Sequence[Unit], Sequence[OperandFormat], Method, Sequence[Sequence[int]], Watch], list[list[float]]
-]
-
 
 @dataclass(frozen=True)
 class Sensitivities:
-    """What formats do to a model, float64 [U, F], in ``unit``."""
+    """What formats do to a model, float64 [U, F], in ``unit``; ``measured`` is what that was read from, if anything."""
 
     name: str
     units: tuple[Unit, ...]
     forms: tuple[OperandFormat, ...]
     values: NDArray[np.float64]
+    measured: tuple[tuple[Measured, ...], ...] = ()
 
     @property
     def unit(self) -> str:
@@ -94,51 +91,32 @@ def sensitivities(
     Raises:
         HwgenError: for an unknown name, and as `sim.accuracy.stored.store`.
     """
-    rows = _FINDERS[sensitivity_name(name)](evaluation, units, forms, method, calibration, watch)
+    sensitivity_name(name)
+    measured: tuple[tuple[Measured, ...], ...] = ()
+    if name in _PROXIES:
+        rows = _PROXIES[name](evaluation, units, forms, watch)
+    else:
+        measured = alone(evaluation, units, forms, method, calibration, watch)
+        rows = _READ[name](evaluation, measured)
     values = np.array(rows, np.float64).reshape(len(units), len(forms))
     for unit, row in zip(units, values, strict=True):
         for form, value in zip(forms, row, strict=True):
             if not np.isfinite(value):
                 raise HwgenError(f"mixed: sensitivity of {unit.name} to {form} must be a finite number, not {value}")
-    return Sensitivities(name, tuple(units), tuple(forms), values)
+    return Sensitivities(name, tuple(units), tuple(forms), values, measured)
 
 
-def _kl(
-    evaluation: Evaluation,
-    units: Sequence[Unit],
-    forms: Sequence[OperandFormat],
-    method: Method,
-    calibration: Sequence[Sequence[int]],
-    watch: Watch,
-) -> list[list[float]]:
-    return [[one.kl_nats for one in row] for row in alone(evaluation, units, forms, method, calibration, watch)]
+def _kl(_: Evaluation, rows: Sequence[Sequence[Measured]]) -> list[list[float]]:
+    return [[one.kl_nats for one in row] for row in rows]
 
 
-def _loss(
-    evaluation: Evaluation,
-    units: Sequence[Unit],
-    forms: Sequence[OperandFormat],
-    method: Method,
-    calibration: Sequence[Sequence[int]],
-    watch: Watch,
-) -> list[list[float]]:
-    rows = alone(evaluation, units, forms, method, calibration, watch)
+def _loss(evaluation: Evaluation, rows: Sequence[Sequence[Measured]]) -> list[list[float]]:
     before = measure(evaluation, Recipe(), [], silent).loss_nats
     return [[one.loss_nats - before for one in row] for row in rows]
 
 
-_FINDERS: Mapping[str, Finder] = dict(
-    zip(
-        SENSITIVITIES,
-        (
-            _kl,
-            _loss,
-            lambda evaluation, units, forms, _method, _texts, watch: traces(evaluation, units, forms, watch),
-            lambda evaluation, units, forms, _method, _texts, watch: input_shares(evaluation, units, forms, watch),
-        ),
-        strict=True,
-    )
-)
+_READ = dict(zip(SENSITIVITIES[:2], (_kl, _loss), strict=True))
+_PROXIES = dict(zip(SENSITIVITIES[2:], (traces, input_shares), strict=True))
 UNITS: Mapping[str, str] = dict(
     zip(SENSITIVITIES, ("nats a token", "nats a token", "nats a token", "share of noise, summed"), strict=True)
 )
