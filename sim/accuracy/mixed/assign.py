@@ -97,15 +97,13 @@ def ilp(problem: Problem) -> Assignment:
     loss = problem.sensitivity - problem.sensitivity.min(axis=1, keepdims=True)
     loss = loss / (loss.max() or 1.0)
     scale = np.abs(problem.cost).max() or 1.0
-    cost, most = problem.cost / scale, problem.most / scale
-    room = most
+    room = problem.most / scale
     while True:
-        found = problem.assignment(_solve(loss, cost, room))
-        excess = found.cost / scale - most
-        if excess <= 0.0:
+        found = problem.assignment(_solve(loss, problem.cost / scale, room))
+        if found.cost <= problem.most:
             return found
         # Within HiGHS' tolerance and still above the limit: the next one down.
-        room -= excess + 1e-12
+        room -= (found.cost - problem.most) / scale + 1e-12
 
 
 def _solve(loss: NDArray[np.float64], cost: NDArray[np.float64], room: float) -> NDArray[np.int64]:
