@@ -233,7 +233,7 @@ def _row(values: Sequence[float]) -> Sums:
 
 
 def calibration_digest(recipe: Recipe, calibration: Sequence[Sequence[int]]) -> str:
-    """What stands for the calibration texts in the key of what was measured; "" where the recipe's method has none."""
+    """What a recipe's measurement depends on of a calibration text; "" for methods that do not look at it."""
     used = recipe.method.calibrated and ("weights" in recipe.formats or bool(recipe.layers))
     return hashlib.sha256(json.dumps([list(one) for one in calibration]).encode()).hexdigest() if used else ""
 
