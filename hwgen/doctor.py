@@ -51,6 +51,7 @@ PACKAGES = (
     Package("threadpoolctl", "one BLAS thread where calibrations invert small matrices", "calibrate", "sim"),
     Package("torch", "golden layers", "hwgen run, demo", "sim"),
     Package("onnx", "ONNX graphs as workloads", "hwgen workload, estimate, sweep", "sim"),
+    Package("highspy", "integer programs that give formats to layers", "sim.accuracy.mixed", "sim"),
     Package("tokenizers", "tokenizer of the default model", "hwgen run, demo", "sim"),
     Package("pandas", "tables of design points", "hwgen sweep, demo", "dse"),
     Package("pyarrow", "Parquet files", "hwgen sweep, demo", "dse"),

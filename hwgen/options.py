@@ -14,7 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["AccuracyOptions", "CalibrateOptions", "option"]
+__all__ = ["ASSIGN", "MIX_BY", "SENSITIVITIES", "AccuracyOptions", "CalibrateOptions", "MixedOptions", "option"]
+
+MIX_BY = ("layer", "group", "block")
+"""What of a model gets a format of its own: a layer, all layers with a common input, or a block."""
+SENSITIVITIES = ("kl", "loss", "trace", "inputs")
+"""What `sim.accuracy.mixed` may go by: the first two are measured, the others are proxies."""
+ASSIGN = ("ilp", "greedy", "uniform")
+"""Who gives formats to layers."""
 
 
 def option(
@@ -107,3 +114,23 @@ class AccuracyOptions:
 
 
 _ROLES = ("weights", "acts", "keys", "values", "queries", "shares", "head", "head_acts", "embedding")
+
+
+@dataclass(frozen=True)
+class MixedOptions:
+    """Which formats layers may have, how many bits that may take, and who decides by what."""
+
+    formats: Sequence[str] = option(
+        (), "a format that layers' weights may have; may be repeated", flag="--mix", metavar="FORMAT"
+    )
+    budget_bits: float | None = option(
+        None, "bits a weight, mean over the layers in the blocks, scales included", least=0, most=32
+    )
+    by: str = option("block", f"what gets a format of its own: {', '.join(MIX_BY)}", flag="--mix-by", metavar="WHAT")
+    sensitivity: str = option(
+        "kl",
+        f"what a format does to the model: {', '.join(SENSITIVITIES[:2])} (measured), or "
+        f"{', '.join(SENSITIVITIES[2:])} (proxies)",
+        metavar="NAME",
+    )
+    assign: str = option("ilp", f"who assigns: {', '.join(ASSIGN)}", metavar="NAME")

@@ -30,7 +30,7 @@ from sim.accuracy.stored import Product, ProductLinear, StoredSize, layer_names,
 from sim.accuracy.texts import Window
 from sim.models.cache import placed, read_array, write_array
 
-__all__ = ["Evaluation", "Measured", "measure", "measure_products"]
+__all__ = ["Evaluation", "Measured", "calibration_digest", "measure", "measure_products"]
 
 VERSION = 1
 """Part of the key of what is kept; raise it when numbers change that depend on nothing else in the key."""
@@ -62,8 +62,12 @@ class Measured:
     @property
     def perplexity(self) -> float:
         """exp of the mean negative log-likelihood; infinite where that is too large for a number."""
-        mean = sum(window[1] for window in self.by_window) / self.tokens
-        return math.exp(mean) if mean < 700.0 else math.inf
+        return math.exp(self.loss_nats) if self.loss_nats < 700.0 else math.inf
+
+    @property
+    def loss_nats(self) -> float:
+        """Mean negative log-likelihood."""
+        return sum(window[1] for window in self.by_window) / self.tokens
 
     @property
     def kl_nats(self) -> float:
@@ -130,11 +134,13 @@ class Evaluation:
         change: Callable[[nn.Module], StoredSize],
         watch: Watch,
         calibration: str = "",
+        start: Callable[[], nn.Module] | None = None,
     ) -> Measured:
         """Measure the model that ``change`` makes of the float one, window by window.
 
         ``document`` says all that ``change`` depends on, ``calibration`` is the digest of a text that it looks at: what
-        is kept under both is not measured again, and what was interrupted goes on.
+        is kept under both is not measured again, and what was interrupted goes on. ``start`` gives the float model
+        where a fresh one would be wasted.
         """
         found = self.known(document, calibration)
         if found is not None:
@@ -142,7 +148,7 @@ class Evaluation:
         begin = time.monotonic()
         kept = self._read(document, calibration) or {"windows": {}, "seconds": 0.0}
         reference = self._reference(watch)
-        model = self.model()
+        model = self.model() if start is None else start()
         kept["bits_per_weight"] = change(model).bits_per_weight
         spent = kept["seconds"]
         for number, index in enumerate(self._indices()):

@@ -20,7 +20,18 @@ from sim.accuracy.operand import OperandFormat
 from sim.accuracy.recipe import Recipe
 from sim.models.llama import ATTENTION_ROLES
 
-__all__ = ["HEAD", "Product", "StoredSize", "Watch", "groups_of", "layer_names", "store", "store_group"]
+__all__ = [
+    "HEAD",
+    "Product",
+    "StoredSize",
+    "Watch",
+    "embedded",
+    "groups_of",
+    "layer_names",
+    "store",
+    "store_block",
+    "store_group",
+]
 
 HEAD = "output"
 """The output layer."""
@@ -165,12 +176,9 @@ def store(model: nn.Module, recipe: Recipe, calibration: Sequence[Tensor], watch
     blocks = list(model.blk)
     for index, block in enumerate(blocks):
         watch("storing blocks", index, len(blocks))
-        for group in groups_of(block, x[0][:2]):
-            inputs = _Caught(block, x).of if calibrated else None
-            store_group(block, f"blk.{index}.", group, recipe, inputs, elements, bits)
-        for role in ATTENTION_ROLES:
-            if role in recipe.formats and hasattr(block, role):
-                setattr(block, role, Kept(recipe.formats[role]))
+        size = store_block(block, index, recipe, x)
+        elements |= size.elements
+        bits |= size.bits
         if calibrated:
             x = [block(one) for one in x]
     watch("storing blocks", len(blocks), len(blocks))
@@ -186,6 +194,22 @@ def store(model: nn.Module, recipe: Recipe, calibration: Sequence[Tensor], watch
         form = recipe.formats.get("head")
         weights = head.weight if form is None else form.nearest(head.weight)
         model.output = StoredLinear(head, weights, CommonInput(None, recipe.formats.get("head_acts")), None)
+    return StoredSize(elements, bits)
+
+
+def store_block(block: nn.Module, index: int, recipe: Recipe, x: Sequence[Tensor]) -> StoredSize:
+    """Store the numbers of block ``index`` in place; `store` says what is refused.
+
+    ``x`` is what enters it [T, D]: of the calibration text for a calibrated method, otherwise any.
+    """
+    elements: dict[str, int] = {}
+    bits: dict[str, float] = {}
+    inputs = _Caught(block, x).of if recipe.method.calibrated else None
+    for group in groups_of(block, x[0][:2]):
+        store_group(block, f"blk.{index}.", group, recipe, inputs, elements, bits)
+    for role in ATTENTION_ROLES:
+        if role in recipe.formats and hasattr(block, role):
+            setattr(block, role, Kept(recipe.formats[role]))
     return StoredSize(elements, bits)
 
 
