@@ -98,6 +98,9 @@ class AccuracyOptions:
         flag="--pe",
         metavar="'FAMILY [PARAMETER=VALUE]...'",
     )
+    tasks: Sequence[str] = option(
+        (), "another task than reading a text: g2p, sentences or digits; may be repeated", flag="--task", metavar="NAME"
+    )
     text: str = option("lee", "text that is read, by name or a UTF-8 file", metavar="NAME|FILE")
     calibration: str = option("wiki", "text that methods learn from", metavar="NAME|FILE")
     calibration_tokens: int = option(4096, "tokens of it", least=1, most=1 << 20)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import json
 import math
 import sys
@@ -16,12 +18,13 @@ from hwgen.cli._table import Column, Sheet, format_option
 from hwgen.cli._values import InputFile, OutputFile
 from hwgen.errors import HwgenError
 from hwgen.files import write_all
-from hwgen.options import AccuracyOptions
+from hwgen.options import AccuracyOptions, MixedOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sim.accuracy.language import Measured
+    from sim.accuracy.mixed import Comparison
     from sim.accuracy.run import Subject
 
 __all__ = ["command"]
@@ -29,6 +32,7 @@ __all__ = ["command"]
 
 @click.command(epilog="Example: hwgen accuracy --weights int4 --text origin --window 64 --windows 1")
 @option_object(AccuracyOptions)
+@option_object(MixedOptions, "mix")
 @click.option(
     "--model",
     type=InputFile(folders=True),
@@ -42,30 +46,43 @@ __all__ = ["command"]
 )
 @format_option
 def command(
-    options: AccuracyOptions, model: Path | None, listed: bool, output: Path | None, plot: Path | None, form: str
+    options: AccuracyOptions,
+    mix: MixedOptions,
+    model: Path | None,
+    listed: bool,
+    output: Path | None,
+    plot: Path | None,
+    form: str,
 ) -> None:
     """Measure a language model whose numbers are stored in formats of a tile: perplexity, KL divergence, agreement.
 
     FORMAT is a number format with its scheme, group and format of scales: int4, int4.asymmetric/64, int8/row, mxfp4,
     nvfp4, bitmod_fp3/128, nf4/64@bf16. Every --weights is measured by every --method; other roles are the same in all
-    of them. What was measured once is kept and not measured again; an interrupted command goes on where it was.
+    of them. --mix gives single layers formats under a budget. What was measured once is kept and not measured again; an
+    interrupted command goes on where it was.
     """
     sheet = Sheet(form)
     if listed:
         _list(sheet)
         return
-    from sim.accuracy.run import measured, plan, subject
+    from sim.accuracy.run import measured, mixed, plan, subject
 
+    if options.tasks:
+        _tasks(sheet, options, model, mix, output, plot)
+        return
     tasks = plan(options)
-    if len(tasks) == 1:
+    if len(tasks) == 1 and not mix.formats:
         raise HwgenError("accuracy: give a format, such as --weights int4, or a tile, such as --pe bitmod")
-    found = subject(options, model, tasks)
+    found = subject(options, model, tasks, bool(mix.formats))
     rows: list[Measured] = []
     with _Bars(len(tasks)) as bars:
         for task, one in measured(found, tasks, bars.watch):
             rows.append(one)
             bars.done(str(task.recipe) if task.recipe is not None else task.document()["pe"])
+        compared = mixed(found, options, mix, bars.watch) if mix.formats else None
     _print(sheet, rows, found)
+    if compared is not None:
+        _print_mixed(sheet, compared)
     files: dict[Path, bytes] = {}
     if output is not None:
         files[output] = _bytes(output, rows, found, options)
@@ -80,7 +97,7 @@ def command(
 class _Bars:
     """Which measurement runs, what of it, and how long the rest may take."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int | None) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -163,18 +180,64 @@ def _print(sheet: Sheet, measured: Sequence[Measured], found: Subject) -> None:
     )
 
 
+def _print_mixed(sheet: Sheet, compared: Comparison) -> None:
+    """Assignments under the budget, and what they are worth."""
+    if sheet.form != "text":
+        return
+    shown = ("assign", "formats", "bits_per_weight", "predicted", "perplexity", "kl_nats", "agreement")
+    rows = [[row[name] for name in shown] for row in compared.rows()]
+    sheet.say()
+    columns = [Column("assign", False), Column("formats", False, True), *map(Column, shown[2:])]
+    sheet.table(columns, rows, lambda name, value: f"{value:.4g}" if name == "predicted" else _shown(name, value))
+    for verdict in compared.verdicts:
+        sheet.say(verdict)
+
+
+def _tasks(
+    sheet: Sheet,
+    options: AccuracyOptions,
+    model: Path | None,
+    mix: MixedOptions,
+    output: Path | None,
+    plot: Path | None,
+) -> None:
+    """Tasks with models of their own."""
+    from sim.accuracy.run import other_tasks
+
+    wrong = {"--model": model, "--pe": options.tiles, "--mix": mix.formats, "--plot": plot}
+    for flag, given in wrong.items():
+        if given:
+            raise HwgenError(f"accuracy: {flag} goes with a language model, not with --task")
+    rows: list[dict[str, Any]] = []
+    with _Bars(None) as bars:
+        for row in other_tasks(options, bars.watch):
+            rows.append(row)
+            bars.done(f"{row['task']} {row.get('weights', 'float32')}")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = [Column(name, right=isinstance(rows[0].get(name), float)) for name in names]
+    sheet.table(columns, [[row.get(name, "") for name in names] for row in rows], _figure)
+    if output is not None:
+        document = json.dumps({"command": " ".join(sys.argv[1:]), "measured": rows}, indent=2) + "\n"
+        write_all({output: _csv(rows) if output.suffix == ".csv" else document.encode()}, "accuracy")
+
+
+def _figure(_name: str, value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
 def _bytes(path: Path, measured: Sequence[Measured], found: Subject, options: AccuracyOptions) -> bytes:
     rows = [one.row() for one in measured]
     if path.suffix == ".csv":
-        import csv
-        import io
-
-        names = list(dict.fromkeys(name for row in rows for name in row))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue().encode()
+        return _csv(rows)
     document: dict[str, Any] = {
         "command": " ".join(sys.argv[1:]),
         "model": found.model.name,

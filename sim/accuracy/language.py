@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hwgen.errors import HwgenError
-from hwgen.simulators.cache import cache_path, digest
+from hwgen.simulators.cache import cache_path, digest, read_kept, write_kept
 from sim.accuracy.recipe import Recipe
 from sim.accuracy.stored import Product, ProductLinear, StoredSize, layer_names, store
 from sim.accuracy.texts import Window
@@ -204,27 +204,18 @@ class Evaluation:
         return self._kept / f"{digest([*self._key, json.dumps(document, sort_keys=True), calibration])[:32]}.json"
 
     def _read(self, document: Mapping[str, Any], calibration: str) -> dict[str, Any] | None:
+        kept = read_kept(self._path(document, calibration))
         try:
-            kept = json.loads(self._path(document, calibration).read_text(encoding="utf-8"))
-            # Whoever kept it also kept what it is of: a damaged or foreign file is measured anew.
+            # A foreign file is measured anew.
             rows = [_row(row) for row in kept["windows"].values()]
-            whole = kept["document"] == json.loads(json.dumps(document)) and kept["sum"] == _sum(kept)
-            return kept if whole and rows else None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return kept if kept["document"] == json.loads(json.dumps(document)) and rows else None
+        except (ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def _write(self, document: Mapping[str, Any], calibration: str, kept: dict[str, Any]) -> None:
-        path = self._path(document, calibration)
-        kept["document"] = dict(document)
-        kept["sum"] = _sum(kept)
         # A cache folder that cannot be written costs time on the next call and nothing else.
-        with suppress(HwgenError), placed(path) as folder:
-            (folder / path.name).write_text(json.dumps(kept), encoding="utf-8")
-
-
-def _sum(kept: Mapping[str, Any]) -> str:
-    said = {key: kept[key] for key in ("windows", "bits_per_weight", "seconds", "document")}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        with suppress(HwgenError):
+            write_kept(self._path(document, calibration), {**kept, "document": dict(document)})
 
 
 def _row(values: Sequence[float]) -> Sums:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,15 @@ import torch
 from torch import nn
 
 from hwgen.errors import HwgenError
-from hwgen.options import AccuracyOptions
+from hwgen.options import AccuracyOptions, MixedOptions
 from hwgen.pe import TileSpec, family
+from hwgen.simulators.cache import cache_path, digest, read_kept, write_kept
 from sim.accuracy.language import Evaluation, Measured, calibration_digest, measure, measure_products
 from sim.accuracy.methods import method
+from sim.accuracy.mixed import Comparison, compare
 from sim.accuracy.recipe import ROLES, Recipe, recipe
-from sim.accuracy.texts import Text, text, windows
+from sim.accuracy.tasks import task
+from sim.accuracy.texts import Text, Window, text, windows
 from sim.accuracy.tile import formats_alone, tile_arithmetic, tile_label
 from sim.models.fetch import default_model, file_sha256
 from sim.models.gpt_config import GptConfig
@@ -28,9 +33,11 @@ from sim.models.model_file import ModelFile
 from sim.models.smollm import encode
 from sim.models.weights import open_model
 
-__all__ = ["Subject", "Task", "measured", "plan", "subject", "tile"]
+__all__ = ["Subject", "Task", "measured", "mixed", "other_tasks", "plan", "subject", "tile"]
 
 Watch = Callable[[str, int, int], None]
+_LEARN_TOKENS = 256
+"""Of the window by which formats of single layers are chosen: each layer reads it once a format."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,8 @@ class Subject:
     calibration: tuple[tuple[int, ...], ...]
     text: Text
     learned_from: Text | None
+    learn: Evaluation | None = None
+    """On a window of the calibration text, for choices that must not see the text that is read."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +110,11 @@ def plan(options: AccuracyOptions) -> list[Task]:
     tiles = [tile(one) for one in options.tiles]
     tasks = [Task(recipe({})), *(Task(one) for one in recipes)]
     tasks += [Task(tile=one, exact=exact) for one in tiles for exact in (False, True)]
-    return list({json.dumps(task.document(), sort_keys=True): task for task in tasks}.values())
+    return list({json.dumps(one.document(), sort_keys=True): one for one in tasks}.values())
 
 
-def subject(options: AccuracyOptions, model: Path | None, tasks: Sequence[Task]) -> Subject:
-    """Open the model and the texts.
+def subject(options: AccuracyOptions, model: Path | None, tasks: Sequence[Task], chooses: bool = False) -> Subject:
+    """Open the model and the texts; ``chooses``: formats will be chosen by what they do to the calibration text.
 
     Raises `HwgenError` for a model that cannot be run or does not fit memory, texts that are not there or too short,
     and a device that is not there.
@@ -121,7 +130,7 @@ def subject(options: AccuracyOptions, model: Path | None, tasks: Sequence[Task])
     said = text(options.text)
     cut = windows(_tokens(view, said, config), options.window, options.windows, options.stride, f"text {said.name}")
     learned, calibration = None, ()
-    if any(task.recipe is not None and task.recipe.method.calibrated for task in tasks):
+    if chooses or any(one.recipe is not None and one.recipe.method.calibrated for one in tasks):
         learned = text(options.calibration)
         if learned.sha256 == said.sha256:
             raise HwgenError(f"accuracy: calibration must be another text than the one that is read, {said.name}")
@@ -130,18 +139,56 @@ def subject(options: AccuracyOptions, model: Path | None, tasks: Sequence[Task])
         found = windows(_tokens(view, learned, config), size, count, None, f"text {learned.name}")
         calibration = tuple(window.tokens for window in found)
     sums = [file_sha256(file) for file in (view.path, *view.beside)]
-    digest = hashlib.sha256(" ".join(sums).encode()).hexdigest()
+    model_digest = hashlib.sha256(" ".join(sums).encode()).hexdigest()
 
     def load() -> nn.Module:
         return language_model(view)
 
-    return Subject(path, Evaluation(load, digest, cut, _device(options.device)), calibration, said, learned)
+    device = _device(options.device)
+    learn = None
+    if chooses:
+        first = [Window(calibration[0][: min(len(calibration[0]), _LEARN_TOKENS)], 1)]
+        learn = Evaluation(load, model_digest, first, device)
+    return Subject(path, Evaluation(load, model_digest, cut, device), calibration, said, learned, learn)
 
 
 def measured(found: Subject, tasks: Sequence[Task], watch: Watch) -> Iterator[tuple[Task, Measured]]:
     """Measure one after the other; what was kept comes at once."""
-    for task in tasks:
-        yield task, task.measure(found, watch)
+    for one in tasks:
+        yield one, one.measure(found, watch)
+
+
+def mixed(found: Subject, options: AccuracyOptions, chosen: MixedOptions, watch: Watch) -> Comparison:
+    """Formats for single layers under a budget, by every way to assign them, each measured on the text.
+
+    Raises `HwgenError` as `sim.accuracy.mixed.compare`.
+    """
+    others = {role: name for role in ROLES if role != "weights" and (name := getattr(options, role))}
+    if len(options.methods) > 1:
+        raise HwgenError(f"accuracy: --mix goes with one --method, not with {' and '.join(options.methods)}")
+    base = recipe(others, options.methods[0] if options.methods else "rtn")
+    assert found.learn is not None
+    return compare(found.evaluation, found.learn, chosen, base, found.calibration, watch)
+
+
+def other_tasks(options: AccuracyOptions, watch: Watch) -> Iterator[dict[str, Any]]:
+    """Rows of tasks that read no text: every format of weights by every method, the float model first.
+
+    Raises `HwgenError` for tasks that are none, roles that they have not, and files that are not there.
+    """
+    recipes = [one.recipe for one in plan(dataclasses.replace(options, tiles=())) if one.recipe is not None]
+    for name in options.tasks:
+        chosen = task(name)
+        for one in recipes:
+            key = digest([json.dumps(chosen.document(), sort_keys=True), one.digest_text()])
+            path = cache_path() / "accuracy" / "tasks" / f"{key[:32]}.json"
+            figures = read_kept(path)
+            if not isinstance(figures, dict):
+                figures = chosen.measure(one, watch)
+                with suppress(HwgenError):
+                    write_kept(path, figures)
+            formats = one.document()["formats"]
+            yield {"task": name, **formats, "method": str(one.method), **figures}
 
 
 def _tokens(model: ModelFile, said: Text, config: LlamaConfig | GptConfig) -> list[int]:
