@@ -26,7 +26,7 @@ from torch.nn import functional
 from hwgen.errors import HwgenError
 from hwgen.simulators.cache import cache_path, digest, read_kept, write_kept
 from sim.accuracy.recipe import Recipe
-from sim.accuracy.stored import Product, ProductLinear, StoredSize, layer_names, store
+from sim.accuracy.stored import LanguageModel, Product, ProductLinear, StoredSize, layer_names, store
 from sim.accuracy.texts import Window
 from sim.models.cache import placed, read_array, write_array
 
@@ -115,7 +115,7 @@ class Evaluation:
         """What is read."""
         return self._windows
 
-    def model(self) -> nn.Module:
+    def model(self) -> LanguageModel:
         """A fresh float model on the device."""
         return self._load().to(self.device)
 
@@ -131,10 +131,10 @@ class Evaluation:
     def measure(
         self,
         document: Mapping[str, Any],
-        change: Callable[[nn.Module], StoredSize],
+        change: Callable[[LanguageModel], StoredSize],
         watch: Watch,
         calibration: str = "",
-        start: Callable[[], nn.Module] | None = None,
+        start: Callable[[], LanguageModel] | None = None,
     ) -> Measured:
         """Measure the model that ``change`` makes of the float one, window by window.
 
@@ -165,7 +165,7 @@ class Evaluation:
     def _indices(self) -> list[str]:
         return [str(index) for index in range(len(self._windows))]
 
-    def _scores(self, model: nn.Module, window: Window, reference: Tensor) -> Sums:
+    def _scores(self, model: LanguageModel, window: Window, reference: Tensor) -> Sums:
         """Sums over the scored tokens of a window; ``reference`` is the float model's hidden states [T, D]."""
         tokens = torch.tensor(window.tokens, device=self.device)
         hidden = model.hidden(tokens)
@@ -236,7 +236,7 @@ def measure(evaluation: Evaluation, recipe: Recipe, calibration: Sequence[Sequen
     """
     said = calibration_digest(recipe, calibration)
 
-    def change(model: nn.Module) -> StoredSize:
+    def change(model: LanguageModel) -> StoredSize:
         return store(model, recipe, [torch.tensor(list(one)) for one in calibration], watch)
 
     return evaluation.measure(recipe.document(), change, watch, said)
@@ -253,7 +253,7 @@ def measure_products(
     ``product`` is given a layer's name and weights [N, K] and gives who multiplies, and bits an element.
     """
 
-    def change(model: nn.Module) -> StoredSize:
+    def change(model: LanguageModel) -> StoredSize:
         names = layer_names(model)
         elements, bits = {}, {}
         for number, name in enumerate(names):

@@ -129,7 +129,7 @@ def subject(options: AccuracyOptions, model: Path | None, tasks: Sequence[Task],
     _fits(view)
     said = text(options.text)
     cut = windows(_tokens(view, said, config), options.window, options.windows, options.stride, f"text {said.name}")
-    learned, calibration = None, ()
+    learned, calibration = None, tuple[tuple[int, ...], ...]()
     if chooses or any(one.recipe is not None and one.recipe.method.calibrated for one in tasks):
         learned = text(options.calibration)
         if learned.sha256 == said.sha256:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from sim.models.llama import ATTENTION_ROLES
 
 __all__ = [
     "HEAD",
+    "LanguageModel",
     "Product",
     "StoredSize",
     "Watch",
@@ -37,6 +39,8 @@ HEAD = "output"
 """The output layer."""
 
 Watch = Callable[[str, int, int], None]
+LanguageModel = Any
+"""A module with ``token_embd``, ``blk``, ``output`` and ``hidden``: torch has no types for parts of modules."""
 Product = Callable[[Tensor], Tensor]
 """[T, K] to [T, N], float32: who multiplies instead of a float product."""
 
@@ -82,7 +86,7 @@ class StoredLinear(nn.Module):
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(weights.to(linear.weight), requires_grad=False)
-        self.bias = linear.bias
+        self.bias: Tensor | None = linear.bias
         self._common = common
         self._thin = None if low_rank is None else tuple(part.to(linear.weight) for part in low_rank)
 
@@ -100,7 +104,7 @@ class ProductLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, product: Product) -> None:
         super().__init__()
-        self.bias = linear.bias
+        self.bias: Tensor | None = linear.bias
         self._product = product
 
     def forward(self, x: Tensor) -> Tensor:
@@ -154,7 +158,7 @@ def groups_of(block: nn.Module, x: Tensor) -> list[list[str]]:
 
 
 @torch.inference_mode()
-def store(model: nn.Module, recipe: Recipe, calibration: Sequence[Tensor], watch: Watch) -> StoredSize:
+def store(model: LanguageModel, recipe: Recipe, calibration: Sequence[Tensor], watch: Watch) -> StoredSize:
     """Store a model's numbers in place; ``calibration`` is lists of tokens [T] that calibrated methods look at.
 
     Blocks are taken one after the other, and what a method sees of a block's inputs has passed the stored ones before.
@@ -213,7 +217,7 @@ def store_block(block: nn.Module, index: int, recipe: Recipe, x: Sequence[Tensor
     return StoredSize(elements, bits)
 
 
-def embedded(model: nn.Module, tokens: Tensor) -> Tensor:
+def embedded(model: LanguageModel, tokens: Tensor) -> Tensor:
     """What enters the first block, [T, D]: models with positions of their own say it themselves."""
     enter = getattr(model, "embed", None)
     x: Tensor = model.token_embd(tokens) if enter is None else enter(tokens)
@@ -271,7 +275,7 @@ def store_group(
     Raises:
         HwgenError: for weights that are not finite, and for what methods and quantisers refuse.
     """
-    linears = [block.get_submodule(name) for name in group]
+    linears = [cast(nn.Linear, block.get_submodule(name)) for name in group]
     acts = recipe.formats.get("acts")
     layers = []
     for name, linear in zip(group, linears, strict=True):

@@ -47,7 +47,8 @@ def known(path: Path = TABLE) -> Mapping[str, Known]:
             numbers = {name: float(row[name]) for name in _NUMBERS}
             if not (numbers["perplexity"] >= 1.0 and 0.0 <= numbers["agreement"] <= 1.0 and numbers["tokens"] >= 1):
                 raise ValueError(f"numbers of {row['recipe']!r}")
-            found[row["recipe"]] = Known(**{**numbers, "tokens": int(numbers["tokens"])})
+            tokens = int(numbers.pop("tokens"))
+            found[row["recipe"]] = Known(**numbers, tokens=tokens)
         return found
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HwgenError(f"table of accuracies {path}: cannot be read: {error}") from error

@@ -108,7 +108,8 @@ def attention(roles: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> Te
         return functional.scaled_dot_product_attention(query, key, value, is_causal=True)
     later = torch.ones(query.shape[1], query.shape[1], dtype=torch.bool, device=query.device).triu(1)
     scores = (query @ key.transpose(1, 2) * query.shape[-1] ** -0.5).masked_fill(later, -torch.inf)
-    mixed: Tensor = roles.shares(scores.softmax(dim=-1)) @ value
+    shares: Tensor = getattr(roles, ATTENTION_ROLES[-1])(scores.softmax(dim=-1))
+    mixed: Tensor = shares @ value
     return mixed
 
 

@@ -70,13 +70,13 @@ def kernel_of(quantization: Any) -> type[Kernel]:
 
 
 def _within(form: Format, places: int) -> bool:
-    return form.lsb_exp >= -places and max(abs(form.max_value), abs(form.min_value)) <= 2.0**places
+    return bool(form.lsb_exp >= -places and max(abs(form.max_value), abs(form.min_value)) <= 2.0**places)
 
 
 def _alignable(acts: Format, quantization: Any) -> bool:
     if not isinstance(acts, MinifloatFormat) or not acts.signed or quantization.align not in ("step", "group", "row"):
         return False
-    return 1 <= acts.mantissa_bits + 1 + quantization.align_guard <= 52
+    return bool(1 <= acts.mantissa_bits + 1 + quantization.align_guard <= 52)
 
 
 def _settings(quantization: Any) -> dict[str, Any]:
@@ -246,7 +246,8 @@ class PositKernel(ExactKernel):
         result = self._run(acts, threads, self._mode())
         if self._output.name != "fp32":
             result = _rounded(result, self._output)
-        nar = torch.from_numpy(np.isnan(acts.values()).any(axis=1)[:, None] | self._nar)
+        rows = np.isnan(acts.values()).any(axis=1, keepdims=True)
+        nar = torch.from_numpy(rows | self._nar)
         return torch.where(nar, torch.nan, result)
 
     def _mode(self) -> str:
