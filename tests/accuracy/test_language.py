@@ -145,7 +145,7 @@ def test_what_was_measured_is_kept_and_goes_on(llama_path: Path, cache: Path) ->
     with pytest.raises(KeyboardInterrupt):
         measure(Evaluation(loader(llama_path), "tiny", cut), said, [], stops)
     (kept,) = (cache / "accuracy").glob("*.json")
-    assert set(json.loads(kept.read_text())["windows"]) == {"0", "1"}
+    assert set(json.loads(kept.read_text())["value"]["windows"]) == {"0", "1"}
     rest = measure(Evaluation(loader(llama_path), "tiny", cut), said, [], still)
     whole = measure(Evaluation(loader(llama_path), "other digest", cut), said, [], still)
     assert rest.by_window == whole.by_window
@@ -171,7 +171,7 @@ def test_a_changed_number_in_what_is_kept_is_seen(evaluation: Evaluation, cache:
     want = measure(evaluation, said, [], still)
     (kept,) = (cache / "accuracy").glob("*.json")
     document = json.loads(kept.read_text())
-    document["windows"]["0"][1] *= 0.5
+    document["value"]["windows"]["0"][1] *= 0.5
     kept.write_text(json.dumps(document))
     assert measure(evaluation, said, [], still).by_window == want.by_window
 
