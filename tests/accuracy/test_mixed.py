@@ -512,7 +512,10 @@ def test_comparing(path: Path, learn: Evaluation) -> None:
     assert rows[0]["predicted"] <= rows[1]["predicted"] <= rows[2]["predicted"]
     for one, row in zip(found.plans, rows, strict=True):
         want = measure(other, one.recipe, [], quiet)
+        seen = measure(learn, one.recipe, [], quiet)
         assert (row["perplexity"], row["kl_nats"]) == (want.perplexity, want.kl_nats)
+        assert (row["learned_kl_nats"], row["learned_loss_nats"]) == (seen.kl_nats, seen.loss_nats)
+        assert seen.kl_nats != want.kl_nats
         assert row["bits_per_weight"] == pytest.approx(one.cost)
         assert one.cost <= 3.4
     assert rows[2]["formats"] == "int3/128×14"

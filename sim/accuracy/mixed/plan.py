@@ -51,10 +51,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Plans under one budget, each measured, and in words whether a mixed one is better than one format for all."""
+    """Plans under one budget, each measured, and in words whether a mixed one is better than one format for all.
+
+    ``measured`` is on the windows of the comparison, ``learned`` on those that the sensitivities are from: what was
+    predicted differs from the second as sums of single units do, and that from the first as texts do.
+    """
 
     plans: tuple[Plan, ...]
     measured: tuple[Measured, ...]
+    learned: tuple[Measured, ...]
     sensitivities: Sensitivities
     verdicts: tuple[str, ...]
 
@@ -70,12 +75,14 @@ class Comparison:
                 "sensitivity": one.sensitivity,
                 "predicted": one.predicted,
                 "predicted_unit": one.predicted_unit,
+                "learned_kl_nats": seen.kl_nats,
+                "learned_loss_nats": seen.loss_nats,
                 "perplexity": found.perplexity,
                 "kl_nats": found.kl_nats,
                 "agreement": found.agreement,
                 "tokens": found.tokens,
             }
-            for one, found in zip(self.plans, self.measured, strict=True)
+            for one, found, seen in zip(self.plans, self.measured, self.learned, strict=True)
         ]
 
 
@@ -205,10 +212,11 @@ def compare(
     with suppress(HwgenError):
         plans.append(found.plan(ASSIGN[-1]))
     measured = [measure(evaluation, one.recipe, calibration, watch) for one in plans]
+    learned = [measure(learn, one.recipe, calibration, watch) for one in plans]
     verdicts = _verdicts(plans, measured)
     if budget is None:
         verdicts += _above(plans, measured)
-    return Comparison(tuple(plans), tuple(measured), found.sensitivities, tuple(verdicts))
+    return Comparison(tuple(plans), tuple(measured), tuple(learned), found.sensitivities, tuple(verdicts))
 
 
 def _above(plans: Sequence[Plan], measured: Sequence[Measured]) -> list[str]:
