@@ -1,4 +1,4 @@
-"""``python -m bench``: emit time, simulation rates and sweep speed, printed and kept in reports/results/bench.md."""
+"""``python -m bench``: emit time, rates, sweep speed, printed and kept in reports/results/bench.md."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from unittest import mock
 
 import numpy as np
 
+from bench.arithmetic import layer_rates, tiles
 from dse.space import Space
 from dse.sweep import run_sweep
 from hwgen.pe import Range, Side, TileSpec, families, family
@@ -170,6 +171,10 @@ def main() -> None:
             other = family(name)()
             rate, _, _ = compiled_rate(other)
             add(f"compiled simulation: {name} {other.m}x{other.n}x{other.k}", f"{rate / 1e6:.1f} M MAC/s")
+    for name, spec in tiles().items():
+        rates = layer_rates(spec)
+        note = f"golden layer {rates.golden / 1e6:.1f} M MAC/s, {rates.ratio:.0f} x; limit: at least 100 M on two cores"
+        add(f"compiled layer: {name}", f"{rates.compiled / 1e6:.0f} M MAC/s", note)
     for name in families():
         speed, points, legal = sweep_rate(name)
         add(f"sweep: {name}", f"{speed / 1e6:.2f} M points/s", f"{points:,} points, {legal:,} legal, one process")

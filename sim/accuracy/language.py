@@ -24,13 +24,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hwgen.errors import HwgenError
-from hwgen.simulators.cache import cache_path, digest
+from hwgen.simulators.cache import cache_path, digest, read_kept, write_kept
 from sim.accuracy.recipe import Recipe
-from sim.accuracy.stored import Product, ProductLinear, StoredSize, layer_names, store
+from sim.accuracy.stored import LanguageModel, Product, ProductLinear, StoredSize, layer_names, store
 from sim.accuracy.texts import Window
 from sim.models.cache import placed, read_array, write_array
 
-__all__ = ["Evaluation", "Measured", "measure", "measure_products"]
+__all__ = ["Evaluation", "Measured", "calibration_digest", "measure", "measure_products"]
 
 VERSION = 1
 """Part of the key of what is kept; raise it when numbers change that depend on nothing else in the key."""
@@ -62,8 +62,12 @@ class Measured:
     @property
     def perplexity(self) -> float:
         """exp of the mean negative log-likelihood; infinite where that is too large for a number."""
-        mean = sum(window[1] for window in self.by_window) / self.tokens
-        return math.exp(mean) if mean < 700.0 else math.inf
+        return math.exp(self.loss_nats) if self.loss_nats < 700.0 else math.inf
+
+    @property
+    def loss_nats(self) -> float:
+        """Mean negative log-likelihood."""
+        return sum(window[1] for window in self.by_window) / self.tokens
 
     @property
     def kl_nats(self) -> float:
@@ -111,7 +115,7 @@ class Evaluation:
         """What is read."""
         return self._windows
 
-    def model(self) -> nn.Module:
+    def model(self) -> LanguageModel:
         """A fresh float model on the device."""
         return self._load().to(self.device)
 
@@ -127,14 +131,16 @@ class Evaluation:
     def measure(
         self,
         document: Mapping[str, Any],
-        change: Callable[[nn.Module], StoredSize],
+        change: Callable[[LanguageModel], StoredSize],
         watch: Watch,
         calibration: str = "",
+        start: Callable[[], LanguageModel] | None = None,
     ) -> Measured:
         """Measure the model that ``change`` makes of the float one, window by window.
 
         ``document`` says all that ``change`` depends on, ``calibration`` is the digest of a text that it looks at: what
-        is kept under both is not measured again, and what was interrupted goes on.
+        is kept under both is not measured again, and what was interrupted goes on. ``start`` gives the float model
+        where a fresh one would be wasted.
         """
         found = self.known(document, calibration)
         if found is not None:
@@ -142,7 +148,7 @@ class Evaluation:
         begin = time.monotonic()
         kept = self._read(document, calibration) or {"windows": {}, "seconds": 0.0}
         reference = self._reference(watch)
-        model = self.model()
+        model = self.model() if start is None else start()
         kept["bits_per_weight"] = change(model).bits_per_weight
         spent = kept["seconds"]
         for number, index in enumerate(self._indices()):
@@ -159,7 +165,7 @@ class Evaluation:
     def _indices(self) -> list[str]:
         return [str(index) for index in range(len(self._windows))]
 
-    def _scores(self, model: nn.Module, window: Window, reference: Tensor) -> Sums:
+    def _scores(self, model: LanguageModel, window: Window, reference: Tensor) -> Sums:
         """Sums over the scored tokens of a window; ``reference`` is the float model's hidden states [T, D]."""
         tokens = torch.tensor(window.tokens, device=self.device)
         hidden = model.hidden(tokens)
@@ -198,27 +204,18 @@ class Evaluation:
         return self._kept / f"{digest([*self._key, json.dumps(document, sort_keys=True), calibration])[:32]}.json"
 
     def _read(self, document: Mapping[str, Any], calibration: str) -> dict[str, Any] | None:
+        kept = read_kept(self._path(document, calibration))
         try:
-            kept = json.loads(self._path(document, calibration).read_text(encoding="utf-8"))
-            # Whoever kept it also kept what it is of: a damaged or foreign file is measured anew.
+            # A foreign file is measured anew.
             rows = [_row(row) for row in kept["windows"].values()]
-            whole = kept["document"] == json.loads(json.dumps(document)) and kept["sum"] == _sum(kept)
-            return kept if whole and rows else None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return kept if kept["document"] == json.loads(json.dumps(document)) and rows else None
+        except (ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def _write(self, document: Mapping[str, Any], calibration: str, kept: dict[str, Any]) -> None:
-        path = self._path(document, calibration)
-        kept["document"] = dict(document)
-        kept["sum"] = _sum(kept)
         # A cache folder that cannot be written costs time on the next call and nothing else.
-        with suppress(HwgenError), placed(path) as folder:
-            (folder / path.name).write_text(json.dumps(kept), encoding="utf-8")
-
-
-def _sum(kept: Mapping[str, Any]) -> str:
-    said = {key: kept[key] for key in ("windows", "bits_per_weight", "seconds", "document")}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        with suppress(HwgenError):
+            write_kept(self._path(document, calibration), {**kept, "document": dict(document)})
 
 
 def _row(values: Sequence[float]) -> Sums:
@@ -226,15 +223,20 @@ def _row(values: Sequence[float]) -> Sums:
     return int(tokens), float(loss), float(divergence), int(same)
 
 
+def calibration_digest(recipe: Recipe, calibration: Sequence[Sequence[int]]) -> str:
+    """What a recipe's measurement depends on of a calibration text; "" for methods that do not look at it."""
+    used = recipe.method.calibrated and ("weights" in recipe.formats or bool(recipe.layers))
+    return hashlib.sha256(json.dumps([list(one) for one in calibration]).encode()).hexdigest() if used else ""
+
+
 def measure(evaluation: Evaluation, recipe: Recipe, calibration: Sequence[Sequence[int]], watch: Watch) -> Measured:
     """Measure a recipe; ``calibration`` is token lists, which methods look at that are calibrated.
 
     Raises `HwgenError` as `sim.accuracy.stored.store`.
     """
-    used = recipe.method.calibrated and ("weights" in recipe.formats or bool(recipe.layers))
-    said = hashlib.sha256(json.dumps([list(one) for one in calibration]).encode()).hexdigest() if used else ""
+    said = calibration_digest(recipe, calibration)
 
-    def change(model: nn.Module) -> StoredSize:
+    def change(model: LanguageModel) -> StoredSize:
         return store(model, recipe, [torch.tensor(list(one)) for one in calibration], watch)
 
     return evaluation.measure(recipe.document(), change, watch, said)
@@ -251,7 +253,7 @@ def measure_products(
     ``product`` is given a layer's name and weights [N, K] and gives who multiplies, and bits an element.
     """
 
-    def change(model: nn.Module) -> StoredSize:
+    def change(model: LanguageModel) -> StoredSize:
         names = layer_names(model)
         elements, bits = {}, {}
         for number, name in enumerate(names):

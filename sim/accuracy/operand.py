@@ -28,11 +28,13 @@ from hwgen.formats import (
     PositFormat,
     QTensor,
     TernaryFormat,
+    block_format,
+    block_names,
     get,
 )
 from hwgen.quantize import weights_for
 
-__all__ = ["ROW", "OperandFormat", "operand_format"]
+__all__ = ["ROW", "OperandFormat", "operand_format", "stored_bits"]
 
 ROW = 0
 """Group of a whole row: one scale a token, or an output channel."""
@@ -44,6 +46,7 @@ _PIECE = 1 << 17
 """Elements that a thread quantises at a time."""
 _BLOCKS = {"mx": 32, "nv": 16, "hif4": 64}
 """Elements of a block, of schemes whose blocks a standard fixes."""
+_OF_INTEGERS = ("asymmetric", "minimum", "two_level_asymmetric", "two_level_symmetric", "bitmod")
 _MX_RULES = ("floor", "ceil")
 
 
@@ -95,16 +98,22 @@ class OperandFormat:
 
     def bits(self, k: int) -> float:
         """Bits of an element of a row of ``k``, with its share of scales, zero points and selectors."""
-        stored = self.quantise(np.linspace(-1.0, 1.0, k, dtype=np.float32)[None])
-        side = stored.scale_format.code_bits + stored.format.side_bits
-        if stored.zero_kind == "integer":
-            side += stored.format.code_bits
-        elif stored.zero_kind == "minimum":
-            side += stored.scale_format.code_bits
-        if self.scheme == "element" and stored.format.code_bits >= 16:
-            side = 0  # rounded as it is, with a scale of 1
-        outer = 32 if stored.outer is not None and len(stored.outer) == stored.shape[0] and self.scheme != "nv" else 0
-        return stored.format.code_bits / stored.format.elements + (side * stored.groups + outer) / k
+        return stored_bits(self.quantise(np.linspace(-1.0, 1.0, k, dtype=np.float32)[None].repeat(2, axis=0)))
+
+
+def stored_bits(stored: QTensor) -> float:
+    """Bits of an element as a memory holds them: codes, scales, zero points, selectors, second-level scales of rows.
+
+    A scale of 1 that every value has (a format of 16 bits or more) takes none, nor do bits of HiF4's words that repeat
+    others.
+    """
+    (_, k), form = stored.shape, stored.format
+    side = 0 if _plain(form) else stored.scale_format.code_bits + form.side_bits
+    side -= next((block_format(name).repeated_bits for name in block_names() if name == form.name), 0)
+    side += {"integer": form.code_bits, "minimum": stored.scale_format.code_bits}.get(stored.zero_kind, 0)
+    of_rows = stored.outer is not None and len(stored.outer) == len(stored.codes) > 1
+    outer = 32 if of_rows else 0
+    return form.code_bits / form.elements + (side * stored.groups + outer) / k
 
 
 @functools.cache
@@ -116,8 +125,8 @@ def operand_format(name: str, group: int = DEFAULT_GROUP) -> OperandFormat:
     found = _NAME.fullmatch(name)
     if found is None:
         raise HwgenError(f"format of numbers: must be FORMAT[.SCHEME][/GROUP][@SCALE], not {name!r}")
-    form = get(found["format"])
-    default, allowed = _schemes(found["format"], form)
+    form, called = get(found["format"]), found["format"]
+    default, allowed = _schemes(called, form)
     scheme = found["scheme"] or default
     rule = "floor"
     if default == "mx" and scheme in _MX_RULES:
@@ -125,19 +134,22 @@ def operand_format(name: str, group: int = DEFAULT_GROUP) -> OperandFormat:
     if scheme not in allowed:
         every = (*allowed, *_MX_RULES) if default == "mx" else allowed
         raise HwgenError(
-            f"format of numbers {name!r}: scheme of {found['format']} must be one of {', '.join(every)}, "
+            f"format of numbers {name!r}: scheme of {called} must be one of {', '.join(every)}, "
             f"not {scheme!r}{suggest(scheme, every)}"
         )
     size = _group(name, found["group"], _BLOCKS.get(scheme), group)
     scale = get(found["scale"]).name if found["scale"] else _scale(scheme)
-    parts = [found["format"]]
+    if called.startswith("uint"):
+        # Unsigned codes with a zero point are what asymmetric integers are.
+        called, default = called.removeprefix("u"), "symmetric"
+    parts = [called]
     if scheme != default or rule != "floor":
         parts.append(f".{rule if rule != 'floor' else scheme}")
     if scheme not in _BLOCKS and not _plain(form):
         parts.append(f"/{size or 'row'}")
     if scale != _scale(scheme):
         parts.append(f"@{scale}")
-    return OperandFormat("".join(parts), form.name, scheme, size, scale, rule)
+    return OperandFormat("".join(parts), get(called).name, scheme, size, scale, rule)
 
 
 def _plain(form: Format) -> bool:
@@ -157,8 +169,10 @@ def _schemes(name: str, form: Format) -> tuple[str, tuple[str, ...]]:
         return "ternary", ("ternary",)
     if isinstance(form, BipolarFormat):
         return "bipolar", ("bipolar",)
+    if isinstance(form, IntFormat) and not form.twos_complement:
+        return "asymmetric", ("asymmetric", "minimum", "two_level_asymmetric")
     if isinstance(form, IntFormat):
-        return "symmetric", ("symmetric", "asymmetric", "minimum", "two_level_asymmetric", "two_level_symmetric")
+        return "symmetric", ("symmetric", *_OF_INTEGERS)
     if isinstance(form, BitmodFormat):
         return "bitmod", ("bitmod",)
     if isinstance(form, CodebookFormat):

@@ -9,22 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hwgen.errors import HwgenError, suggest
+from hwgen.options import AccuracyOptions
 from sim.accuracy.methods import Method, method
 from sim.accuracy.operand import ROW, OperandFormat, operand_format
 
 __all__ = ["ROLES", "Recipe", "recipe"]
 
-ROLES: Mapping[str, str] = {
-    "weights": "weights of the linear layers in the blocks",
-    "acts": "what enters them",
-    "keys": "keys, as a cache keeps them",
-    "values": "values, as a cache keeps them",
-    "queries": "queries, which multiply the keys",
-    "shares": "attention after its softmax, which multiplies the values",
-    "head": "weights of the output layer",
-    "head_acts": "what enters the output layer",
-    "embedding": "rows of the embedding",
-}
+ROLES: Mapping[str, str] = AccuracyOptions.roles()
 """Roles of numbers in a model, and what they are."""
 
 _BY_ROW = ("acts", "queries", "keys", "values", "shares", "head_acts")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +21,26 @@ from sim.accuracy.operand import OperandFormat
 from sim.accuracy.recipe import Recipe
 from sim.models.llama import ATTENTION_ROLES
 
-__all__ = ["HEAD", "Product", "StoredSize", "groups_of", "layer_names", "store"]
+__all__ = [
+    "HEAD",
+    "LanguageModel",
+    "Product",
+    "StoredSize",
+    "Watch",
+    "embedded",
+    "groups_of",
+    "layer_names",
+    "store",
+    "store_block",
+    "store_group",
+]
 
 HEAD = "output"
 """The output layer."""
 
 Watch = Callable[[str, int, int], None]
+LanguageModel = Any
+"""A module with ``token_embd``, ``blk``, ``output`` and ``hidden``: torch has no types for parts of modules."""
 Product = Callable[[Tensor], Tensor]
 """[T, K] to [T, N], float32: who multiplies instead of a float product."""
 
@@ -71,7 +86,7 @@ class StoredLinear(nn.Module):
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(weights.to(linear.weight), requires_grad=False)
-        self.bias = linear.bias
+        self.bias: Tensor | None = linear.bias
         self._common = common
         self._thin = None if low_rank is None else tuple(part.to(linear.weight) for part in low_rank)
 
@@ -89,7 +104,7 @@ class ProductLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, product: Product) -> None:
         super().__init__()
-        self.bias = linear.bias
+        self.bias: Tensor | None = linear.bias
         self._product = product
 
     def forward(self, x: Tensor) -> Tensor:
@@ -116,20 +131,24 @@ def layer_names(model: nn.Module) -> list[str]:
 
 
 def groups_of(block: nn.Module, x: Tensor) -> list[list[str]]:
-    """Names of a block's linear layers by their common input, in running order. ``x`` is any input of the block."""
-    seen: list[tuple[Tensor, str]] = []
-    names = {module: name for name, module in block.named_modules() if isinstance(module, nn.Linear)}
-    hooks = [
-        module.register_forward_pre_hook(lambda module, inputs: seen.append((inputs[0], names[module])))
-        for module in names
-    ]
+    """Names of a block's linear layers by their common input, in running order. ``x`` is any input of the block.
+
+    Of a layer that runs several times the first input counts.
+    """
+    seen: dict[str, Tensor] = {}
+    names: dict[nn.Module, str] = {found: name for name, found in block.named_modules() if isinstance(found, nn.Linear)}
+
+    def see(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.setdefault(names[module], inputs[0])
+
+    hooks = [module.register_forward_pre_hook(see) for module in names]
     try:
         block(x)
     finally:
         for hook in hooks:
             hook.remove()
     groups: list[tuple[Tensor, list[str]]] = []
-    for given, name in seen:
+    for name, given in seen.items():
         group = next((found for other, found in groups if other is given), None)
         if group is None:
             groups.append((given, [name]))
@@ -139,7 +158,7 @@ def groups_of(block: nn.Module, x: Tensor) -> list[list[str]]:
 
 
 @torch.inference_mode()
-def store(model: nn.Module, recipe: Recipe, calibration: Sequence[Tensor], watch: Watch) -> StoredSize:
+def store(model: LanguageModel, recipe: Recipe, calibration: Sequence[Tensor], watch: Watch) -> StoredSize:
     """Store a model's numbers in place; ``calibration`` is lists of tokens [T] that calibrated methods look at.
 
     Blocks are taken one after the other, and what a method sees of a block's inputs has passed the stored ones before.
@@ -161,13 +180,9 @@ def store(model: nn.Module, recipe: Recipe, calibration: Sequence[Tensor], watch
     blocks = list(model.blk)
     for index, block in enumerate(blocks):
         watch("storing blocks", index, len(blocks))
-        for group in groups_of(block, x[0][:2]):
-            _store_group(
-                block, f"blk.{index}", group, recipe, _Caught(block, x) if calibrated else None, elements, bits
-            )
-        for role in ATTENTION_ROLES:
-            if role in recipe.formats and hasattr(block, role):
-                setattr(block, role, Kept(recipe.formats[role]))
+        size = store_block(block, index, recipe, x)
+        elements |= size.elements
+        bits |= size.bits
         if calibrated:
             x = [block(one) for one in x]
     watch("storing blocks", len(blocks), len(blocks))
@@ -186,7 +201,23 @@ def store(model: nn.Module, recipe: Recipe, calibration: Sequence[Tensor], watch
     return StoredSize(elements, bits)
 
 
-def embedded(model: nn.Module, tokens: Tensor) -> Tensor:
+def store_block(block: nn.Module, index: int, recipe: Recipe, x: Sequence[Tensor]) -> StoredSize:
+    """Store the numbers of block ``index`` in place; `store` says what is refused.
+
+    ``x`` is what enters it [T, D]: of the calibration text for a calibrated method, otherwise any.
+    """
+    elements: dict[str, int] = {}
+    bits: dict[str, float] = {}
+    inputs = _Caught(block, x).of if recipe.method.calibrated else None
+    for group in groups_of(block, x[0][:2]):
+        store_group(block, f"blk.{index}.", group, recipe, inputs, elements, bits)
+    for role in ATTENTION_ROLES:
+        if role in recipe.formats and hasattr(block, role):
+            setattr(block, role, Kept(recipe.formats[role]))
+    return StoredSize(elements, bits)
+
+
+def embedded(model: LanguageModel, tokens: Tensor) -> Tensor:
     """What enters the first block, [T, D]: models with positions of their own say it themselves."""
     enter = getattr(model, "embed", None)
     x: Tensor = model.token_embd(tokens) if enter is None else enter(tokens)
@@ -221,20 +252,34 @@ class _Enough(Exception):
     """The layer was reached."""
 
 
-def _store_group(
+def store_group(
     block: nn.Module,
     prefix: str,
     group: Sequence[str],
     recipe: Recipe,
-    caught: _Caught | None,
+    inputs_of: Callable[[str], Inputs] | None,
     elements: dict[str, int],
     bits: dict[str, float],
 ) -> None:
-    linears = [block.get_submodule(name) for name in group]
+    """Store a group's layers in place, and write down how many elements they have and in how many bits.
+
+    Args:
+        block: holds the layers.
+        prefix: before their names, in the model.
+        group: their names in the block; they have a common input.
+        recipe: how they are stored.
+        inputs_of: what entered a layer, for calibrated methods.
+        elements: by name in the model, added to.
+        bits: likewise.
+
+    Raises:
+        HwgenError: for weights that are not finite, and for what methods and quantisers refuse.
+    """
+    linears = [cast(nn.Linear, block.get_submodule(name)) for name in group]
     acts = recipe.formats.get("acts")
     layers = []
     for name, linear in zip(group, linears, strict=True):
-        full = f"{prefix}.{name}"
+        full = f"{prefix}{name}"
         elements[full], bits[full] = linear.weight.numel(), 32.0
         form = recipe.weights_of(full)
         weights = linear.weight.detach().float().cpu()
@@ -244,14 +289,14 @@ def _store_group(
             layers.append((full, linear, Layer(full, weights, form)))
     result = MethodResult(())
     if layers:
-        inputs = caught.of(group[0]) if caught is not None else None
+        inputs = inputs_of(group[0]) if inputs_of is not None else None
         result = recipe.method.quantise([layer for _, _, layer in layers], acts, inputs)
     if not layers and acts is None:
         return
     common = CommonInput(result.before, acts)
     stored = {full: index for index, (full, _, _) in enumerate(layers)}
     for name, linear in zip(group, linears, strict=True):
-        full = f"{prefix}.{name}"
+        full = f"{prefix}{name}"
         if full not in stored:
             if result.before is not None:
                 raise HwgenError(

