@@ -69,7 +69,7 @@ class Hadamard(Method):
     by: str = option("rtn", "method that quantises the rotated weights", metavar="METHOD")
 
     def __post_init__(self) -> None:
-        set_calibrated(self, self.by)
+        set_calibrated(self, False, self.by)
 
     def quantise(self, layers: Sequence[Layer], acts: OperandFormat | None, inputs: Inputs | None) -> MethodResult:
         """See `Method`."""
