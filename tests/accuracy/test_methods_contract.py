@@ -134,3 +134,10 @@ def test_every_option_says_what_it_does_and_every_method_its_source(name: str) -
     assert len(found.__doc__.split("\n\n")) >= 2
     for item in dataclasses.fields(found):
         assert item.metadata["doc"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_class_says_whether_the_method_as_it_is_looks_at_inputs(name: str) -> None:
+    assert methods()[name].calibrated == method(name).calibrated
+    assert not method("lowrank(rule=error)").calibrated
+    assert method("lowrank(rule=error,by=gptq)").calibrated

@@ -89,6 +89,23 @@ def test_groups_that_are_scaled_one_by_one_join_to_the_whole(name: str) -> None:
         assert mine is None or torch.equal(mine, theirs), part
 
 
+@pytest.mark.parametrize("name", ["int4@fp32", "int3.asymmetric@fp32", "bipolar4@fp32", "e2m1@fp32", "fp8_e4m3@fp32"])
+def test_ties_are_those_of_quotients_in_fp32(name: str) -> None:
+    """Numbers that are ties after a division in FP32, as quantisers with such scales divide; few are in float64."""
+    form, ends = operand_format(name), torch.rand(200, generator=torch.Generator().manual_seed(1)) + 0.5
+    scales = torch.tensor(form.quantise(torch.stack([ends, torch.zeros(200)], dim=1)).scales).float()
+    places = torch.arange(-6, 7) + (0.0 if name.startswith("bipolar") else 0.5)
+    places = torch.where(places.abs() < 4, places / 2, places) if name.startswith("e2m1") else places
+    places = places * 1.125 if name.startswith("fp8") else places
+    weights = torch.cat([ends[:, None], scales * places], dim=1)
+    weights = weights.clamp(-ends[:, None], ends[:, None])
+    grid = Grid(form, *weights.shape)
+    found = grid.nearest(weights, grid.scales(weights))
+    assert torch.equal(found + 0.0, form.nearest(weights) + 0.0)
+    grid._quotient = torch.float64
+    assert not torch.equal(grid.nearest(weights, grid.scales(weights)), found)
+
+
 @pytest.mark.parametrize("name", ["ternary", "ternary/32"])
 def test_ternary_is_nearest_at_the_stored_scale(name: str) -> None:
     weights = matrix()

@@ -70,6 +70,24 @@ def test_more_terms_and_planes_are_nearer() -> None:
     assert error("powers") == error("powers(planes=4)")
 
 
+def test_no_scale_of_a_plane_can_be_bettered_alone() -> None:
+    """With the codes as they are: neither twice nor half of any of the powers of two."""
+    given = layer(n=50, k=32, name="int4/8")
+    part = Groups.of(given)
+    for planes in (2, 3, 4):
+        scales, codes = Powers(planes=planes, rounds=1000).fit(part, planes)
+        signs = (2 * (codes[..., None] >> torch.arange(planes) & 1) - 1).double()
+
+        def error(tried: torch.Tensor, signs: torch.Tensor = signs) -> torch.Tensor:
+            return ((signs * tried[:, None]).sum(dim=-1) - part.weights).square().sum(dim=1)
+
+        for plane in range(planes):
+            for factor in (0.5, 2.0):
+                tried = scales.clone()
+                tried[:, plane] *= factor
+                assert (error(tried) >= error(scales) * (1 - 1e-9)).all()
+
+
 @pytest.mark.parametrize(
     ("x", "terms", "wanted"),
     [(1.0, 1, 1.0), (1.5, 1, 1.0), (1.51, 1, 2.0), (0.0, 1, 0.0), (0.7, 1, 0.5), (0.7, 2, 0.75), (0.7, 3, 0.6875)],

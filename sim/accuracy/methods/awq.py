@@ -48,7 +48,7 @@ class Awq(Method):
     by: str = option("rtn", "method that quantises the scaled weights", metavar="METHOD")
 
     def __post_init__(self) -> None:
-        set_calibrated(self, self.by)
+        set_calibrated(self, True, self.by)
 
     def quantise(self, layers: Sequence[Layer], acts: OperandFormat | None, inputs: Inputs | None) -> MethodResult:
         """See `Method`."""

@@ -81,7 +81,7 @@ class MethodResult:
 class Method(ABC):
     """A method; what can be set are the fields of its dataclass, declared by `hwgen.options.option`.
 
-    Its docstring's first line says what it does and the second paragraph the source; ``hwgen accuracy --methods``
+    Its docstring's first line says what it does and the second paragraph the source; ``hwgen accuracy --list``
     prints both.
     """
 
@@ -129,7 +129,7 @@ def method(text: str) -> Method:
     if name not in _METHODS:
         raise HwgenError(
             f"method: must be one of {', '.join(_METHODS)}, not {name!r}{suggest(name, _METHODS)}; "
-            "`hwgen accuracy --methods` says what each does"
+            "`hwgen accuracy --list` says what each does"
         )
     if bracket and not rest.endswith(")"):
         raise HwgenError(f"method {text!r}: must be NAME or NAME(option=value,…)")

@@ -108,9 +108,9 @@ def nearest_level(x: Tensor, levels: Tensor) -> Tensor:
     return order.gather(1, torch.searchsorted(between, x.contiguous()))
 
 
-def set_calibrated(owner: Method, by: str, also: bool = False) -> None:
-    """Make a method that hands on to another one look at inputs if that one does. Raises `HwgenError` if it is none."""
-    object.__setattr__(owner, "calibrated", method(by).calibrated or also or type(owner).calibrated)
+def set_calibrated(owner: Method, own: bool, by: str) -> None:
+    """A method looks at inputs if it does itself, or the one that follows. Raises `HwgenError` if that is none."""
+    object.__setattr__(owner, "calibrated", own or method(by).calibrated)
 
 
 def follow(

@@ -42,7 +42,8 @@ class Rotation:
         """[..., K] to x Q, of the same type."""
         m, n = len(self.small), len(self.power)
         parts = (x * self.signs.to(x)).reshape(*x.shape[:-1], -1, m, n)
-        turned = self.small.to(x).T @ (parts @ self.power.to(x))
+        # Large products of matrices, not many small ones.
+        turned = ((parts @ self.power.to(x)).transpose(-1, -2).contiguous() @ self.small.to(x)).transpose(-1, -2)
         found: Tensor = (turned * float(n**-0.5)).reshape(x.shape)
         return found
 
@@ -68,7 +69,7 @@ class Hadamard(Method):
     by: str = option("rtn", "method that quantises the rotated weights", metavar="METHOD")
 
     def __post_init__(self) -> None:
-        set_calibrated(self, self.by)
+        set_calibrated(self, False, self.by)
 
     def quantise(self, layers: Sequence[Layer], acts: OperandFormat | None, inputs: Inputs | None) -> MethodResult:
         """See `Method`."""

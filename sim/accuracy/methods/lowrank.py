@@ -36,7 +36,7 @@ class LowRank(Method):
     """
 
     name = "lowrank"
-    calibrated = False
+    calibrated = True
 
     rank: int = option(16, "rank of the correction", least=1, most=1 << 16)
     rule: str = option("eora", "eora, error or weights")
@@ -48,7 +48,7 @@ class LowRank(Method):
                 f"method {self.name}: rule must be one of {', '.join(_RULES)}, not {self.rule!r}"
                 f"{suggest(self.rule, _RULES)}"
             )
-        set_calibrated(self, self.by, self.rule == "eora")
+        set_calibrated(self, self.rule == "eora", self.by)
 
     def quantise(self, layers: Sequence[Layer], acts: OperandFormat | None, inputs: Inputs | None) -> MethodResult:
         """See `Method`."""
