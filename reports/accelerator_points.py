@@ -110,7 +110,7 @@ def _job(rng: np.random.Generator, design: Design, steps: int) -> Job:
     flags = [int(one) for one in rng.integers(2, size=3)]
     while True:
         job = Job(m_blocks, n_blocks, k_steps, groups, *flags)
-        held = [s for name, s in design.streams.items() if job.passage(name).uses > 1 and not job.holds(design, s)]
+        held = [stream for stream in design.streams.values() if not job.holds(stream)]
         if not held:
             return placed(design, job, int(rng.integers(64)) * design.bus_bytes)[0]
         flags[2 if held[0].name.startswith("act") else 1] = 0

@@ -252,12 +252,10 @@ class _Run:
             if getattr(job, name) < 1:
                 raise HwgenError(f"job: {name} must be at least 1, not {getattr(job, name)}")
         for stream in design.streams.values():
-            passage = job.passage(stream.name)
-            needed = stream.entries(passage.words) * passage.blocks
-            if passage.uses > 1 and needed > stream.depth:
+            if not job.holds(stream):
                 raise HwgenError(
                     f"job: a window of {stream.name} that is held must fit its ring of {stream.depth} entries, "
-                    f"not take {needed}; hold fewer or read it again"
+                    f"not take {job.window(stream)}; hold fewer or read it again"
                 )
         self.design, self.job, self.memory = design, job, memory
         self.readers = {name: _Reader(stream, job) for name, stream in design.streams.items()}

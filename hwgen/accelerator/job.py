@@ -75,10 +75,14 @@ class Job:
             uses=uses if held else 1,
         )
 
-    def holds(self, design: Design, stream: Stream) -> bool:
-        """Whether a window of a stream fits its ring."""
+    def window(self, stream: Stream) -> int:
+        """Entries of a stream's ring that its window must have at once: none where each word is given only once."""
         passage = self.passage(stream.name)
-        return stream.entries(passage.words) * passage.blocks <= stream.depth
+        return stream.entries(passage.words) * passage.blocks if passage.uses > 1 else 0
+
+    def holds(self, stream: Stream) -> bool:
+        """Whether a window of a stream fits its ring, if it must."""
+        return self.window(stream) <= stream.depth
 
     def address(self, name: str) -> int:
         """Where a stream or the results begin."""

@@ -35,10 +35,9 @@ def layer_jobs(design: Design, schedule: Schedule) -> Iterator[Job]:
         )
     for order, hold_weights, hold_acts in itertools.product((0, 1), repeat=3):
         job = Job(**counts, order=order, hold_weights=hold_weights, hold_acts=hold_acts)
-        passages = [(stream, job.passage(name)) for name, stream in design.streams.items()]
         # To hold what passes once changes nothing; to hold what does not fit is impossible.
         idle = (hold_weights and job.m_blocks == 1) or (hold_acts and job.n_blocks == 1)
-        if not idle and all(passage.uses == 1 or job.holds(design, stream) for stream, passage in passages):
+        if not idle and all(job.holds(stream) for stream in design.streams.values()):
             yield job
 
 
