@@ -7,7 +7,6 @@ needs of each output channel: scales of a second level, biases, multipliers.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from functools import cached_property
 from typing import Any, Self
 
 from hwgen.accelerator.results import RESULT_BITS
+from hwgen.accelerator.stream import Stream, channel_stream, operand_streams, padded_bits
 from hwgen.emit import Field, streams
 from hwgen.errors import HwgenError
 from hwgen.frame.numbers import ceil_div
@@ -23,80 +23,12 @@ from hwgen.frame.param import Param, Range, check, param, parameters, resolve
 from hwgen.frame.ports import element_port
 from hwgen.frame.spec import TileSpec
 
-__all__ = ["STREAMS", "Design", "Stream"]
+__all__ = ["Design"]
 
-STREAMS = {"weights": 0, "weight_sides": 1, "acts": 2, "act_sides": 3, "channels": 5}
-"""Streams from memory to the tile and to the unit behind it, with the AXI ids of their reads (4 are results)."""
 OPERANDS = ("weights", "weight_sides", "acts", "act_sides")
-"""Those of them that go to the tile."""
-MOST_BLOCKS = 16
-"""Blocks of which a ring holds what comes once a block, at most: scales of whole rows, what channels have."""
+"""Streams that go to the tile."""
 PAGE_BYTES = 4096
 """No burst crosses a multiple of it (AXI4)."""
-
-
-@dataclass(frozen=True)
-class Stream:
-    """Geometry of one stream of words from memory to the tile.
-
-    A word of ``bits`` bits is padded in memory to whole bus beats, or to the smallest power-of-two part of a beat that
-    holds it. An entry of the ring is the larger of the two: ``words_per_entry`` words, or ``beats_per_entry`` beats.
-    ``depth`` is in entries, ``burst`` in beats.
-    """
-
-    name: str
-    bits: int
-    bus_bits: int
-    depth: int
-    burst: int
-
-    @property
-    def index(self) -> int:
-        """AXI id of its reads."""
-        return STREAMS[self.name]
-
-    @property
-    def padded_bits(self) -> int:
-        """Bits of a word in memory."""
-        return padded_bits(self.bits, self.bus_bits)
-
-    @property
-    def words_per_entry(self) -> int:
-        """Words of one entry of the ring: 1 unless a beat holds several."""
-        return max(self.bus_bits // self.padded_bits, 1)
-
-    @property
-    def beats_per_entry(self) -> int:
-        """Bus beats of one entry of the ring."""
-        return max(self.padded_bits // self.bus_bits, 1)
-
-    @property
-    def entry_bits(self) -> int:
-        """Bits of an entry of the ring."""
-        return max(self.padded_bits, self.bus_bits)
-
-    @property
-    def capacity(self) -> int:
-        """Beats that the ring holds."""
-        return self.depth * self.beats_per_entry
-
-    def entries(self, words: int) -> int:
-        """Entries of a block of so many words: blocks begin with an entry."""
-        return int(ceil_div(words, self.words_per_entry))
-
-    def beats(self, words: int) -> int:
-        """Beats of a block of so many words."""
-        return self.entries(words) * self.beats_per_entry
-
-
-def padded_bits(bits: int, bus_bits: int) -> int:
-    """Bits that a word takes in memory: whole beats, or a power-of-two part of one."""
-    if bits > bus_bits:
-        return int(ceil_div(bits, bus_bits)) * bus_bits
-    size = bus_bits
-    while size // 2 >= bits and size > 8:
-        size //= 2
-    return size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,38 +169,19 @@ class Design:
     @cached_property
     def streams(self) -> dict[str, Stream]:
         """Streams from memory by name; without those for which the tile has no side information."""
-        return {stream.name: stream for stream in self._streams()}
+        return {stream.name: stream for stream in self._streams() if stream.there}
 
     def _streams(self) -> Iterator[Stream]:
         found = streams(self.tile)
+        around: dict[str, Any] = {"bus_bits": self.bus_bits, "burst": self.burst}
         for name, fields, role, steps in (
             ("weights", found.weights, "weights", self.weight_ring),
             ("acts", found.acts, "acts", self.act_ring),
         ):
             codes = sum(field.port.width for field in fields if field.port.role == role)
             sides = sum(field.port.width for field in fields if field.port.role != role)
-            per_entry = max(self.bus_bits // padded_bits(codes, self.bus_bits), 1)
-            yield self._stream(name, codes, max(int(ceil_div(steps, per_entry)), 2))
-            if sides:
-                yield self._stream(f"{name[:-1]}_sides", sides, max(self._side_entries(steps, sides), 2))
-        if self.channel_bits:
-            # A word for each block of columns: one stays, or all of those whose weights are held.
-            yield self._stream("channels", self.tile.n * self.channel_bits, max(min(self.weight_ring, MOST_BLOCKS), 2))
-
-    def _side_entries(self, steps: int, bits: int) -> int:
-        """Entries for side information of ``bits`` bits that belongs to the steps that a ring of codes holds."""
-        if not self.group_steps:
-            # A word for each block, and a block begins with an entry.
-            return min(steps, MOST_BLOCKS)
-        per_entry = max(self.bus_bits // padded_bits(bits, self.bus_bits), 1)
-        # Whole groups, and those at the ends; where entries hold several, a block's last one may be nearly empty.
-        entries = int(ceil_div(int(ceil_div(steps, self.group_steps)) + 1, per_entry))
-        return entries * 2 if per_entry > 1 else entries
-
-    def _stream(self, name: str, bits: int, depth: int) -> Stream:
-        whole = Stream(name, bits, self.bus_bits, depth, 1)
-        # Two bursts at least fit the ring, so that one comes while another is used.
-        return dataclasses.replace(whole, burst=max(min(self.burst, whole.capacity // 2), 1))
+            yield from operand_streams(name, codes, sides, steps, group_steps=self.group_steps, **around)
+        yield channel_stream(self.tile.n * self.channel_bits, self.weight_ring, **around)
 
     @cached_property
     def id_bits(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from hwgen.accelerator.design import OPERANDS, PAGE_BYTES, Design
 from hwgen.accelerator.job import Job
 from hwgen.accelerator.result_unit import unit_registers
+from hwgen.accelerator.stream import Stream
 from hwgen.emit import result_depth
 from hwgen.frame.numbers import Num
 
@@ -18,8 +19,8 @@ __all__ = ["Geometry", "StreamGeometry", "job_arrays"]
 
 @dataclass(frozen=True)
 class StreamGeometry:
-    """A stream as `Stream` has it: words and beats of an entry, entries of the ring, beats of a burst; scalars or
-    arrays. ``there`` is 0 where the tile has no such stream.
+    """What of a `Stream` the cycles depend on: words and beats of an entry, entries of the ring, beats of a burst;
+    scalars or arrays. ``there`` is 0 where the tile has no such stream.
     """
 
     there: Num = 0
@@ -27,6 +28,11 @@ class StreamGeometry:
     beats: Num = 1
     depth: Num = 2
     burst: Num = 1
+
+    @classmethod
+    def of(cls, stream: Stream) -> StreamGeometry:
+        """Those of a stream."""
+        return cls(stream.there, stream.words_per_entry, stream.beats_per_entry, stream.depth, stream.burst)
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,7 @@ class Geometry:
         p = tile.p
         found = {name: StreamGeometry() for name in OPERANDS}
         for name in OPERANDS & design.streams.keys():
-            stream = design.streams[name]
-            found[name] = StreamGeometry(1, stream.words_per_entry, stream.beats_per_entry, stream.depth, stream.burst)
+            found[name] = StreamGeometry.of(design.streams[name])
         return cls(
             found,
             step=int(tile.layer_cycles(p)),

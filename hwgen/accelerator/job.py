@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hwgen.accelerator.design import STREAMS, Design, Stream
+from hwgen.accelerator.design import Design
+from hwgen.accelerator.stream import STREAMS, Stream
 
 __all__ = ["ADDRESSES", "COUNTS", "FLAGS", "Job", "Passage", "follows_weights"]
 
