@@ -18,7 +18,7 @@ from hwgen.accelerator.results import RESULT_BITS
 from hwgen.accelerator.stream import Stream, channel_stream, operand_streams, padded_bits
 from hwgen.emit import Field, streams
 from hwgen.errors import HwgenError
-from hwgen.frame.numbers import ceil_div
+from hwgen.frame.numbers import Num, ceil_div, where
 from hwgen.frame.param import Param, Range, check, param, parameters, resolve
 from hwgen.frame.ports import element_port
 from hwgen.frame.spec import TileSpec
@@ -29,6 +29,15 @@ OPERANDS = ("weights", "weight_sides", "acts", "act_sides")
 """Streams that go to the tile."""
 PAGE_BYTES = 4096
 """No burst crosses a multiple of it (AXI4)."""
+_INTEGERS = ("int8", "int4")
+"""Results that are made of the tile's sums by a multiplier and a shift."""
+
+P = Mapping[str, Any]
+
+
+def _requantisers(d: P) -> Num:
+    """Integer results that are made in a cycle; as many as fill a byte where no number is given."""
+    return where(d["result_lanes"] > 0, d["result_lanes"], max(8 // RESULT_BITS.get(d["result"], 8), 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,49 +75,57 @@ class Design:
     def __post_init__(self) -> None:
         for name, value in check("accelerator", self.parameters(), self.p).items():
             object.__setattr__(self, name, value)
-        for holds, sentence in self._constraints():
+        for holds, text in self.constraints(type(self.tile), self.tile.p, self.p):
             if not holds:
-                raise HwgenError(f"accelerator: {sentence}")
+                page_beats, made = PAGE_BYTES // self.bus_bytes, self.requantisers
+                said = text.format(**{**self.tile.p, **self.p, "page_beats": page_beats, "result_lanes": made})
+                raise HwgenError(f"accelerator: {said}")
 
-    def _constraints(self) -> Iterator[tuple[bool, str]]:
-        """Which parameters go together: pairs of what must hold and what to say where it does not."""
-        tile, result = self.tile, self.result
+    @classmethod
+    def constraints(cls, spec: type[TileSpec], p: P, d: P) -> Iterator[tuple[Any, str]]:
+        """Which parameters go together: pairs (holds, sentence with {parameter} fields); all must hold.
+
+        Parameters
+        ----------
+        p, d: of tiles of a family and of what is around them: names and truth values are scalars, numbers scalars or
+            integer arrays that broadcast.
+        """
+        result, outer, bias, lanes = d["result"], d["outer"], d["bias"], d["result_lanes"]
+        post_lanes = p["post_lanes"] if spec.uses_lanes(p) else 0
         yield (
-            self.burst * self.bus_bytes <= PAGE_BYTES,
-            f"burst must be at most {PAGE_BYTES // self.bus_bytes} beats of {self.bus_bits} bits, which AXI4 ends at "
-            f"{PAGE_BYTES} bytes, not {self.burst}",
+            d["burst"] * (d["bus_bits"] // 8) <= PAGE_BYTES,
+            f"burst must be at most the beats of {PAGE_BYTES} bytes, which no burst of AXI4 crosses ({{page_beats}} of "
+            "{bus_bits} bits), not {burst}",
         )
-        if not self.requantises:
-            plain = result == "tile" and not self.outer and not self.bias
+        if result not in _INTEGERS:
+            unit = result != "tile" or outer or bias
+            floats = bool(unit) and spec.unchecked(p).result_format == "fp32"
             yield (
-                plain or (tile.lanes > 0 and tile.result_format == "fp32"),
-                f"result {result}{' with outer' * self.outer}{' with bias' * self.bias} must follow post lanes that "
-                f"give FP32, which this {tile.family} tile has not; use --post-lanes",
+                (post_lanes > 0) & floats if unit else True,
+                f"result {result}{' with outer' * outer}{' with bias' * bias} must follow post lanes that give FP32, "
+                f"which this {spec.family} tile has not; use --post-lanes",
             )
-            yield self.result_lanes == 0, f"result_lanes must be 0 for result {result}, not {self.result_lanes}"
+            yield lanes == 0, f"result_lanes must be 0 for result {result}, not {{result_lanes}}"
             return
-        yield not tile.lanes, f"post_lanes must be 0 for result {result}, which is made of sums, not {tile.lanes}"
+        yield post_lanes == 0, f"post_lanes must be 0 for result {result}, which is made of sums, not {{post_lanes}}"
         yield (
-            tile.sum_encoding()["kind"] == "integer" and int(tile.sums_of_cell(tile.p)) == 1,
-            f"result must be tile where sums of {tile.family} are no integers, not {result}",
+            (spec.unchecked(p).sum_encoding()["kind"] == "integer") & (spec.sums_of_cell(p) == 1),
+            f"result must be tile where sums of {spec.family} are no integers, not {result}",
         )
         yield (
-            not self.sum_steps,
-            f"group must be 0 for result {result}, whose channels have one multiplier each, not {tile.group}",
+            spec.sum_group(p) // spec.layer_k(p) == 0,
+            f"group must be 0 for result {result}, whose channels have one multiplier each, not {{group}}",
         )
         yield (
-            not tile.has_row_sums,
+            not spec.keeps_row_sums(p),
             f"result must be tile where zero points of weights wait for a correction, not {result}; use a symmetric "
             "--scheme",
         )
+        yield not outer and not bias, f"outer and bias must be left out for result {result}, whose channels have both"
+        made = _requantisers(d)
         yield (
-            not self.outer and not self.bias,
-            f"outer and bias must be left out for result {result}, whose channels have both",
-        )
-        made = self.requantisers
-        yield (
-            tile.n % made == 0 and made * RESULT_BITS[result] % 8 == 0,
-            f"result_lanes must divide n ({tile.n}) and fill bytes with {result} results, not {made}",
+            (p["n"] % made == 0) & (made * RESULT_BITS[result] % 8 == 0),
+            f"result_lanes must divide n ({{n}}) and fill bytes with {result} results, not {{result_lanes}}",
         )
 
     @classmethod
@@ -213,12 +230,12 @@ class Design:
     @property
     def requantises(self) -> bool:
         """Whether results are integers made of the tile's sums by a multiplier and a shift."""
-        return self.result in ("int8", "int4")
+        return self.result in _INTEGERS
 
     @property
     def requantisers(self) -> int:
         """Integer results that are made in a cycle."""
-        return self.result_lanes or max(8 // RESULT_BITS.get(self.result, 8), 1)
+        return int(_requantisers(self.p))
 
     @property
     def channel_fields(self) -> tuple[tuple[str, int], ...]:

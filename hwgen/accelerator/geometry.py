@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
+from hwgen.accelerator import inventory
 from hwgen.accelerator.design import OPERANDS, PAGE_BYTES, Design
 from hwgen.accelerator.job import Job
 from hwgen.accelerator.result_unit import unit_registers
 from hwgen.accelerator.stream import Stream
 from hwgen.emit import result_depth
-from hwgen.frame.numbers import Num
+from hwgen.frame.numbers import Num, where
+from hwgen.frame.spec import TileSpec
 
 __all__ = ["Geometry", "StreamGeometry", "job_arrays"]
+
+P = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,32 @@ class Geometry:
             outstanding=design.outstanding,
             page=PAGE_BYTES // design.bus_bytes,
             unit=unit_registers(design),
+        )
+
+    @classmethod
+    def over(cls, spec: type[TileSpec], p: P, d: P, found: inventory.Geometry | None = None) -> Geometry:
+        """Those of many designs around tiles of a family: ``p`` and ``d`` as `hwgen.accelerator.inventory.geometry` has
+        them, whose answer may be given as ``found``.
+        """
+        found = inventory.geometry(spec, p, d) if found is None else found
+        lanes = p["post_lanes"] if spec.uses_lanes(p) else 0
+        return cls(
+            {name: StreamGeometry.of(stream) for name, stream in found.streams.items()},
+            step=spec.layer_cycles(p),
+            busy=spec.post_cycles(p),
+            fold=spec.fold_cycles(p),
+            drain=spec.drain(p),
+            beats=found.beats,
+            credit=found.queues["stream_result"][0],
+            every=where(lanes > 0, 0, 1),
+            group_steps=found.group_steps,
+            sum_steps=found.sum_steps,
+            gathers=found.result_words_per_beat,
+            per_word=found.result_beats,
+            burst=d["burst"],
+            outstanding=d["outstanding"],
+            page=PAGE_BYTES // (d["bus_bits"] // 8),
+            unit=0,
         )
 
     @classmethod

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hwgen.accelerator.design import Design
 from hwgen.accelerator.stream import STREAMS, Stream
+from hwgen.frame.numbers import Num
 
 __all__ = ["ADDRESSES", "COUNTS", "FLAGS", "Job", "Passage", "follows_weights"]
 
@@ -81,17 +83,39 @@ class Job:
         passage = self.passage(stream.name)
         return stream.entries(passage.words) * passage.blocks <= stream.depth
 
+    def fits(self, streams: Mapping[str, Stream]) -> Num:
+        """Whether what is held fits the rings, and is used again: to hold what passes once changes nothing.
+
+        Counts of the job and streams may be arrays over designs, as in the two below.
+        """
+        found: Num = True
+        for stream in streams.values():
+            of_weights = follows_weights(stream.name)
+            if self.hold_weights if of_weights else self.hold_acts:
+                passage = self.passage(stream.name)
+                small = stream.entries(passage.words) * passage.blocks <= stream.depth
+                found = found & (passage.uses != 1) & (small | (stream.there == 0))
+        return found
+
+    def image_beats(self, streams: Mapping[str, Stream]) -> dict[str, Num]:
+        """Bus beats that each stream's image has."""
+        passages = {name: self.passage(name) for name in STREAMS if name in streams}
+        return {
+            name: streams[name].there * streams[name].beats(one.words) * one.blocks * one.windows
+            for name, one in passages.items()
+        }
+
+    def read_beats(self, streams: Mapping[str, Stream]) -> dict[str, Num]:
+        """Bus beats that each stream reads."""
+        return {name: self.passage(name).fetches * beats for name, beats in self.image_beats(streams).items()}
+
     def address(self, name: str) -> int:
         """Where a stream or the results begin."""
         return int(getattr(self, name))
 
     def beats(self, design: Design) -> dict[str, int]:
         """Bus beats that each stream's image has, and the results."""
-        found = {}
-        for name in STREAMS:
-            if name in design.streams:
-                passage = self.passage(name)
-                found[name] = design.streams[name].beats(passage.words) * passage.blocks * passage.windows
+        found = self.image_beats(design.streams)
         words = self.blocks * self.results(design)
         found["result"] = -(-words // design.result_words_per_beat) * design.result_beats
         return found
