@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from hwgen.accelerator.design import OPERANDS, PAGE_BYTES, STREAMS, Design
+from hwgen.accelerator.design import OPERANDS, PAGE_BYTES, Design
 from hwgen.accelerator.exact import FIRST_CLEAR, LAST_WORDS, Memory
 from hwgen.accelerator.flow import RING, Clock, Flow, asking
 from hwgen.accelerator.geometry import Geometry, job_arrays
 from hwgen.accelerator.job import Job
+from hwgen.accelerator.stream import STREAMS
 from hwgen.frame.numbers import Num, ceil_div
 
 __all__ = ["REGIMES", "ClosedCycles", "closed", "closed_job_cycles"]

@@ -14,7 +14,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from hwgen.accelerator.control import COUNTER_BITS, Control
-from hwgen.accelerator.design import STREAMS, Design
+from hwgen.accelerator.design import Design
 from hwgen.accelerator.feeder import Feeder
 from hwgen.accelerator.job import ADDRESSES, COUNTS, FLAGS
 from hwgen.accelerator.registers import ErrorCause as Cause
@@ -23,6 +23,7 @@ from hwgen.accelerator.result import Packer
 from hwgen.accelerator.result_unit import ResultUnit, unit_registers
 from hwgen.accelerator.ring import Ring
 from hwgen.accelerator.sram import sram_name
+from hwgen.accelerator.stream import STREAMS
 from hwgen.emit import INPUT_DEPTH, axi_stream_ports, result_depth, streams
 
 __all__ = ["Core", "Failure", "Inputs", "Outputs"]

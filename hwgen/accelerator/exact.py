@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from hwgen.accelerator.accelerator import ASKING_ORDER
-from hwgen.accelerator.design import PAGE_BYTES, Design, Stream
+from hwgen.accelerator.design import PAGE_BYTES, Design
 from hwgen.accelerator.job import Job
 from hwgen.accelerator.recording import Recording, TileState
 from hwgen.accelerator.result_unit import unit_registers
+from hwgen.accelerator.stream import Stream
 from hwgen.emit import INPUT_DEPTH, result_depth
 from hwgen.errors import HwgenError
 

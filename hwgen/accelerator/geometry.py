@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
-from hwgen.accelerator.design import PAGE_BYTES, STREAMS, Design
+from hwgen.accelerator import inventory
+from hwgen.accelerator.design import PAGE_BYTES, Design
 from hwgen.accelerator.job import Job
 from hwgen.accelerator.result_unit import unit_registers
+from hwgen.accelerator.stream import STREAMS, Stream
 from hwgen.emit import result_depth
-from hwgen.frame.numbers import Num
+from hwgen.frame.numbers import Num, where
+from hwgen.frame.spec import TileSpec
 
 __all__ = ["Geometry", "StreamGeometry", "job_arrays"]
+
+P = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class StreamGeometry:
-    """A stream as `Stream` has it: words and beats of an entry, entries of the ring, beats of a burst; scalars or
-    arrays. ``there`` is 0 where the tile has no such stream.
+    """What of a `Stream` the cycles depend on: words and beats of an entry, entries of the ring, beats of a burst;
+    scalars or arrays. ``there`` is 0 where the tile has no such stream.
     """
 
     there: Num = 0
@@ -27,6 +33,11 @@ class StreamGeometry:
     beats: Num = 1
     depth: Num = 2
     burst: Num = 1
+
+    @classmethod
+    def of(cls, stream: Stream) -> StreamGeometry:
+        """Those of a stream."""
+        return cls(stream.there, stream.words_per_entry, stream.beats_per_entry, stream.depth, stream.burst)
 
 
 @dataclass(frozen=True)
@@ -67,7 +78,7 @@ class Geometry:
         made = design.beats_per_block if design.requantises else 1
         found = {name: StreamGeometry() for name in STREAMS}
         for name, stream in design.streams.items():
-            found[name] = StreamGeometry(1, stream.words_per_entry, stream.beats_per_entry, stream.depth, stream.burst)
+            found[name] = StreamGeometry.of(stream)
         return cls(
             found,
             step=int(tile.layer_cycles(p)),
@@ -87,6 +98,32 @@ class Geometry:
             burst=design.burst,
             outstanding=design.outstanding,
             page=PAGE_BYTES // design.bus_bytes,
+        )
+
+    @classmethod
+    def over(cls, spec: type[TileSpec], p: P, d: P, found: inventory.Geometry | None = None) -> Geometry:
+        """Those of many designs around tiles of a family: ``p`` and ``d`` as `hwgen.accelerator.inventory.geometry` has
+        them, whose answer may be given as ``found``.
+        """
+        found = inventory.geometry(spec, p, d) if found is None else found
+        lanes = p["post_lanes"] if spec.uses_lanes(p) else 0
+        return cls(
+            {name: StreamGeometry.of(stream) for name, stream in found.streams.items()},
+            step=spec.layer_cycles(p),
+            busy=spec.post_cycles(p),
+            fold=spec.fold_cycles(p),
+            drain=spec.drain(p),
+            beats=found.beats,
+            credit=found.queues["stream_result"][0],
+            every=where(lanes > 0, 0, 1),
+            group_steps=found.group_steps,
+            sum_steps=found.sum_steps,
+            gathers=found.result_words_per_beat,
+            per_word=found.result_beats,
+            burst=d["burst"],
+            outstanding=d["outstanding"],
+            page=PAGE_BYTES // (d["bus_bits"] // 8),
+            unit=0,
         )
 
     @classmethod

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from hwgen.accelerator.design import Design, Stream, padded_bits
+from hwgen.accelerator.design import Design
 from hwgen.accelerator.job import Job
+from hwgen.accelerator.stream import Stream, padded_bits
 from hwgen.emit import Field, streams
 from hwgen.formats import QTensor
 from hwgen.schedule import Schedule

@@ -8,17 +8,17 @@ of the modules; the tile's are `TileSpec.modules`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from hwgen.accelerator.control import COUNTER_BITS
-from hwgen.accelerator.design import MOST_BLOCKS, PAGE_BYTES
+from hwgen.accelerator.design import PAGE_BYTES
 from hwgen.accelerator.registers import accelerator_map
 from hwgen.accelerator.registers.description import ADDRESS_BITS, BITS
+from hwgen.accelerator.stream import Stream, operand_streams, padded_bits
 from hwgen.emit import INPUT_DEPTH
 from hwgen.emit._axi_stream import LATENCY
 from hwgen.errors import HwgenError
@@ -27,7 +27,7 @@ from hwgen.frame.numbers import Num, ceil_div, clog2, maximum, unsigned_bits, wh
 from hwgen.frame.primitives import for_each
 from hwgen.frame.spec import TileSpec
 
-__all__ = ["KINDS", "Geometry", "Memory", "StreamGeometry", "accelerator_blocks", "geometry", "kind_of", "memories"]
+__all__ = ["KINDS", "Geometry", "Memory", "accelerator_blocks", "geometry", "kind_of", "memories"]
 
 P = Mapping[str, Any]
 
@@ -56,28 +56,6 @@ def kind_of(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class StreamGeometry:
-    """`hwgen.accelerator.design.Stream` for arrays; ``there`` is 1 where the design has the stream."""
-
-    there: Num
-    bits: Num
-    words_per_entry: Num
-    beats_per_entry: Num
-    entry_bits: Num
-    depth: Num
-    burst: Num
-
-    @property
-    def capacity(self) -> Num:
-        """Beats that the ring holds."""
-        return self.depth * self.beats_per_entry
-
-    def entries(self, words: Num) -> Num:
-        """Entries of a block of so many words."""
-        return ceil_div(words, self.words_per_entry)
-
-
-@dataclass(frozen=True)
 class Geometry:
     """What follows from the parameters of tile and design; see `hwgen.accelerator.design.Design`.
 
@@ -85,7 +63,7 @@ class Geometry:
     systolic tile and ``latest`` the cycles that they level. ``beats`` are those in which a result leaves the tile.
     """
 
-    streams: Mapping[str, StreamGeometry]
+    streams: Mapping[str, Stream]
     queues: Mapping[str, tuple[Num, Num]]
     levelled: Num
     latest: Num
@@ -108,33 +86,9 @@ class Memory:
     bits: Num
 
 
-def _padded(bits: Num, bus: Num) -> Num:
-    """Bits of a word in memory, as `hwgen.accelerator.design.padded_bits`."""
-    return where(bits > bus, ceil_div(bits, bus) * bus, maximum(1 << clog2(maximum(bits, 1)), 8))
-
-
 def _container(bits: Num) -> Num:
     """Bits in which an element of a result leaves."""
     return where(bits <= 8, 8, where(bits <= 16, 16, ceil_div(bits, 32) * 32))
-
-
-def _stream(bits: Num, bus: Num, burst: Num, entries: Callable[[Num], Num]) -> StreamGeometry:
-    """``entries``: those of the ring, by the words of one."""
-    there = where(bits > 0, 1, 0)
-    padded = _padded(bits, bus)
-    words = maximum(bus // padded, 1)
-    beats = maximum(padded // bus, 1)
-    depth = maximum(entries(words), 2)
-    most = depth * beats // 2
-    fitting = where(most < burst, most, burst)
-    return StreamGeometry(there, bits, words, beats, maximum(padded, bus), depth, maximum(fitting, 1))
-
-
-def _side_entries(ring: Num, group_steps: Num, words: Num) -> Num:
-    """Entries for side information, as `Design` has them."""
-    groups = ceil_div(ceil_div(ring, maximum(group_steps, 1)) + 1, words)
-    of_blocks = where(ring < MOST_BLOCKS, ring, MOST_BLOCKS)
-    return where(group_steps > 0, where(words > 1, 2 * groups, groups), of_blocks)
 
 
 def _sum(values: Mapping[str, Num]) -> Num:
@@ -164,13 +118,13 @@ def geometry(spec: type[TileSpec], p: P, d: P) -> Geometry:
         ("weights", n * weights * weight_bits, n * _sum(col_side), d["weight_ring"]),
         ("acts", m * acts * act_bits, m * _sum(row_side), d["act_ring"]),
     ):
-        streams[name] = _stream(codes, bus, d["burst"], partial(ceil_div, ring))
-        streams[f"{name[:-1]}_sides"] = _stream(sides, bus, d["burst"], partial(_side_entries, ring, group_steps))
+        for one in operand_streams(name, codes, sides, ring, bus_bits=bus, burst=d["burst"], group_steps=group_steps):
+            streams[one.name] = one
     sums, row_sums = m * n * spec.sums_of_cell(p), m * where(spec.row_sum_bits(p) > 0, 1, 0)
     acc, row_acc = spec.acc_bits(p), spec.row_sum_bits(p)
     raw_bits = sums * acc + row_sums * row_acc
     result_bits = where(has_lanes > 0, 32 * lanes, sums * _container(acc) + row_sums * _container(maximum(row_acc, 1)))
-    padded = _padded(result_bits, bus)
+    padded = padded_bits(result_bits, bus)
     beats = where(has_lanes > 0, spec.post_beats(p), 1)
     result_beats = maximum(padded // bus, 1)
     latest = where(has_lanes > 0, 0, spec.skew(p))
@@ -267,7 +221,7 @@ def _page_bits(d: P) -> tuple[Num, Num]:
     return low, clog2(PAGE_BYTES) - low + 1
 
 
-def _engine(stream: StreamGeometry, d: P) -> Counts:
+def _engine(stream: Stream, d: P) -> Counts:
     address, count = d["address_bits"], d["count_bits"]
     low, page = _page_bits(d)
     left = count + clog2(stream.beats_per_entry)
@@ -281,7 +235,7 @@ def _engine(stream: StreamGeometry, d: P) -> Counts:
     }
 
 
-def _ring(stream: StreamGeometry, d: P) -> Counts:
+def _ring(stream: Stream, d: P) -> Counts:
     count = d["count_bits"]
     pointer, held = clog2(stream.depth), unsigned_bits(stream.depth)
     part, place = clog2(stream.beats_per_entry), clog2(stream.words_per_entry)

@@ -12,9 +12,9 @@ from amaranth.lib.wiring import Out
 
 from hwgen.accelerator import Design, Job, layer_jobs, pack_acts, pack_channels, pack_weights, placed
 from hwgen.accelerator.accelerator import accelerator_ports
-from hwgen.accelerator.design import padded_bits
 from hwgen.accelerator.emission import AcceleratorEmission
 from hwgen.accelerator.registers import BUS_PORTS, MAGIC
+from hwgen.accelerator.stream import padded_bits
 from hwgen.errors import HwgenError
 from hwgen.formats import QTensor
 from hwgen.schedule import Layer, Schedule
