@@ -14,7 +14,7 @@ from hwgen.accelerator.accelerator import ASKING_ORDER
 from hwgen.accelerator.design import PAGE_BYTES, Design
 from hwgen.accelerator.job import Job
 from hwgen.accelerator.recording import Recording, TileState
-from hwgen.accelerator.result_unit import unit_registers
+from hwgen.accelerator.results import unit_registers
 from hwgen.accelerator.stream import Stream
 from hwgen.emit import INPUT_DEPTH, result_depth
 from hwgen.errors import HwgenError
@@ -286,7 +286,7 @@ class _Run:
         depth, write_burst, page = design.write_depth, design.burst, PAGE_BYTES * 8 // design.bus_bits
         buffered, have = 0, False
         # The unit in between: its registers, results of the tile that still turn past its lanes, what it makes of one.
-        unit = [False] * unit_registers(design)
+        unit = [False] * unit_registers(design.p)
         turning, per_result = 0, job.results(design)
         channels = self.readers.get("channels")
         at = job.result // design.bus_bytes % page

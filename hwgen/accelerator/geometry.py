@@ -11,10 +11,10 @@ import numpy as np
 from hwgen.accelerator import inventory
 from hwgen.accelerator.design import PAGE_BYTES, Design
 from hwgen.accelerator.job import Job
-from hwgen.accelerator.result_unit import unit_registers
+from hwgen.accelerator.results import INTEGERS, unit_registers
 from hwgen.accelerator.stream import STREAMS, Stream
 from hwgen.emit import result_depth
-from hwgen.frame.numbers import Num, where
+from hwgen.frame.numbers import Num, maximum, where
 from hwgen.frame.spec import TileSpec
 
 __all__ = ["Geometry", "StreamGeometry", "job_arrays"]
@@ -90,7 +90,7 @@ class Geometry:
             credit=result_depth(tile),
             every=int(not tile.lanes),
             made=made,
-            unit=unit_registers(design) + design.requantises,
+            unit=unit_registers(design.p) + design.requantises,
             group_steps=design.group_steps,
             sum_steps=design.sum_steps,
             gathers=design.result_words_per_beat,
@@ -105,17 +105,21 @@ class Geometry:
         """Those of many designs around tiles of a family: ``p`` and ``d`` as `hwgen.accelerator.inventory.geometry` has
         them, whose answer may be given as ``found``.
         """
+        d = inventory.whole(d)
         found = inventory.geometry(spec, p, d) if found is None else found
         lanes = p["post_lanes"] if spec.uses_lanes(p) else 0
+        turns = d["result"] in INTEGERS
         return cls(
             {name: StreamGeometry.of(stream) for name, stream in found.streams.items()},
             step=spec.layer_cycles(p),
-            busy=spec.post_cycles(p),
+            busy=maximum(spec.post_cycles(p), found.made * found.result_beats) if turns else spec.post_cycles(p),
             fold=spec.fold_cycles(p),
             drain=spec.drain(p),
             beats=found.beats,
             credit=found.queues["stream_result"][0],
             every=where(lanes > 0, 0, 1),
+            made=found.made,
+            unit=unit_registers(d) + turns,
             group_steps=found.group_steps,
             sum_steps=found.sum_steps,
             gathers=found.result_words_per_beat,
@@ -123,7 +127,6 @@ class Geometry:
             burst=d["burst"],
             outstanding=d["outstanding"],
             page=PAGE_BYTES // (d["bus_bits"] // 8),
-            unit=0,
         )
 
     @classmethod
