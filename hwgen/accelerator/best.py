@@ -107,7 +107,9 @@ class DesignArrays:
         sizes = np.array([(layer.m, layer.n, layer.k) for layer in layers]).T[..., np.newaxis]
         counts = self.counts(*sizes)
         streams = self.inventory.streams
-        designs = np.broadcast_shapes(*(np.shape(value) for value in (*self.p.values(), *self.d.values(), self.latency)))
+        designs = np.broadcast_shapes(
+            *(np.shape(value) for value in (*self.p.values(), *self.d.values(), self.latency))
+        )
         shape = (len(layers), *(designs or (1,)))
         places, _ = self._addresses(counts)
         job = {**counts, **places}

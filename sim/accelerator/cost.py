@@ -12,6 +12,7 @@ Areas, energies and periods are pre-layout: no wires, no clock tree.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -91,7 +92,7 @@ class AcceleratorCost:
     def meets_clock(self) -> Any:
         """Whether logic and memories keep the clock; None where nothing is known of either."""
         known = [period for period in (self.min_clk_period_ns, self.memory_cycle_ns) if period is not None]
-        return np.all([period <= self.clk_period_ns for period in known], axis=0) if known else None
+        return functools.reduce(np.logical_and, (period <= self.clk_period_ns for period in known)) if known else None
 
     def as_dict(self) -> dict[str, Any]:
         """All of it with totals, for one design: JSON-serialisable."""
@@ -187,8 +188,8 @@ def cost_arrays(
         periods = block_values(table, "min_clk_period_ns", blocks, numbers)
         if clk_period_ns is not None:
             for name, own in list(periods.items()):
-                # As for blocks of tiles: those that are too slow are mapped for speed.
-                slow = own > clk_period_ns
+                # As for blocks of tiles: those that are too slow, as part of the whole, are mapped for speed.
+                slow = flattening["min_clk_period_ns"] * own > clk_period_ns
                 periods[name] = where(slow, table.speed.period, 1.0) * own
                 for values in (area, leakage, switching):
                     if name in values:
