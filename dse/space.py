@@ -75,7 +75,7 @@ def _range(name: str, item: str, match: re.Match[str]) -> list[str]:
 
 def reason_of(sentence: str) -> str:
     """The rule in a constraint's sentence, without the values of one instance."""
-    rule = re.sub(r" \(\{[^}]*\}\)", "", re.split(r", not |; ", sentence)[0])
+    rule = re.sub(r" \([^()]*\{[^()]*\)", "", re.split(r", not |; ", sentence)[0])
     return re.sub(r"\{(\w+)\}", r"\1", rule)
 
 
@@ -183,9 +183,8 @@ class Space:
         wrong: list[tuple[str, str]] = []
         for name, values in axes.items():
             if name not in known:
-                raise HwgenError(
-                    f"{self.family}: no parameter {name!r}{suggest(name, known)}; it has {', '.join(known)}"
-                )
+                listed = ", ".join(known)
+                raise HwgenError(f"accelerator: no parameter {name!r}{suggest(name, known)}; it has {listed}")
             own = known[name].sweep or (known[name].default,)
             found: dict[Any, None] = {}
             for value in (OWN,) if values is None else _several(self.family, name, values):
