@@ -41,7 +41,7 @@ from sim.accelerator.activity import job_counts
 from sim.accelerator.cost import cost, cost_arrays
 from sim.accelerator.prices import trust
 from sim.estimate import power_mw, tops_per_mm2
-from sim.tech import Tech
+from sim.tech import Structure, Tech
 
 __all__ = ["ACCELERATORS", "AROUND", "METRICS", "MOST_SHOWN", "evaluate"]
 
@@ -103,24 +103,51 @@ def evaluate(space: Space, p: P, layers: Sequence[Layer], tech: Tech, clock: Clo
     looked_at = rules.legal.size
     with np.errstate(all="ignore"):
         p = {**p, **settled(space, _of_tile(space, p), tech, clock)}
-        if not rules.keep(_rules(space, p, layers, tech, clock)):
+        if not rules.keep(_rules(space, p, layers)):
             return Chunk({}, looked_at, rules.skipped)
-        p = _row(p, rules.legal)
-        if clock.named and clock.period_ns is not None:
-            keeping = Rules(space.family, (int(np.count_nonzero(rules.legal)),), rules.skipped)
-            if not keeping.keep(_keeps(_made(space, p), tech, clock)):
-                return Chunk({}, looked_at, rules.skipped)
-            p = _row(p, keeping.legal)
-            count = int(np.count_nonzero(keeping.legal))
-        else:
-            count = int(np.count_nonzero(rules.legal))
+        # Of few tiles, while each parameter has a dimension of its own.
+        tiles = tech.structure(space.spec, _of_tile(space, p), clock.period_ns)
+        beyond, names = beyond_measured(space, _of_tile(space, p), tech)
+        if clock.period_ns is not None and tiles.min_clk_period_ns is not None:
+            rules.keep([(tiles.min_clk_period_ns <= clock.period_ns, too_slow(clock))])
+        row = _Row(rules.legal)
+        p, tiles, beyond = row.of(p), row.structure(tiles), row(beyond)
+        if clock.named and clock.period_ns is not None and row.count:
+            rules = Rules(space.family, (row.count,), rules.skipped)
+            rules.keep(_keeps(_made(space, p), tiles, tech, clock))
+            row = _Row(rules.legal)
+            p, tiles, beyond = row.of(p), row.structure(tiles), row(beyond)
+        if not row.count:
+            return Chunk({}, looked_at, rules.skipped)
         made = _made(space, p)
-        metrics, texts = _metrics(made, layers, made.best(layers, ORDERS[p["order"]]), tech, clock)
-    metrics["extrapolated"], texts["extrapolated"] = beyond_measured(space, _of_tile(space, p), tech)
+        metrics, texts = _metrics(made, tiles, layers, made.best(layers, ORDERS[p["order"]]), tech, clock)
     moving = {name: value for name, value in p.items() if np.ndim(value)}
-    columns = {name: np.broadcast_to(value, count) for name, value in {**moving, **metrics}.items()}
+    columns = {
+        name: np.broadcast_to(value, row.count) for name, value in {**moving, **metrics, "extrapolated": beyond}.items()
+    }
     fixed = {name: value for name, value in p.items() if name not in moving}
-    return Chunk(columns, looked_at, rules.skipped, texts, fixed)
+    return Chunk(columns, looked_at, rules.skipped, {**texts, "extrapolated": names}, fixed)
+
+
+class _Row:
+    """The legal points of a block as one row of ``count``; what all points share stays a scalar."""
+
+    def __init__(self, legal: np.ndarray) -> None:
+        self.legal, self.count = legal, int(np.count_nonzero(legal))
+
+    def __call__(self, value: Num) -> Num:
+        """Values of the legal points."""
+        return np.broadcast_to(value, self.legal.shape)[self.legal] if np.ndim(value) else value
+
+    def of(self, values: P) -> dict[str, Any]:
+        """The same of several."""
+        return {name: self(value) for name, value in values.items()}
+
+    def structure(self, tiles: Structure) -> Structure:
+        """The same of what tiles are made of."""
+        parts = (tiles.area_um2, tiles.clock_pj, tiles.active_pj, tiles.leakage_uw)
+        period = tiles.min_clk_period_ns
+        return Structure(*(self.of(part) for part in parts), None if period is None else self(period))
 
 
 def _of_tile(space: Space, p: P) -> dict[str, Any]:
@@ -134,13 +161,8 @@ def _made(space: Space, p: P) -> DesignArrays:
     return DesignArrays(space.spec, _of_tile(space, p), design, p["memory_latency"], *beats)
 
 
-def _row(p: P, legal: np.ndarray) -> dict[str, Any]:
-    """The legal points of a block as one row; what all points share stays a scalar."""
-    return {name: np.broadcast_to(value, legal.shape)[legal] if np.ndim(value) else value for name, value in p.items()}
-
-
-def _rules(space: Space, p: P, layers: Sequence[Layer], tech: Tech, clock: Clock) -> Iterator[tuple[Any, str]]:
-    """What tile, accelerator and layers ask for, and the tile's clock."""
+def _rules(space: Space, p: P, layers: Sequence[Layer]) -> Iterator[tuple[Any, str]]:
+    """What tile, accelerator and layers ask for."""
     made = _made(space, p)
     yield from tile_rules(space, made.p, layers)
     for ok, text in Design.constraints(space.spec, made.p, made.d):
@@ -151,22 +173,18 @@ def _rules(space: Space, p: P, layers: Sequence[Layer], tech: Tech, clock: Clock
     except HwgenError as error:
         # What the inventory has not, for all points of the block.
         yield False, reason_of(str(error).removeprefix("accelerator: "))
-    if clock.period_ns is not None:
-        period = tech.structure(space.spec, made.p, clock.period_ns).min_clk_period_ns
-        if period is not None:
-            yield period <= clock.period_ns, too_slow(clock)
 
 
-def _keeps(made: DesignArrays, tech: Tech, clock: Clock) -> Iterator[tuple[Any, str]]:
+def _keeps(made: DesignArrays, tiles: Structure, tech: Tech, clock: Clock) -> Iterator[tuple[Any, str]]:
     """Whether what is around the tile keeps the clock, and whether memories do."""
-    found = cost_arrays(made.spec, made.p, made.d, tech, clock.period_ns)
+    found = cost_arrays(made.spec, made.p, made.d, tech, clock.period_ns, structure=tiles)
     for period, what in ((found.min_clk_period_ns, " around the tile"), (found.memory_cycle_ns, " by memories")):
         if period is not None:
             yield period <= clock.period_ns, too_slow(clock, what)
 
 
 def _metrics(
-    made: DesignArrays, layers: Sequence[Layer], best: BestJobs, tech: Tech, clock: Clock
+    made: DesignArrays, tiles: Structure, layers: Sequence[Layer], best: BestJobs, tech: Tech, clock: Clock
 ) -> tuple[dict[str, Any], dict[str, Sequence[str]]]:
     """Columns beside the parameters, and the texts of those that are names."""
     spec, p, d = made.spec, made.p, made.d
@@ -176,7 +194,7 @@ def _metrics(
         return (number * np.broadcast_to(values, best.cycles.shape)).sum(axis=0)
 
     counts = job_counts(spec, p, d, best.job, best.cycles, made.inventory)
-    found = cost_arrays(spec, p, d, tech, clock.period_ns, counts=counts)
+    found = cost_arrays(spec, p, d, tech, clock.period_ns, counts=counts, structure=tiles)
     area, energy = (
         {part: sum((value for name, value in values.items() if _part(name) == part), start=0.0) for part in _PARTS}
         for values in (found.area_um2, found.energy_pj)

@@ -28,7 +28,7 @@ from sim.accelerator.activity import JobCounts, counts_of, switching_terms
 from sim.accelerator.prices import block_numbers, block_values, read_table, switching_pj, trust
 from sim.activity import activity
 from sim.memory import Sram, dram_bit_pj, library_buffer
-from sim.tech import DEFAULT, PJ_PER_UW_NS, CalibratedTech, Tech, load
+from sim.tech import DEFAULT, PJ_PER_UW_NS, CalibratedTech, Structure, Tech, load
 
 __all__ = ["AcceleratorCost", "cost", "cost_arrays"]
 
@@ -160,19 +160,22 @@ def cost_arrays(
     *,
     counts: JobCounts | None = None,
     dram: str | None = None,
+    structure: Structure | None = None,
 ) -> AcceleratorCost:
     """As `cost`, of many designs of a family at once.
 
     Parameters
     ----------
     p, d: parameters of tile and design; names are scalars, numbers scalars or integer arrays that broadcast.
-    counts: of a job on each (`sim.accelerator.activity.job_counts`, which takes the cycles), of the same shape.
+    counts: of a job on each (`sim.accelerator.activity.job_counts`, which takes the cycles), of the same shape, or of
+        several with a dimension more before it.
+    structure: that of the tiles at the clock period, where it is known.
     """
     table = load(tech) if isinstance(tech, str) else tech
     found = geometry(spec, p, d)
     blocks = {name: block for name, block in accelerator_blocks(spec, p, d, living=True).items() if np.any(block.count)}
     stores = _memories(table, {name: one for name, one in memories(found, d).items() if np.any(one.there)})
-    structure = table.structure(spec, p, clk_period_ns)
+    structure = table.structure(spec, p, clk_period_ns) if structure is None else structure
     inside = [kind for kind in structure.area_um2 if not kind.startswith("pre_")]
 
     numbers = block_numbers(found, d)
