@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from hwgen.cli._level import ALL, Level
 from hwgen.cli._tech import Clock
 from hwgen.cli._values import OutputFolder
 from hwgen.files import write_all
@@ -16,13 +17,13 @@ from hwgen.pe import TileSpec
 __all__ = ["accelerator", "stream"]
 
 
-def _design() -> Any:
+def _design() -> Sequence[Any]:
     from hwgen.accelerator import Design
 
-    return Design
+    return (Design,)
 
 
-def _level(callback: Callable[..., None]) -> click.Command:
+def _level(callback: Callable[..., None]) -> Level:
     """A level whose files go into a folder, with the parameters of the design as options."""
     options = (
         click.option(
@@ -38,7 +39,7 @@ def _level(callback: Callable[..., None]) -> click.Command:
     )
     for option in reversed(options):
         callback = option(callback)
-    return click.command(context_settings={"obj": _design})(callback)
+    return click.command(cls=Level, declares=_design, without=ALL)(callback)
 
 
 @_level

@@ -249,6 +249,18 @@ def test_a_clock_maps_slow_blocks_for_speed() -> None:
     assert shortest.meets_clock
 
 
+def test_a_clock_that_can_be_kept_is_kept() -> None:
+    """As one piece blocks are slower than alone, and mapped for speed where that is too slow."""
+    tile = family("int").from_values({"bits": 4, "m": 4, "n": 8, "k": 8, "cell_cuts": 1})
+    for values in ({}, {"act_ring": 2048}, {"burst": 64}):
+        design = Design.from_values(tile, values)
+        fastest = cost(design, "sky130hd", 0.1).min_clk_period_ns
+        for clock in np.arange(3.0, 7.0, 0.25):
+            assert cost(design, "sky130hd", float(clock)).min_clk_period_ns <= max(float(clock), fastest)
+    many = cost_arrays(type(tile), tile.p, {**Design(tile=tile).p, "burst": np.array([4, 16])}, "sky130hd", 5.0)
+    assert many.meets_clock.tolist() == [False, False]
+
+
 def test_published_tables_have_no_timing() -> None:
     design = DESIGNS[0]
     with pytest.raises(HwgenError, match="clk_period_ns must be given with technology horowitz45"):

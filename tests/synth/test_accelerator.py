@@ -68,7 +68,7 @@ endmodule
     ("arguments", "words"),
     [
         (("--level", "acelerator"), "--level must be tile or accelerator, not 'acelerator'"),
-        (("--level", "accelerator", "--fpga", "ecp5"), "--level accelerator takes no --fpga"),
+        (("--level", "accelerator", "--fpga", "ecp5"), "--fpga goes with --level tile, not with --level accelerator"),
         (("--level", "accelerator", "--bus-bits", "65"), "bus_bits must be"),
         (("--level", "accelerator", "--burst", "4", "--burst", "8"), "--burst must be given once"),
         (("--level", "accelerator", "--block", "rng"), "block must be one of glue, registers"),
@@ -151,4 +151,4 @@ def test_command_measures_the_energy_of_an_accelerator() -> None:
 def test_energy_of_an_accelerator_takes_no_layer() -> None:
     done = command(*TILE, "--level", "accelerator", "--glitches", name="energy")
     assert done.returncode == 2
-    assert "--level accelerator takes no --glitches" in done.stderr
+    assert "--glitches goes with --level tile, not with --level accelerator" in done.stderr
