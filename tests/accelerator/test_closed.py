@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from functools import cache
 
 import numpy as np
@@ -112,17 +111,6 @@ def test_long_jobs_are_bound_by_what_their_regime_says() -> None:
     for design, job, memory in ((fast, held, Memory(1)), (fast, again, Memory(1, (1, 4))), (slow, again, Memory(100))):
         wanted = exact(design, job, memory).cycles
         assert abs(closed(design, job, memory).cycles.item() - wanted) < 0.01 * wanted
-
-
-def test_designs_of_a_family_at_once_have_the_geometry_of_each() -> None:
-    """From parameters alone, as sweeps have them, and from the design that is built."""
-    some = {id(point.design): point.design for point in drawn()}.values()
-    assert {forms(design) for design in some} == {"tile", "narrower", "channels", "integers"}
-    for design in some:
-        over, own = Geometry.over(type(design.tile), design.tile.p, design.p), Geometry.of(design)
-        there = {name: stream for name, stream in own.streams.items() if stream.there}
-        assert {name: stream for name, stream in over.streams.items() if stream.there} == there
-        assert dataclasses.replace(over, streams=there) == dataclasses.replace(own, streams=there), design
 
 
 def test_a_wrong_mark_is_seen() -> None:
