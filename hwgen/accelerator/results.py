@@ -1,7 +1,8 @@
 """What becomes of the tile's results: formats, and their arithmetic as a reference.
 
 Float results: y is multiplied by the channel's scale (FP32, rounded once), the channel's bias is added (FP32, rounded
-once), and the sum is rounded to FP16 or BF16, always to the nearest, ties to even.
+once), and the sum is rounded to FP16 or BF16, always to the nearest, ties to even. A product that is exactly zero is +0
+whatever its signs, as where the tile scales its sums; one that becomes zero by rounding keeps its sign.
 
 Integer results (dyadic numbers, as integer-only inference has them: HAWQ-V3, Yao et al. 2021; I-ViT, Li et al. 2023):
 clip(floor((sum + bias) * multiplier / 2**shift + 1/2) + zero), all in integers that never overflow.
@@ -74,7 +75,9 @@ def finished_floats(
     """Codes of results from FP32 codes ``y`` [.., N]; ``outer`` and ``bias`` [N] are of the channels."""
     if outer is not None:
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            scaled = y.view(np.float32) * outer.astype(np.float32)
+            # 48 bits at most: exact in float64, where adding zero turns -0 into +0.
+            exact = y.view(np.float32).astype(np.float64) * outer.astype(np.float64) + 0.0
+            scaled = exact.astype(np.float32)
         y = np.where(np.isnan(scaled), _NAN, scaled.view(np.uint32))
     if bias is not None:
         y = fp32_add_reference(y, np.broadcast_to(bias.astype(np.float32).view(np.uint32), y.shape))
