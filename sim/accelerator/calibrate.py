@@ -109,7 +109,8 @@ def main(liberty: tuple[Path, ...], name: str, count: int, flat: int, jobs: int)
     factors = flattening(pieces) if pieces else read_toml(TABLES / f"{name}.toml")["flattening"]
     facts = {
         "status": "measured: mapped by Yosys and ABC, toggles counted on a job that the whole netlist runs",
-        "command": "python -m sim.accelerator.calibrate --liberty " + " --liberty ".join(path.name for path in liberty),
+        "command": " --liberty ".join(["python -m sim.accelerator.calibrate", *(path.name for path in liberty)])
+        + (f" --flat {flat}" if flat != FLAT else ""),
         "commit": commit(),
         "versions": tool_versions(),
         "library_sha256": library.sha256,
