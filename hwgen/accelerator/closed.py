@@ -141,6 +141,8 @@ class _Reads:
         by the channel, by bursts in flight, by rings.
         """
         flow = self.flows["channels"]
+        if not np.any(flow.geo.there):
+            return [np.zeros(1)] * 3
         need = flow.until(blocks)
         return [np.where(need > 0, one + RING - 1 + behind, 0) for one in self._there(flow, need, needs)]
 
