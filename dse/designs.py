@@ -26,7 +26,7 @@ import numpy as np
 
 from dse.level import Chunk, Clock, Level
 from dse.space import Around, Space, reason_of
-from dse.tiles import Rules, basis, beyond_measured, settled, tile_rules, too_slow
+from dse.tiles import Rules, beyond_measured, settled, tile_rules, too_slow, trusted
 from hwgen.accelerator import Design
 from hwgen.accelerator.best import BestJobs, DesignArrays
 from hwgen.accelerator.closed import REGIMES
@@ -261,8 +261,9 @@ def _words(order: int, hold_weights: int, hold_acts: int) -> str:
 def _about(tech: Tech, families: Sequence[str]) -> dict[str, Any]:
     """What stands behind rows, and what is not counted."""
     sample = cost(Design(tile=family(families[0])()), tech, tech.default_clk_period_ns or 1.0)
+    parts = {"tile": trusted(tech, families), "around it": trust(tech), "memories": tech.buffer_status}
     return {
-        "status": f"around the tile {trust(tech)}, memories {tech.buffer_status}, tile {basis(tech, families)}",
+        "status": f"{', '.join(f'{words} ({part})' for part, words in parts.items())}, pre-layout",
         "cycles": "by closed form, exact where cycles_exact says so",
         "off_chip_memory": _OFF_CHIP,
         "not_counted": list(sample.unknown),

@@ -380,7 +380,7 @@ def _print(result: Sweep, top: int, written: Sequence[Path], sheet: Sheet) -> No
         needed = result.front.loc[late, ["min_clk_period_ns", "memory_cycle_ns"]].max()
         parts = [f"{what} {ns:.3f} ns" for what, ns in zip(("logic", "memories"), needed, strict=True) if ns == ns]
         sheet.say(
-            f"{late.sum():,} points of the front do not keep the clock, of which {' and '.join(parts)} are needed; with "
+            f"{late.sum():,} points of the front do not keep the clock: {' and '.join(parts)} are needed; with "
             "--clk-period-ns such points are left out"
         )
     about = result.metadata

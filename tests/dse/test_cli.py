@@ -247,7 +247,7 @@ def test_sweep_of_accelerators_writes_all_that_it_promises(tmp_path: Path) -> No
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s.csv", "s.md", "s.png", "s.svg"]
     assert "12 points looked at" in run.stdout
     assert "cycles are by closed form, exact where cycles_exact says so" in run.stdout
-    assert "points of the front do not keep the clock, of which logic" in run.stdout
+    assert "points of the front do not keep the clock: logic" in run.stdout
     rows = (tmp_path / "s.csv").read_text().splitlines()
     assert len(rows) == 13
     assert {"bus_bits", "memory_latency", "cycles_exact", "bound", "jobs"} <= set(rows[0].split(","))
