@@ -17,7 +17,8 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
 COMMIT = $(shell git describe --always --abbrev=12 --exclude='*' --dirty=', with changes that are not committed')
 JUNIT = --junit-xml=build/$(1).xml -o junit_suite_name='$(COMMIT)'
 FAST = $(PYTEST) -m 'not slow' $(call JUNIT,test)
-SLOW = $(PYTEST) -m slow $(call JUNIT,test_slow)
+# Hours: folder by folder, so that what was stopped goes on.
+SLOW = $(BIN)/python tools/test_parts.py --commit '$(COMMIT)' --folder build/slow --pytest '$(PYTEST) -m slow' rtl_tests tests
 
 # The builds that tests start are not part of this make.
 unexport MAKEFLAGS MFLAGS
@@ -62,14 +63,14 @@ demo: venv ## run the main job on a layer of a real language model
 test: venv ## run the tests, without those marked slow
 	$(FAST)
 
-test-slow: venv ## run the tests that are marked slow
+test-slow: venv ## run the tests that are marked slow, folder by folder; goes on where it was stopped
 	$(SLOW)
 
 test-all: venv ## run every test, slow ones last; summary in reports/results/test_all.md
 	status=0; \
 	$(FAST) || status=$$?; \
 	$(SLOW) || status=$$?; \
-	$(BIN)/python tools/summarise_tests.py build/test.xml build/test_slow.xml reports/results/test_all.md \
+	$(BIN)/python tools/summarise_tests.py build/test.xml build/slow/*.xml reports/results/test_all.md \
 	  --command 'make test-all' || exit; \
 	exit $$status
 

@@ -32,7 +32,6 @@ from hwgen.accelerator.best import BestJobs, DesignArrays
 from hwgen.accelerator.closed import REGIMES
 from hwgen.accelerator.job import FLAGS
 from hwgen.accelerator.use import ORDERS, Use
-from hwgen.errors import HwgenError
 from hwgen.frame.numbers import Num
 from hwgen.frame.param import check
 from hwgen.pe import family
@@ -167,12 +166,8 @@ def _rules(space: Space, p: P, layers: Sequence[Layer]) -> Iterator[tuple[Any, s
     yield from tile_rules(space, made.p, layers)
     for ok, text in Design.constraints(space.spec, made.p, made.d):
         yield ok, reason_of(text)
-    try:
-        for layer in layers:
-            yield from made.limits(layer)
-    except HwgenError as error:
-        # What the inventory has not, for all points of the block.
-        yield False, reason_of(str(error).removeprefix("accelerator: "))
+    for layer in layers:
+        yield from made.limits(layer)
 
 
 def _keeps(made: DesignArrays, tiles: Structure, tech: Tech, clock: Clock) -> Iterator[tuple[Any, str]]:

@@ -59,7 +59,7 @@ class DesignArrays:
 
     @cached_property
     def inventory(self) -> inventory.Geometry:
-        """Widths and depths. Raises `HwgenError` for designs that are not in the inventory."""
+        """Widths and depths."""
         return inventory.geometry(self.spec, self.p, self.d)
 
     @cached_property
@@ -88,7 +88,7 @@ class DesignArrays:
         g = self.geometry
         beats = sum((stream.there * stream.beats for stream in g.streams.values()), start=0)
         beat = self.cycles / self.share + self.latency + _OF_A_BURST
-        step = g.step + g.fold + g.busy + (beats + g.beats * g.per_word) * beat
+        step = g.step + g.fold + g.busy + (beats + g.beats * g.made * g.per_word) * beat
         return counts["m_blocks"] * counts["n_blocks"] * counts["k_steps"] * step
 
     def _addresses(self, counts: P) -> tuple[dict[str, Num], Num]:
@@ -100,7 +100,7 @@ class DesignArrays:
         g = self.geometry
         sums = where(g.sum_steps > 0, ceil_div(counts["k_steps"], maximum(g.sum_steps, 1)), 1)
         results = counts["m_blocks"] * counts["n_blocks"] * where(g.every > 0, sums, 1)
-        return ceil_div(results * g.beats, g.gathers) * g.per_word
+        return ceil_div(results * g.beats * g.made, g.gathers) * g.per_word
 
     def best(self, layers: Sequence[Layer], orders: Sequence[int] = (0, 1)) -> BestJobs:
         """The best jobs, in one of the ``orders``; arrays of ``p``, ``d`` and memory have one dimension."""

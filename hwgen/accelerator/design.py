@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
-from hwgen.accelerator.results import RESULT_BITS
+from hwgen.accelerator.results import INTEGERS, RESULT_BITS, channel_fields, requantisers
 from hwgen.accelerator.stream import Stream, channel_stream, operand_streams, padded_bits
 from hwgen.emit import Field, streams
 from hwgen.errors import HwgenError
-from hwgen.frame.numbers import Num, ceil_div, where
+from hwgen.frame.numbers import ceil_div
 from hwgen.frame.param import Param, Range, check, param, parameters, resolve
 from hwgen.frame.ports import element_port
 from hwgen.frame.spec import TileSpec
@@ -29,15 +29,8 @@ OPERANDS = ("weights", "weight_sides", "acts", "act_sides")
 """Streams that go to the tile."""
 PAGE_BYTES = 4096
 """No burst crosses a multiple of it (AXI4)."""
-_INTEGERS = ("int8", "int4")
-"""Results that are made of the tile's sums by a multiplier and a shift."""
 
 P = Mapping[str, Any]
-
-
-def _requantisers(d: P) -> Num:
-    """Integer results that are made in a cycle; as many as fill a byte where no number is given."""
-    return where(d["result_lanes"] > 0, d["result_lanes"], max(8 // RESULT_BITS.get(d["result"], 8), 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +90,7 @@ class Design:
             f"burst must be at most the beats of {PAGE_BYTES} bytes, which no burst of AXI4 crosses ({{page_beats}} of "
             "{bus_bits} bits), not {burst}",
         )
-        if result not in _INTEGERS:
+        if result not in INTEGERS:
             unit = result != "tile" or outer or bias
             floats = bool(unit) and spec.unchecked(p).result_format == "fp32"
             yield (
@@ -122,7 +115,7 @@ class Design:
             "--scheme",
         )
         yield not outer and not bias, f"outer and bias must be left out for result {result}, whose channels have both"
-        made = _requantisers(d)
+        made = requantisers(d)
         yield (
             (p["n"] % made == 0) & (made * RESULT_BITS[result] % 8 == 0),
             f"result_lanes must divide n ({{n}}) and fill bytes with {result} results, not {{result_lanes}}",
@@ -230,19 +223,17 @@ class Design:
     @property
     def requantises(self) -> bool:
         """Whether results are integers made of the tile's sums by a multiplier and a shift."""
-        return self.result in _INTEGERS
+        return self.result in INTEGERS
 
     @property
     def requantisers(self) -> int:
         """Integer results that are made in a cycle."""
-        return int(_requantisers(self.p))
+        return int(requantisers(self.p))
 
     @property
     def channel_fields(self) -> tuple[tuple[str, int], ...]:
         """What the unit behind the tile takes of a channel, from the lowest bit: name and bits."""
-        if self.requantises:
-            return (("bias", 32), ("multiplier", self.multiplier_bits), ("shift", 6), ("zero", 8))
-        return (*((("outer", 32),) if self.outer else ()), *((("bias", 32),) if self.bias else ()))
+        return channel_fields(self.p)
 
     @property
     def channel_bits(self) -> int:

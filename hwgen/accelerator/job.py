@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hwgen.accelerator.design import Design
 from hwgen.accelerator.stream import STREAMS, Stream
-from hwgen.frame.numbers import Num
+from hwgen.frame.numbers import Num, where
 
 __all__ = ["ADDRESSES", "COUNTS", "FLAGS", "Job", "Passage", "follows_weights"]
 
@@ -78,23 +78,25 @@ class Job:
             uses=uses if held else 1,
         )
 
-    def holds(self, design: Design, stream: Stream) -> bool:
-        """Whether a window of a stream fits its ring."""
+    def window(self, stream: Stream) -> Num:
+        """Entries of a stream's ring that its window must have at once: none where each word is given only once.
+
+        Counts of the job and streams may be arrays over designs, as in all of the following.
+        """
         passage = self.passage(stream.name)
-        return stream.entries(passage.words) * passage.blocks <= stream.depth
+        return where(passage.uses > 1, stream.entries(passage.words) * passage.blocks, 0)
+
+    def holds(self, stream: Stream) -> Num:
+        """Whether a window of a stream fits its ring, if it must."""
+        return (self.window(stream) <= stream.depth) | (stream.there == 0)
 
     def fits(self, streams: Mapping[str, Stream]) -> Num:
-        """Whether what is held fits the rings, and is used again: to hold what passes once changes nothing.
-
-        Counts of the job and streams may be arrays over designs, as in the two below.
-        """
+        """Whether what is held fits the rings, and is used again: to hold what passes once changes nothing."""
         found: Num = True
         for stream in streams.values():
             of_weights = follows_weights(stream.name)
             if self.hold_weights if of_weights else self.hold_acts:
-                passage = self.passage(stream.name)
-                small = stream.entries(passage.words) * passage.blocks <= stream.depth
-                found = found & (passage.uses != 1) & (small | (stream.there == 0))
+                found = found & (self.passage(stream.name).uses != 1) & self.holds(stream)
         return found
 
     def image_beats(self, streams: Mapping[str, Stream]) -> dict[str, Num]:

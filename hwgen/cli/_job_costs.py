@@ -51,17 +51,12 @@ class JobCosts:
         return {**found, "energy_pj": {**energy, "total": total}, "power_mw": total / self.time_ns}
 
 
-def job_costs(found: Sequence[LayerJobs], tech: Any, period_ns: float | None) -> JobCosts | None:
-    """Costs of the best jobs; None for a design whose results are not as the tile gives them.
-
-    Raises `HwgenError` for a technology that is unknown.
-    """
+def job_costs(found: Sequence[LayerJobs], tech: Any, period_ns: float | None) -> JobCosts:
+    """Costs of the best jobs. Raises `HwgenError` for a technology that is unknown."""
     from sim.accelerator.cost import cost
     from sim.tech import DEFAULT
 
     design = found[0].design
-    if design.result != "tile" or design.outer or design.bias:
-        return None
     costs = []
     for one in found:
         job, cycles = one.best

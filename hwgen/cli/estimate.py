@@ -147,14 +147,11 @@ def _accelerator(
     costs = job_costs(found, clock.tech, clock.period_ns)
     if as_json:
         document = as_dict(found, every)
-        click.echo(json.dumps({**document, "cost": None if costs is None else costs.as_dict()}, indent=2))
+        click.echo(json.dumps({**document, "cost": costs.as_dict()}, indent=2))
         return
     print_jobs(found, every, clock.period_ns)
     click.echo()
-    if costs is None:
-        click.echo("no area or energy: the unit that makes results of another form than the tile's is not measured")
-    else:
-        print_costs(costs)
+    print_costs(costs)
 
 
 def _operator(run: Run, report: Report) -> dict[str, object]:

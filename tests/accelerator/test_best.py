@@ -20,7 +20,14 @@ from hwgen.schedule import Layer, Schedule
 from reports.accelerator_points import designs
 
 LAYERS = [Layer("decode", 1, 96, 576), Layer("prefill", 24, 64, 200, 3), Layer("ragged", 7, 33, 130)]
-TILES = [("int", {"bits": 4, "post_lanes": 2}), ("mx", {}), ("bitmod", {}), ("lut", {"bits": 2, "group": 0})]
+TILES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("int", {"bits": 4, "post_lanes": 2}, {}),
+    ("mx", {}, {}),
+    ("bitmod", {}, {}),
+    ("lut", {"bits": 2, "group": 0}, {}),
+    ("mixpe", {"post_lanes": 2}, {"result": "fp16", "outer": True, "bias": True}),
+    ("int", {"bits": 4, "group": 0}, {"result": "int8", "result_lanes": 2}),
+]
 DRAWN = {
     "bus_bits": (64, 128, 256),
     "weight_ring": (2, 32, 128, 2000),
@@ -30,11 +37,11 @@ DRAWN = {
 }
 
 
-def arrays(name: str, values: Mapping[str, Any], count: int) -> DesignArrays:
+def arrays(name: str, values: Mapping[str, Any], around: Mapping[str, Any], count: int) -> DesignArrays:
     rng = np.random.default_rng(len(name))
     tile = family(name).from_values({"depth": 1024, **values})
     p = {**tile.p, "m": rng.choice((1, 2, 4), count), "n": rng.choice((4, 8, 16), count)}
-    d = {**Design(tile=tile).p, **{key: rng.choice(choices, count) for key, choices in DRAWN.items()}}
+    d = {**Design(tile=tile, **around).p, **{key: rng.choice(choices, count) for key, choices in DRAWN.items()}}
     return DesignArrays(type(tile), p, d, rng.choice((5, 20, 60), count), 1, 2)
 
 
@@ -49,8 +56,6 @@ def alone(made: DesignArrays, index: int) -> tuple[Design, Memory]:
 
 def test_geometry_over_arrays_is_that_of_each_design() -> None:
     for design in islice(designs(np.random.default_rng(7), False), 60):
-        if design.result != "tile" or design.outer or design.bias:
-            continue
         one, many = Geometry.of(design), Geometry.over(type(design.tile), design.tile.p, design.p)
         for field in fields(Geometry):
             if field.name != "streams":
@@ -59,9 +64,9 @@ def test_geometry_over_arrays_is_that_of_each_design() -> None:
             assert many.streams[name] == stream if stream.there else not many.streams[name].there
 
 
-@pytest.mark.parametrize(("name", "values"), TILES, ids=[name for name, _ in TILES])
-def test_best_jobs_are_those_of_each_design(name: str, values: Mapping[str, Any]) -> None:
-    made = arrays(name, values, 12)
+@pytest.mark.parametrize(("name", "values", "around"), TILES, ids=[f"{one[0]} {one[2]}" for one in TILES])
+def test_best_jobs_are_those_of_each_design(name: str, values: Mapping[str, Any], around: Mapping[str, Any]) -> None:
+    made = arrays(name, values, around, 12)
     found = made.best(LAYERS)
     chosen = set()
     for index in range(12):

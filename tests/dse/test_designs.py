@@ -81,7 +81,6 @@ def test_rows_are_what_estimate_says() -> None:
     for row in rows(result, 16, cycles_exact=True):
         found = alone(row, SHORT)
         costs = job_costs(found, "sky130hd", 20.0)
-        assert costs is not None
         document, energy = costs.as_dict(), costs.energy_pj
         best = [(one.best[1], one.schedule.layer.count) for one in found]
         cycles = sum(one.cycles * count for one, count in best)
@@ -195,11 +194,17 @@ def test_designs_that_cannot_be_are_counted_as_their_checks_say() -> None:
     assert any("group must be 0 for result int8" in reason for reason in result.skipped)
 
 
-def test_results_that_are_not_measured_are_counted() -> None:
-    tile = {"m": (1,), "n": (4,), "k": (4,), "bits": (4,), "group": (64,), "post_lanes": (4,)}
-    result = run_sweep([space(tile, result=("tile", "fp16"))], LAYERS, level=ACCELERATORS, clk_period_ns=30.0)
-    assert len(result.points) == 1
-    assert [reason for reason in result.skipped if "result must be tile" in reason]
+def test_results_of_all_forms_are_points() -> None:
+    """Narrower results are fewer bytes and other area, as `estimate` says."""
+    tile = {"m": (1,), "n": (4,), "k": (4,), "bits": (4,), "group": (0,)}
+    result = run_sweep([space(tile, result=("tile", "int8", "int4"))], LAYERS, level=ACCELERATORS, clk_period_ns=30.0)
+    assert (result.looked_at, len(result.points)) == (3, 3)
+    for row in rows(result, 3):
+        found = alone(row, LAYERS)
+        costs = job_costs(found, "sky130hd", 30.0)
+        assert row["area_um2"] == pytest.approx(costs.as_dict()["area_um2"]["total"], rel=1e-9)
+        bus = row["bus_bits"] // 8
+        assert row["write_bytes"] == bus * sum(one.best[1].write_beats * one.schedule.layer.count for one in found)
 
 
 def test_a_named_clock_leaves_out_what_does_not_keep_it() -> None:
