@@ -144,9 +144,14 @@ class _Row:
 
     def structure(self, tiles: Structure) -> Structure:
         """The same of what tiles are made of."""
-        parts = (tiles.area_um2, tiles.clock_pj, tiles.active_pj, tiles.leakage_uw)
         period = tiles.min_clk_period_ns
-        return Structure(*(self.of(part) for part in parts), None if period is None else self(period))
+        return Structure(
+            area_um2=self.of(tiles.area_um2),
+            clock_pj=self.of(tiles.clock_pj),
+            active_pj=self.of(tiles.active_pj),
+            leakage_uw=self.of(tiles.leakage_uw),
+            min_clk_period_ns=None if period is None else self(period),
+        )
 
 
 def _of_tile(space: Space, p: P) -> dict[str, Any]:
