@@ -243,12 +243,12 @@ class Design:
     @property
     def result_words_per_beat(self) -> int:
         """Beats of results in one bus beat; 1 where one fills the bus."""
-        return max(self.bus_bits // padded_bits(self.result_bits, self.bus_bits), 1)
+        return max(self.bus_bits // int(padded_bits(self.result_bits, self.bus_bits)), 1)
 
     @property
     def result_beats(self) -> int:
         """Bus beats of one beat of results; 1 where several share one."""
-        return max(padded_bits(self.result_bits, self.bus_bits) // self.bus_bits, 1)
+        return max(int(padded_bits(self.result_bits, self.bus_bits)) // self.bus_bits, 1)
 
     @property
     def write_depth(self) -> int:
