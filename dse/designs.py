@@ -26,7 +26,7 @@ import numpy as np
 
 from dse.level import Chunk, Clock, Level
 from dse.space import Around, Space, reason_of
-from dse.tiles import Rules, basis, beyond_measured, settled, tile_rules, too_slow
+from dse.tiles import Rules, beyond_measured, settled, tile_rules, too_slow, trusted
 from hwgen.accelerator import Design
 from hwgen.accelerator.best import BestJobs, DesignArrays
 from hwgen.accelerator.closed import REGIMES
@@ -144,9 +144,14 @@ class _Row:
 
     def structure(self, tiles: Structure) -> Structure:
         """The same of what tiles are made of."""
-        area, clock, active, leakage = map(self.of, (tiles.area_um2, tiles.clock_pj, tiles.active_pj, tiles.leakage_uw))
         period = tiles.min_clk_period_ns
-        return Structure(area, clock, active, leakage, None if period is None else self(period))
+        return Structure(
+            area_um2=self.of(tiles.area_um2),
+            clock_pj=self.of(tiles.clock_pj),
+            active_pj=self.of(tiles.active_pj),
+            leakage_uw=self.of(tiles.leakage_uw),
+            min_clk_period_ns=None if period is None else self(period),
+        )
 
 
 def _of_tile(space: Space, p: P) -> dict[str, Any]:
@@ -256,8 +261,9 @@ def _words(order: int, hold_weights: int, hold_acts: int) -> str:
 def _about(tech: Tech, families: Sequence[str]) -> dict[str, Any]:
     """What stands behind rows, and what is not counted."""
     sample = cost(Design(tile=family(families[0])()), tech, tech.default_clk_period_ns or 1.0)
+    parts = {"tile": trusted(tech, families), "around it": trust(tech), "memories": tech.buffer_status}
     return {
-        "status": f"around the tile {trust(tech)}, memories {tech.buffer_status}, tile {basis(tech, families)}",
+        "status": f"{', '.join(f'{words} ({part})' for part, words in parts.items())}, pre-layout",
         "cycles": "by closed form, exact where cycles_exact says so",
         "off_chip_memory": _OFF_CHIP,
         "not_counted": list(sample.unknown),

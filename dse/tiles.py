@@ -24,7 +24,7 @@ from sim.clock import settle
 from sim.estimate import OFF_CHIP, beyond_64_bits, clock_period, layer_costs, power_mw, tops_per_mm2
 from sim.tech import CalibratedTech, Structure, Tech
 
-__all__ = ["METRICS", "TILES", "Rules", "basis", "beyond_measured", "evaluate", "settled", "tile_rules", "too_slow"]
+__all__ = ["METRICS", "TILES", "Rules", "beyond_measured", "evaluate", "settled", "tile_rules", "too_slow", "trusted"]
 
 METRICS: Mapping[str, type] = {
     "weight_bits": float,
@@ -162,14 +162,20 @@ def _metrics(
     }
 
 
-def basis(tech: Tech, names: Sequence[str]) -> str:
-    """What stands behind the numbers of tiles of some families, in words."""
-    trusted: dict[str, list[str]] = {}
+def trusted(tech: Tech, names: Sequence[str]) -> str:
+    """Where the numbers of tiles of some families come from, in words."""
+    found: dict[str, list[str]] = {}
     for name in dict.fromkeys(names):
-        trusted.setdefault(tech.trust(name), []).append(name)
-    if len(trusted) == 1:
-        return f"{next(iter(trusted))}, pre-layout"
-    return "; ".join(f"{words} ({', '.join(found)})" for words, found in trusted.items()) + "; pre-layout"
+        found.setdefault(tech.trust(name), []).append(name)
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(f"{words} ({', '.join(of)})" for words, of in found.items())
+
+
+def _about(tech: Tech, names: Sequence[str]) -> dict[str, Any]:
+    words = trusted(tech, names)
+    status = f"{words}{';' if ';' in words else ','} pre-layout"
+    return {"status": status, "cycles": "exact", "off_chip_memory": OFF_CHIP}
 
 
 TILES = Level(
@@ -177,11 +183,7 @@ TILES = Level(
     METRICS,
     evaluate,
     basis=lambda tech, family: tech.trust(family),
-    about=lambda tech, families: {
-        "status": basis(tech, families),
-        "cycles": "exact",
-        "off_chip_memory": OFF_CHIP,
-    },
+    about=_about,
     block_points=lambda layers: _BLOCK_POINTS,
 )
 """Tiles alone."""

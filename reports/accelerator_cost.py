@@ -32,6 +32,8 @@ from sim.tech._model import trend_value
 __all__ = ["Judged", "by_design", "judged", "main", "shipped"]
 
 RESULT = Path("reports/results/accelerator_cost.md")
+FLAT = 4
+"""Designs that are also mapped in one piece."""
 BOUND = 0.10
 """Largest error in total that is wanted."""
 
@@ -256,7 +258,7 @@ def _scaled(files: Sequence[Path], count: int, wanted: Sequence[Design], jobs: i
 @click.option("--asap7", multiple=True, type=click.Path(path_type=Path), help="Liberty files of ASAP7")
 @click.option("--asap7-count", default=3, show_default=True, help="designs without post lanes that ASAP7 is judged by")
 @click.option("--count", default=12, show_default=True, help="designs")
-@click.option("--flat", default=4, show_default=True, help="designs that are also mapped in one piece")
+@click.option("--flat", default=FLAT, show_default=True, help="designs that are also mapped in one piece")
 @click.option("--jobs", default=1, show_default=True, help="child processes at a time")
 def main(sky130hd: Path, asap7: tuple[Path, ...], asap7_count: int, count: int, flat: int, jobs: int) -> None:
     """Measure the designs and write the page."""
@@ -304,7 +306,9 @@ def main(sky130hd: Path, asap7: tuple[Path, ...], asap7_count: int, count: int, 
     write_result(
         RESULT,
         "What accelerators cost, and what the model says",
-        "python -m reports.accelerator_cost --sky130hd FILE --asap7 FILE …",
+        "python -m reports.accelerator_cost --sky130hd FILE"
+        + " --asap7 FILE …" * bool(asap7)
+        + (f" --flat {flat}" if flat != FLAT else ""),
         "\n\n".join(parts),
         provenance(),
     )

@@ -111,6 +111,8 @@ class _Compute:
 class _Reads:
     """All streams of jobs on the read channel; ``filled``: the first cycle in which the tile has a step."""
 
+    _latest: tuple[tuple[Flow, Any, Any], list[tuple[str, Any]]] | None = None
+
     def __init__(self, g: Geometry, clock: Clock, latency: Any, flows: Mapping[str, Flow]) -> None:
         self.g, self.clock, self.flows = g, clock, flows
         # Two cycles after the start engines ask; the beat comes a latency after the cycle in which the address is out.
@@ -163,15 +165,23 @@ class _Reads:
     def _channel(self, flow: Flow, need: Any, needs: Mapping[str, Any]) -> Any:
         """When so many beats of a stream are there if nothing but the channel, which serves all, holds them up."""
         beats = need
-        for name, other in self.flows.items():
-            if other is not flow:
-                beats = beats + self._beside(flow, need, needs, name)
+        for _, beside in self._beside(flow, need, needs):
+            beats = beats + beside
         return self.clock.nth(self.begin, np.floor(beats))
 
-    def _beside(self, flow: Flow, need: Any, needs: Mapping[str, Any], name: str) -> Any:
-        """Beats of another stream before so many of one: it gets on meanwhile, as far as its ring lets it."""
-        other = self.flows[name]
-        return np.minimum(np.minimum(needs[name] + other.capacity, other.fetched), other.beside(flow, need))
+    def _beside(self, flow: Flow, need: Any, needs: Mapping[str, Any]) -> list[tuple[str, Any]]:
+        """Beats of each other stream before so many of one: it gets on meanwhile, as far as its ring lets it."""
+        # Half of the work of the closed form, and asked for twice in turn.
+        asked = (flow, need, needs)
+        if self._latest is None or any(one is not other for one, other in zip(asked, self._latest[0], strict=True)):
+            begun = flow.begun(need)
+            found = []
+            for name, other in self.flows.items():
+                if other is not flow and flow.there and other.there:
+                    most = np.minimum(needs[name] + other.capacity, other.fetched)
+                    found.append((name, np.minimum(most, other.beside(flow, begun))))
+            self._latest = asked, found
+        return self._latest[1]
 
     def _held(self, flow: Flow, head: Any, needs: Mapping[str, Any], rounds: Any, trip: Any) -> Any:
         """Cycles for which others' bursts keep the channel longer than a stream leaves it idle: those that do not come
@@ -179,13 +189,13 @@ class _Reads:
         """
         idle = trip - flow.flight / self.clock.rate
         found: Any = np.zeros(1)
-        for name, other in self.flows.items():
-            if other is not flow:
-                more = np.maximum(needs[name] - self._beside(flow, head, needs, name), 0)
-                number = np.minimum(more, rounds * other.flight) / other.length
-                longer = np.maximum(other.length / self.clock.rate - idle, 0)
-                found = found + np.where(idle > 0, number * longer, 0)
-        return found
+        for name, beside in self._beside(flow, head, needs):
+            other = self.flows[name]
+            more = np.maximum(needs[name] - beside, 0)
+            number = np.minimum(more, rounds * other.flight) / other.length
+            longer = np.maximum(other.length / self.clock.rate - idle, 0)
+            found = found + number * longer
+        return np.where(idle > 0, found, 0)
 
     def certain(self, compute: _Compute) -> Any:
         """Whether no step but the first waits, whatever the order in which bursts come."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -151,16 +152,26 @@ class Flow:
         entry = self.geo.words * self.word_steps
         return (steps - 1) % entry + 1
 
-    def beside(self, other: Flow, need: Any) -> Any:
-        """Beats of this stream that the channel serves before so many of another one: engines ask in turn until each
-        has all in flight that it may, then as bursts come back.
-        """
-        bursts = np.round(need / other.length)
-        most = np.minimum(other.most, other.fit)
+    @cached_property
+    def there(self) -> bool:
+        """Whether any of the designs has the stream."""
+        return bool(np.any(self.geo.there))
+
+    def begun(self, need: Any) -> tuple[Any, Any]:
+        """Before so many beats are there: how often all bursts in flight are over, and those of the last time."""
+        bursts = np.round(need / self.length)
+        most = np.minimum(self.most, self.fit)
         rounds = np.maximum(np.ceil(bursts / most) - 1, 0)
+        return rounds, bursts - rounds * most
+
+    def beside(self, other: Flow, begun: tuple[Any, Any]) -> Any:
+        """Beats of this stream that the channel serves before those of another one that has `begun` so many bursts:
+        engines ask in turn until each has all in flight that it may, then as bursts come back.
+        """
+        rounds, last = begun
         # Of bursts that are asked for together, those of the stream that asks first come first.
         behind = ASKING_ORDER.index(self.name) > ASKING_ORDER.index(other.name)
-        return rounds * self.flight + np.minimum((bursts - rounds * most - behind) * self.length, self.flight)
+        return rounds * self.flight + np.minimum((last - behind) * self.length, self.flight)
 
     def rounds(self, need: Any) -> tuple[Any, Any]:
         """How often all bursts in flight must be over before others are asked for until so many beats are there; and

@@ -248,7 +248,8 @@ def _spaces(
         if axis not in around and all(axis_target(spec, axis) is None for spec in specs.values()):
             for other in _levels().values():
                 if other.around and axis in other.around.parameters:
-                    raise HwgenError(f"sweep: {axis} goes with --level {other.name}, not with --level {level.name}")
+                    flag = other.around.parameters[axis].flag
+                    raise HwgenError(f"sweep: {flag} goes with --level {other.name}, not with --level {level.name}")
             known = list(dict.fromkeys([*(key for spec in specs.values() for key in spec.parameters()), *around]))
             raise HwgenError(
                 f"sweep: no parameter {axis!r} in {', '.join(names)}{suggest(axis, known)}; "
@@ -377,9 +378,10 @@ def _print(result: Sweep, top: int, written: Sequence[Path], sheet: Sheet) -> No
         sheet.say(f"skipped {count:,}: {reason}")
     if "meets_clock" in result.front and (late := ~result.front["meets_clock"].astype(bool)).any():
         needed = result.front.loc[late, ["min_clk_period_ns", "memory_cycle_ns"]].max()
+        parts = [f"{what} {ns:.3f} ns" for what, ns in zip(("logic", "memories"), needed, strict=True) if ns == ns]
         sheet.say(
-            f"{late.sum():,} points of the front do not keep the clock: logic needs up to {needed.iloc[0]:.3f} ns, "
-            f"memories {needed.iloc[1]:.3f} ns; with --clk-period-ns such points are left out"
+            f"{late.sum():,} points of the front do not keep the clock: {' and '.join(parts)} are needed; with "
+            "--clk-period-ns such points are left out"
         )
     about = result.metadata
     sheet.say(f"areas, energies and periods are {about['status']} ({about['tech']}); cycles are {about['cycles']}")
