@@ -15,6 +15,7 @@ from unittest import mock
 import numpy as np
 
 from bench.arithmetic import layer_rates, tiles
+from dse.designs import ACCELERATORS, AROUND
 from dse.space import Space
 from dse.sweep import run_sweep
 from hwgen.pe import Range, Side, TileSpec, families, family
@@ -143,6 +144,15 @@ def sweep_rate(name: str) -> tuple[float, int, int]:
     return sweep.points_per_second, sweep.looked_at, len(sweep.points)
 
 
+def design_sweep_rate(name: str) -> tuple[float, int, int]:
+    """The same of accelerators around tiles of a family: shapes, buses, rings, bursts and memories, one layer."""
+    tiles = Space.of(name, {"m": [1, 2, 4, 8], "n": [4, 8, 16, 32]})
+    axes = {**dict.fromkeys(("bus_bits", "burst", "outstanding", "memory_latency")), "act_ring": [32, 128, 512, 2048]}
+    space = tiles.beside(AROUND, {**axes, "weight_ring": [32, 128, 512, 2048]})
+    sweep = run_sweep([space], [Layer("ffn_up", 128, 1536, 576)], level=ACCELERATORS)
+    return sweep.points_per_second, sweep.looked_at, len(sweep.points)
+
+
 def main() -> None:
     """Measure, print, and write the result file."""
     rows: list[Row] = []
@@ -178,6 +188,8 @@ def main() -> None:
     for name in families():
         speed, points, legal = sweep_rate(name)
         add(f"sweep: {name}", f"{speed / 1e6:.2f} M points/s", f"{points:,} points, {legal:,} legal, one process")
+    speed, points, legal = design_sweep_rate("int")
+    add("sweep of accelerators: int", f"{speed / 1e3:.1f} k points/s", f"{points:,} points, {legal:,} legal, the same")
     lines = ["| what | value | note |", "|---|---|---|"]
     lines += [f"| {row.what.strip()} | {row.value} | {row.note} |" for row in rows]
     write_result(RESULT, "Benchmark", "make bench", "\n".join(lines), provenance())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hwgen.accelerator.design import STREAMS, Design, Stream
+from hwgen.accelerator.design import Design
 from hwgen.accelerator.emission import AcceleratorEmission, emit_accelerator
 from hwgen.accelerator.exact import JobCycles, Memory, exact
 from hwgen.accelerator.image import (
@@ -18,6 +18,7 @@ from hwgen.accelerator.image import (
 from hwgen.accelerator.job import Job, Passage
 from hwgen.accelerator.plan import best_job, layer_jobs, placed
 from hwgen.accelerator.results import RESULT_BITS, finished_floats, requantised
+from hwgen.accelerator.stream import STREAMS, Stream
 
 __all__ = [
     "LAYOUT_VERSION",

@@ -9,13 +9,14 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen.accelerator.control import Control
 from hwgen.accelerator.core import Core, Filling, Inputs, Outputs
-from hwgen.accelerator.design import STREAMS, Design
+from hwgen.accelerator.design import Design
 from hwgen.accelerator.read_engine import ReadEngine
 from hwgen.accelerator.registers import ErrorCause as Cause
 from hwgen.accelerator.registers import RegisterMap
 from hwgen.accelerator.registers import Stream as Which
 from hwgen.accelerator.result import Packer, WriteBuffer, WriteEngine
 from hwgen.accelerator.ring import Ring
+from hwgen.accelerator.stream import STREAMS
 
 __all__ = ["ASKING_ORDER", "Accelerator", "accelerator_ports"]
 

@@ -15,15 +15,17 @@ from amaranth.lib.wiring import In
 
 from hwgen.accelerator.block_quantiser import BlockQuantiser
 from hwgen.accelerator.control import COUNTER_BITS, Control
-from hwgen.accelerator.design import STREAMS, Design
+from hwgen.accelerator.design import Design
 from hwgen.accelerator.feeder import Feeder
 from hwgen.accelerator.job import ADDRESSES, COUNTS, FLAGS
 from hwgen.accelerator.registers import ErrorCause as Cause
 from hwgen.accelerator.registers import RegisterFile, RegisterMap
 from hwgen.accelerator.result import Packer
-from hwgen.accelerator.result_unit import ResultUnit, unit_registers
+from hwgen.accelerator.result_unit import ResultUnit
+from hwgen.accelerator.results import unit_registers
 from hwgen.accelerator.ring import Ring
 from hwgen.accelerator.sram import sram_name
+from hwgen.accelerator.stream import STREAMS
 from hwgen.emit import INPUT_DEPTH, axi_stream_ports, result_depth, streams
 
 __all__ = ["Core", "Failure", "Filling", "Inputs", "Outputs"]
@@ -262,7 +264,7 @@ class Core(wiring.Component):
         all_out: Signal,
     ) -> Value:
         """From the tile's results to those for memory; returns whether no more come."""
-        if not unit_registers(self._design):
+        if not unit_registers(self._design.p):
             m.d.comb += [
                 packer.i_valid.eq(results["valid"]),
                 packer.i_word.eq(results["data"]),

@@ -13,10 +13,11 @@ from typing import Any
 from hwgen.accelerator.accelerator import ASKING_ORDER
 from hwgen.accelerator.block_plan import BlockPlan
 from hwgen.accelerator.block_quantiser import OUT_AFTER, READ_AFTER
-from hwgen.accelerator.design import PAGE_BYTES, Design, Stream
+from hwgen.accelerator.design import PAGE_BYTES, Design
 from hwgen.accelerator.job import Job
 from hwgen.accelerator.recording import Recording, TileState
-from hwgen.accelerator.result_unit import unit_registers
+from hwgen.accelerator.results import unit_registers
+from hwgen.accelerator.stream import Stream
 from hwgen.emit import INPUT_DEPTH, result_depth
 from hwgen.errors import HwgenError
 
@@ -295,12 +296,10 @@ class _Run:
             if getattr(job, name) < 1:
                 raise HwgenError(f"job: {name} must be at least 1, not {getattr(job, name)}")
         for stream in design.streams.values():
-            passage = job.passage(stream.name)
-            needed = stream.entries(passage.words) * passage.blocks
-            if passage.uses > 1 and needed > stream.depth:
+            if not job.holds(stream):
                 raise HwgenError(
                     f"job: a window of {stream.name} that is held must fit its ring of {stream.depth} entries, "
-                    f"not take {needed}; hold fewer or read it again"
+                    f"not take {job.window(stream)}; hold fewer or read it again"
                 )
         self.design, self.job, self.memory = design, job, memory
         self.readers = {name: _Reader(stream, job) for name, stream in design.streams.items()}
@@ -332,7 +331,7 @@ class _Run:
         depth, write_burst, page = design.write_depth, design.burst, PAGE_BYTES * 8 // design.bus_bits
         buffered, have = 0, False
         # The unit in between: its registers, results of the tile that still turn past its lanes, what it makes of one.
-        unit = [False] * unit_registers(design)
+        unit = [False] * unit_registers(design.p)
         turning, per_result = 0, job.results(design)
         channels = self.readers.get("channels")
         at = job.result // design.bus_bytes % page

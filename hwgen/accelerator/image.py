@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from hwgen.accelerator.design import Design, Stream, padded_bits
+from hwgen.accelerator.design import Design
 from hwgen.accelerator.job import Job
+from hwgen.accelerator.stream import Stream, padded_bits
 from hwgen.emit import Field, streams
 from hwgen.errors import HwgenError
 from hwgen.formats import QTensor

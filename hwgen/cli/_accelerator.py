@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from hwgen.cli._level import ALL, Level
 from hwgen.cli._tech import Clock
 from hwgen.cli._values import OutputFolder
 from hwgen.files import write_all
@@ -17,19 +18,21 @@ from hwgen.pe import TileSpec
 __all__ = ["accelerator", "quantiser", "stream"]
 
 
-def _design() -> Any:
+def _design() -> Sequence[Any]:
     from hwgen.accelerator import Design
 
-    return Design
+    return (Design,)
 
 
-def _quantiser_design() -> Any:
+def _quantiser_design() -> Sequence[Any]:
     from hwgen.accelerator.quantiser import QuantiserDesign
 
-    return QuantiserDesign
+    return (QuantiserDesign,)
 
 
-def _level(callback: Callable[..., None], design: Callable[[], Any] = _design, block: str = "accelerator") -> Any:
+def _level(
+    callback: Callable[..., None], declares: Callable[[], Sequence[Any]] = _design, block: str = "accelerator"
+) -> Level:
     """A level whose files go into a folder, with the parameters of the design as options."""
     options = (
         click.option(
@@ -45,7 +48,7 @@ def _level(callback: Callable[..., None], design: Callable[[], Any] = _design, b
     )
     for option in reversed(options):
         callback = option(callback)
-    return click.command(context_settings={"obj": design})(callback)
+    return click.command(cls=Level, declares=declares, without=ALL)(callback)
 
 
 @_level
@@ -73,7 +76,7 @@ def stream(spec: TileSpec, clock: Clock, values: Mapping[str, Any], output: Path
     _write(streamed_files(emission, clock=clock.document(), html=html), output, emission.top)
 
 
-@functools.partial(_level, design=_quantiser_design, block="quantiser")
+@functools.partial(_level, declares=_quantiser_design, block="quantiser")
 def quantiser(
     spec: TileSpec, clock: Clock, values: Mapping[str, Any], output: Path, top: str | None, html: bool
 ) -> None:

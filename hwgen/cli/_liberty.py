@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from hwgen.cli._family import FamilyCommand
+from hwgen.cli._level import Leveled
 from hwgen.cli._values import InputFile
 
-__all__ = ["MappedCommand", "liberty_option"]
+__all__ = ["MappedCommand", "MappedLevelCommand", "liberty_option"]
 
 liberty_option = click.option(
     "--liberty",
@@ -39,3 +40,7 @@ class MappedCommand(FamilyCommand):
             return name
         files = ctx.params["files"]
         return calibrated_on((read_library(files) if files else generic_library()).sha256)
+
+
+class MappedLevelCommand(Leveled, MappedCommand):
+    """A command that maps a tile, or what is around it, too."""

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from hwgen.accelerator import Design, Job, layer_jobs, memory_acts, pack_acts, pack_channels, pack_weights, placed
-from hwgen.accelerator.design import padded_bits
 from hwgen.accelerator.emission import AcceleratorEmission
 from hwgen.accelerator.registers import MAGIC
+from hwgen.accelerator.stream import padded_bits
 from hwgen.errors import HwgenError
 from hwgen.formats import QTensor
 from hwgen.schedule import Layer, Schedule

@@ -78,7 +78,12 @@ def test_a_wrong_prediction_is_seen() -> None:
         ("bitmod", {"group": 0, "depth": 1024, "post_lanes": 0}, {"result": "int8"}, "no integers"),
         ("int", {}, {"result": "fp16"}, "must follow post lanes that give FP32"),
         ("int", {}, {"bias": True}, "must follow post lanes that give FP32"),
-        ("int", {}, {"burst": 128, "bus_bits": 512}, "burst must be at most 64 beats of 512 bits"),
+        (
+            "int",
+            {},
+            {"burst": 128, "bus_bits": 512},
+            "burst must be at most the beats of 4096 bytes, which no burst of AXI4 crosses (64 of 512 bits), not 128",
+        ),
         ("int", {}, {"weight_ring": 1}, "weight_ring must be a whole number from 2"),
         ("int", {}, {"wings": 2}, "no parameter 'wings'"),
         ("int", {}, {"pre": "mx"}, "pre must be none where activations are no MX blocks of one format"),

@@ -93,7 +93,10 @@ def test_help_shows_the_parameters_of_the_design(tmp_path: Path) -> None:
         ("--level chip -o x", "emit: --level must be tile or accelerator or stream or quantiser, not 'chip'"),
         ("--level=accelerator -o x --bus-bits 96", "accelerator: bus_bits must be 64, 128, 256 or 512, not 96"),
         ("--level accelerator -o x --burst 4 --burst 5", "accelerator: --burst must be given once, not as 4 and 5"),
-        ("--level accelerator -o x --burst 99 --bus-bits 512", "accelerator: burst must be at most 64 beats"),
+        (
+            "--level accelerator -o x --burst 99 --bus-bits 512",
+            "accelerator: burst must be at most the beats of 4096 bytes",
+        ),
         ("--level quantiser -o x --elements 1", "quantiser: elements must be a whole number from 2 to 65535, not 1"),
         ("--level quantiser -o x --bits 3", "quantiser: weights must have 4 or 8 bits, not 3"),
         (

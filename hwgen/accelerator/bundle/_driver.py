@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hwgen.accelerator.design import Design, padded_bits
+from hwgen.accelerator.design import Design
 from hwgen.accelerator.emission import AcceleratorEmission
 from hwgen.accelerator.registers import MAGIC
+from hwgen.accelerator.stream import padded_bits
 from hwgen.emit import Field, streams
 from hwgen.version import __version__
 

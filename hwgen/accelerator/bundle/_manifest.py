@@ -9,11 +9,12 @@ from typing import Any
 
 from hwgen.accelerator.block_plan import BlockPlan
 from hwgen.accelerator.bundle._names import macro_names, ports
-from hwgen.accelerator.design import Design, Stream, padded_bits
+from hwgen.accelerator.design import Design
 from hwgen.accelerator.emission import AcceleratorEmission
 from hwgen.accelerator.exact import Memory, exact
 from hwgen.accelerator.image import LAYOUT_VERSION
 from hwgen.accelerator.job import ADDRESSES, COUNTS, FLAGS, Job
+from hwgen.accelerator.stream import Stream, padded_bits
 from hwgen.emit import Field, streams
 from hwgen.emit._manifest import manifest as tile_manifest
 

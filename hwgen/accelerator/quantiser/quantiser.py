@@ -18,7 +18,7 @@ from amaranth.lib.wiring import In
 
 from hwgen.accelerator.accelerator import accelerator_ports
 from hwgen.accelerator.control import COUNTER_BITS
-from hwgen.accelerator.design import Design, Stream
+from hwgen.accelerator.design import Design
 from hwgen.accelerator.quantiser.arithmetic import (
     SIGNIFICAND,
     CodeDivider,
@@ -35,6 +35,7 @@ from hwgen.accelerator.quantiser.writer import BeatWriter
 from hwgen.accelerator.read_engine import ReadEngine
 from hwgen.accelerator.registers import RegisterFile, RegisterMap
 from hwgen.accelerator.sram import sram_name
+from hwgen.accelerator.stream import Stream
 from hwgen.formats import get
 
 __all__ = ["MERGE_ID", "ROW_ID", "Quantiser", "row_stream"]
