@@ -12,12 +12,15 @@ from dse.space import Around, Space
 from hwgen.schedule import Layer
 from sim.tech import Tech
 
-__all__ = ["TRUST", "Chunk", "Clock", "Level", "named_bits"]
+__all__ = ["ACCURACY", "TRUST", "Chunk", "Clock", "Level", "named_bits"]
 
 TRUST = ("basis", "extrapolated")
 """What stands behind a row: where its numbers come from, and the parameters and widths in which the tile lies beyond
 all measured ones (empty: in none).
 """
+
+ACCURACY = ("perplexity", "kl_nats", "agreement")
+"""Columns of a level with accuracy (`dse.accuracy`); NaN where nothing was measured."""
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dse.level import TRUST, Chunk, Clock, Level
-from dse.pareto import front, objective_values
+from dse.level import ACCURACY, TRUST, Chunk, Clock, Level
+from dse.pareto import column_of, front, objective_values
 from dse.provenance import commit, content_hash, source_hash, versions
 from dse.space import Space
 from dse.tiles import TILES
@@ -244,7 +244,7 @@ def run_sweep(
         points = points.to_pandas()
         return Sweep(
             points,
-            front(points, objectives),
+            _front(points, objectives),
             tuple(objectives),
             stored["skipped"],
             stored["looked_at"],
@@ -439,8 +439,22 @@ def _run(job: _Job, progress: Progress | None) -> Sweep:
     if job.folder is not None:
         shutil.rmtree(job.folder, ignore_errors=True)
     points = everything.to_pandas()
-    best = front(points, job.objectives)
+    best = _front(points, job.objectives)
     return Sweep(points, best, tuple(job.objectives), skipped, looked_at, state.seconds - earlier, resumed, metadata)
+
+
+def _front(points: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
+    """The front of the points whose accuracy is known, where accuracy is an objective.
+
+    Raises `HwgenError` where it is known of none.
+    """
+    asked = [name for name in map(column_of, objectives) if name in ACCURACY]
+    known = points.dropna(subset=asked) if asked else points
+    if len(points) and not len(known):
+        raise HwgenError(
+            f"sweep: {asked[0]} was measured of no point's formats; --measure measures them, or leave the objective out"
+        )
+    return front(known, objectives)
 
 
 def _write(table: pa.Table, target: Path) -> None:

@@ -42,13 +42,13 @@ FORMATS = (
         "fp4_e2m1",
         "e3m0",
     ),
-    *("e1m1", "bitmod_fp4", "bitmod_fp3", "nf4", "mxfp8_e4m3", "mxfp6_e2m3", "mxfp4", "mxint8", "nvfp4", "nvint4"),
+    *("e2m0", "bitmod_fp4", "bitmod_fp3", "nf4", "mxfp8_e4m3", "mxfp6_e2m3", "mxfp4", "mxint8", "nvfp4", "nvint4"),
     *("hif4", "posit8_1", "posit4_1", "ternary", "bipolar1"),
 )
 """Formats of weights, alone; groups of 128 where a format has no block of its own."""
 METHODS = ("rtn", "clip", "gptq", "awq", "smoothquant", "hadamard", "lowrank", "scales", "powers", "trits")
 _BY_METHODS = (
-    *("int4", "int3", "int4.asymmetric", "int3.asymmetric", "fp4_e2m1", "e1m1", "bitmod_fp4", "bitmod_fp3", "nf4"),
+    *("int4", "int3", "int4.asymmetric", "int3.asymmetric", "fp4_e2m1", "e2m0", "bitmod_fp4", "bitmod_fp3", "nf4"),
     *("mxfp4", "nvfp4", "nvint4", "hif4", "mxfp6_e2m3", "int2.asymmetric", "ternary", "posit4_1", "e3m0", "int6"),
     *("fp6_e2m3",),
 )

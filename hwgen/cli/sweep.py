@@ -93,6 +93,13 @@ _MOST_PRODUCTS = 1024
     metavar="FILE",
     help="table of the front, .md or .csv",
 )
+@click.option(
+    "--accuracy",
+    "accurate",
+    is_flag=True,
+    help="columns perplexity, kl_nats and agreement: of a language model with each point's formats, where measured",
+)
+@click.option("--measure", is_flag=True, help="measure formats that were not (minutes each), see `hwgen accuracy`")
 @click.option("--top", type=Whole(), default=10, show_default=True, help="points of the front to print")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 @format_option
@@ -113,6 +120,8 @@ def command(
     output: Path | None,
     plot: Path | None,
     table_file: Path | None,
+    accurate: bool,
+    measure: bool,
     top: int,
     as_json: bool,
     form: str,
@@ -128,9 +137,12 @@ def command(
     With --level accelerator points are tiles with memory around them, each layer its best job: parameters of the
     accelerator (`hwgen emit --level accelerator --help`) and of its memory are axes, too, of which bus_bits,
     weight_ring and act_ring take their sweep values where no axis names them. Cycles are by closed form.
+
+    --objective perplexity (or kl_nats, -agreement) asks for --accuracy.
     """
     one_source("sweep", layers, workload, phase, dims)
     needs("sweep", "dse", "pandas", "pyarrow", "moocore")
+    from dse.level import ACCURACY
     from dse.sweep import run_sweep
 
     names = tuple(dict.fromkeys(families)) or family_names()
@@ -141,6 +153,8 @@ def command(
     else:
         shapes, title = _products(workload, phase, dims)
     wanted = tuple(dict.fromkeys(objectives)) or ("area_um2", "latency_us")
+    if accurate or measure or {name.removeprefix("-") for name in wanted} & {*ACCURACY}:
+        made = _accurate(made, measure)
     _check_plot(plot, wanted)
     console = Console(stderr=True)
     bar = Progress(
@@ -228,6 +242,19 @@ def _levels() -> dict[str, LevelOfSweeps]:
     from dse.tiles import TILES
 
     return {level.name: level for level in (TILES, ACCELERATORS)}
+
+
+def _accurate(level: LevelOfSweeps, measure: bool) -> LevelOfSweeps:
+    """The level with accuracies: from the table that comes with hwgen, and measured where asked for."""
+    from dse.accuracy import with_accuracy
+    from sim.accuracy.table import known_of
+
+    if not measure:
+        return with_accuracy(level, known_of)
+    from sim.accuracy.run import measured_as_the_table
+
+    console = Console(stderr=True)
+    return with_accuracy(level, measured_as_the_table(lambda what: console.print(what, highlight=False)))
 
 
 def _spaces(
@@ -370,6 +397,8 @@ def _print(result: Sweep, top: int, written: Sequence[Path], sheet: Sheet) -> No
             f"{(beyond != '').sum():,} points of the front are extrapolated, beyond all measured tiles, in "
             f"{', '.join(names)}"
         )
+    if "perplexity" in result.points and (unknown := result.points["perplexity"].isna()).any():
+        sheet.say(f"{unknown.sum():,} points have formats whose accuracy was not measured; --measure measures them")
     if result.seconds:
         sheet.say(f"{result.looked_at:,} points looked at, {result.points_per_second:,.0f} a second")
     if result.resumed:

@@ -22,6 +22,7 @@ from sim.accuracy.language import Evaluation, Measured, calibration_digest, meas
 from sim.accuracy.methods import method
 from sim.accuracy.mixed import Comparison, compare
 from sim.accuracy.recipe import ROLES, Recipe, recipe
+from sim.accuracy.table import Known, known_of, provenance_of
 from sim.accuracy.tasks import task
 from sim.accuracy.texts import Text, Window, text, windows
 from sim.accuracy.tile import formats_alone, tile_arithmetic, tile_label
@@ -33,7 +34,7 @@ from sim.models.model_file import ModelFile
 from sim.models.smollm import encode
 from sim.models.weights import open_model
 
-__all__ = ["Subject", "Task", "measured", "mixed", "other_tasks", "plan", "subject", "tile"]
+__all__ = ["Subject", "Task", "measured", "measured_as_the_table", "mixed", "other_tasks", "plan", "subject", "tile"]
 
 Watch = Callable[[str, int, int], None]
 _LEARN_TOKENS = 256
@@ -189,6 +190,31 @@ def other_tasks(options: AccuracyOptions, watch: Watch) -> Iterator[dict[str, An
                     write_kept(path, figures)
             formats = one.document()["formats"]
             yield {"task": name, **formats, "method": str(one.method), **figures}
+
+
+def measured_as_the_table(say: Callable[[str], None]) -> Callable[[Recipe], Known]:
+    """A lookup that measures what `sim.accuracy.table` does not have, on the same text and windows.
+
+    Raises `HwgenError` where the model or the text is not there.
+    """
+    about = provenance_of()
+    options = AccuracyOptions(text=about["text"], window=about["window_tokens"], windows=about["windows"])
+    found: list[Subject] = []
+
+    def look(asked: Recipe) -> Known:
+        known = known_of(asked)
+        if known is not None:
+            return known
+        one = Task(asked)
+        if not found:
+            found.append(subject(options, None, [one]))
+        before = found[0].evaluation.known(one.document(), "")
+        if before is None:
+            say(f"measuring {asked}")
+        made = before or one.measure(found[0], lambda what, done, of: None)
+        return Known(made.bits_per_weight, made.perplexity, made.kl_nats, made.agreement, made.tokens)
+
+    return look
 
 
 def _tokens(model: ModelFile, said: Text, config: LlamaConfig | GptConfig) -> list[int]:
