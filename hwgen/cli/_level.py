@@ -125,7 +125,7 @@ class Leveled(click.Command):
             values = {name: known[name].parse(text) for name, text in texts.items()}
             if made.callback is None:
                 lacking = [option for option in self._own if option.name and made.lacks(option)]
-                ctx.params |= {option.name: _default(ctx, option) for option in lacking if option.name}
+                ctx.params |= {option.name: _default(option) for option in lacking if option.name}
         wanted = inspect.signature(self.called(ctx) or (lambda: None)).parameters
         ctx.params |= {name: one for name, one in (("level", level), ("values", values)) if name in wanted}
         return super().invoke(ctx)
@@ -141,8 +141,11 @@ def _flags(option: click.Parameter) -> list[str]:
     return [*option.opts, *option.secondary_opts]
 
 
-def _default(ctx: click.Context, option: click.Parameter) -> Any:
-    return option.type_cast_value(ctx, option.get_default(ctx))
+def _default(option: click.Parameter) -> Any:
+    """What a command gets where the option is not given."""
+    assert option.name is not None
+    with click.Command("alone", params=[option]).make_context("alone", []) as alone:
+        return alone.params[option.name]
 
 
 class LevelCommand(Leveled, FamilyCommand):

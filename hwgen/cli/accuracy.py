@@ -65,6 +65,11 @@ def command(
     if listed:
         _list(sheet)
         return
+    if model is not None:
+        # What is no model is told before torch is there.
+        from sim.models.weights import open_model
+
+        open_model(model)
     from sim.accuracy.run import measured, mixed, plan, subject
 
     if options.tasks:

@@ -72,7 +72,7 @@ endmodule
         (("--level", "accelerator", "--bus-bits", "65"), "bus_bits must be"),
         (("--level", "accelerator", "--burst", "4", "--burst", "8"), "--burst must be given once"),
         (("--level", "accelerator", "--block", "rng"), "block must be one of glue, registers"),
-        (("--bus-bits", "64"), "no parameter '--bus-bits'"),
+        (("--bus-bits", "64"), "--bus-bits goes with --level accelerator, not with --level tile"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(arguments: tuple[str, ...], words: str) -> None:
