@@ -198,7 +198,7 @@ def test_causes_of_errors() -> None:
         "UNALIGNED": 5,
         "DOES_NOT_FIT": 6,
         "GROUPS": 7,
-        "NOT_FINITE": 8,
         "ABORTED": 8,
+        "NOT_FINITE": 9,
     }
     assert all(cause.doc.endswith(".") for cause in ErrorCause)
