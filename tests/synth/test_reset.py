@@ -80,8 +80,8 @@ def test_what_goes_with_the_netlist(tmp_path: Path) -> None:
     [
         ("synth", "--pe int --reset asynchronous", "reset: kind must be sync or async, not 'asynchronous'"),
         ("energy", "--pe int --reset-active down", "reset: active level must be high or low, not 'down'"),
-        ("synth", "--pe int --level accelerator --reset async", "synth: --level accelerator takes no --reset; "),
-        ("energy", "--pe int --level accelerator --reset async", "energy: --level accelerator takes no --reset; "),
+        ("synth", "--pe int --level accelerator --reset async", "synth: --reset goes with --level tile, not with "),
+        ("energy", "--pe int --level accelerator --reset async", "energy: --reset goes with --level tile, not with "),
         ("synth", "--verilog FILE --top unit --reset async", "synth: --reset is of tiles and cannot be given with "),
     ],
 )
