@@ -55,8 +55,9 @@ def without(text: str, *names: str) -> str:
         ),
         (
             mini().replace("total_output_net_capacitance", "output_voltage", 1),
-            "",
-            f"mini.lib {USABLE} has cell_rise over input_net_transition, output_voltage",
+            "cell_rise",
+            "mini.lib line {13}, cell DFF, pin Q, timing, cell_rise must be over slew and load, "
+            "not slew, output_voltage",
         ),
         (
             mini().replace("(delay) { values", "(dealy) { values", 1),
