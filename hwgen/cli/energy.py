@@ -10,10 +10,12 @@ import click
 
 from hwgen.cli._layer import needs
 from hwgen.cli._level import accelerator_level
-from hwgen.cli._liberty import MappedLevelCommand, liberty_option
+from hwgen.cli._liberty import MappedLevelCommand, liberty_option, say_left_out
+from hwgen.cli._reset import RESET, reset_options
 from hwgen.cli._table import Column, print_table
 from hwgen.cli._tech import Clock
 from hwgen.cli._values import Text, Whole
+from hwgen.emit import Reset
 from hwgen.pe import TileSpec
 from hwgen.synth import RECIPES
 
@@ -25,7 +27,7 @@ __all__ = ["command"]
 
 @click.command(
     cls=MappedLevelCommand,
-    levels={"accelerator": accelerator_level(without=("layers", "cycles", "glitches"))},
+    levels={"accelerator": accelerator_level(without=("layers", "cycles", "glitches", *RESET))},
     epilog="Example: hwgen energy --pe int --m 1 --n 1 --k 4 --recipe plain --layer blk.0.attn_k --streams 8",
 )
 @liberty_option
@@ -41,6 +43,7 @@ __all__ = ["command"]
 @click.option("--cycles", type=Whole(most=2**20), default=128, show_default=True, help="length of a stream, about")
 @click.option("--glitches", is_flag=True, help="also runs with unit delays and with the library's (half a minute)")
 @click.option("--recipe", "recipes", multiple=True, metavar="NAME", help=f"map by these only: {', '.join(RECIPES)}")
+@reset_options
 @click.option("--jobs", type=Whole(most=4096), default=1, show_default=True, help="child processes at a time")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def command(
@@ -53,6 +56,7 @@ def command(
     cycles: int,
     glitches: bool,
     recipes: tuple[str, ...],
+    reset: Reset,
     jobs: int,
     as_json: bool,
 ) -> None:
@@ -75,6 +79,7 @@ def command(
     from sim.energy import LAYERS, layer_operands, measure_energy, measure_glitches
 
     library = read_library(files) if files else generic_library()
+    say_left_out(library)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         # First what is refused at once: a model that is not there, a layer that it does not have.
@@ -85,6 +90,7 @@ def command(
             spec,
             library,
             options=SynthOptions(clk_period_ns=clock.target_ns, recipes=recipes or tuple(RECIPES), jobs=jobs),
+            reset=reset,
             progress=lambda done, of: bar.update(task, completed=done, total=of),
         )
         bar.update(task, description="counting toggles")
@@ -120,6 +126,7 @@ def _accelerator(
 
     design = Design.from_values(spec, values)
     library = read_library(files) if files else generic_library()
+    say_left_out(library)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"mapping {spec.family} accelerator to {library.name}", total=None)

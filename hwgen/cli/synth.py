@@ -12,11 +12,13 @@ import click
 
 from hwgen.cli._fpga import run_fpga
 from hwgen.cli._level import accelerator_level
-from hwgen.cli._liberty import MappedLevelCommand, liberty_option
+from hwgen.cli._liberty import MappedLevelCommand, liberty_option, say_left_out
 from hwgen.cli._options import option_object
+from hwgen.cli._reset import RESET, reset_options
 from hwgen.cli._table import Column, print_table
 from hwgen.cli._tech import Clock, asked_clock
 from hwgen.cli._values import InputFile, OutputFile, OutputFolder, Text
+from hwgen.emit import Reset
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec, family, family_names
 from hwgen.synth import NOISE, Library, Result, SynthOptions, TileResult, UnitResult, VerilogUnit
@@ -88,7 +90,7 @@ _OF_UNITS = ("verilog", "top", "chparam", "define", "include")
 
 @click.command(
     cls=_SynthCommand,
-    levels={"accelerator": accelerator_level(without=(*_OF_TILES, *_OF_UNITS))},
+    levels={"accelerator": accelerator_level(without=(*_OF_TILES, *_OF_UNITS, *RESET))},
     epilog="Example: hwgen synth --pe int --m 1 --n 1 --k 4 --recipe plain --no-sta",
 )
 @liberty_option
@@ -116,6 +118,7 @@ _OF_UNITS = ("verilog", "top", "chparam", "define", "include")
     help="with --verilog: look for included files here; may be repeated",
 )
 @option_object(SynthOptions)
+@reset_options
 @click.option("--strict", is_flag=True, help="exit status 2 when the target is not met")
 @click.option("--sta/--no-sta", default=None, help="also time with OpenSTA (default: where it is installed)")
 @click.option("--netlist", type=OutputFile("Verilog"), metavar="FILE", help="write the mapped Verilog")
@@ -149,6 +152,7 @@ def command(
     define: tuple[str, ...],
     include: tuple[Path, ...],
     options: SynthOptions,
+    reset: Reset,
     strict: bool,
     sta: bool | None,
     netlist: Path | None,
@@ -188,6 +192,10 @@ def command(
         for name, value in alone.items():
             if value:
                 raise HwgenError(f"synth: {name} must come with --verilog")
+    elif reset != Reset():
+        raise HwgenError(
+            "synth: --reset is of tiles and cannot be given with --verilog, which says itself how it is reset"
+        )
     given = {
         "--liberty": files,
         "--fmax": options.fastest,
@@ -203,7 +211,7 @@ def command(
         refused = [name for name, value in given.items() if value]
         if refused:
             raise HwgenError(f"synth: --fpga maps to a vendor's own cells and takes no {', '.join(refused)}")
-        run_fpga(unit, fpga, options, not no_dsp, pnr, as_json)
+        run_fpga(unit, fpga, options, not no_dsp, pnr, reset, as_json)
         return
     if no_dsp or pnr is not None:
         raise HwgenError(f"synth: {'--no-dsp' if no_dsp else '--pnr and --no-pnr'} must come with --fpga")
@@ -211,6 +219,7 @@ def command(
         require("opensta")
 
     library = read_library(files) if files else generic_library()
+    say_left_out(library)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         name = unit.family if isinstance(unit, TileSpec) else unit.top
@@ -223,7 +232,7 @@ def command(
         if values is not None and spec is not None:
             result = _accelerator(spec, values, library, options, progress)
         elif isinstance(unit, TileSpec):
-            result = synthesise(unit, library, options, progress=progress)
+            result = synthesise(unit, library, options, reset=reset, progress=progress)
         else:
             result = synthesise_unit(unit, library, options, progress=progress)
     timed = None
@@ -235,9 +244,9 @@ def command(
     if netlist is not None:
         written.append((netlist, tile_netlist(result)))
     if sdc_file is not None:
-        written.append((sdc_file, _constraints(unit, period_ns, library.time_unit)))
+        written.append((sdc_file, _constraints(unit, period_ns, library.time_unit, reset)))
     if orfs is not None:
-        written += [(orfs / name, text) for name, text in _layout(unit, library, period_ns).items()]
+        written += [(orfs / name, text) for name, text in _layout(unit, library, period_ns, reset).items()]
     write_all(written, "synth", folders=[orfs] if orfs else [])
     if as_json:
         click.echo(json.dumps(result.document() | {"opensta": timed.document() if timed else None}, indent=2))
@@ -317,20 +326,20 @@ def _unit(
     )
 
 
-def _constraints(design: TileSpec | VerilogUnit, period_ns: float, time_unit: str) -> str:
+def _constraints(design: TileSpec | VerilogUnit, period_ns: float, time_unit: str, reset: Reset) -> str:
     from hwgen.emit import sdc
     from hwgen.synth._layout import unit_sdc
 
     if isinstance(design, TileSpec):
-        return sdc(design, f"{design.family}_tile", period_ns, time_unit=time_unit)
+        return sdc(design, f"{design.family}_tile", period_ns, time_unit=time_unit, reset=reset)
     return unit_sdc(design, period_ns, time_unit=time_unit)
 
 
-def _layout(design: TileSpec | VerilogUnit, library: Library, period_ns: float) -> dict[str, str]:
+def _layout(design: TileSpec | VerilogUnit, library: Library, period_ns: float, reset: Reset) -> dict[str, str]:
     from hwgen.synth._layout import layout_files, unit_files
 
     if isinstance(design, TileSpec):
-        return layout_files(design, library, period_ns)
+        return layout_files(design, library, period_ns, reset)
     return unit_files(design, library, period_ns)
 
 
