@@ -49,6 +49,15 @@ class LutFormulas(LutParameters):
         return p["planes_per_cycle"] * p["tables"]
 
     @classmethod
+    def fp32_levels(cls, p: P, kind: str) -> Num:
+        if not cls.fp32_sums(p):
+            return super().fp32_levels(p, kind)
+        # A row or the block before the buffer builds the tables; a lane adds those of all tables, then all lanes.
+        builds = "pre_row" if p["precompute"] == "external" else "row"
+        levels = {builds: clog2(p["k"]), "cell": clog2(p["tables"]) + clog2(p["planes_per_cycle"])}
+        return levels.get(kind, 0)
+
+    @classmethod
     def _floating(cls, p: P) -> bool:
         """Whether activations are floating point and are aligned."""
         return p["acts"] in FLOATS and not cls.fp32_sums(p)
