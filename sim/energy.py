@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from hwgen.emit._reset import ACTIVE, Reset
 from hwgen.errors import HwgenError
 from hwgen.frame.interface import tile_ports
 from hwgen.frame.ports import PortInfo
@@ -372,9 +373,10 @@ class _Driver:
     def run(self, slowest: int, drain: int, idle: int) -> Run:
         sim, work = self.sim, self.work
         ones, zeros = np.full((1, sim.words), sim.one), np.zeros((1, sim.words), np.uint64)
-        for reset in (ones, zeros):
-            if "rst" in sim.netlist.inputs:
-                sim.set("rst", reset)
+        resets = [how for how in (Reset(active=active) for active in ACTIVE) if how.port in sim.netlist.inputs]
+        for at_work in (False, True):
+            for how in resets:
+                sim.set(how.port, ones if at_work != bool(how.level) else zeros)
             sim.settle()
             sim.clock()
         sim.reset_counts()

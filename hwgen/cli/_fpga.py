@@ -7,6 +7,7 @@ import json
 import click
 
 from hwgen.cli._table import Column, print_table
+from hwgen.emit import Reset
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
 from hwgen.simulators import find
@@ -25,6 +26,7 @@ def run_fpga(
     options: SynthOptions,
     dsp: bool,
     pnr: bool | None,
+    reset: Reset,
     as_json: bool,
 ) -> None:
     """Estimate, place (``pnr`` None: where nextpnr is installed) and print; only the whole tile is placed."""
@@ -45,6 +47,7 @@ def run_fpga(
             dsp=dsp,
             jobs=options.jobs,
             timeout_s=options.timeout_s,
+            reset=reset,
             progress=lambda done, of: bar.update(task, completed=done, total=of),
         )
     tool = f"nextpnr-{vendor}"

@@ -10,6 +10,7 @@ import click
 
 from hwgen.cli._accelerator import accelerator, stream
 from hwgen.cli._level import LevelCommand
+from hwgen.cli._reset import reset_options
 from hwgen.cli._tech import Clock
 from hwgen.cli._values import OutputFile, OutputFolder
 from hwgen.emit import Reset, emit
@@ -33,12 +34,7 @@ from hwgen.pe import TileSpec
     help="also write the manifest: ports, packing, timing, versions",
 )
 @click.option("--top", metavar="NAME", help="name of the top module (default FAMILY_tile)")
-@click.option(
-    "--reset", "reset_kind", metavar="KIND", default="sync", help="kind of the reset: sync (default) or async"
-)
-@click.option(
-    "--reset-active", metavar="LEVEL", default="high", help="level that resets: high (default; port rst) or low (rst_n)"
-)
+@reset_options
 @click.option(
     "--testbench",
     type=OutputFolder(),
@@ -61,8 +57,7 @@ def command(
     output: Path | None,
     manifest_file: Path | None,
     top: str | None,
-    reset_kind: str,
-    reset_active: str,
+    reset: Reset,
     testbench: Path | None,
     cocotb: Path | None,
     axi_stream: bool,
@@ -74,7 +69,6 @@ def command(
     With `--level accelerator -o FOLDER` a folder gets an accelerator around the tile and all that puts it on a bus,
     with `--level stream` the same core between AXI4-Streams.
     """
-    reset = Reset(reset_kind, reset_active)
     emission = emit(spec, top, reset=reset, axi_stream=axi_stream, clock=clock.document())
     # Everything is made before anything is written.
     files: list[tuple[Path, str | bytes]] = []

@@ -11,9 +11,11 @@ import click
 from hwgen.cli._design_level import LeveledCommand, level_option
 from hwgen.cli._layer import needs
 from hwgen.cli._liberty import liberty_option
+from hwgen.cli._reset import reset_options
 from hwgen.cli._table import Column, print_table
 from hwgen.cli._tech import Clock
 from hwgen.cli._values import Text, Whole
+from hwgen.emit import Reset
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
 from hwgen.synth import RECIPES
@@ -42,6 +44,7 @@ __all__ = ["command"]
 @click.option("--cycles", type=Whole(most=2**20), default=128, show_default=True, help="length of a stream, about")
 @click.option("--glitches", is_flag=True, help="also runs with unit delays and with the library's (half a minute)")
 @click.option("--recipe", "recipes", multiple=True, metavar="NAME", help=f"map by these only: {', '.join(RECIPES)}")
+@reset_options
 @click.option("--jobs", type=Whole(most=4096), default=1, show_default=True, help="child processes at a time")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def command(
@@ -54,6 +57,7 @@ def command(
     cycles: int,
     glitches: bool,
     recipes: tuple[str, ...],
+    reset: Reset,
     jobs: int,
     as_json: bool,
 ) -> None:
@@ -66,7 +70,7 @@ def command(
     operands, in as many streams; its cycles are compared with the cycle model.
     """
     if design is not None:
-        given = {"--layer": layers, "--glitches": glitches}
+        given = {"--layer": layers, "--glitches": glitches, "--reset": reset != Reset()}
         refused = [name for name, value in given.items() if value]
         if refused:
             raise HwgenError(f"energy: --level accelerator takes no {', '.join(refused)}; try it on the tile")
@@ -90,6 +94,7 @@ def command(
             spec,
             library,
             options=SynthOptions(clk_period_ns=clock.target_ns, recipes=recipes or tuple(RECIPES), jobs=jobs),
+            reset=reset,
             progress=lambda done, of: bar.update(task, completed=done, total=of),
         )
         bar.update(task, description="counting toggles")

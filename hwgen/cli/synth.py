@@ -14,9 +14,11 @@ from hwgen.cli._design_level import LeveledCommand, level_option
 from hwgen.cli._fpga import run_fpga
 from hwgen.cli._liberty import liberty_option
 from hwgen.cli._options import option_object
+from hwgen.cli._reset import reset_options
 from hwgen.cli._table import Column, print_table
 from hwgen.cli._tech import Clock, asked_clock
 from hwgen.cli._values import InputFile, OutputFile, OutputFolder, Text
+from hwgen.emit import Reset
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec, family, family_names
 from hwgen.synth import NOISE, Library, Result, SynthOptions, TileResult, UnitResult, VerilogUnit
@@ -108,6 +110,7 @@ class _Pair(click.ParamType[tuple[str, str]]):
     help="with --verilog: look for included files here; may be repeated",
 )
 @option_object(SynthOptions)
+@reset_options
 @click.option("--strict", is_flag=True, help="exit status 2 when the target is not met")
 @click.option("--sta/--no-sta", default=None, help="also time with OpenSTA (default: where it is installed)")
 @click.option("--netlist", type=OutputFile("Verilog"), metavar="FILE", help="write the mapped Verilog")
@@ -141,6 +144,7 @@ def command(
     define: tuple[str, ...],
     include: tuple[Path, ...],
     options: SynthOptions,
+    reset: Reset,
     strict: bool,
     sta: bool | None,
     netlist: Path | None,
@@ -180,6 +184,10 @@ def command(
         for name, value in alone.items():
             if value:
                 raise HwgenError(f"synth: {name} must come with --verilog")
+    elif reset != Reset():
+        raise HwgenError(
+            "synth: --reset is of tiles and cannot be given with --verilog, which says itself how it is reset"
+        )
     given = {
         "--liberty": files,
         "--fmax": options.fastest,
@@ -198,6 +206,7 @@ def command(
             "--sta": sta,
             "--sdc": sdc_file,
             "--orfs": orfs,
+            "--reset": reset != Reset(),
         }
         refused = [name for name, value in {**of_tiles, "--pnr": pnr is not None}.items() if value]
         if refused:
@@ -206,7 +215,7 @@ def command(
         refused = [name for name, value in given.items() if value]
         if refused:
             raise HwgenError(f"synth: --fpga maps to a vendor's own cells and takes no {', '.join(refused)}")
-        run_fpga(unit, fpga, options, not no_dsp, pnr, as_json)
+        run_fpga(unit, fpga, options, not no_dsp, pnr, reset, as_json)
         return
     if no_dsp or pnr is not None:
         raise HwgenError(f"synth: {'--no-dsp' if no_dsp else '--pnr and --no-pnr'} must come with --fpga")
@@ -226,7 +235,7 @@ def command(
         if design is not None and spec is not None:
             result = _accelerator(spec, design, library, options, progress)
         elif isinstance(unit, TileSpec):
-            result = synthesise(unit, library, options, progress=progress)
+            result = synthesise(unit, library, options, reset=reset, progress=progress)
         else:
             result = synthesise_unit(unit, library, options, progress=progress)
     timed = None
@@ -238,9 +247,9 @@ def command(
     if netlist is not None:
         written.append((netlist, tile_netlist(result)))
     if sdc_file is not None:
-        written.append((sdc_file, _constraints(unit, period_ns, library.time_unit)))
+        written.append((sdc_file, _constraints(unit, period_ns, library.time_unit, reset)))
     if orfs is not None:
-        written += [(orfs / name, text) for name, text in _layout(unit, library, period_ns).items()]
+        written += [(orfs / name, text) for name, text in _layout(unit, library, period_ns, reset).items()]
     write_all(written, "synth", folders=[orfs] if orfs else [])
     if as_json:
         click.echo(json.dumps(result.document() | {"opensta": timed.document() if timed else None}, indent=2))
@@ -320,20 +329,20 @@ def _unit(
     )
 
 
-def _constraints(design: TileSpec | VerilogUnit, period_ns: float, time_unit: str) -> str:
+def _constraints(design: TileSpec | VerilogUnit, period_ns: float, time_unit: str, reset: Reset) -> str:
     from hwgen.emit import sdc
     from hwgen.synth._layout import unit_sdc
 
     if isinstance(design, TileSpec):
-        return sdc(design, f"{design.family}_tile", period_ns, time_unit=time_unit)
+        return sdc(design, f"{design.family}_tile", period_ns, time_unit=time_unit, reset=reset)
     return unit_sdc(design, period_ns, time_unit=time_unit)
 
 
-def _layout(design: TileSpec | VerilogUnit, library: Library, period_ns: float) -> dict[str, str]:
+def _layout(design: TileSpec | VerilogUnit, library: Library, period_ns: float, reset: Reset) -> dict[str, str]:
     from hwgen.synth._layout import layout_files, unit_files
 
     if isinstance(design, TileSpec):
-        return layout_files(design, library, period_ns)
+        return layout_files(design, library, period_ns, reset)
     return unit_files(design, library, period_ns)
 
 

@@ -8,7 +8,9 @@ import sys
 import click
 
 from hwgen.cli._family import FamilyCommand
+from hwgen.cli._reset import reset_options
 from hwgen.cli._values import SEED
+from hwgen.emit import Reset
 from hwgen.pe import TileSpec
 
 
@@ -21,8 +23,9 @@ from hwgen.pe import TileSpec
     show_default=True,
     help="simulator: Amaranth's own (needs nothing), or the emitted Verilog compiled",
 )
+@reset_options
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
-def command(spec: TileSpec, seed: int, engine: str, as_json: bool) -> None:
+def command(spec: TileSpec, seed: int, engine: str, reset: Reset, as_json: bool) -> None:
     """Check a tile against its reference: values and cycles, corners, random, idle cycles, cut-off groups.
 
     Exit status 1 when a check fails.
@@ -34,7 +37,7 @@ def command(spec: TileSpec, seed: int, engine: str, as_json: bool) -> None:
     console = Console(stderr=True)
     chosen = choose_engine(spec, engine)
     with console.status(f"{spec.family}: checking with {chosen}"):
-        findings = check_contract(spec, seed, engine=chosen)
+        findings = check_contract(spec, seed, chosen, reset)
     failed = [finding for finding in findings if not finding.ok]
     if as_json:
         click.echo(json.dumps([{"check": f.check, "ok": f.ok, "detail": f.detail} for f in findings], indent=2))

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hwgen.emit._reset import Reset
 from hwgen.errors import HwgenError, suggest
 from hwgen.options import option
 from hwgen.pe import TileSpec
 from hwgen.synth._gate import gate_delay_ns
 from hwgen.synth._parts import FLAT, Part, parts
 from hwgen.synth._run import FAST, RECIPES, SMALL, Job, Mapped, Runs, netlist
-from hwgen.synth._slim import slimmed
+from hwgen.synth._slim import resettable, slimmed
 from hwgen.synth._verilog import VerilogUnit, check_registers, read_unit
 from hwgen.synth._yosys import yosys_version
 from hwgen.synth.liberty import Library, generic_library, read_library
@@ -235,9 +236,10 @@ class Result(ABC):
 
 @dataclass(frozen=True)
 class TileResult(Result):
-    """A tile or some of its blocks."""
+    """A tile or some of its blocks; ``reset`` is that of all of them."""
 
     spec: TileSpec
+    reset: Reset = field(default_factory=Reset)
 
     @property
     def title(self) -> str:
@@ -248,7 +250,11 @@ class TileResult(Result):
         return "clk"
 
     def about(self) -> dict[str, Any]:
-        return {"family": self.spec.family, "parameters": self.spec.p}
+        return {
+            "family": self.spec.family,
+            "parameters": self.spec.p,
+            "reset": {"kind": self.reset.kind, "active": self.reset.active},
+        }
 
 
 @dataclass(frozen=True)
@@ -336,25 +342,33 @@ def synthesise(
     library: Library | None = None,
     options: SynthOptions | None = None,
     *,
+    reset: Reset | None = None,
     progress: Progress = lambda done, of: None,
 ) -> TileResult:
     """Map a tile; the best of several recipes for each block: the smallest that meets the target, else the fastest.
 
     Parameters
     ----------
-    library: None is the project's generic one. progress: told (done, all so far) after each mapping.
+    library: None is the project's generic one. reset: of the tile, as `hwgen.emit.emit` has it. progress: told (done,
+    all so far) after each mapping.
 
     What is done lies in the cache, so a run that was interrupted goes on where it stopped. Raises `HwgenError` for an
-    unknown recipe or block, a target that is not above 0, blocks and ``flat`` together, and as `run_job` does.
+    unknown recipe or block, a target that is not above 0, blocks and ``flat`` together, a reset for which the library
+    has no flip-flop, and as `run_job` does.
     """
-    options = options or SynthOptions()
+    options, library, reset = options or SynthOptions(), library or generic_library(), reset or Reset()
     _check(options)
     if options.flat and options.kinds:
         raise HwgenError(f"synth: flat must be of the whole tile, not of {', '.join(options.kinds)} only")
-    wanted = parts(spec, flat=options.flat or options.only_flat, kinds=options.kinds)
+    registers = resettable(library) if reset.kind == "async" else ()
+    if reset.kind == "async" and not registers:
+        raise HwgenError(
+            f"synth: reset must be sync with {library.name}, which has no flip-flop with an asynchronous one, not async"
+        )
+    wanted = parts(spec, flat=options.flat or options.only_flat, kinds=options.kinds, reset=reset)
     if options.only_flat:
         wanted = [part for part in wanted if part.kind == FLAT]
-    return TileResult(spec=spec, **_mapped(wanted, library or generic_library(), options, progress))
+    return TileResult(spec=spec, reset=reset, **_mapped(wanted, library, options, progress, registers))
 
 
 def synthesise_verilog(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hwgen.emit import constraints, emit, sdc
+from hwgen.emit import Reset, constraints, emit, sdc
 from hwgen.pe import TileSpec
 from hwgen.synth._verilog import VerilogUnit
 from hwgen.synth.liberty import Library
@@ -29,14 +29,14 @@ def platform(library: Library) -> tuple[str, str] | None:
     return found[0] if found else None
 
 
-def layout_files(spec: TileSpec, library: Library, clk_period_ns: float) -> dict[str, str]:
+def layout_files(spec: TileSpec, library: Library, clk_period_ns: float, reset: Reset | None = None) -> dict[str, str]:
     """Files of a design folder by name; `make DESIGN_CONFIG=FOLDER/config.mk` in the flow's folder lays it out.
 
     Raises `HwgenError` as `hwgen.emit.sdc`.
     """
-    emission = emit(spec)
+    emission = emit(spec, reset=reset)
     unit = _time_unit(library)
-    text = sdc(spec, emission.top, clk_period_ns, time_unit=unit)
+    text = sdc(spec, emission.top, clk_period_ns, time_unit=unit, reset=reset)
     return _files(f"{spec.family} tile", "A tile", emission.top, emission.verilog, text, library)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hwgen.emit._names import pre_name
+from hwgen.emit._reset import Reset
 from hwgen.errors import HwgenError, suggest
 from hwgen.pe import TileSpec
 
@@ -58,13 +59,13 @@ class Part:
         return tuple(dict.fromkeys(by_effect[frozenset(options[name].split()) - idle] for name in recipes))
 
 
-def parts(spec: TileSpec, *, flat: bool = False, kinds: Sequence[str] = ()) -> list[Part]:
+def parts(spec: TileSpec, *, flat: bool = False, kinds: Sequence[str] = (), reset: Reset | None = None) -> list[Part]:
     """Parts of a tile in the order of its modules.
 
     Parameters
     ----------
     flat: also the whole tile as one part. kinds: only these; the emitted blocks beside the tile (``companions``) are
-        among the parts only if they are named here.
+        among the parts only if they are named here. reset: of all of them; synchronous and active high when None.
 
     Raises `HwgenError` for a kind that the tile does not have.
     """
@@ -72,13 +73,14 @@ def parts(spec: TileSpec, *, flat: bool = False, kinds: Sequence[str] = ()) -> l
     from hwgen.frame.assembly import Tile
     from hwgen.frame.interface import tile_ports
 
-    top = f"{spec.family}_tile"
-    found = _design(design_rtlil(lambda place: Tile(spec, place), top, tile_ports(spec)), top, top, "control", flat)
+    top, reset = f"{spec.family}_tile", reset or Reset()
+    rtlil = design_rtlil(lambda place: Tile(spec, place), top, tile_ports(spec), reset=reset)
+    found = _design(rtlil, top, top, "control", flat)
     pre = spec.pre()
     if pre is not None:
-        found += _design(pre_rtlil(pre, pre_name(top)), pre_name(top), top, "pre_control", False)
+        found += _design(pre_rtlil(pre, pre_name(top), reset), pre_name(top), top, "pre_control", False)
     companions = {
-        name: _design(component_rtlil(companion.build(), f"{top}_{name}"), f"{top}_{name}", top, name, False)
+        name: _design(component_rtlil(companion.build(), f"{top}_{name}", reset), f"{top}_{name}", top, name, False)
         for name, companion in spec.companions().items()
         if name in kinds
     }

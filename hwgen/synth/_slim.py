@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -24,10 +25,10 @@ from hwgen.simulators.cache import cached, digest, read_kept, write_kept
 from hwgen.synth._liberty_text import Group
 from hwgen.synth._logic import function
 from hwgen.synth._tables import slew_load
-from hwgen.synth._yosys import yosys
+from hwgen.synth._yosys import finished, yosys
 from hwgen.synth.liberty import Head, Library, capacitance_of, direction_of, library_groups, pins_of
 
-__all__ = ["Slim", "record_later", "slimmed"]
+__all__ = ["Slim", "record_later", "resettable", "slimmed"]
 
 _VERSION = "liberty 5"
 """Part of the name in the cache: to be raised with every change of what is kept."""
@@ -52,6 +53,21 @@ module \ff
     connect \D \d
     connect \E \e
     connect \Q \r
+  end
+end
+"""
+
+_RESETTABLE = r"""
+module \ff
+  wire input 1 \c
+  wire input 2 \d
+  wire input 3 \r
+  wire output 4 \q
+  cell $_DFF_PP0_ \cleared
+    connect \C \c
+    connect \D \d
+    connect \R \r
+    connect \Q \q
   end
 end
 """
@@ -183,13 +199,39 @@ def _ones(text: str) -> set[tuple[int, ...]]:
 
 def _flip_flops(library: Library, made: Slim) -> list[str]:
     """What `dfflibmap` makes of the two kinds of flip-flop that tiles have."""
-    (made.folder / "ff.il").write_text(_FLIP_FLOPS)
-    script, stat = made.folder / "ff.ys", made.folder / "ff.json"
-    lines = [f"read_rtlil {made.folder / 'ff.il'}", f"dfflibmap -liberty {made.shapes}", f"tee -o {stat} stat -json"]
-    script.write_text("\n".join([*lines, ""]))
+    script = _flip_flop_script(made.folder, made.shapes, _FLIP_FLOPS)
     yosys(script, f"a flip-flop to {library.name}", 60)
-    used = json.loads(stat.read_text())["modules"]["\\ff"]["num_cells_by_type"]
+    return _taken(made.folder, library)
+
+
+def _flip_flop_script(folder: Path, shapes: Path, rtlil: str) -> Path:
+    """A script that maps the flip-flops of a module ``ff`` and counts what they become."""
+    (folder / "ff.il").write_text(rtlil)
+    steps = [
+        f"read_rtlil {folder / 'ff.il'}",
+        f"dfflibmap -liberty {shapes}",
+        f"tee -o {folder / 'ff.json'} stat -json",
+    ]
+    (folder / "ff.ys").write_text("\n".join([*steps, ""]))
+    return folder / "ff.ys"
+
+
+def _taken(folder: Path, library: Library) -> list[str]:
+    used = json.loads((folder / "ff.json").read_text())["modules"]["\\ff"]["num_cells_by_type"]
     return sorted(name for name in used if name in library.cells and library.cells[name].flip_flop)
+
+
+def resettable(library: Library) -> tuple[str, ...]:
+    """Names of the flip-flops of tiles with an asynchronous reset: those without one, and those that have it; none
+    where the library has none of these.
+    """
+    made = slimmed(library)
+    with tempfile.TemporaryDirectory(prefix="hwgen-reset-") as name:
+        script = _flip_flop_script(Path(name), made.shapes, _RESETTABLE)
+        if finished(script, f"a flip-flop to {library.name}", 60).returncode:
+            return ()
+        found = _taken(Path(name), library)
+    return (*made.flip_flops, *found) if found else ()
 
 
 @dataclass(frozen=True)

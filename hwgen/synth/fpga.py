@@ -8,12 +8,12 @@ import json
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hwgen.emit._reset import Reset, clock_ports
 from hwgen.errors import HwgenError, suggest
-from hwgen.frame.ports import PortInfo
 from hwgen.pe import TileSpec
 from hwgen.simulators import _process, toolchain
 from hwgen.simulators.cache import cache_dir, digest, read_kept, write_kept
@@ -153,6 +153,7 @@ class FpgaResult:
     dsp: bool
     parts: tuple[FpgaPart, ...]
     from_cache: int
+    reset: Reset = field(default_factory=Reset)
 
     def resources(self, part: FpgaPart) -> dict[str, int]:
         """Resources of one copy of a part."""
@@ -197,11 +198,11 @@ def _flatten(top: str) -> list[str]:
     return [f"hierarchy -top {top}", "proc", "flatten -noscopeinfo"]
 
 
-def _whole(spec: TileSpec | VerilogUnit) -> list[Part]:
+def _whole(spec: TileSpec | VerilogUnit, reset: Reset) -> list[Part]:
     """The tile as one part, and what is beside it; or the unit."""
     if isinstance(spec, VerilogUnit):
         return [spec.part]
-    return [part for part in parts(spec, flat=True) if part.kind == FLAT or not part.of_tile]
+    return [part for part in parts(spec, flat=True, reset=reset) if part.kind == FLAT or not part.of_tile]
 
 
 def estimate(
@@ -212,6 +213,7 @@ def estimate(
     dsp: bool = True,
     jobs: int = 1,
     timeout_s: float = 600,
+    reset: Reset | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> FpgaResult:
     """Map a tile, or Verilog of anybody's (`hwgen.synth.read_unit`), to FPGA cells.
@@ -219,14 +221,17 @@ def estimate(
     Parameters
     ----------
     vendor: one of `VENDORS`. kinds: these blocks instead of the whole tile as one. dsp: whether multipliers may become
-    DSP blocks. jobs: child processes at a time. timeout_s: of one child. progress: told (done, all) after each.
+    DSP blocks. jobs: child processes at a time. timeout_s: of one child. reset: of the tile, as
+    `hwgen.emit.emit` has it. progress: told (done, all) after each.
 
     Raises `HwgenError` for an unknown vendor or block, when Yosys stops, and when time is over.
     """
     command = functools.partial(_command, _vendor(vendor), dsp)
     if kinds and isinstance(spec, VerilogUnit):
         raise HwgenError("synth: Verilog of your own is mapped as one netlist and takes no block")
-    wanted = parts(spec, kinds=kinds) if kinds and isinstance(spec, TileSpec) else _whole(spec)
+    reset = reset or Reset()
+    tile = isinstance(spec, TileSpec)
+    wanted = parts(spec, kinds=kinds, reset=reset) if kinds and tile else _whole(spec, reset)
     entries = [_entry(part, command(part.top)) for part in wanted]
     known = [isinstance(read_kept(entry), dict) for entry in entries]
     tasks = [
@@ -239,7 +244,7 @@ def estimate(
         FpgaPart("tile" if part.kind == FLAT else part.kind, part.count, of_one)
         for part, of_one in zip(wanted, cells, strict=True)
     ]
-    return FpgaResult(spec, vendor, dsp, tuple(found), sum(known))
+    return FpgaResult(spec, vendor, dsp, tuple(found), sum(known), reset)
 
 
 def _entry(part: Part, command: str) -> Path:
@@ -276,11 +281,11 @@ def place(result: FpgaResult, clk_period_ns: float, timeout_s: float = 600) -> P
     program = toolchain.require(tool)
     device = vendor.devices[0 if result.totals["dsp"] else -1]
     # What is beside a tile comes after it.
-    tile = _whole(result.spec)[0]
+    tile = _whole(result.spec, result.reset)[0]
     with tempfile.TemporaryDirectory(prefix="hwgen-fpga-") as name:
         folder = Path(name)
         (folder / "design.il").write_text(tile.rtlil)
-        (folder / "harness.v").write_text(_harness(result.spec, tile.top))
+        (folder / "harness.v").write_text(_harness(result.spec, tile.top, result.reset))
         lines = [
             f"read_rtlil {folder / 'design.il'}",
             f"read_verilog {folder / 'harness.v'}",
@@ -306,14 +311,15 @@ def place(result: FpgaResult, clk_period_ns: float, timeout_s: float = 600) -> P
         return Placed(version, device.name, frequency, "" if clocks else "no path between registers")
 
 
-def _harness(spec: TileSpec | VerilogUnit, top: str) -> str:
+def _harness(spec: TileSpec | VerilogUnit, top: str, reset: Reset) -> str:
     """Verilog of a tile between shift registers: every path of it begins and ends in a register, with five pins."""
     from hwgen.frame.interface import tile_ports
 
     if isinstance(spec, VerilogUnit):
         ports, clock, edge = spec.data_ports, spec.clock, "negedge" if spec.falling else "posedge"
     else:
-        ports, clock, edge = [PortInfo("rst", "input", 1, ""), *tile_ports(spec)], "clk", "posedge"
+        given = clock_ports(reset)
+        ports, clock, edge = [*given[1:], *tile_ports(spec)], given[0].name, "posedge"
     inputs = [(port.name, port.width) for port in ports if port.direction == "input"]
     outputs = [(port.name, port.width) for port in ports if port.direction == "output"]
 

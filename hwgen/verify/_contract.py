@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hwgen.emit import Reset, emit
 from hwgen.frame.facts import P
 from hwgen.frame.numbers import Num
 from hwgen.frame.spec import TileSpec
@@ -126,7 +127,9 @@ def choose_engine(spec: TileSpec, wanted: str = "auto") -> str:
     return "verilator" if spec.m * spec.n > 16 and can_compile else "amaranth"
 
 
-def check_contract(spec: TileSpec, seed: int = 1, engine: str = "amaranth") -> list[Finding]:
+def check_contract(
+    spec: TileSpec, seed: int = 1, engine: str = "amaranth", reset: Reset | None = None
+) -> list[Finding]:
     """Check a tile against its reference in every run-time mode, in Amaranth's simulator or as compiled Verilog.
 
     Values: corners against corners, groups of ``depth`` products with every operand at an end of its range (against
@@ -135,9 +138,12 @@ def check_contract(spec: TileSpec, seed: int = 1, engine: str = "amaranth") -> l
     a step and of the lanes, after which nothing is left of what was before. Timing: every beat and every acceptance in
     exactly the predicted cycle, and no number of the spec larger than need be: outputs do not already hold the value a
     cycle before ``latency`` says, and the tile fails when it is built with one cycle less per step.
+
+    ``reset``: of the tile, as it is emitted; synchronous and active high when None.
     """
     findings: list[Finding] = []
-    compiled = _engine(spec, engine)
+    reset = reset or Reset()
+    compiled = _engine(spec, engine, reset)
     for mode in range(len(spec.modes())):
         name = spec.modes()[mode].name
         random = random_steps(spec, seed, mode=mode)
@@ -155,18 +161,18 @@ def check_contract(spec: TileSpec, seed: int = 1, engine: str = "amaranth") -> l
         resets = [Run(steps, None, cut) for steps, cut in reset_runs(spec, seed + 4, mode)]
         if compiled is None:
             # One simulation for all: building it takes longer than running it.
-            observed = simulate_runs(spec, [*resets, *runs.values()])
+            observed = simulate_runs(spec, [*resets, *runs.values()], reset)
             observed, after_reset = observed[len(resets) :], observed[: len(resets)]
         else:
             observed = [compiled(spec, run.steps, run.idle) for run in runs.values()]
-            after_reset = simulate_runs(spec, resets)
+            after_reset = simulate_runs(spec, resets, reset)
         for (what, run), got in zip(runs.items(), observed, strict=True):
             want = run_steps(unbounded(spec) if what == _FULL else spec, run.steps)
             findings.append(_finding(f"{name}: {what}: values", compare(spec, run.steps, want, got)))
             # Of runs with few ends, or ends that may be alike, values do not tell when they came.
             late = _timing(spec, run.steps, got, run.idle) or (_early(got) if what == _RANDOM else "")
             findings.append(_finding(f"{name}: {what}: cycles", late))
-        values, cycles = _resets(spec, resets, after_reset)
+        values, cycles = _resets(spec, resets, after_reset, reset)
         findings.append(_finding(f"{name}: reset in every phase: values", values))
         findings.append(_finding(f"{name}: reset in every phase: cycles", cycles))
         findings.append(_finding(f"{name}: tight: cycles per step", _tight(spec, seed + 6, mode)))
@@ -215,12 +221,12 @@ def _check_pre(spec: TileSpec, seed: int) -> list[Finding]:
     return findings
 
 
-def _engine(spec: TileSpec, engine: str) -> Simulate | None:
+def _engine(spec: TileSpec, engine: str, reset: Reset) -> Simulate | None:
     if engine == "amaranth":
         return None
     from hwgen.verify._compiled import CompiledTile
 
-    return CompiledTile(spec).simulate
+    return CompiledTile(spec, emit(spec, reset=reset)).simulate
 
 
 def _mode_switches(spec: TileSpec, seed: int, simulate: Simulate) -> list[Finding]:
@@ -293,15 +299,19 @@ def _tight(spec: TileSpec, seed: int, mode: int) -> str:
     return f"results stay right with {slowest} {count - 1}: the declared {count} is too many"
 
 
-def _resets(spec: TileSpec, runs: list[Run], observed: list[Observed]) -> tuple[str, str]:
-    """First difference in values, and in cycles, of runs that are reset in every phase of a step and of the lanes."""
+def _resets(spec: TileSpec, runs: list[Run], observed: list[Observed], reset: Reset) -> tuple[str, str]:
+    """First difference in values, and in cycles, of runs that are reset in every phase of a step and of the lanes.
+
+    An asynchronous reset takes what a beat would show in its own cycle.
+    """
     values, cycles = "", ""
     for number, (run, got) in enumerate(zip(runs, observed, strict=True)):
         steps, cut = run.steps, run.cut
         want = run_steps(spec, steps)
         accepted, predicted = timeline(spec, steps)
         end = 1 << 62 if cut is None else cut
-        seen = predicted <= end
+        last = end - (reset.kind == "async")
+        seen = predicted <= last
         if not np.array_equal(predicted[seen], got.cycle) or not np.array_equal(accepted[accepted < end], got.accepted):
             after = "" if number == 0 else f" after the reset in cycle {runs[number - 1].cut} of the run before"
             cycles = (
@@ -310,7 +320,7 @@ def _resets(spec: TileSpec, runs: list[Run], observed: list[Observed]) -> tuple[
             )
             continue
         # The last elements of a systolic tile may come after the reset.
-        whole = int((predicted + int(spec.skew(spec.p)) <= end).sum())
+        whole = int((predicted + int(spec.skew(spec.p)) <= last).sum())
         kept = Beats(want.sums[:whole], want.rows[:whole], want.step, None if want.y is None else want.y[:whole])
         part = dataclasses.replace(got, sums=got.sums[:whole], rows=got.rows[:whole], y=got.y[:whole])
         detail = compare(spec, steps, kept, part)

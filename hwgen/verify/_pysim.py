@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hwgen.emit import Reset
 from hwgen.frame.assembly import Tile
 from hwgen.frame.spec import TileSpec
 from hwgen.schedule import Steps
@@ -123,13 +124,13 @@ def simulate(spec: TileSpec, steps: Steps, idle: np.ndarray | None = None, follo
     return _collect(spec, raw, raw.beats, raw.accepted, lead)
 
 
-def simulate_runs(spec: TileSpec, runs: Sequence[Run]) -> list[Observed]:
+def simulate_runs(spec: TileSpec, runs: Sequence[Run], reset: Reset | None = None) -> list[Observed]:
     """Run after run in one simulation, each from its cycle 0: drained and then reset, or cut off by a reset.
 
     After a cut the next run follows at once. Beats seen in a run's own cycles, that of the reset included, are its own;
-    elements that a systolic tile would show later read as 0.
+    elements that a systolic tile would show later read as 0. ``reset``: of what kind it is.
     """
-    raw = _run(spec, runs, drained=True)
+    raw = _run(spec, runs, drained=True, reset=reset)
     result = []
     for run, begin, end in zip(runs, raw.starts, [*raw.starts[1:], len(raw.history)], strict=True):
         part = _Raw(raw.layout, raw.beats, raw.accepted, raw.history[:end], raw.starts)
@@ -140,15 +141,19 @@ def simulate_runs(spec: TileSpec, runs: Sequence[Run]) -> list[Observed]:
     return result
 
 
-def _run(spec: TileSpec, runs: Sequence[Run], *, drained: bool) -> _Raw:
-    from amaranth.hdl import ResetInserter, Signal
+def _run(spec: TileSpec, runs: Sequence[Run], *, drained: bool, reset: Reset | None = None) -> _Raw:
+    from amaranth.hdl import ClockDomain, Module, Signal
     from amaranth.sim import Simulator
 
-    tile = Tile(spec)
+    tile, how = Tile(spec), reset or Reset()
     payload = tile.i.payload.as_value()
     words = [_payloads(spec, run.steps, tile.i.payload.shape()) for run in runs]
     raw = _Raw(tile.o.payload.shape(), [], [], [], [])
-    reset = Signal()
+    # As the emitted module has it: a port of its own level in the tile's clock domain.
+    port, top = Signal(init=1 - how.level, name=how.port), Module()
+    top.domains.sync = domain = ClockDomain(async_reset=how.kind == "async")
+    top.d.comb += domain.rst.eq(port == how.level)
+    top.submodules.tile = tile
     drain = int(spec.drain(spec.p)) + 8
 
     async def bench(ctx: Any) -> None:
@@ -166,9 +171,9 @@ def _run(spec: TileSpec, runs: Sequence[Run], *, drained: bool) -> _Raw:
         noise = 0x5DEECE66D
 
         async def restart() -> None:
-            ctx.set(reset, 1)
+            ctx.set(port, how.level)
             await tick()
-            ctx.set(reset, 0)
+            ctx.set(port, 1 - how.level)
 
         async def settle() -> None:
             ctx.set(tile.i.valid, 0)
@@ -206,7 +211,7 @@ def _run(spec: TileSpec, runs: Sequence[Run], *, drained: bool) -> _Raw:
     with warnings.catch_warnings():
         # Amaranth warns when a comb-only tile has no clocked process in some block.
         warnings.simplefilter("ignore")
-        simulator = Simulator(ResetInserter(reset)(tile))
+        simulator = Simulator(top)
         simulator.add_clock(1e-6)
         simulator.add_testbench(bench)
         simulator.run()

@@ -30,7 +30,7 @@ from hwgen.pe._scaled import SCALES, UNMEASURED_SCALES
 from sim.activity import active_cycles_per_step
 from sim.memory import library_bit_pj, library_memories, library_memory
 from sim.tables import number, read_toml, text
-from sim.tech._model import Features, Kernel, Regression, block_features, tile_numbers
+from sim.tech._model import ACTIVITY, Features, Kernel, Regression, block_features, tile_numbers
 from sim.tech._structure import BUFFER_BYTES, BUFFER_WORD_BITS, Outside, Structure, Tech
 
 __all__ = [
@@ -166,7 +166,9 @@ class Known:
 def _said(spec: type[TileSpec], p: P) -> tuple[dict[str, Num], dict[str, str]]:
     """Numbers and names of a tile, its cuts among them."""
     numbers, names = tile_numbers(spec, p)
-    return numbers | {name: p[name] for name in spec.cut_parameters()}, names
+    # How often codes are zero is no hardware: a block's energy follows it, within what its counts say.
+    made = {name: value for name, value in numbers.items() if name not in ACTIVITY or name == "steps"}
+    return made | {name: p[name] for name in spec.cut_parameters()}, names
 
 
 @dataclass(frozen=True)
