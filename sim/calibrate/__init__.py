@@ -25,12 +25,23 @@ from sim.calibrate.fit import fit_any, fit_family
 from sim.calibrate.measure import RECIPES, TARGET_NS, Wanted, measure_all, measure_speed
 from sim.calibrate.plan import calibration_tiles
 from sim.calibrate.transfer import Reference, quick_tiles, scaled
-from sim.calibrate.wide import end_tiles, large_tiles, legal_tiles
+from sim.calibrate.wide import end_tiles, large_tiles, legal_tiles, seldom_tiles
 from sim.energy import LAYERS
 from sim.memory import library_memories, library_memory
 from sim.tables import read_toml
 from sim.tech import load, names
-from sim.tech._calibrated import ANY, COLUMNS, QUANTITIES, SCALED, TILE, CalibratedTech, Measured, parse_row, read_rows
+from sim.tech._calibrated import (
+    ANY,
+    COLUMNS,
+    ENOUGH_TILES,
+    QUANTITIES,
+    SCALED,
+    TILE,
+    CalibratedTech,
+    Measured,
+    parse_row,
+    read_rows,
+)
 
 __all__ = ["QUICK_TILES", "Calibration", "calibrate", "mean_flattening", "nand2_area", "plan"]
 
@@ -78,6 +89,10 @@ def plan(names: Sequence[str], tiles: int, seed: int) -> list[Wanted]:
         legal = legal_tiles(name, tiles)
         wanted += [(spec, False) for spec in legal]
         wanted += [(spec, True) for spec in legal[::_FLAT_SHARE]]
+        if tiles >= ENOUGH_TILES:
+            seldom = seldom_tiles(name, [spec for spec, _ in wanted if spec.family == name])
+            wanted += [(spec, False) for spec in seldom]
+            wanted += [(spec, True) for spec in seldom[::_FLAT_SHARE]]
     return wanted
 
 
