@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from hwgen.cli._family import FamilyCommand
 from hwgen.cli._values import InputFile
 
-__all__ = ["MappedCommand", "liberty_option"]
+if TYPE_CHECKING:
+    from hwgen.synth import Library
+
+__all__ = ["MappedCommand", "liberty_option", "say_left_out"]
+
+_SHOWN = 3
 
 liberty_option = click.option(
     "--liberty",
@@ -18,6 +25,18 @@ liberty_option = click.option(
     help="Liberty file of one library, plain or gzip; may be repeated (default: the project's generic one, in gate "
     "equivalents)",
 )
+
+
+def say_left_out(library: Library) -> None:
+    """Say on standard error which cells of a library are not used, and why, where there are some."""
+    from hwgen.synth._slim import slimmed
+    from hwgen.synth.liberty import FALLING
+
+    said = [*library.left_out.items(), *((name, FALLING) for name in slimmed(library).left_out)]
+    if said:
+        shown = [f"{name} {why}" for name, why in said[:_SHOWN]]
+        more = [f"{len(said) - _SHOWN} more"] if len(said) > _SHOWN else []
+        click.echo(f"cells of {library.name} that are left out: {'; '.join([*shown, *more])}", err=True)
 
 
 class MappedCommand(FamilyCommand):

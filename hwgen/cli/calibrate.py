@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hwgen.cli._layer import needs
-from hwgen.cli._liberty import liberty_option
+from hwgen.cli._liberty import liberty_option, say_left_out
 from hwgen.cli._options import option_object
 from hwgen.cli._table import Column, print_table
 from hwgen.cli._values import OutputFile
@@ -52,6 +52,7 @@ def command(
     from sim.calibrate import calibrate
 
     library = read_library(files) if files else generic_library()
+    say_left_out(library)
     console = Console(stderr=True)
     columns = TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TextColumn("tiles"), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:

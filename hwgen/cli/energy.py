@@ -10,7 +10,7 @@ import click
 
 from hwgen.cli._design_level import LeveledCommand, level_option
 from hwgen.cli._layer import needs
-from hwgen.cli._liberty import liberty_option
+from hwgen.cli._liberty import liberty_option, say_left_out
 from hwgen.cli._reset import reset_options
 from hwgen.cli._table import Column, print_table
 from hwgen.cli._tech import Clock
@@ -84,6 +84,7 @@ def command(
     from sim.energy import LAYERS, layer_operands, measure_energy, measure_glitches
 
     library = read_library(files) if files else generic_library()
+    say_left_out(library)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         # First what is refused at once: a model that is not there, a layer that it does not have.
@@ -130,6 +131,7 @@ def _accelerator(
 
     design = Design.from_values(spec, values)
     library = read_library(files) if files else generic_library()
+    say_left_out(library)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"mapping {spec.family} accelerator to {library.name}", total=None)

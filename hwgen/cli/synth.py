@@ -12,7 +12,7 @@ import click
 
 from hwgen.cli._design_level import LeveledCommand, level_option
 from hwgen.cli._fpga import run_fpga
-from hwgen.cli._liberty import liberty_option
+from hwgen.cli._liberty import liberty_option, say_left_out
 from hwgen.cli._options import option_object
 from hwgen.cli._reset import reset_options
 from hwgen.cli._table import Column, print_table
@@ -223,6 +223,7 @@ def command(
         require("opensta")
 
     library = read_library(files) if files else generic_library()
+    say_left_out(library)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         name = unit.family if isinstance(unit, TileSpec) else unit.top

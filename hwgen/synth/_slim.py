@@ -26,11 +26,11 @@ from hwgen.synth._liberty_text import Group
 from hwgen.synth._logic import function
 from hwgen.synth._tables import slew_load
 from hwgen.synth._yosys import finished, yosys
-from hwgen.synth.liberty import Head, Library, capacitance_of, direction_of, library_groups, pins_of
+from hwgen.synth.liberty import FALLING, Head, Library, capacitance_of, direction_of, library_groups, pins_of
 
 __all__ = ["Slim", "record_later", "resettable", "slimmed"]
 
-_VERSION = "liberty 5"
+_VERSION = "liberty 6"
 """Part of the name in the cache: to be raised with every change of what is kept."""
 
 _LEFT_OUT = "*lpflow* *probe* *macro_sparecell*"
@@ -127,6 +127,17 @@ class Slim:
         """Names of the flip-flops that Yosys takes of this library, with and without an enable."""
         return tuple((self.folder / "flip_flops").read_text().split())
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Names of flip-flops at the falling edge that Yosys would have taken for tiles, with an inverted clock."""
+        return tuple((self.folder / "left_out").read_text().split())
+
+
+def _rises(library: Library, name: str) -> bool:
+    """Whether a flip-flop takes data at the rising edge."""
+    held = library.cells[name].flip_flop
+    return held is not None and held.lacks != FALLING
+
 
 def slimmed(library: Library) -> Slim:
     """The cells of a library that mapping may use as one file, made once and kept in the cache.
@@ -139,9 +150,19 @@ def slimmed(library: Library) -> Slim:
         files = list(library_groups(library))
         _check(library, {group.name for _, cells in files for group in cells if _usable(group, library)})
         made = Slim(folder)
-        made.cells.write_text(_text(library, files, timed=True))
-        made.shapes.write_text(_text(library, files, timed=False))
-        (folder / "flip_flops").write_text("\n".join(_flip_flops(library, made)))
+        dropped: set[str] = set()
+        while True:
+            kept = [(head, [group for group in cells if group.name not in dropped]) for head, cells in files]
+            made.cells.write_text(_text(library, kept, timed=True))
+            made.shapes.write_text(_text(library, kept, timed=False))
+            taken = _flip_flops(library, made)
+            # Yosys takes what is clocked at the other edge with an inverter before it, which tiles do not.
+            falling = set(taken) - {name for name in taken if _rises(library, name)}
+            if not falling:
+                break
+            dropped |= falling
+        (folder / "flip_flops").write_text("\n".join(taken))
+        (folder / "left_out").write_text("\n".join(sorted(dropped)))
 
     found = Slim(cached(digest([_VERSION, library.sha256]), make))
     _drop_damaged(found.folder)
@@ -230,7 +251,7 @@ def resettable(library: Library) -> tuple[str, ...]:
         script = _flip_flop_script(Path(name), made.shapes, _RESETTABLE)
         if finished(script, f"a flip-flop to {library.name}", 60).returncode:
             return ()
-        found = _taken(Path(name), library)
+        found = [name for name in _taken(Path(name), library) if _rises(library, name)]
     return (*made.flip_flops, *found) if found else ()
 
 

@@ -7,7 +7,7 @@ before those of the template. Templates and units hold for the whole library, wh
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +15,12 @@ import numpy as np
 from hwgen.errors import HwgenError
 from hwgen.synth._liberty_text import Group
 
-__all__ = ["Units", "constraint", "slew_load", "templates_of", "units_of"]
+__all__ = ["Units", "constraint", "other_axes", "slew_load", "templates_of", "units_of"]
 
 _TEMPLATES = ("lu_table_template", "power_lut_template")
 _DELAY_AXES = ("input_net_transition", "total_output_net_capacitance")
+_WAVEFORM = "normalized_voltage"
+"""Variable of templates that are of no pin's table."""
 _CONSTRAINT_AXES = ("related_pin_transition", "constrained_pin_transition")
 
 
@@ -118,14 +120,37 @@ def _arranged(
     return axes[0], axes[1], values.reshape(axes[0].size, axes[1].size)
 
 
+def _kind(variable: str) -> str:
+    """Slew or load, where a variable is one of them."""
+    return "slew" if "transition" in variable else "load" if "cap" in variable else variable
+
+
+def other_axes(templates: Mapping[str, Group]) -> dict[str, list[str]]:
+    """Variables of the templates, by name, whose tables are neither of `slew_load` nor of `constraint`: over another
+    output's load, say.
+    """
+    found = {}
+    for name, template in templates.items():
+        names = [one for one in (template.text(f"variable_{number}") for number in ("1", "2", "3")) if one]
+        read = (_distinct(map(_kind, names), ("slew", "load")), _distinct(names, _CONSTRAINT_AXES))
+        if not any(read) and _WAVEFORM not in names:
+            found[name] = names
+    return found
+
+
+def _distinct(names: Iterable[str], allowed: Sequence[str]) -> bool:
+    """Whether all names are allowed ones, and none comes twice."""
+    given = list(names)
+    return set(given) <= set(allowed) and len(set(given)) == len(given)
+
+
 def slew_load(table: Group, templates: Mapping[str, Group]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A table of delays, slews or energies in the library's units: slews, loads, values [slews, loads].
 
     Raises `HwgenError` for values that are no numbers or too few, and for other variables.
     """
     names, points, values = _axes(table, templates, _DELAY_AXES)
-    kinds = ["slew" if "transition" in name else "load" if "cap" in name else name for name in names]
-    return _arranged(table, (kinds, points, values), ("slew", "load"))
+    return _arranged(table, ([_kind(name) for name in names], points, values), ("slew", "load"))
 
 
 def constraint(table: Group, templates: Mapping[str, Group]) -> float:

@@ -20,9 +20,10 @@ import numpy as np
 from hwgen.errors import HwgenError
 from hwgen.synth._liberty_text import Group, group_at, library_of, source_of, sources_of, unpacked, whole_text
 from hwgen.synth._logic import function
-from hwgen.synth._tables import Units, constraint, slew_load, templates_of, units_of
+from hwgen.synth._tables import Units, constraint, other_axes, slew_load, templates_of, units_of
 
 __all__ = [
+    "FALLING",
     "Cell",
     "FlipFlop",
     "Head",
@@ -56,6 +57,8 @@ _SPECIAL = (
 )
 """Attributes of cells that only a person or a power intent may place."""
 
+FALLING = "takes data at the falling edge"
+"""What tiles lack of a flip-flop that is right in every other way."""
 _DIRECTIONS = ("input", "output", "inout", "internal")
 
 
@@ -74,7 +77,8 @@ class FlipFlop:
 @dataclass(frozen=True)
 class Cell:
     """One cell: area in the library's unit, input capacitances in pF, output functions, and what kind it is; ``timed``
-    is whether it has delay tables.
+    is whether it has delay tables. ``lacks`` is why it is left out though it is a gate or a flip-flop, empty where it
+    is not.
     """
 
     name: str
@@ -84,16 +88,20 @@ class Cell:
     flip_flop: FlipFlop | None
     usable: bool
     timed: bool = True
+    lacks: str = ""
 
 
 @dataclass(frozen=True)
 class Head:
-    """What a file says for all of its cells. ``group`` is its library group without them."""
+    """What a file says for all of its cells. ``group`` is its library group without them, ``other_axes`` are the
+    templates of tables that nobody reads here, with their variables.
+    """
 
     path: Path
     group: Group
     units: Units
     templates: Mapping[str, Group]
+    other_axes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -149,6 +157,11 @@ class Library:
             and np.array_equal(function(*cell.functions.values()).truth(), ones)
         ]
         return min(gates, default=None)
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Cells that nobody can use here though their library means them to be used, and what about them is so."""
+        return {name: cell.lacks for name, cell in self.cells.items() if cell.lacks}
 
     @property
     def unit_um2(self) -> float:
@@ -210,6 +223,9 @@ def _flip_flop(group: Group, head: Head, area: float) -> FlipFlop | None:
     state = next(group.of("ff"), None)
     if state is None:
         return next((FlipFlop(0.0, 0.0, "holds several bits") for _ in group.of("ff_bank")), None)
+    odd = _odd_tables(group, head)
+    if odd:
+        return FlipFlop(0.0, 0.0, odd)
     pins = dict(pins_of(group))
     inside = state.text("next_state")
     data = [pins[name] for name in re.findall(r"[\w\[\]]+", inside) if name in pins]
@@ -240,14 +256,27 @@ def _lacks(group: Group, state: Group, pins: Mapping[str, Group], area: float) -
     inside = state.text("next_state")
     if not inside:
         return "has no next_state"
-    if re.sub(r"[\s()!']", "", state.text("clocked_on")) not in pins:
+    clock = re.sub(r"[\s()]", "", state.text("clocked_on"))
+    if clock.strip("!'") not in pins:
         return f"is clocked by {state.text('clocked_on') or 'nothing'}"
+    if clock != clock.strip("!'"):
+        return FALLING
     try:
         read = set(function(inside).inputs)
     except HwgenError:
         return f"takes {inside}, which is no function of pins"
     if len(read - set(state.names)) != 1 and not read & set(state.names):
         return f"takes {inside}, not one data pin"
+    return ""
+
+
+def _odd_tables(group: Group, head: Head) -> str:
+    """Which of a cell's tables are over other axes than slew and load, empty where none is."""
+    for pin in group.of("pin") if head.other_axes else ():
+        for about in pin.groups:
+            for table in about.groups:
+                if table.name in head.other_axes:
+                    return f"has {table.kind} over {', '.join(head.other_axes[table.name])}"
     return ""
 
 
@@ -273,7 +302,8 @@ def _cell(group: Group, head: Head) -> Cell:
         elif "function" in pin and direction != "internal":
             functions[name] = pin.text("function")
     timed = any(table.kind == "cell_rise" for table in _timings(group))
-    return Cell(group.name, area, inputs, functions, _flip_flop(group, head, area), usable, timed)
+    odd = _odd_tables(group, head) if usable else ""
+    return Cell(group.name, area, inputs, functions, _flip_flop(group, head, area), usable and not odd, timed, odd)
 
 
 def read_library(paths: Sequence[Path]) -> Library:
@@ -319,6 +349,9 @@ def _read(paths: tuple[Path, ...], sources: tuple[object, ...]) -> Library:
         raise HwgenError(f"liberty: {listed} must have cells, not none")
     _check_flip_flops(listed, cells)
     gates = [cell for cell in cells.values() if cell.functions and not cell.flip_flop and cell.usable]
+    odd = next((f"{name} {cell.lacks}" for name, cell in cells.items() if cell.lacks and not cell.flip_flop), "")
+    if not gates and odd:
+        raise HwgenError(f"liberty: {listed} must have gates whose tables are over slew and load, not none: {odd}")
     if not gates:
         raise HwgenError(f"liberty: {listed} must have gates, not only flip-flops")
     if not timed:
@@ -410,7 +443,8 @@ def _groups(paths: Sequence[Path]) -> Iterator[tuple[Head, list[Group]]]:
         library = library_of(source_of(path))
         cells = list(library.of("cell"))
         library.groups = [group for group in library.groups if group.kind != "cell"]
-        yield Head(path, library, units_of(library), templates_of(library)), cells
+        templates = templates_of(library)
+        yield Head(path, library, units_of(library), templates, other_axes(templates)), cells
 
 
 def library_groups(library: Library) -> Iterator[tuple[Head, list[Group]]]:

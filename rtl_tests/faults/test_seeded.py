@@ -111,14 +111,7 @@ def slack_interval(patch: Patch, spec: TileSpec) -> TileSpec:
 
 def late_valid(patch: Patch, spec: TileSpec) -> TileSpec:
     """Sums come as they should, o_valid and the declared latency one cycle after them."""
-    delay = assembly.Tile._delay_control
-
-    def late(self: Any, m: Module, control: Any, name: str, only: Any = None) -> Any:
-        once = delay(self, m, control, name, only)
-        return delay(self, m, once, f"{name}_again", only) if name == "product" else once
-
-    patch.setattr(assembly.Tile, "_delay_control", late)
-    return latency(1)(patch, dataclasses.replace(spec, stages=2))
+    return variant(dataclasses.replace(spec, stages=2), accumulator_latency=classmethod(lambda cls, p: 2))
 
 
 def swapped_planes(patch: Patch, spec: TileSpec) -> TileSpec:

@@ -55,9 +55,8 @@ def without(text: str, *names: str) -> str:
         ),
         (
             mini().replace("total_output_net_capacitance", "output_voltage", 1),
-            "cell_rise",
-            "mini.lib line {13}, cell DFF, pin Q, timing, cell_rise must be over slew and load, "
-            "not slew, output_voltage",
+            "",
+            f"mini.lib {USABLE} has cell_rise over input_net_transition, output_voltage",
         ),
         (
             mini().replace("(delay) { values", "(dealy) { values", 1),
