@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,23 @@ def real_model() -> Path:
         if os.environ.get("CI") == "true":
             pytest.fail(str(error))
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def fetched() -> Callable[[str], None]:
+    """Demands what ``hwgen model fetch NAME`` fetches; its absence is an error in CI and a skip elsewhere."""
+    from sim.accuracy.fetchable import fetchable
+    from sim.models.fetch import fetch_members
+
+    def demand(name: str) -> None:
+        try:
+            fetch_members(fetchable()[name])
+        except HwgenError as error:
+            if os.environ.get("CI") == "true":
+                pytest.fail(str(error))
+            pytest.skip(str(error))
+
+    return demand
 
 
 @pytest.hookimpl(tryfirst=True)

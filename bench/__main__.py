@@ -1,4 +1,4 @@
-"""``python -m bench``: emit time, simulation rates and sweep speed, printed and kept in reports/results/bench.md."""
+"""``python -m bench``: emit time, rates, sweep speed, printed and kept in reports/results/bench.md."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from unittest import mock
 
 import numpy as np
 
+from bench.arithmetic import layer_rates, tiles
+from dse.designs import ACCELERATORS, AROUND
 from dse.space import Space
 from dse.sweep import run_sweep
 from hwgen.pe import Range, Side, TileSpec, families, family
@@ -142,6 +144,15 @@ def sweep_rate(name: str) -> tuple[float, int, int]:
     return sweep.points_per_second, sweep.looked_at, len(sweep.points)
 
 
+def design_sweep_rate(name: str) -> tuple[float, int, int]:
+    """The same of accelerators around tiles of a family: shapes, buses, rings, bursts and memories, one layer."""
+    tiles = Space.of(name, {"m": [1, 2, 4, 8], "n": [4, 8, 16, 32]})
+    axes = {**dict.fromkeys(("bus_bits", "burst", "outstanding", "memory_latency")), "act_ring": [32, 128, 512, 2048]}
+    space = tiles.beside(AROUND, {**axes, "weight_ring": [32, 128, 512, 2048]})
+    sweep = run_sweep([space], [Layer("ffn_up", 128, 1536, 576)], level=ACCELERATORS)
+    return sweep.points_per_second, sweep.looked_at, len(sweep.points)
+
+
 def main() -> None:
     """Measure, print, and write the result file."""
     rows: list[Row] = []
@@ -170,9 +181,15 @@ def main() -> None:
             other = family(name)()
             rate, _, _ = compiled_rate(other)
             add(f"compiled simulation: {name} {other.m}x{other.n}x{other.k}", f"{rate / 1e6:.1f} M MAC/s")
+    for name, spec in tiles().items():
+        rates = layer_rates(spec)
+        note = f"golden layer {rates.golden / 1e6:.1f} M MAC/s, {rates.ratio:.0f} x; limit: at least 100 M on two cores"
+        add(f"compiled layer: {name}", f"{rates.compiled / 1e6:.0f} M MAC/s", note)
     for name in families():
         speed, points, legal = sweep_rate(name)
         add(f"sweep: {name}", f"{speed / 1e6:.2f} M points/s", f"{points:,} points, {legal:,} legal, one process")
+    speed, points, legal = design_sweep_rate("int")
+    add("sweep of accelerators: int", f"{speed / 1e3:.1f} k points/s", f"{points:,} points, {legal:,} legal, the same")
     lines = ["| what | value | note |", "|---|---|---|"]
     lines += [f"| {row.what.strip()} | {row.value} | {row.note} |" for row in rows]
     write_result(RESULT, "Benchmark", "make bench", "\n".join(lines), provenance())

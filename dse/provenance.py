@@ -31,8 +31,10 @@ _SOURCES = (
     "sim/memory",
     "sim/tables.py",
     "sim/tech",
+    "dse/level.py",
     "dse/space.py",
     "dse/sweep.py",
+    "dse/tiles.py",
 )
 
 
@@ -43,18 +45,21 @@ def versions() -> dict[str, str]:
 
 
 @functools.cache
-def _tree_hash() -> str:
+def _tree_hash(sources: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
-    for source in _SOURCES:
+    for source in (*_SOURCES, *sources):
         path = ROOT / source
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+        # Tables of prices lie beside the code that reads them.
+        for file in sorted([*path.rglob("*.py"), *path.rglob("*.toml")]) if path.is_dir() else [path]:
             digest.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 
 
-def source_hash(families: Iterable[str]) -> str:
-    """SHA-256 of the code that the cost of these families comes from, whichever folder a family is in."""
-    digest = hashlib.sha256(_tree_hash().encode())
+def source_hash(families: Iterable[str], sources: tuple[str, ...] = ()) -> str:
+    """SHA-256 of the code that the cost of these families comes from, whichever folder a family is in, and of more
+    ``sources``.
+    """
+    digest = hashlib.sha256(_tree_hash(sources).encode())
     for name in sorted(set(families)):
         file = sys.modules[family_module(family(name))].__file__
         if file is not None:

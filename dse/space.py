@@ -6,8 +6,8 @@ import functools
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from hwgen.frame.param import check, plain
 from hwgen.pe import Param, TileSpec, family
 from sim.clock import by_hand
 
-__all__ = ["OWN", "Space", "axis_target", "parse_axis", "parse_values", "reason_of"]
+__all__ = ["OWN", "Around", "Space", "axis_target", "parse_axis", "parse_values", "reason_of"]
 
 OWN = "sweep values"
 """Among the values of an axis: the family's own sweep values."""
@@ -75,13 +75,24 @@ def _range(name: str, item: str, match: re.Match[str]) -> list[str]:
 
 def reason_of(sentence: str) -> str:
     """The rule in a constraint's sentence, without the values of one instance."""
-    rule = re.sub(r" \(\{[^}]*\}\)", "", re.split(r", not |; ", sentence)[0])
+    rule = re.sub(r" \([^()]*\{[^()]*\)", "", re.split(r", not |; ", sentence)[0])
     return re.sub(r"\{(\w+)\}", r"\1", rule)
 
 
 @dataclass(frozen=True)
+class Around:
+    """Parameters that stand beside a family's: of what is around its tiles.
+
+    ``check`` gives a value of a parameter, by its name, as it is kept; it raises `HwgenError` for an illegal one.
+    """
+
+    parameters: Mapping[str, Param]
+    check: Callable[[str, Any], Any]
+
+
+@dataclass(frozen=True)
 class Space:
-    """Product of axes of one family.
+    """Product of axes of one family, and of what is ``around`` its tiles.
 
     ``axes`` holds values for every parameter, one for those that stay fixed; ``dropped`` counts the points of axis
     values that the family does not have, by reason (`Space.of` with ``strict=False``). ``named`` are the parameters
@@ -92,6 +103,7 @@ class Space:
     axes: Mapping[str, tuple[Any, ...]]
     dropped: Mapping[str, int] = field(default_factory=dict)
     named: tuple[str, ...] = ()
+    around: Around | None = None
 
     @classmethod
     def of(cls, name: str, axes: Mapping[str, Sequence[Any] | None] | None = None, *, strict: bool = True) -> Space:
@@ -161,10 +173,47 @@ class Space:
             for each in _following(spec, {**axes, "bits": chosen, **dict(brought)})
         ]
 
+    def beside(self, around: Around, axes: Mapping[str, Sequence[Any] | None], *, strict: bool = True) -> Space:
+        """This space times one of what is around the tiles; ``axes`` and ``strict`` as in `of`.
+
+        Raises `HwgenError` for an unknown parameter, and for an illegal value when strict.
+        """
+        known = around.parameters
+        chosen: dict[str, tuple[Any, ...]] = {name: (p.default,) for name, p in known.items()}
+        wrong: list[tuple[str, str]] = []
+        for name, values in axes.items():
+            if name not in known:
+                listed = ", ".join(known)
+                raise HwgenError(f"accelerator: no parameter {name!r}{suggest(name, known)}; it has {listed}")
+            own = known[name].sweep or (known[name].default,)
+            found: dict[Any, None] = {}
+            for value in (OWN,) if values is None else _several(self.family, name, values):
+                if value == OWN:
+                    found |= dict.fromkeys(own)
+                    continue
+                try:
+                    found[around.check(name, _parsed(known, name, value))] = None
+                except HwgenError as error:
+                    if strict:
+                        raise
+                    wrong.append((name, str(error)))
+            chosen[name] = tuple(found)
+        sizes = {name: len(values) for name, values in chosen.items()}
+        dropped = {message: count * math.prod(sizes.values()) for message, count in self.dropped.items()}
+        for name, message in wrong:
+            others = self.size * math.prod(size for key, size in sizes.items() if key != name)
+            dropped[message] = dropped.get(message, 0) + others
+        return replace(self, axes={**self.axes, **chosen}, dropped=dropped, named=(*self.named, *axes), around=around)
+
     @functools.cached_property
     def spec(self) -> type[TileSpec]:
         """The family's spec class."""
         return family(self.family)
+
+    @functools.cached_property
+    def parameters(self) -> dict[str, Param]:
+        """Parameters of the family and of what is around its tiles, by name."""
+        return {**self.spec.parameters(), **(self.around.parameters if self.around else {})}
 
     @property
     def placed(self) -> bool:
@@ -187,7 +236,7 @@ class Space:
         Whole numbers with several values become one dimension each; names, and whole numbers that would make a block
         too large, stay scalars and are stepped through. The order is fixed.
         """
-        known = self.spec.parameters()
+        known = self.parameters
         if any(not values for values in self.axes.values()):
             return
         arrays = [name for name, p in known.items() if p.type is int and len(self.axes[name]) > 1]

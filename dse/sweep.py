@@ -1,14 +1,8 @@
 """Evaluate spaces as arrays: points in, columns out, stored as Parquet, resumed where it stopped.
 
-A point is a legal tile that every layer fits. Its row holds the family, all its parameters, ``weight_bits`` (bits of
-a weight in memory, without its share of scales), ``area_um2``, ``min_clk_period_ns``, and, over all layers with their
-counts, ``cycles``, ``pre_cycles``, ``latency_us``, ``energy_pj``, ``energy_pj_per_mac``, ``power_mw``,
-``tops_per_mm2`` (two operations a MAC) and ``utilization``. Areas, energies and periods are the technology's,
-pre-layout; cycles are exact. All tiles run at one clock, ``clk_period_ns``, for which registers are put into them
-(`sim.clock`); tiles that cannot meet it are counted as skipped, as are points whose cycles 64 bits do not hold.
-Off-chip memory is not counted.
-``basis`` says where the numbers of the family come from, ``extrapolated`` what of the tile lies beyond all measured
-ones.
+What a point is, its level (`dse.level`) says: a tile (`dse.tiles`) or an accelerator around one (`dse.designs`). A row
+holds the family, all parameters, the level's metrics, and what stands behind them: ``basis`` says where the numbers of
+the family come from, ``extrapolated`` what of the tile lies beyond all measured ones.
 """
 
 from __future__ import annotations
@@ -31,44 +25,22 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dse.pareto import front, objective_values
+from dse.level import ACCURACY, TRUST, Chunk, Clock, Level
+from dse.pareto import column_of, front, objective_values
 from dse.provenance import commit, content_hash, source_hash, versions
-from dse.space import Space, reason_of
+from dse.space import Space
+from dse.tiles import TILES
 from hwgen.errors import HwgenError, os_error
 from hwgen.files import replacing
-from hwgen.frame.numbers import Num
-from hwgen.schedule import Layer, layer_constraints
+from hwgen.schedule import Layer
 from hwgen.simulators.cache import read_kept, write_kept
-from sim.clock import clock_of, settle
-from sim.estimate import OFF_CHIP, beyond_64_bits, clock_period, layer_costs, power_mw, tops_per_mm2
-from sim.tech import DEFAULT, CalibratedTech, Structure, Tech, load
+from sim.clock import clock_of
+from sim.tech import DEFAULT, Tech, load
 
-__all__ = ["METRICS", "Chunk", "Sweep", "evaluate", "run_sweep", "sweep_hash"]
+__all__ = ["Sweep", "run_sweep", "sweep_hash"]
 
-METRICS = (
-    "weight_bits",
-    "area_um2",
-    "clk_period_ns",
-    "min_clk_period_ns",
-    "cycles",
-    "pre_cycles",
-    "latency_us",
-    "energy_pj",
-    "energy_pj_per_mac",
-    "power_mw",
-    "tops_per_mm2",
-    "utilization",
-)
-"""Columns beside the parameters; any of them can be an objective."""
-TRUST = ("basis", "extrapolated")
-"""What stands behind a row: where its family's numbers come from, and the parameters and widths in which the tile lies
-beyond all measured ones (empty: in none).
-"""
-
-CHUNK_POINTS = 1 << 17
-"""Points evaluated at once: large enough that numpy dominates, small enough for the caches."""
 MOST_POINTS = 1 << 25
-"""Most points of a sweep: its rows are in memory at once, some 300 bytes each."""
+"""Most points of a sweep: its rows are in memory at once, some 300 to 500 bytes each."""
 _PART_ROWS = 1 << 20
 _PART_SECONDS = 20.0
 _METADATA = b"hwgen.sweep"
@@ -76,20 +48,6 @@ _FOOTER_SUM = b"hwgen.sweep.sha256"
 
 Progress = Callable[[int, int], None]
 """Called with (points done, points in all)."""
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Legal points of one block: ``columns`` [points], how many were looked at, and why others were skipped.
-
-    Column ``extrapolated`` has a bit for each name in ``outside``. ``fixed`` are parameters that all points share.
-    """
-
-    columns: dict[str, np.ndarray]
-    looked_at: int
-    skipped: dict[str, int]
-    outside: tuple[str, ...] = ()
-    fixed: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,108 +74,11 @@ class Sweep:
         return (self.looked_at - self.resumed) / self.seconds if self.seconds else 0.0
 
 
-def _legal(p: Mapping[str, Any], space: Space, layers: Sequence[Layer]) -> tuple[np.ndarray, dict[str, int]]:
-    """Which points of a block are legal and hold every layer, and how many fail which rule first."""
-    shape = np.broadcast_shapes(*(np.shape(value) for value in p.values()))
-    legal = np.ones(shape, dtype=bool)
-    skipped: dict[str, int] = {}
-    rules = [(ok, reason_of(text)) for ok, text in space.spec.constraints(p)]
-    for layer in layers:
-        rules += [(ok, f"{text} ({layer.name})") for ok, text in layer_constraints(space.spec, p, layer.k)]
-    # Cycles of layers add up: each of them is to leave room for the others.
-    beyond = [beyond_64_bits(space.spec, p, layer.m, layer.n, layer.k, layer.count * len(layers)) for layer in layers]
-    rules += [
-        (np.logical_not(wraps), f"cycles must fit 64 bits ({layer.name})")
-        for wraps, layer in zip(beyond, layers, strict=True)
-        if wraps is not False
-    ]
-    for ok, reason in rules:
-        if ok is True:
-            continue
-        failing = legal & ~np.asarray(ok, dtype=bool)
-        count = int(np.count_nonzero(failing))
-        if count:
-            reason = f"{space.family}: {reason}"
-            skipped[reason] = skipped.get(reason, 0) + count
-            legal &= ~failing
-    return legal, skipped
-
-
-def evaluate(
-    space: Space, p: Mapping[str, Any], layers: Sequence[Layer], tech: Tech, clk_period_ns: float | None
-) -> Chunk:
-    """Evaluate one block of `Space.chunks` at a clock period, None for each tile's own shortest one.
-
-    Columns are in C order of the block's legal points.
-    """
-    with np.errstate(all="ignore"):
-        if clk_period_ns is not None and not space.placed and isinstance(tech, CalibratedTech):
-            p = settle(space.spec, p, tech, clk_period_ns, space.named).p
-        legal, skipped = _legal(p, space, layers)
-        looked_at = legal.size
-        if not legal.any():
-            return Chunk({}, looked_at, skipped)
-        parts = tech.structure(space.spec, p, clk_period_ns)
-        if clk_period_ns is not None and parts.min_clk_period_ns is not None:
-            slow = legal & (parts.min_clk_period_ns > clk_period_ns)
-            if slow.any():
-                skipped[f"{space.family}: a clock period of {clk_period_ns:g} ns cannot be met"] = int(slow.sum())
-                legal &= ~slow
-                if not legal.any():
-                    return Chunk({}, looked_at, skipped)
-        metrics = _metrics(space, p, layers, tech, parts, clock_period(parts, clk_period_ns, tech))
-    beyond = tech.outside(space.spec, p)
-    bits = (np.int64(1 << bit) * np.asarray(one.where) for bit, one in enumerate(beyond))
-    metrics["extrapolated"] = sum(bits, np.int64(0))
-    every = bool(legal.all())
-    columns: dict[str, np.ndarray] = {}
-    for name, value in {
-        **{name: value for name, value in p.items() if isinstance(value, np.ndarray)},
-        **metrics,
-    }.items():
-        full = np.broadcast_to(value, legal.shape)
-        columns[name] = full.reshape(-1) if every else full[legal]
-    fixed = {name: value for name, value in p.items() if not isinstance(value, np.ndarray)}
-    return Chunk(columns, looked_at, skipped, tuple(one.name for one in beyond), fixed)
-
-
-def _metrics(
-    space: Space, p: Mapping[str, Any], layers: Sequence[Layer], tech: Tech, parts: Structure, clk_period_ns: Num
-) -> dict[str, Any]:
-    spec = space.spec
-    cycles: Any = 0
-    pre_cycles: Any = 0
-    slots: Any = 0.0
-    energy: Any = 0.0
-    for layer in layers:
-        costs = layer_costs(spec, p, parts, layer.m, layer.n, layer.k, tech, clk_period_ns)
-        cycles = cycles + layer.count * costs.cycles
-        pre_cycles = pre_cycles + layer.count * costs.pre_cycles
-        slots = slots + layer.count * costs.mac_slots
-        energy = energy + layer.count * costs.total_energy_pj
-    macs = sum(layer.macs for layer in layers)
-    time_ns = (cycles + pre_cycles) * clk_period_ns
-    return {
-        "weight_bits": spec.weight_stored_bits(p),
-        "area_um2": parts.total_area_um2,
-        "clk_period_ns": clk_period_ns,
-        "min_clk_period_ns": np.nan if parts.min_clk_period_ns is None else parts.min_clk_period_ns,
-        "cycles": cycles,
-        "pre_cycles": pre_cycles,
-        "latency_us": (cycles + pre_cycles) * (clk_period_ns / 1000),
-        "energy_pj": energy,
-        "energy_pj_per_mac": energy / macs,
-        "power_mw": power_mw(energy, time_ns),
-        "tops_per_mm2": tops_per_mm2(macs, time_ns, parts.total_area_um2),
-        "utilization": macs / slots,
-    }
-
-
-def _schema(spaces: Sequence[Space]) -> pa.Schema:
+def _schema(spaces: Sequence[Space], level: Level) -> pa.Schema:
     """Family, every parameter of every family (null where a family has none), metrics."""
     kinds: dict[str, set[type]] = {}
     for space in spaces:
-        for name, p in space.spec.parameters().items():
+        for name, p in space.parameters.items():
             kinds.setdefault(name, set()).add(p.type)
     text = pa.dictionary(pa.int32(), pa.string())
     types = {int: pa.int32(), bool: pa.bool_()}
@@ -225,8 +86,8 @@ def _schema(spaces: Sequence[Space]) -> pa.Schema:
     fields += [
         pa.field(name, types.get(next(iter(kind)), text) if len(kind) == 1 else text) for name, kind in kinds.items()
     ]
-    whole = {"cycles", "pre_cycles"}
-    fields += [pa.field(name, pa.int64() if name in whole else pa.float64()) for name in METRICS]
+    metrics = {float: pa.float64(), int: pa.int64(), bool: pa.bool_(), str: text}
+    fields += [pa.field(name, metrics[kind]) for name, kind in level.metrics.items()]
     return pa.schema([*fields, *(pa.field(name, text) for name in TRUST)])
 
 
@@ -238,23 +99,17 @@ def _constant(value: Any, kind: pa.DataType, rows: int) -> pa.Array:
     return pa.array(np.full(rows, value), kind)
 
 
-def _named_bits(codes: np.ndarray, names: Sequence[str]) -> pa.Array:
-    """Text of each code: the names of its bits."""
-    found, places = np.unique(codes, return_inverse=True)
-    texts = [" ".join(name for bit, name in enumerate(names) if int(code) >> bit & 1) for code in found]
-    return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32)), pa.array(texts, pa.string()))
-
-
-def _table(space: Space, chunk: Chunk, schema: pa.Schema, tech: Tech) -> pa.Table:
-    fixed = {**chunk.fixed, "pe": space.family, "basis": tech.trust(space.family)}
+def _table(space: Space, chunk: Chunk, schema: pa.Schema, tech: Tech, level: Level) -> pa.Table:
+    fixed = {**chunk.fixed, "pe": space.family, "basis": level.basis(tech, space.family)}
     rows = len(chunk.columns["cycles"])
     arrays = []
     for item in schema:
         values = chunk.columns.get(item.name)
         if values is None:
             arrays.append(_constant(fixed.get(item.name), item.type, rows))
-        elif item.name == "extrapolated":
-            arrays.append(_named_bits(values, chunk.outside))
+        elif item.name in chunk.texts:
+            texts = pa.array(list(chunk.texts[item.name]), pa.string())
+            arrays.append(pa.DictionaryArray.from_arrays(pa.array(values.astype(np.int32)), texts))
         elif pa.types.is_dictionary(item.type):
             arrays.append(pa.array([str(value) for value in values]).dictionary_encode())
         else:
@@ -262,18 +117,21 @@ def _table(space: Space, chunk: Chunk, schema: pa.Schema, tech: Tech) -> pa.Tabl
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def sweep_hash(spaces: Sequence[Space], layers: Sequence[Layer], tech: Tech, clocks: Sequence[float | None]) -> str:
+def sweep_hash(
+    spaces: Sequence[Space], layers: Sequence[Layer], tech: Tech, clocks: Sequence[Clock], level: Level = TILES
+) -> str:
     """SHA-256 of all that the rows depend on: spaces, layers, technology table, clocks and the code of the formulas."""
     return content_hash(
         {
+            "level": level.name,
             "spaces": [
                 [space.family, {name: list(values) for name, values in space.axes.items()}, sorted(space.named)]
                 for space in spaces
             ],
             "layers": [[layer.name, layer.m, layer.n, layer.k, layer.count] for layer in layers],
             "tech": tech.digest,
-            "clk_period_ns": list(clocks),
-            "source": source_hash(space.family for space in spaces),
+            "clocks": [[clock.period_ns, clock.named] for clock in clocks],
+            "source": source_hash((space.family for space in spaces), level.sources),
         }
     )
 
@@ -297,22 +155,22 @@ class _State:
 
 
 def _work(
-    spaces: Sequence[Space], clocks: Sequence[float | None], points: int
-) -> Iterator[tuple[Space, dict[str, Any], float | None]]:
+    spaces: Sequence[Space], clocks: Sequence[Clock], points: int
+) -> Iterator[tuple[Space, dict[str, Any], Clock]]:
     for space in spaces:
         for p in space.chunks(points):
             for clock in clocks:
                 yield space, p, clock
 
 
-def _clocks(given: float | str | Sequence[float] | None, tech: Tech) -> tuple[float | None, ...]:
-    """Clock periods of a sweep; None is each tile's own."""
+def _clocks(given: float | str | Sequence[float] | None, tech: Tech) -> tuple[Clock, ...]:
+    """Clock periods of a sweep."""
     listed = [given] if given is None or isinstance(given, str | float | int) else list(given)
-    return tuple(dict.fromkeys(clock_of(tech, one) for one in listed))
+    return tuple(dict.fromkeys(Clock(clock_of(tech, one), named=one is not None) for one in listed))
 
 
 def _check(
-    spaces: Sequence[Space], layers: Sequence[Layer], clocks: Sequence[float | None], objectives: Sequence[str]
+    spaces: Sequence[Space], layers: Sequence[Layer], clocks: Sequence[Clock], objectives: Sequence[str], level: Level
 ) -> None:
     for layer in layers:
         if not isinstance(layer, Layer):
@@ -325,11 +183,14 @@ def _check(
         )
     if not spaces or not layers:
         raise HwgenError(f"sweep: needs at least one family and one layer, not {len(spaces)} and {len(layers)}")
+    for space in spaces:
+        if space.around is not level.around:
+            raise HwgenError(f"sweep: spaces must be of the level {level.name}, not that of {space.family}")
     for clock in clocks:
-        if clock is not None and not 0 < clock < float("inf"):
-            raise HwgenError(f"sweep: clk_period_ns must be above 0, not {clock:g}")
+        if clock.period_ns is not None and not 0 < clock.period_ns < float("inf"):
+            raise HwgenError(f"sweep: clk_period_ns must be above 0, not {clock.period_ns:g}")
     columns = pd.DataFrame(
-        {field.name: np.zeros(0) for field in _schema(spaces) if not pa.types.is_dictionary(field.type)}
+        {field.name: np.zeros(0) for field in _schema(spaces, level) if not pa.types.is_dictionary(field.type)}
     )
     objective_values(columns, objectives)
 
@@ -344,7 +205,8 @@ def run_sweep(
     output: str | Path | None = None,
     command: str = "",
     progress: Progress | None = None,
-    chunk_points: int = CHUNK_POINTS,
+    chunk_points: int | None = None,
+    level: Level = TILES,
 ) -> Sweep:
     """Evaluate every point of the spaces on the layers.
 
@@ -358,15 +220,18 @@ def run_sweep(
         evaluated again.
     command: how the sweep was started, for the file's metadata.
     progress: called after each block with the points done and the points in all.
+    chunk_points: points that are evaluated at once; None leaves it to the level.
+    level: what a point is; spaces must be of it (`Space.beside`).
 
     Raises `HwgenError` for an empty sweep, for more points than `MOST_POINTS`, an unknown objective and an output that
     cannot be written.
     """
     table = load(tech) if isinstance(tech, str) else tech
     clocks = _clocks(clk_period_ns, table)
-    _check(spaces, layers, clocks, objectives)
-    digest = sweep_hash(spaces, layers, table, clocks)
-    job = _Job(spaces, layers, objectives, table, clocks, command, chunk_points, digest)
+    _check(spaces, layers, clocks, objectives, level)
+    digest = sweep_hash(spaces, layers, table, clocks, level)
+    points_at_once = level.block_points(layers) if chunk_points is None else chunk_points
+    job = _Job(spaces, layers, objectives, table, clocks, command, points_at_once, digest, level)
     if output is None:
         return _run(job, progress)
     target = Path(output)
@@ -379,7 +244,7 @@ def run_sweep(
         points = points.to_pandas()
         return Sweep(
             points,
-            front(points, objectives),
+            _front(points, objectives),
             tuple(objectives),
             stored["skipped"],
             stored["looked_at"],
@@ -502,16 +367,17 @@ class _Job:
     layers: Sequence[Layer]
     objectives: Sequence[str]
     tech: Tech
-    clocks: Sequence[float | None]
+    clocks: Sequence[Clock]
     command: str
     chunk_points: int
     digest: str
+    level: Level
     target: Path | None = None
     folder: Path | None = None
 
 
 def _run(job: _Job, progress: Progress | None) -> Sweep:
-    schema = _schema(job.spaces)
+    schema = _schema(job.spaces, job.level)
     state = _State() if job.folder is None else _load_state(job.folder, job.chunk_points)
     kept: list[pa.Table] = (
         [] if job.folder is None else [_part(job.folder / name, known) for name, known in state.parts.items()]
@@ -531,11 +397,11 @@ def _run(job: _Job, progress: Progress | None) -> Sweep:
         if number < done:
             continue
         started = time.perf_counter()
-        chunk = evaluate(space, p, job.layers, job.tech, clock)
+        chunk = job.level.evaluate(space, p, job.layers, job.tech, clock)
         state.seconds += time.perf_counter() - started
         state.add(chunk)
         if chunk.columns:
-            made = _table(space, chunk, schema, job.tech)
+            made = _table(space, chunk, schema, job.tech, job.level)
             kept.append(made)
             tables.append(made)
             rows += made.num_rows
@@ -555,10 +421,10 @@ def _run(job: _Job, progress: Progress | None) -> Sweep:
         "command": job.command,
         "commit": commit(),
         "versions": versions(),
-        "status": basis(job.tech, [space.family for space in job.spaces]),
-        "off_chip_memory": OFF_CHIP,
+        "level": job.level.name,
+        **job.level.about(job.tech, [space.family for space in job.spaces]),
         "tech": job.tech.name,
-        "clk_period_ns": list(job.clocks),
+        "clk_period_ns": [clock.period_ns for clock in job.clocks],
         "layers": [vars(layer) for layer in job.layers],
         "skipped": skipped,
         "looked_at": looked_at,
@@ -573,18 +439,22 @@ def _run(job: _Job, progress: Progress | None) -> Sweep:
     if job.folder is not None:
         shutil.rmtree(job.folder, ignore_errors=True)
     points = everything.to_pandas()
-    best = front(points, job.objectives)
+    best = _front(points, job.objectives)
     return Sweep(points, best, tuple(job.objectives), skipped, looked_at, state.seconds - earlier, resumed, metadata)
 
 
-def basis(tech: Tech, names: Sequence[str]) -> str:
-    """What stands behind the numbers of some families, in words."""
-    trusted: dict[str, list[str]] = {}
-    for name in dict.fromkeys(names):
-        trusted.setdefault(tech.trust(name), []).append(name)
-    if len(trusted) == 1:
-        return f"{next(iter(trusted))}, pre-layout"
-    return "; ".join(f"{words} ({', '.join(found)})" for words, found in trusted.items()) + "; pre-layout"
+def _front(points: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
+    """The front of the points whose accuracy is known, where accuracy is an objective.
+
+    Raises `HwgenError` where it is known of none.
+    """
+    asked = [name for name in map(column_of, objectives) if name in ACCURACY]
+    known = points.dropna(subset=asked) if asked else points
+    if len(points) and not len(known):
+        raise HwgenError(
+            f"sweep: {asked[0]} was measured of no point's formats; --measure measures them, or leave the objective out"
+        )
+    return front(known, objectives)
 
 
 def _write(table: pa.Table, target: Path) -> None:

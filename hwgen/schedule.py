@@ -268,6 +268,12 @@ class Schedule:
 
         Padded, and refused, as `lower` says.
         """
+        return self.act_codes(acts), {
+            name: self._side(name, acts, self.row_blocks, self.spec.m) for name in self.spec.row_side()
+        }
+
+    def act_codes(self, acts: QTensor) -> np.ndarray:
+        """Codes of `act_blocks` alone, of activations in any format of one code an element."""
         spec, layer = self.spec, self.layer
         if layer.k % self.step_k and acts.format.padding is None:
             raise HwgenError(
@@ -277,8 +283,7 @@ class Schedule:
         self._check_shape("activations", acts, layer.m)
         words = spec.code_columns(spec.layer_mode)[0]
         a = _pad(acts, self.row_blocks * spec.m, self.row_steps * words)
-        codes = a.reshape(self.row_blocks, spec.m, self.row_steps, words).transpose(0, 2, 1, 3)
-        return codes, {name: self._side(name, acts, self.row_blocks, spec.m) for name in spec.row_side()}
+        return a.reshape(self.row_blocks, spec.m, self.row_steps, words).transpose(0, 2, 1, 3)
 
     def weight_blocks(self, weights: QTensor) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Codes [column blocks, steps, N, words] of weights, and side information [column blocks, groups, N] by name.

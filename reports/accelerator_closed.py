@@ -33,9 +33,12 @@ _WHAT = {
 
 @dataclass(frozen=True)
 class Compared:
-    """Points as text, their cycles by the cycle model and by the closed form."""
+    """Points as text, their cycles by the cycle model and by the closed form; ``unit``: whether results pass a unit
+    behind the tile.
+    """
 
     texts: list[str]
+    unit: np.ndarray
     wanted: np.ndarray
     found: ClosedCycles
 
@@ -50,7 +53,8 @@ class Compared:
         """Several as one."""
         arrays = ((one.found.cycles, one.found.exact, one.found.regime) for one in parts)
         found = ClosedCycles(*(np.concatenate(list(column)) for column in zip(*arrays, strict=True)))
-        return cls([text for one in parts for text in one.texts], np.concatenate([one.wanted for one in parts]), found)
+        unit, wanted = (np.concatenate([getattr(one, name) for one in parts]) for name in ("unit", "wanted"))
+        return cls([text for one in parts for text in one.texts], unit, wanted, found)
 
 
 def compared(some: Sequence[Point]) -> Compared:
@@ -62,7 +66,8 @@ def compared(some: Sequence[Point]) -> Compared:
         *np.array([point.memory.beats for point in some]).T,
     )
     found = closed_job_cycles(geometry, job_arrays([point.job for point in some]), *memory)
-    return Compared([_text(point) for point in some], np.array([point.cycles for point in some]), found)
+    cycles = np.array([point.cycles for point in some])
+    return Compared([_text(point) for point in some], np.asarray(geometry.unit) > 0, cycles, found)
 
 
 def _text(point: Point) -> str:
@@ -70,10 +75,12 @@ def _text(point: Point) -> str:
     rings = ", ".join(
         f"{name} {stream.depth} entries × {stream.beats_per_entry} beats" for name, stream in design.streams.items()
     )
+    form = "".join(f" {name}" for name in ("outer", "bias") if getattr(design, name))
     return (
-        f"{design.tile.family} | {design.bus_bits} bits, burst {design.burst}, {design.outstanding} in flight; {rings} "
-        f"| {job.m_blocks}×{job.n_blocks}×{job.k_steps}, order {job.order}, held {job.hold_weights}{job.hold_acts} "
-        f"| {memory.latency}, {memory.beats[0]}/{memory.beats[1]}"
+        f"{design.tile.family} | {design.result}{form} | {design.bus_bits} bits, burst {design.burst}, "
+        f"{design.outstanding} in flight; {rings} | {job.m_blocks}×{job.n_blocks}×{job.k_steps}, "
+        f"order {job.order}, held {job.hold_weights}{job.hold_acts} | {memory.latency}, "
+        f"{memory.beats[0]}/{memory.beats[1]}"
     )
 
 
@@ -97,6 +104,7 @@ def _table(some: Compared) -> str:
     ]
     every, long = np.ones(len(some.wanted), bool), some.wanted >= LONG
     lines += [_row("all", some, every), _row(f"of at least {LONG} cycles", some, long)]
+    lines.append(_row("of these with results of another form than the tile's", some, long & some.unit))
     for place, name in enumerate(REGIMES):
         lines.append(_row(f"of these bound by {_WHAT[name]}", some, long & (some.found.regime == place)))
     return "\n".join(lines)
@@ -106,8 +114,9 @@ def _worst(some: Compared, count: int) -> str:
     long = np.flatnonzero(some.wanted >= LONG)
     worst = long[np.argsort(-np.abs(some.errors[long]), kind="stable")][:count]
     lines = [
-        "| family | bus and rings | job: blocks of M × N × steps | memory | cycles | closed | difference | by |",
-        "|---|---|---|---|---:|---:|---:|---|",
+        "| family | results | bus and rings | job: blocks of M × N × steps | memory | cycles | closed | difference "
+        "| by |",
+        "|---|---|---|---|---|---:|---:|---:|---|",
     ]
     for place in worst:
         name = REGIMES[some.found.regime[place]]
@@ -123,9 +132,9 @@ def page(swept: Compared, any_: Compared) -> str:
     return "\n\n".join(
         [
             f"`closed_job_cycles` beside `exact` on {len(swept.wanted) + len(any_.wanted):,} random points: "
-            "accelerators around small tiles of all families, jobs of all orders and residencies, memories of any "
-            f"speed. Points that the closed form marks as exact: {sum(int(one.sum()) for one in marked):,}, of which "
-            f"{wrong} differ. "
+            "accelerators around small tiles of all families, results of all forms, jobs of all orders and "
+            "residencies, memories of any speed. Points that the closed form marks as exact: "
+            f"{sum(int(one.sum()) for one in marked):,}, of which {wrong} differ. "
             "Differences are relative to `exact`.",
             "## Designs with the values that sweeps take",
             _table(swept),

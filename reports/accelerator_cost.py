@@ -12,6 +12,7 @@ import numpy as np
 
 from hwgen.accelerator import Design
 from hwgen.accelerator.inventory import KINDS, accelerator_blocks, geometry, kind_of
+from hwgen.accelerator.results import unit_registers
 from hwgen.files import write_atomic
 from hwgen.frame.facts import Block
 from hwgen.synth import read_library
@@ -21,7 +22,7 @@ from sim.accelerator.activity import JobCounts, counts_of, switching_terms
 from sim.accelerator.calibrate import flat_result, measured
 from sim.accelerator.cost import cost
 from sim.accelerator.measure import QUANTITIES, Sample, samples_text
-from sim.accelerator.plan import CALIBRATED, JUDGED, designs
+from sim.accelerator.plan import CALIBRATED, CHOICES, JUDGED, designs
 from sim.accelerator.prices import block_numbers, block_values, features_of, read_table, switching_pj
 from sim.tables import read_toml
 from sim.tech import PJ_PER_UW_NS, CalibratedTech, load
@@ -31,6 +32,8 @@ from sim.tech._model import trend_value
 __all__ = ["Judged", "by_design", "judged", "main", "shipped"]
 
 RESULT = Path("reports/results/accelerator_cost.md")
+FLAT = 4
+"""Designs that are also mapped in one piece."""
 BOUND = 0.10
 """Largest error in total that is wanted."""
 
@@ -73,7 +76,9 @@ def _turns(name: str, counts: JobCounts) -> float:
         return float(max(stream.beats, stream.words))
     if name.startswith("write"):
         return float(counts.write_beats)
-    if name in ("packer", "stream_result"):
+    if name in ("packer", "result_unit"):
+        return float(counts.made)
+    if name == "stream_result":
         return float(counts.results)
     if name in ("control", "registers"):
         return 1.0
@@ -174,6 +179,13 @@ def kinds_table(rows: Sequence[Judged], which: str, period_ns: float) -> str:
     return "\n".join(lines)
 
 
+def _named(design: Design) -> str:
+    """Family and what is drawn, and what else is not as it is where nothing is said."""
+    known = Design.parameters()
+    shown = {key: value for key, value in design.p.items() if key in CHOICES or value != known[key].default}
+    return " ".join([design.tile.family, *(f"{key}={value}" for key, value in shown.items())])
+
+
 def totals_table(found: Sequence[Mapping[str, Any]]) -> str:
     """Errors in total by design."""
     lines = [
@@ -183,10 +195,11 @@ def totals_table(found: Sequence[Mapping[str, Any]]) -> str:
     for one in found:
         row, true = one["row"], one["true"]
         design = row.design
-        name = " ".join([design.tile.family, *(f"{key}={value}" for key, value in design.p.items())])
         own = " | ".join(f"{one['priced'][key]:+.1%}" for key in ("area", "period", "energy"))
         tiles = " | ".join(f"{one['shipped'][key]:+.1%}" for key in ("area", "energy"))
-        lines.append(f"| {name} | {row.cells:,} | {true['area']:,.0f} | {true['energy']:,.0f} | {own} | {tiles} |")
+        lines.append(
+            f"| {_named(design)} | {row.cells:,} | {true['area']:,.0f} | {true['energy']:,.0f} | {own} | {tiles} |"
+        )
     return "\n".join(lines)
 
 
@@ -214,10 +227,9 @@ def flat_table(results: Sequence[AcceleratorResult], tech: CalibratedTech) -> st
         said = cost(design, tech)
         area = sum(value for name, value in said.area_um2.items() if not name.endswith("_sram"))
         slowest = max(result.blocks, key=lambda block: block.min_clk_period_ns)
-        name = " ".join([design.tile.family, *(f"{key}={value}" for key, value in design.p.items())])
         assert said.min_clk_period_ns is not None
         lines.append(
-            f"| {name} | {flat.mapped.cells:,} | {area / (flat.area * result.library.unit_um2) - 1:+.1%} | "
+            f"| {_named(design)} | {flat.mapped.cells:,} | {area / (flat.area * result.library.unit_um2) - 1:+.1%} | "
             f"{said.min_clk_period_ns / flat.min_clk_period_ns - 1:+.1%} ({flat.min_clk_period_ns:.2f} ns) | "
             f"{slowest.kind} {slowest.min_clk_period_ns / flat.min_clk_period_ns - 1:+.1%} |"
         )
@@ -246,7 +258,7 @@ def _scaled(files: Sequence[Path], count: int, wanted: Sequence[Design], jobs: i
 @click.option("--asap7", multiple=True, type=click.Path(path_type=Path), help="Liberty files of ASAP7")
 @click.option("--asap7-count", default=3, show_default=True, help="designs without post lanes that ASAP7 is judged by")
 @click.option("--count", default=12, show_default=True, help="designs")
-@click.option("--flat", default=4, show_default=True, help="designs that are also mapped in one piece")
+@click.option("--flat", default=FLAT, show_default=True, help="designs that are also mapped in one piece")
 @click.option("--jobs", default=1, show_default=True, help="child processes at a time")
 def main(sky130hd: Path, asap7: tuple[Path, ...], asap7_count: int, count: int, flat: int, jobs: int) -> None:
     """Measure the designs and write the page."""
@@ -260,9 +272,11 @@ def main(sky130hd: Path, asap7: tuple[Path, ...], asap7_count: int, count: int, 
     found = by_design(rows, tech.default_clk_period_ns)
     results = [flat_result(design, library, jobs) for design in wanted[:flat]]
     period, table = tech.default_clk_period_ns, read_table()
+    units = sum(unit_registers(row.design.p) > 0 for row in rows)
     parts = [
-        f"{len(rows)} accelerators around small tiles, drawn over bus width, addresses, counts, rings, bursts and "
-        f"outstanding bursts, none of which the prices were fitted to (those are {table.designs} others, "
+        f"{len(rows)} accelerators around small tiles, {units} of them with results of another form than the tile's, "
+        "drawn over bus width, addresses, counts, rings, bursts and outstanding bursts, none of which the prices were "
+        f"fitted to (those are {table.designs} others, "
         f"`sim.accelerator.plan`, seeds {CALIBRATED} and {JUDGED}). Each block was mapped by itself, memories left "
         "out, as calibrations of tiles map; then the netlist of all of it, tile included, ran a drawn job in "
         "64 streams with memories around it, its cycles equal to the cycle model's and its results to the reference's. "
@@ -292,7 +306,9 @@ def main(sky130hd: Path, asap7: tuple[Path, ...], asap7_count: int, count: int, 
     write_result(
         RESULT,
         "What accelerators cost, and what the model says",
-        "python -m reports.accelerator_cost --sky130hd FILE --asap7 FILE …",
+        "python -m reports.accelerator_cost --sky130hd FILE"
+        + " --asap7 FILE …" * bool(asap7)
+        + (f" --flat {flat}" if flat != FLAT else ""),
         "\n\n".join(parts),
         provenance(),
     )

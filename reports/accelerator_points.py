@@ -21,7 +21,6 @@ _WIDE: dict[str, tuple[int, ...]] = {
     "burst": (1, 2, 4, 8, 16, 32, 64),
     "outstanding": (1, 2, 4, 8, 16),
 }
-_JOBS_OF_A_DESIGN = 50
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,10 @@ class Point:
     cycles: int
 
 
-def _tile(rng: np.random.Generator) -> TileSpec:
-    """A small tile of any family: what it computes does not matter, only its words and its cycles."""
+def _tile(rng: np.random.Generator, **wanted: Any) -> TileSpec:
+    """A small tile of any family that can be as ``wanted``: what it computes does not matter, only its words and its
+    cycles.
+    """
     while True:
         name = str(rng.choice(family_names()))
         kind = family(name)
@@ -55,21 +56,47 @@ def _tile(rng: np.random.Generator) -> TileSpec:
                 one = rng.choice(legal)
                 values[key] = one.item()
         try:
-            return kind.from_values({"depth": 256, **values})
+            return kind.from_values({"depth": 256, **values, **wanted})
         except HwgenError:
             continue
+
+
+def _plain(rng: np.random.Generator) -> tuple[TileSpec, dict[str, Any]]:
+    """Results leave as the tile gives them."""
+    return _tile(rng), {}
+
+
+def _floats(rng: np.random.Generator) -> tuple[TileSpec, dict[str, Any]]:
+    """Results of post lanes become narrower, with or without what channels have."""
+    outer, bias = (bool(one) for one in rng.integers(2, size=2))
+    form = {"result": str(rng.choice(("tile", "fp16", "bf16"))), "outer": outer, "bias": bias}
+    return _tile(rng, post_lanes=int(rng.choice((1, 2, 4, 8)))), form
+
+
+def _integers(rng: np.random.Generator) -> tuple[TileSpec, dict[str, Any]]:
+    """Sums of whole rows become integers."""
+    form = {"result": str(rng.choice(("int8", "int4"))), "multiplier_bits": int(rng.choice((8, 16, 24, 32)))}
+    return _tile(rng, group=0, post_lanes=0), {**form, "result_lanes": int(rng.choice((0, 1, 2, 4, 8, 16)))}
+
+
+_FORMS = (_plain, _plain, _floats, _integers)
 
 
 def designs(rng: np.random.Generator, swept: bool) -> Iterator[Design]:
-    """Accelerators without end, with values that a sweep takes, or any legal ones."""
+    """Accelerators without end, with values that a sweep takes, or any legal ones; half of them have a unit behind the
+    tile.
+    """
     axes = {name: one.sweep for name, one in Design.parameters().items() if one.sweep}
     while True:
-        values = {name: rng.choice(np.array(axes[name] if swept else wide)).item() for name, wide in _WIDE.items()}
-        tile = _tile(rng)
-        try:
-            yield Design(tile=tile, **values)
-        except HwgenError:
-            continue
+        form = _FORMS[int(rng.integers(len(_FORMS)))]
+        while True:
+            values = {name: rng.choice(np.array(axes[name] if swept else wide)).item() for name, wide in _WIDE.items()}
+            tile, results = form(rng)
+            try:
+                yield Design(tile=tile, **values, **results)
+                break
+            except HwgenError:
+                continue
 
 
 def _job(rng: np.random.Generator, design: Design, steps: int) -> Job:
@@ -83,18 +110,18 @@ def _job(rng: np.random.Generator, design: Design, steps: int) -> Job:
     flags = [int(one) for one in rng.integers(2, size=3)]
     while True:
         job = Job(m_blocks, n_blocks, k_steps, groups, *flags)
-        held = [s for name, s in design.streams.items() if job.passage(name).uses > 1 and not job.holds(design, s)]
+        held = [stream for stream in design.streams.values() if not job.holds(stream)]
         if not held:
             return placed(design, job, int(rng.integers(64)) * design.bus_bytes)[0]
         flags[2 if held[0].name.startswith("act") else 1] = 0
 
 
-def points(count: int, seed: int, swept: bool, most_steps: int = 160) -> Iterator[Point]:
-    """So many points, each of a job of at most about so many steps."""
+def points(count: int, seed: int, swept: bool, most_steps: int = 160, of_a_design: int = 50) -> Iterator[Point]:
+    """So many points, ``of_a_design`` on each accelerator, each of a job of at most about so many steps."""
     rng = np.random.default_rng(seed)
     made = designs(rng, swept)
     for index in range(count):
-        if index % _JOBS_OF_A_DESIGN == 0:
+        if index % of_a_design == 0:
             design = next(made)
         steps = int(np.exp(rng.uniform(np.log(4), np.log(most_steps))))
         job = _job(rng, design, steps)

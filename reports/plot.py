@@ -37,8 +37,16 @@ AXIS_LABELS = {
     "pre_cycles": "cycles of the pre block",
     "utilization": "utilisation",
     "weight_bits": "bits per weight",
+    "tile_area_um2": "area of the tile [µm²]",
+    "around_area_um2": "area around the tile [µm²]",
+    "sram_area_um2": "area of memories [µm²]",
+    "wait_cycles": "cycles more than the tile alone",
+    "read_bytes": "bytes read",
+    "write_bytes": "bytes written",
+    "tops": "throughput [TOPS, two operations a MAC]",
 }
 """Axis titles by column."""
+_OF_ACCELERATORS = {"area_um2": "area of the accelerator [µm²]"}
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 """Okabe and Ito's palette, for every common colour blindness; yellow left out, which vanishes on white."""
@@ -65,9 +73,10 @@ def formats_of(points: pd.DataFrame) -> pd.Series[str]:
 
 
 def point_label(row: pd.Series[Any]) -> str:
-    """Short name of a point: family, formats and tile shape."""
+    """Short name of a point: family, formats and tile shape; of an accelerator its bus and rings, too."""
     shape = "×".join(str(int(row[name])) for name in ("m", "n", "k"))
-    return f"{row['pe']} {formats_of(row.to_frame().T).iloc[0].replace(' ', '')}, {shape}"
+    around = f", {row['bus_bits']} bits, {row['weight_ring']}/{row['act_ring']}" if "bus_bits" in row else ""
+    return f"{row['pe']} {formats_of(row.to_frame().T).iloc[0].replace(' ', '')}, {shape}{around}"
 
 
 def _thin(points: pd.DataFrame) -> pd.DataFrame:
@@ -166,8 +175,9 @@ def pareto_figure(
     if position is not None:
         row = best.iloc[position]
         axes.scatter([row[x]], [row[y]], s=260, facecolors="none", edgecolors="black", linewidths=1.6, zorder=4)
-    axes.set_xlabel(AXIS_LABELS.get(x, x))
-    axes.set_ylabel(AXIS_LABELS.get(y, y))
+    labels = AXIS_LABELS | (_OF_ACCELERATORS if "tile_area_um2" in points else {})
+    axes.set_xlabel(labels.get(x, x))
+    axes.set_ylabel(labels.get(y, y))
     axes.set_title(f"{title}\nareas, energies and periods: {basis}", fontsize=10)
     axes.grid(True, which="major", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)

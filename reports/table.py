@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from dse import designs, tiles
 from dse.pareto import column_of
-from dse.sweep import METRICS
 from hwgen.errors import HwgenError
 from hwgen.files import write_atomic
 
@@ -18,14 +18,15 @@ __all__ = ["columns_of", "csv", "format_cell", "markdown", "save", "text"]
 def columns_of(points: pd.DataFrame, objectives: Sequence[str]) -> list[str]:
     """Columns worth a table: family, weight width, tile shape, what differs, objectives, other headline numbers."""
     shape = [name for name in ("m", "n", "k") if name in points.columns]
-    known = {"pe", "weight_bits", *shape, *METRICS}
+    known = {"pe", "weight_bits", *shape, *tiles.METRICS, *designs.METRICS}
     # ``bits`` is what ``weight_bits`` shows. A parameter that only one family has differs when it does within that
     # family.
     within = points.groupby(points["pe"].astype(str)).nunique()
     differing = [name for name in points.columns if name not in known and name != "bits" and (within[name] > 1).any()]
     objectives = [column_of(name) for name in objectives]
     numbers = ["area_um2", "latency_us", "energy_pj_per_mac", "power_mw", "utilization"]
-    return list(dict.fromkeys(["pe", "weight_bits", *shape, *differing, *objectives, *numbers]))
+    of_designs = [name for name in ("cycles_exact", "bound") if name in points.columns]
+    return list(dict.fromkeys(["pe", "weight_bits", *shape, *differing, *objectives, *numbers, *of_designs]))
 
 
 def format_cell(name: str, value: object) -> str:

@@ -9,15 +9,18 @@ import numpy as np
 
 from hwgen.errors import HwgenError
 from hwgen.schedule import Layer
-from sim.models.checkpoint import StoredWeights, layer_weights, stored_kind, stored_weights, unpacked_view
+from sim.models.checkpoint import StoredWeights, layer_weights, stored_kind, stored_weights
 from sim.models.fetch import default_model
-from sim.models.hf import gguf_name, llama_view, why_not
+from sim.models.language import name_in_gguf, text_view, why_not
 from sim.models.smollm import capture
 from sim.models.tokenizer import tokenizer_note
 from sim.models.weights import ModelFile, open_model
 from sim.operands import random_operands
 
 __all__ = ["ModelOperands", "layer_operands", "model_operands", "read_operands"]
+
+_EMBEDDINGS = ("model.embed_tokens", "transformer.wte", "wte")
+"""Names of embeddings in safetensors."""
 
 
 class ModelOperands(NamedTuple):
@@ -50,8 +53,8 @@ def model_operands(
 ) -> tuple[np.ndarray, np.ndarray, str]:
     """Like `layer_operands`, and what the activations are: ``"model"``, or that they are random, and why.
 
-    Random are those of models that cannot be run: of another kind than Llama's, or in safetensors without configuration
-    and tokenizer.
+    Random are those of models that cannot be run: of another kind than Llama's and GPT-2's, or in safetensors without
+    configuration and tokenizer.
     """
     return read_operands(model, layer, tokens, text)[:3]
 
@@ -72,8 +75,10 @@ def read_operands(
 
 def _untied(file: ModelFile, name: str) -> str:
     """The tensor of a layer: a model with a tied embedding has none of its own for its last layer."""
-    last, shared = ("output", "token_embd") if file.format == "gguf" else ("lm_head", "model.embed_tokens")
-    return shared if name == last and f"{last}.weight" not in file.tensors else name
+    last, shared = ("output", ("token_embd",)) if file.format == "gguf" else ("lm_head", _EMBEDDINGS)
+    if name != last or f"{last}.weight" in file.tensors:
+        return name
+    return next((other for other in shared if f"{other}.weight" in file.tensors), shared[0])
 
 
 def _floats(file: ModelFile, name: str, tokens: int, text: str | None) -> tuple[np.ndarray, np.ndarray, str]:
@@ -86,10 +91,10 @@ def _floats(file: ModelFile, name: str, tokens: int, text: str | None) -> tuple[
             return file.float32(f"{_untied(file, name)}.weight"), acts, words
         weights = file.float32(file.matrix(f"{_untied(file, name)}.weight").name)
     else:
-        weights, ours = layer_weights(file, _untied(file, name)), gguf_name(f"{name}.weight")
+        weights, ours = layer_weights(file, _untied(file, name)), name_in_gguf(file, f"{name}.weight")
         if reason is None and ours is not None:
-            return weights, capture(llama_view(unpacked_view(file)), ours, text, tokens), "model"
-        reason = reason or f"{name} is no layer of a Llama-type model"
+            return weights, capture(text_view(file), ours, text, tokens), "model"
+        reason = reason or f"{name} is no layer of a model that runs"
     if text is not None:
         raise HwgenError(f"model file {file.path}: cannot be run on the text: {reason}; without --text acts are random")
     _, acts, words = random_operands(Layer(name, tokens, *weights.shape), "normal", 1)

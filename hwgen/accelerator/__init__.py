@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from hwgen.accelerator.design import STREAMS, Design, Stream
+from hwgen.accelerator.design import Design
 from hwgen.accelerator.emission import AcceleratorEmission, emit_accelerator
 from hwgen.accelerator.exact import JobCycles, Memory, exact
 from hwgen.accelerator.image import (
     LAYOUT_VERSION,
+    entering_acts,
+    memory_acts,
     pack_acts,
     pack_channels,
     pack_weights,
@@ -16,6 +18,7 @@ from hwgen.accelerator.image import (
 from hwgen.accelerator.job import Job, Passage
 from hwgen.accelerator.plan import best_job, layer_jobs, placed
 from hwgen.accelerator.results import RESULT_BITS, finished_floats, requantised
+from hwgen.accelerator.stream import STREAMS, Stream
 
 __all__ = [
     "LAYOUT_VERSION",
@@ -30,9 +33,11 @@ __all__ = [
     "Stream",
     "best_job",
     "emit_accelerator",
+    "entering_acts",
     "exact",
     "finished_floats",
     "layer_jobs",
+    "memory_acts",
     "pack_acts",
     "pack_channels",
     "pack_weights",

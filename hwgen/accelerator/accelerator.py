@@ -8,14 +8,15 @@ from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib.wiring import In, Out
 
 from hwgen.accelerator.control import Control
-from hwgen.accelerator.core import Core, Inputs, Outputs
-from hwgen.accelerator.design import STREAMS, Design
+from hwgen.accelerator.core import Core, Filling, Inputs, Outputs
+from hwgen.accelerator.design import Design
 from hwgen.accelerator.read_engine import ReadEngine
 from hwgen.accelerator.registers import ErrorCause as Cause
 from hwgen.accelerator.registers import RegisterMap
 from hwgen.accelerator.registers import Stream as Which
 from hwgen.accelerator.result import Packer, WriteBuffer, WriteEngine
 from hwgen.accelerator.ring import Ring
+from hwgen.accelerator.stream import STREAMS
 
 __all__ = ["ASKING_ORDER", "Accelerator", "accelerator_ports"]
 
@@ -60,6 +61,7 @@ class Accelerator(Core):
     def _inputs(self, m: Module, control: Control) -> Inputs:
         engines: dict[str, ReadEngine] = {}
         rings: dict[str, Ring] = {}
+        fillings: dict[str, Filling] = {}
         for name, stream in self._design.streams.items():
             m.submodules[f"{name}_engine"] = engine = engines[name] = ReadEngine(self._design, stream)
             ring = rings[name] = self._ring(m, control, name)
@@ -70,16 +72,18 @@ class Accelerator(Core):
                 engine.released.eq(ring.released),
                 engine.done.eq(here & self.m_axi_rlast),
                 engine.address.eq(getattr(control, f"{name}_address")),
-                ring.beat_valid.eq(here),
-                ring.beat.eq(self.m_axi_rdata),
             ]
+            fillings[name] = self._fill(m, control, name, ring, here, self.m_axi_rdata)
         m.d.comb += self.m_axi_rready.eq(1)
         self._ask(m, {name: engines[name] for name in ASKING_ORDER if name in engines})
         return Inputs(
             rings,
-            {name: engine.full & engine.idle for name, engine in engines.items()},
+            {name: engine.full & engine.idle & ~fillings[name].busy for name, engine in engines.items()},
             Cat(*(engine.idle for engine in engines.values()), ~self.m_axi_arvalid).all(),
-            [(self.m_axi_rvalid & self.m_axi_rresp[1], Cause.READ_RESPONSE, self.m_axi_rid)],
+            [
+                (self.m_axi_rvalid & self.m_axi_rresp[1], Cause.READ_RESPONSE, self.m_axi_rid),
+                *(failure for filling in fillings.values() for failure in filling.failures),
+            ],
         )
 
     def _ask(self, m: Module, engines: dict[str, ReadEngine]) -> None:

@@ -6,7 +6,8 @@ which something is needed are added up, and what is ready last counts.
 The outer loop of a job is over blocks of the operand that stays, the inner one over those of the other. What stays is
 needed once in an outer iteration if it is held, else in each block; the other operand is needed in the first outer
 iteration only if it is held. So phases end with the first sum, the first block, the first outer iteration, and the job;
-no phase needs more of the memory than those before it.
+no phase needs more of the memory than those before it. What the unit behind the tile reads for each channel holds up
+results, and the tile only when as many of them wait as there is room for.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from hwgen.accelerator.exact import FIRST_CLEAR, LAST_WORDS, Memory
 from hwgen.accelerator.flow import RING, Clock, Flow, asking
 from hwgen.accelerator.geometry import Geometry, job_arrays
 from hwgen.accelerator.job import Job
+from hwgen.accelerator.stream import STREAMS
 from hwgen.frame.numbers import Num, ceil_div
 
 __all__ = ["REGIMES", "ClosedCycles", "closed", "closed_job_cycles"]
@@ -58,13 +60,15 @@ def closed_job_cycles(
     """
     clock, latency = Clock(share, cycles), np.asarray(latency)
     compute = _Compute(geometry, job)
-    flows = {name: Flow(name, geometry, job, clock, latency, compute.block) for name in OPERANDS}
+    flows = {name: Flow(name, geometry, job, clock, latency, compute.block) for name in STREAMS}
     reads = _Reads(geometry, clock, latency, flows)
     marks, regime = _phases(geometry, compute, reads)
     writes = _Writes(geometry, job, clock, latency, compute, marks)
     found = np.ceil(np.maximum(writes.all, writes.last)) + latency + 1 + LAST_WORDS
     certain = (writes.all <= writes.last) & (regime == _COMPUTE) & writes.certain & reads.certain(compute)
-    certain = certain & (np.asarray(geometry.unit) == 0)
+    # What stands before a ring is not in the phases.
+    found = found + np.asarray(geometry.pre)
+    certain = certain & (np.asarray(geometry.pre) == 0)
     shape = np.broadcast_shapes(found.shape, certain.shape)
     return ClosedCycles(
         np.broadcast_to(found, shape).astype(np.int64),
@@ -78,7 +82,7 @@ class _Compute:
 
     ``steps`` of a block, ``first_sum`` those of its first sum, which takes ``start`` cycles; ``block``: cycles of a
     block, ``slow_block`` where results wait for room; ``unwaited``: what the very first block takes less. ``results``
-    of a block, ``number`` of the job.
+    of a block, ``number`` of the job; ``ahead``: so many blocks' results wait at most.
     """
 
     def __init__(self, g: Geometry, job: Mapping[str, Num]) -> None:
@@ -100,11 +104,14 @@ class _Compute:
         # A result is begun when the one before it by as many as the queue has room for has left the queue.
         back = (g.drain + 1 + g.step + (g.beats - 1) * (g.per_word - 1)) * g.beats / g.credit
         waits = self.number * g.beats > g.credit
+        self.ahead = g.credit // g.beats
         self.slow_block = np.where(waits, np.maximum(self.block, back * self.results), self.block)
 
 
 class _Reads:
     """All streams of jobs on the read channel; ``filled``: the first cycle in which the tile has a step."""
+
+    _latest: tuple[tuple[Flow, Any, Any], list[tuple[str, Any]]] | None = None
 
     def __init__(self, g: Geometry, clock: Clock, latency: Any, flows: Mapping[str, Flow]) -> None:
         self.g, self.clock, self.flows = g, clock, flows
@@ -113,7 +120,8 @@ class _Reads:
         ahead, slots = asking(flows)
         self.begins = {name: self.begin + slot for name, slot in slots.items()}
         came = [np.zeros(1)]
-        for name, flow in flows.items():
+        for name in OPERANDS:
+            flow = flows[name]
             entry = flow.geo.beats
             one = np.maximum(clock.nth(self.begin, ahead[name] + entry), clock.nth(self.begins[name], entry))
             came.append(np.where(flow.beats > 0, one, 0))
@@ -125,34 +133,55 @@ class _Reads:
         """
         found: list[Any] = [np.zeros(1)] * 3
         every = self.clock.nth(self.begin, sum(needs.values()))
-        for name, flow in self.flows.items():
-            need = needs[name]
+        for name in OPERANDS:
+            flow, need = self.flows[name], needs[name]
             behind = RING + flow.left(steps) * self.g.step - 1
-            rounds, head = flow.rounds(need)
-            flight = (
-                self._channel(flow, head, needs) + rounds * flow.trip + self._held(flow, head, needs, rounds, flow.trip)
-            )
-            flight = np.maximum(flight, flow.by_engine(self.begins[name], need))
-            hops, head = flow.hops(need)
-            ring = self._channel(flow, head, needs) + hops * flow.ring_trip
-            ring = ring + self._held(flow, head, needs, hops, flow.ring_trip)
-            each = (self._channel(flow, need, needs), flight, ring)
+            each = self._there(flow, need, needs)
             found = [np.maximum(old, np.where(need > 0, new + behind, 0)) for old, new in zip(found, each, strict=True)]
         found[0] = np.maximum(found[0], every + RING + self.g.step - 1)
         return found
 
+    def finished(self, needs: Mapping[str, Any], blocks: Any, behind: Any) -> list[Any]:
+        """Cycle that is ``behind`` the first in which results of so many blocks may leave for what their channels have:
+        by the channel, by bursts in flight, by rings.
+        """
+        flow = self.flows["channels"]
+        if not np.any(flow.geo.there):
+            return [np.zeros(1)] * 3
+        need = flow.until(blocks)
+        return [np.where(need > 0, one + RING - 1 + behind, 0) for one in self._there(flow, need, needs)]
+
+    def _there(self, flow: Flow, need: Any, needs: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+        """When so many beats of a stream are there: by the channel, by bursts in flight, by its ring."""
+        rounds, head = flow.rounds(need)
+        flight = self._channel(flow, head, needs) + rounds * flow.trip
+        flight = flight + self._held(flow, head, needs, rounds, flow.trip)
+        flight = np.maximum(flight, flow.by_engine(self.begins[flow.name], need))
+        hops, head = flow.hops(need)
+        ring = self._channel(flow, head, needs) + hops * flow.ring_trip
+        ring = ring + self._held(flow, head, needs, hops, flow.ring_trip)
+        return self._channel(flow, need, needs), flight, ring
+
     def _channel(self, flow: Flow, need: Any, needs: Mapping[str, Any]) -> Any:
         """When so many beats of a stream are there if nothing but the channel, which serves all, holds them up."""
         beats = need
-        for name, other in self.flows.items():
-            if other is not flow:
-                beats = beats + self._beside(flow, need, needs, name)
+        for _, beside in self._beside(flow, need, needs):
+            beats = beats + beside
         return self.clock.nth(self.begin, np.floor(beats))
 
-    def _beside(self, flow: Flow, need: Any, needs: Mapping[str, Any], name: str) -> Any:
-        """Beats of another stream before so many of one: it gets on meanwhile, as far as its ring lets it."""
-        other = self.flows[name]
-        return np.minimum(np.minimum(needs[name] + other.capacity, other.fetched), other.beside(flow, need))
+    def _beside(self, flow: Flow, need: Any, needs: Mapping[str, Any]) -> list[tuple[str, Any]]:
+        """Beats of each other stream before so many of one: it gets on meanwhile, as far as its ring lets it."""
+        # Half of the work of the closed form, and asked for twice in turn.
+        asked = (flow, need, needs)
+        if self._latest is None or any(one is not other for one, other in zip(asked, self._latest[0], strict=True)):
+            begun = flow.begun(need)
+            found = []
+            for name, other in self.flows.items():
+                if other is not flow and flow.there and other.there:
+                    most = np.minimum(needs[name] + other.capacity, other.fetched)
+                    found.append((name, np.minimum(most, other.beside(flow, begun))))
+            self._latest = asked, found
+        return self._latest[1]
 
     def _held(self, flow: Flow, head: Any, needs: Mapping[str, Any], rounds: Any, trip: Any) -> Any:
         """Cycles for which others' bursts keep the channel longer than a stream leaves it idle: those that do not come
@@ -160,13 +189,13 @@ class _Reads:
         """
         idle = trip - flow.flight / self.clock.rate
         found: Any = np.zeros(1)
-        for name, other in self.flows.items():
-            if other is not flow:
-                more = np.maximum(needs[name] - self._beside(flow, head, needs, name), 0)
-                number = np.minimum(more, rounds * other.flight) / other.length
-                longer = np.maximum(other.length / self.clock.rate - idle, 0)
-                found = found + np.where(idle > 0, number * longer, 0)
-        return found
+        for name, beside in self._beside(flow, head, needs):
+            other = self.flows[name]
+            more = np.maximum(needs[name] - beside, 0)
+            number = np.minimum(more, rounds * other.flight) / other.length
+            longer = np.maximum(other.length / self.clock.rate - idle, 0)
+            found = found + number * longer
+        return np.where(idle > 0, found, 0)
 
     def certain(self, compute: _Compute) -> Any:
         """Whether no step but the first waits, whatever the order in which bursts come."""
@@ -177,9 +206,14 @@ class _Reads:
             waits = (flow.fetched > flow.capacity) | (flow.fetched > flow.length * flow.most) | flow.crosses
             # The second entry comes before its step though all that others want comes first; so does each later one.
             steps = np.minimum(flow.geo.words, (flow.words - 1) % flow.geo.words + 1) * flow.word_steps * self.g.step
-            late = self.clock.nth(self.begin, total - flow.fetched + 2 * flow.geo.beats) + RING > self.filled + steps
+            first, few = 2, flow.fetched <= flow.geo.beats
+            if flow.name == "channels":
+                # The first is needed only when the first block is done.
+                first, few = 1, np.zeros(1, bool)
+                steps = np.minimum(compute.start, compute.shortest)
+            late = self.clock.nth(self.begin, total - flow.fetched + first * flow.geo.beats) + RING
             slow = np.ceil(flow.geo.beats / self.clock.rate) > steps
-            found = found & ((flow.beats == 0) | (~waits & ((flow.fetched <= flow.geo.beats) | ~(late | slow))))
+            found = found & ((flow.beats == 0) | (~waits & (few | ~((late > self.filled + steps) | slow))))
         return found
 
 
@@ -193,30 +227,45 @@ def _phases(g: Geometry, compute: _Compute, reads: _Reads) -> tuple[_Marks, Any]
     time: Any = reads.filled - 1 + compute.start
     regime: Any = np.zeros(np.shape(time), int)
 
-    def meet(time: Any, regime: Any, needs: Mapping[str, Any], steps: Any) -> tuple[Any, Any]:
-        for place, later in zip((_CHANNEL, _FLIGHT, _RING), reads.delivered(needs, steps), strict=True):
-            regime = np.where(later > time, place, regime)
-            time = np.maximum(time, later)
+    def later(time: Any, regime: Any, *bounds: list[Any]) -> tuple[Any, Any]:
+        for bound in bounds:
+            for place, one in zip((_CHANNEL, _FLIGHT, _RING), bound, strict=True):
+                regime = np.where(one > time, place, regime)
+                time = np.maximum(time, one)
         return time, regime
 
+    def meet(time: Any, regime: Any, needs: Mapping[str, Any], steps: Any, blocks: Any) -> tuple[Any, Any]:
+        # The last of a sum's steps begins when the result before it that it makes way for has left.
+        room = reads.finished(needs, blocks - compute.ahead, g.beats + g.step - 1)
+        return later(time, regime, reads.delivered(needs, steps), room)
+
+    def leave(time: Any, regime: Any, needs: Mapping[str, Any], blocks: Any) -> tuple[Any, Any]:
+        # As if the block ended when its results leave without waiting.
+        return later(time, regime, reads.finished(needs, blocks, g.beats - g.drain - 2))
+
     needs = {name: flow.part(compute.first_sum) for name, flow in flows.items()}
-    time, regime = meet(time, regime, needs, compute.first_sum)
+    time, regime = meet(time, regime, needs, compute.first_sum, 0)
     first_sum = time
     time = time + compute.block - compute.start - compute.unwaited
-    time, regime = meet(time, regime, {name: flow.beats for name, flow in flows.items()}, compute.steps)
-    first_block = time
+    needs = {name: flow.beats for name, flow in flows.items()}
+    time, regime = meet(time, regime, needs, compute.steps, 1)
+    first_block, _ = leave(time, regime, needs, 1)
     time = time + (compute.inner - 1) * compute.slow_block
-    time, regime = meet(time, regime, {name: flow.first for name, flow in flows.items()}, compute.steps)
-    first_outer = time
+    needs = {name: flow.first for name, flow in flows.items()}
+    time, regime = meet(time, regime, needs, compute.steps, compute.inner)
+    first_outer, _ = leave(time, regime, needs, compute.inner)
     own = compute.inner * compute.slow_block
     pace = own + np.maximum.reduce(np.broadcast_arrays(*(flow.window_wait for flow in flows.values())))
     edges = np.maximum.reduce(np.broadcast_arrays(*(flow.window_time for flow in flows.values())))
     pace = np.maximum(pace, (compute.inner - 2) * compute.slow_block + edges)
     regime = np.where((pace > own) & (compute.outer > 1), _RING, regime)
     time = time + (compute.outer - 1) * pace
-    time, regime = meet(time, regime, {name: flow.fetched for name, flow in flows.items()}, compute.steps)
+    needs = {name: flow.fetched for name, flow in flows.items()}
+    blocks = compute.outer * compute.inner
+    time, regime = meet(time, regime, needs, compute.steps, blocks)
+    time, regime = leave(time, regime, needs, blocks)
     results = compute.results
-    first = np.where(g.every > 0, first_sum, first_block)
+    first = np.where((g.every > 0) & (flows["channels"].beats == 0), first_sum, first_block)
     return [
         (first, np.ones_like(results)),
         (first_block, results),
@@ -236,20 +285,23 @@ class _Writes:
         self, g: Geometry, job: Mapping[str, Num], clock: Clock, latency: Any, compute: _Compute, marks: _Marks
     ) -> None:
         self.g, self.clock, self.marks, self.number = g, clock, marks, compute.number
-        count = compute.number * g.beats
+        made = g.beats * g.made
+        count = compute.number * made
         self.beats = ceil_div(count, g.gathers) * g.per_word
-        self.own = g.beats * g.per_word / g.gathers
+        self.own = made * g.per_word / g.gathers
+        # Cycles from a result's last step to its first beat at the packer.
+        self.behind = g.drain + g.unit - g.beats + 2
         self._bursts(job)
         self.trip = clock.wait(latency + 3) + (self.mean - 1) / clock.rate
         # The last bus beat is filled up, or the last result goes beat for beat, after those before it of its block.
         partial = count % g.gathers
         flush = np.where(g.gathers > 1, np.where(partial > 0, g.gathers - partial, 0) + 1, g.per_word)
-        sent = np.ceil(marks[-1][0] + g.drain + 1 + flush + (g.beats - 1) * (g.per_word - 1)).astype(np.int64)
+        sent = np.ceil(marks[-1][0] + self.behind + (made - 1) * g.per_word + flush).astype(np.int64)
         # Counted, loaded, on the bus.
         self.last = clock.nth(sent + 3, self.rest)
         self.bound, self.all = self._with_all()
-        apart = (compute.number == 1) | (compute.shortest >= g.beats * g.per_word)
-        self.certain = (self.bursts == 1) & (g.credit >= count) & apart
+        apart = (compute.number == 1) | (compute.shortest >= made * g.per_word)
+        self.certain = (self.bursts == 1) & (g.credit >= compute.number * g.beats) & apart
 
     def _bursts(self, job: Mapping[str, Num]) -> None:
         """Bursts end where pages do; ``rest``: beats of the last one, ``mean``: those of the others."""
@@ -272,7 +324,7 @@ class _Writes:
             part = np.clip((index - low) / np.maximum(high - low, 1), 0, 1)
             time = np.where(index > low, begun + part * (ended - begun), time)
         apart = np.where(g.gathers > 1, g.gathers, 1)
-        return time + g.drain - g.beats + 2 + (count - (index - 1) * self.own) * apart
+        return time + self.behind + (count - (index - 1) * self.own) * apart
 
     def _with_all(self) -> tuple[Any, Any]:
         """When the last beat leaves because of bursts that begin with a phase, and of those whose answers it awaits."""

@@ -13,19 +13,22 @@ from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Instance, Module,
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
+from hwgen.accelerator.block_quantiser import BlockQuantiser
 from hwgen.accelerator.control import COUNTER_BITS, Control
-from hwgen.accelerator.design import STREAMS, Design
+from hwgen.accelerator.design import Design
 from hwgen.accelerator.feeder import Feeder
 from hwgen.accelerator.job import ADDRESSES, COUNTS, FLAGS
 from hwgen.accelerator.registers import ErrorCause as Cause
 from hwgen.accelerator.registers import RegisterFile, RegisterMap
 from hwgen.accelerator.result import Packer
-from hwgen.accelerator.result_unit import ResultUnit, unit_registers
+from hwgen.accelerator.result_unit import ResultUnit
+from hwgen.accelerator.results import unit_registers
 from hwgen.accelerator.ring import Ring
 from hwgen.accelerator.sram import sram_name
+from hwgen.accelerator.stream import STREAMS
 from hwgen.emit import INPUT_DEPTH, axi_stream_ports, result_depth, streams
 
-__all__ = ["Core", "Failure", "Inputs", "Outputs"]
+__all__ = ["Core", "Failure", "Filling", "Inputs", "Outputs"]
 
 _LITE = "s_axi_"
 Failure = tuple[Value, Cause, Any]
@@ -41,6 +44,14 @@ class Inputs:
     rings: Mapping[str, Ring]
     stuck: Mapping[str, Value]
     idle: Value
+    failures: list[Failure]
+
+
+@dataclass(frozen=True)
+class Filling:
+    """What stands between a stream's beats and its ring: whether something comes without another beat, and failures."""
+
+    busy: Value
     failures: list[Failure]
 
 
@@ -130,11 +141,29 @@ class Core(wiring.Component):
 
     def _ring(self, m: Module, control: Control, name: str) -> Ring:
         """The ring of a stream with what it takes of a job."""
-        m.submodules[f"{name}_ring"] = ring = Ring(self._design.streams[name], self._design.count_bits, self._sram)
+        m.submodules[f"{name}_ring"] = ring = Ring(self._design.ring_streams[name], self._design.count_bits, self._sram)
         m.d.comb += ring.clear.eq(control.clear)
         for what in ("words", "entries", "blocks", "uses"):
             m.d.comb += getattr(ring, f"{what}_last").eq(getattr(control, f"{name}_{what}_last"))
         return ring
+
+    def _fill(self, m: Module, control: Control, name: str, ring: Ring, here: Value, beat: Value) -> Filling:
+        """Beats of a stream into its ring, activations through the block before it where there is one."""
+        plan = self._design.block_plan if name == "acts" else None
+        if plan is None:
+            m.d.comb += [ring.beat_valid.eq(here), ring.beat.eq(beat)]
+            return Filling(Const(0, 1), [])
+        beats = control.acts_beats
+        m.submodules.pre = pre = BlockQuantiser(plan, len(beats), self._sram)
+        m.d.comb += [
+            pre.clear.eq(control.clear),
+            pre.beats.eq(beats),
+            pre.beat_valid.eq(here),
+            pre.beat.eq(beat),
+            ring.beat_valid.eq(pre.o_valid),
+            ring.beat.eq(pre.o_entry),
+        ]
+        return Filling(pre.busy, [(pre.not_finite, Cause.NOT_FINITE, STREAMS[name])])
 
     @staticmethod
     def _counts(m: Module, control: Control, name: str, reader: Any) -> None:
@@ -235,7 +264,7 @@ class Core(wiring.Component):
         all_out: Signal,
     ) -> Value:
         """From the tile's results to those for memory; returns whether no more come."""
-        if not unit_registers(self._design):
+        if not unit_registers(self._design.p):
             m.d.comb += [
                 packer.i_valid.eq(results["valid"]),
                 packer.i_word.eq(results["data"]),

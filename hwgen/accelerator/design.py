@@ -7,7 +7,6 @@ needs of each output channel: scales of a second level, biases, multipliers.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -15,88 +14,30 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
-from hwgen.accelerator.results import RESULT_BITS
+from hwgen.accelerator.block_plan import BlockPlan
+from hwgen.accelerator.results import INTEGERS, RESULT_BITS, channel_fields, requantisers
+from hwgen.accelerator.stream import Stream, channel_stream, operand_streams, padded_bits
 from hwgen.emit import Field, streams
 from hwgen.errors import HwgenError
-from hwgen.frame.numbers import ceil_div
+from hwgen.formats import get
+from hwgen.frame.numbers import Num, ceil_div, maximum
 from hwgen.frame.param import Param, Range, check, param, parameters, resolve
 from hwgen.frame.ports import element_port
 from hwgen.frame.spec import TileSpec
 
-__all__ = ["STREAMS", "Design", "Stream"]
+__all__ = ["Design"]
 
-STREAMS = {"weights": 0, "weight_sides": 1, "acts": 2, "act_sides": 3, "channels": 5}
-"""Streams from memory to the tile and to the unit behind it, with the AXI ids of their reads (4 are results)."""
 OPERANDS = ("weights", "weight_sides", "acts", "act_sides")
-"""Those of them that go to the tile."""
-MOST_BLOCKS = 16
-"""Blocks of which a ring holds what comes once a block, at most: scales of whole rows, what channels have."""
+"""Streams that go to the tile."""
 PAGE_BYTES = 4096
 """No burst crosses a multiple of it (AXI4)."""
 
-
-@dataclass(frozen=True)
-class Stream:
-    """Geometry of one stream of words from memory to the tile.
-
-    A word of ``bits`` bits is padded in memory to whole bus beats, or to the smallest power-of-two part of a beat that
-    holds it. An entry of the ring is the larger of the two: ``words_per_entry`` words, or ``beats_per_entry`` beats.
-    ``depth`` is in entries, ``burst`` in beats.
-    """
-
-    name: str
-    bits: int
-    bus_bits: int
-    depth: int
-    burst: int
-
-    @property
-    def index(self) -> int:
-        """AXI id of its reads."""
-        return STREAMS[self.name]
-
-    @property
-    def padded_bits(self) -> int:
-        """Bits of a word in memory."""
-        return padded_bits(self.bits, self.bus_bits)
-
-    @property
-    def words_per_entry(self) -> int:
-        """Words of one entry of the ring: 1 unless a beat holds several."""
-        return max(self.bus_bits // self.padded_bits, 1)
-
-    @property
-    def beats_per_entry(self) -> int:
-        """Bus beats of one entry of the ring."""
-        return max(self.padded_bits // self.bus_bits, 1)
-
-    @property
-    def entry_bits(self) -> int:
-        """Bits of an entry of the ring."""
-        return max(self.padded_bits, self.bus_bits)
-
-    @property
-    def capacity(self) -> int:
-        """Beats that the ring holds."""
-        return self.depth * self.beats_per_entry
-
-    def entries(self, words: int) -> int:
-        """Entries of a block of so many words: blocks begin with an entry."""
-        return int(ceil_div(words, self.words_per_entry))
-
-    def beats(self, words: int) -> int:
-        """Beats of a block of so many words."""
-        return self.entries(words) * self.beats_per_entry
+P = Mapping[str, Any]
 
 
-def padded_bits(bits: int, bus_bits: int) -> int:
-    """Bits that a word takes in memory: whole beats, or a power-of-two part of one."""
-    if bits > bus_bits:
-        return int(ceil_div(bits, bus_bits)) * bus_bits
-    size = bus_bits
-    while size // 2 >= bits and size > 8:
-        size //= 2
-    return size
+def _pre_word_bits(p: P, d: P) -> Num:
+    """Bits of the values that a step takes, as they lie in memory for a block before the ring of activations."""
+    return p["m"] * p["k"] * get(d["pre_source"]).code_bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,54 +70,106 @@ class Design:
         0, "integer results a cycle; 0 is as many as fill a byte", legal=(0, 1, 2, 4, 8, 16, 32), sweep=(0, 4)
     )
     multiplier_bits: int = param(16, "bits of a channel's multiplier for integer results", legal=Range(8, 32))
+    pre: str = param(
+        "none",
+        "block before the ring of activations: none, or mx, which makes MX blocks of floating-point values in memory",
+        legal=("none", "mx"),
+    )
+    pre_source: str = param("fp16", "format of activations in memory before the block", legal=("fp16", "bf16", "fp32"))
     count_bits: int = param(24, "bits of the counts of a job: blocks and steps", legal=Range(8, 32), unit="bits")
 
     def __post_init__(self) -> None:
         for name, value in check("accelerator", self.parameters(), self.p).items():
             object.__setattr__(self, name, value)
-        for holds, sentence in self._constraints():
+        for holds, text in self.constraints(type(self.tile), self.tile.p, self.p):
             if not holds:
-                raise HwgenError(f"accelerator: {sentence}")
+                raise HwgenError(f"accelerator: {text.format(**self.tile.p | self.p | self._said())}")
 
-    def _constraints(self) -> Iterator[tuple[bool, str]]:
-        """Which parameters go together: pairs of what must hold and what to say where it does not."""
-        tile, result = self.tile, self.result
+    def _said(self) -> dict[str, int]:
+        """What sentences of constraints say beside the parameters."""
+        steps = self.group_steps
+        return {
+            "page_beats": PAGE_BYTES // self.bus_bytes,
+            "result_lanes": self.requantisers,
+            # The widest beat that holds a part of a block: a power of two of words.
+            "block_bus_bits": int(padded_bits(_pre_word_bits(self.tile.p, self.p), self.bus_bits)) * (steps & -steps),
+            "two_blocks": 2 * steps,
+        }
+
+    @classmethod
+    def constraints(cls, spec: type[TileSpec], p: P, d: P) -> Iterator[tuple[Any, str]]:
+        """Which parameters go together: pairs (holds, sentence with {parameter} fields); all must hold.
+
+        Parameters
+        ----------
+        p, d: of tiles of a family and of what is around them: names and truth values are scalars, numbers scalars or
+            integer arrays that broadcast.
+        """
+        result, outer, bias, lanes = d["result"], d["outer"], d["bias"], d["result_lanes"]
+        post_lanes = p["post_lanes"] if spec.uses_lanes(p) else 0
         yield (
-            self.burst * self.bus_bytes <= PAGE_BYTES,
-            f"burst must be at most {PAGE_BYTES // self.bus_bytes} beats of {self.bus_bits} bits, which AXI4 ends at "
-            f"{PAGE_BYTES} bytes, not {self.burst}",
+            d["burst"] * (d["bus_bits"] // 8) <= PAGE_BYTES,
+            f"burst must be at most the beats of {PAGE_BYTES} bytes, which no burst of AXI4 crosses ({{page_beats}} of "
+            "{bus_bits} bits), not {burst}",
         )
-        if not self.requantises:
-            plain = result == "tile" and not self.outer and not self.bias
+        yield from cls._pre_constraints(spec, p, d)
+        if result not in INTEGERS:
+            unit = result != "tile" or outer or bias
+            floats = bool(unit) and spec.unchecked(p).result_format == "fp32"
             yield (
-                plain or (tile.lanes > 0 and tile.result_format == "fp32"),
-                f"result {result}{' with outer' * self.outer}{' with bias' * self.bias} must follow post lanes that "
-                f"give FP32, which this {tile.family} tile has not; use --post-lanes",
+                (post_lanes > 0) & floats if unit else True,
+                f"result {result}{' with outer' * outer}{' with bias' * bias} must follow post lanes that give FP32, "
+                f"which this {spec.family} tile has not; use --post-lanes",
             )
-            yield self.result_lanes == 0, f"result_lanes must be 0 for result {result}, not {self.result_lanes}"
+            yield lanes == 0, f"result_lanes must be 0 for result {result}, not {{result_lanes}}"
             return
-        yield not tile.lanes, f"post_lanes must be 0 for result {result}, which is made of sums, not {tile.lanes}"
+        yield post_lanes == 0, f"post_lanes must be 0 for result {result}, which is made of sums, not {{post_lanes}}"
         yield (
-            tile.sum_encoding()["kind"] == "integer" and int(tile.sums_of_cell(tile.p)) == 1,
-            f"result must be tile where sums of {tile.family} are no integers, not {result}",
+            (spec.unchecked(p).sum_encoding()["kind"] == "integer") & (spec.sums_of_cell(p) == 1),
+            f"result must be tile where sums of {spec.family} are no integers, not {result}",
         )
         yield (
-            not self.sum_steps,
-            f"group must be 0 for result {result}, whose channels have one multiplier each, not {tile.group}",
+            spec.sum_group(p) // spec.layer_k(p) == 0,
+            f"group must be 0 for result {result}, whose channels have one multiplier each, not {{group}}",
         )
         yield (
-            not tile.has_row_sums,
+            not spec.keeps_row_sums(p),
             f"result must be tile where zero points of weights wait for a correction, not {result}; use a symmetric "
             "--scheme",
         )
+        yield not outer and not bias, f"outer and bias must be left out for result {result}, whose channels have both"
+        made = requantisers(d)
         yield (
-            not self.outer and not self.bias,
-            f"outer and bias must be left out for result {result}, whose channels have both",
+            (p["n"] % made == 0) & (made * RESULT_BITS[result] % 8 == 0),
+            f"result_lanes must divide n ({{n}}) and fill bytes with {result} results, not {{result_lanes}}",
         )
-        made = self.requantisers
+
+    @classmethod
+    def _pre_constraints(cls, spec: type[TileSpec], p: P, d: P) -> Iterator[tuple[Any, str]]:
+        """Those of the block before the ring of activations."""
+        pre, source = d["pre"], d["pre_source"]
+        if pre == "none":
+            yield source == "fp16", f"pre_source must be left out without pre, not {source}"
+            return
         yield (
-            tile.n % made == 0 and made * RESULT_BITS[result] % 8 == 0,
-            f"result_lanes must divide n ({tile.n}) and fill bytes with {result} results, not {made}",
+            (spec.unchecked(p).quantization().scheme == "mx") & (spec.mode_count(p) == 1) & (p["group"] > 0),
+            f"pre must be none where activations are no MX blocks of one format, as in this {spec.family} tile, not "
+            f"{pre}",
+        )
+        yield (
+            p["k"] & (p["k"] - 1) == 0,
+            f"k of the tile must be a power of two with pre {pre}, whose beats hold values of whole rows, not {{k}}",
+        )
+        group_steps = p["group"] // spec.layer_k(p)
+        per_beat = maximum(d["bus_bits"] // padded_bits(_pre_word_bits(p, d), d["bus_bits"]), 1)
+        yield (
+            group_steps % per_beat == 0,
+            f"bus_bits must be at most {{block_bus_bits}} with pre {pre}, so that no beat has values of two blocks of "
+            "{group}, not {bus_bits}",
+        )
+        yield (
+            d["act_ring"] >= 2 * group_steps,
+            f"act_ring must be at least {{two_blocks}} with pre {pre}, two blocks of {{group}}, not {{act_ring}}",
         )
 
     @classmethod
@@ -237,38 +230,51 @@ class Design:
     @cached_property
     def streams(self) -> dict[str, Stream]:
         """Streams from memory by name; without those for which the tile has no side information."""
-        return {stream.name: stream for stream in self._streams()}
+        return {stream.name: stream for stream in self._streams() if stream.there}
 
     def _streams(self) -> Iterator[Stream]:
         found = streams(self.tile)
+        around: dict[str, Any] = {"bus_bits": self.bus_bits, "burst": self.burst}
         for name, fields, role, steps in (
             ("weights", found.weights, "weights", self.weight_ring),
             ("acts", found.acts, "acts", self.act_ring),
         ):
             codes = sum(field.port.width for field in fields if field.port.role == role)
             sides = sum(field.port.width for field in fields if field.port.role != role)
-            per_entry = max(self.bus_bits // padded_bits(codes, self.bus_bits), 1)
-            yield self._stream(name, codes, max(int(ceil_div(steps, per_entry)), 2))
-            if sides:
-                yield self._stream(f"{name[:-1]}_sides", sides, max(self._side_entries(steps, sides), 2))
-        if self.channel_bits:
-            # A word for each block of columns: one stays, or all of those whose weights are held.
-            yield self._stream("channels", self.tile.n * self.channel_bits, max(min(self.weight_ring, MOST_BLOCKS), 2))
+            if name == "acts" and self.pre != "none":
+                # Values as they lie in memory; what the tile's sides hold is made of them.
+                codes, sides = _pre_word_bits(self.tile.p, self.p), 0
+            yield from operand_streams(name, codes, sides, steps, group_steps=self.group_steps, **around)
+        yield channel_stream(self.tile.n * self.channel_bits, self.weight_ring, **around)
 
-    def _side_entries(self, steps: int, bits: int) -> int:
-        """Entries for side information of ``bits`` bits that belongs to the steps that a ring of codes holds."""
-        if not self.group_steps:
-            # A word for each block, and a block begins with an entry.
-            return min(steps, MOST_BLOCKS)
-        per_entry = max(self.bus_bits // padded_bits(bits, self.bus_bits), 1)
-        # Whole groups, and those at the ends; where entries hold several, a block's last one may be nearly empty.
-        entries = int(ceil_div(int(ceil_div(steps, self.group_steps)) + 1, per_entry))
-        return entries * 2 if per_entry > 1 else entries
+    @cached_property
+    def block_plan(self) -> BlockPlan | None:
+        """What the block before the ring of activations does; None without one."""
+        if self.pre == "none":
+            return None
+        tile, stream = self.tile, self.streams["acts"]
+        kind = tile.quantization()
+        return BlockPlan(
+            m=tile.m,
+            k=tile.k,
+            source=self.pre_source,
+            element=tile.act_format.name,
+            rule=kind.block_rule,
+            bus_bits=self.bus_bits,
+            padded_bits=stream.padded_bits,
+            group_steps=self.group_steps,
+        )
 
-    def _stream(self, name: str, bits: int, depth: int) -> Stream:
-        whole = Stream(name, bits, self.bus_bits, depth, 1)
-        # Two bursts at least fit the ring, so that one comes while another is used.
-        return dataclasses.replace(whole, burst=max(min(self.burst, whole.capacity // 2), 1))
+    @cached_property
+    def ring_streams(self) -> dict[str, Stream]:
+        """Streams as their rings have them: behind a block before the ring the words are the tile's, and an entry, what
+        becomes of one in memory, comes at once.
+        """
+        found = dict(self.streams)
+        if self.block_plan is not None:
+            plan, acts = self.block_plan, found["acts"]
+            found["acts"] = Stream("acts", plan.word_bits, plan.entry_bits, acts.depth, 1)
+        return found
 
     @cached_property
     def id_bits(self) -> int:
@@ -300,19 +306,17 @@ class Design:
     @property
     def requantises(self) -> bool:
         """Whether results are integers made of the tile's sums by a multiplier and a shift."""
-        return self.result in ("int8", "int4")
+        return self.result in INTEGERS
 
     @property
     def requantisers(self) -> int:
         """Integer results that are made in a cycle."""
-        return self.result_lanes or max(8 // RESULT_BITS.get(self.result, 8), 1)
+        return int(requantisers(self.p))
 
     @property
     def channel_fields(self) -> tuple[tuple[str, int], ...]:
         """What the unit behind the tile takes of a channel, from the lowest bit: name and bits."""
-        if self.requantises:
-            return (("bias", 32), ("multiplier", self.multiplier_bits), ("shift", 6), ("zero", 8))
-        return (*((("outer", 32),) if self.outer else ()), *((("bias", 32),) if self.bias else ()))
+        return channel_fields(self.p)
 
     @property
     def channel_bits(self) -> int:
@@ -322,12 +326,12 @@ class Design:
     @property
     def result_words_per_beat(self) -> int:
         """Beats of results in one bus beat; 1 where one fills the bus."""
-        return max(self.bus_bits // padded_bits(self.result_bits, self.bus_bits), 1)
+        return max(self.bus_bits // int(padded_bits(self.result_bits, self.bus_bits)), 1)
 
     @property
     def result_beats(self) -> int:
         """Bus beats of one beat of results; 1 where several share one."""
-        return max(padded_bits(self.result_bits, self.bus_bits) // self.bus_bits, 1)
+        return max(int(padded_bits(self.result_bits, self.bus_bits)) // self.bus_bits, 1)
 
     @property
     def write_depth(self) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-from hwgen.accelerator.accelerator import Accelerator
+from hwgen.accelerator.accelerator import Accelerator, accelerator_ports
 from hwgen.accelerator.design import Design
 from hwgen.accelerator.job import ADDRESSES, COUNTS, FLAGS, Job
 from hwgen.accelerator.registers import RegisterMap, accelerator_map
 from hwgen.accelerator.sram import Sram, sram_name
-from hwgen.accelerator.streamed import StreamedAccelerator
+from hwgen.accelerator.streamed import StreamedAccelerator, streamed_ports
 from hwgen.emit import (
     Reset,
     axi_stream_name,
@@ -21,7 +23,61 @@ from hwgen.emit import (
     to_verilog,
 )
 
-__all__ = ["AcceleratorEmission", "emit_accelerator"]
+__all__ = ["AcceleratorEmission", "Emission", "emit_accelerator"]
+
+
+class Emission(Protocol):
+    """A block with registers and data on buses, as Verilog: what its files, benches and simulations need of it."""
+
+    @property
+    def design(self) -> Design: ...
+    @property
+    def top(self) -> str: ...
+    @property
+    def verilog(self) -> str: ...
+    @property
+    def memories(self) -> tuple[tuple[int, int], ...]: ...
+    @property
+    def registers(self) -> RegisterMap: ...
+    @property
+    def streamed(self) -> bool:
+        """Whether its data come and go in AXI4-Streams, not over a memory's bus."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """What it is, in a word."""
+        ...
+
+    @property
+    def heading(self) -> str:
+        """What it is, in a phrase."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """What it does, in a line."""
+        ...
+
+    @property
+    def stores(self) -> str:
+        """What its memories are, as the beginning of a sentence."""
+        ...
+
+    @property
+    def read_ids(self) -> str:
+        """AXI ids of its reads, in words."""
+        ...
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Parameters by name, without those of the tile."""
+        ...
+
+    @property
+    def ports(self) -> Mapping[str, tuple[Any, int]]:
+        """Flow and width of its ports beside clock, reset and the bus of its registers."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -34,6 +90,41 @@ class AcceleratorEmission:
     memories: tuple[tuple[int, int], ...]
     registers: RegisterMap
     streamed: bool = False
+
+    @property
+    def kind(self) -> str:
+        """See `Emission`."""
+        return "accelerator"
+
+    @property
+    def heading(self) -> str:
+        """See `Emission`."""
+        return f"accelerator around a {self.design.tile.family} tile"
+
+    @property
+    def summary(self) -> str:
+        """See `Emission`."""
+        return self.design.tile.summary()
+
+    @property
+    def stores(self) -> str:
+        """See `Emission`."""
+        return "The rings and the write buffer"
+
+    @property
+    def read_ids(self) -> str:
+        """See `Emission`."""
+        return ", ".join(str(stream.index) for stream in self.design.streams.values())
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """See `Emission`."""
+        return self.design.p
+
+    @property
+    def ports(self) -> Mapping[str, tuple[Any, int]]:
+        """See `Emission`."""
+        return (streamed_ports if self.streamed else accelerator_ports)(self.design)
 
     def job_words(self, job: Job) -> list[tuple[int, int]]:
         """Registers that describe a job: offset and value of each."""

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from hwgen.accelerator.accelerator import ASKING_ORDER
-from hwgen.accelerator.design import PAGE_BYTES, Design, Stream
+from hwgen.accelerator.block_plan import BlockPlan
+from hwgen.accelerator.block_quantiser import OUT_AFTER, READ_AFTER
+from hwgen.accelerator.design import PAGE_BYTES, Design
 from hwgen.accelerator.job import Job
 from hwgen.accelerator.recording import Recording, TileState
-from hwgen.accelerator.result_unit import unit_registers
+from hwgen.accelerator.results import unit_registers
+from hwgen.accelerator.stream import Stream
 from hwgen.emit import INPUT_DEPTH, result_depth
 from hwgen.errors import HwgenError
 
@@ -159,6 +162,47 @@ class _Reader:
         return False
 
 
+class _Pre:
+    """Block before the ring of activations; see `hwgen.accelerator.block_quantiser`."""
+
+    def __init__(self, plan: BlockPlan, beats: int) -> None:
+        self.beats, self.group, self.per_entry = beats, plan.group_beats, plan.beats_per_word
+        # Beats of the row's blocks that came, of the block at hand, when the last one so far is read, what leaves when.
+        self.came = self.waits = self.read = 0
+        self.leaves: deque[int] = deque()
+
+    def state(self, now: int) -> tuple[Any, ...]:
+        """All of it, with times from ``now`` on."""
+        return (self.came, self.waits, max(self.read - now, 0), *(time - now for time in self.leaves))
+
+    def beat(self, now: int) -> None:
+        """A beat comes."""
+        self.came += 1
+        self.waits += 1
+        ends_row = self.came == self.beats
+        if not ends_row and self.waits < self.group:
+            return
+        for number in range(self.waits):
+            self.read = max(self.read + 1, now + READ_AFTER)
+            if number % self.per_entry == self.per_entry - 1:
+                self.leaves.append(self.read + OUT_AFTER)
+        self.waits = 0
+        if ends_row:
+            self.came = 0
+
+    def entry(self, now: int) -> bool:
+        """Whether an entry leaves."""
+        if self.leaves and self.leaves[0] == now:
+            self.leaves.popleft()
+            return True
+        return False
+
+    def jump(self, cycles: int) -> None:
+        """Time goes on."""
+        self.read += cycles
+        self.leaves = deque(time + cycles for time in self.leaves)
+
+
 class _Tile:
     """The tile behind its streams: queues of two, phases of a step, folding, lanes and credit."""
 
@@ -252,16 +296,16 @@ class _Run:
             if getattr(job, name) < 1:
                 raise HwgenError(f"job: {name} must be at least 1, not {getattr(job, name)}")
         for stream in design.streams.values():
-            passage = job.passage(stream.name)
-            needed = stream.entries(passage.words) * passage.blocks
-            if passage.uses > 1 and needed > stream.depth:
+            if not job.holds(stream):
                 raise HwgenError(
                     f"job: a window of {stream.name} that is held must fit its ring of {stream.depth} entries, "
-                    f"not take {needed}; hold fewer or read it again"
+                    f"not take {job.window(stream)}; hold fewer or read it again"
                 )
         self.design, self.job, self.memory = design, job, memory
         self.readers = {name: _Reader(stream, job) for name, stream in design.streams.items()}
         self.tile = _Tile(design, job)
+        plan = design.block_plan
+        self.pre = None if plan is None else _Pre(plan, self.readers["acts"].beats)
         self.blocks = _Loop(1, 1, job.blocks)
         loops = (loop for reader in self.readers.values() for loop in (reader.asking, reader.giving))
         self.periods = _Periods([self.blocks, *loops])
@@ -269,7 +313,7 @@ class _Run:
     def run(self, most_cycles: int, recording: Recording | None) -> JobCycles:
         design, job, memory, tile = self.design, self.job, self.memory, self.tile
         (share, cycles), latency = memory.beats, memory.latency
-        readers = list(self.readers.values())
+        readers, pre = list(self.readers.values()), self.pre
         asking = [self.readers[name] for name in ASKING_ORDER if name in self.readers]
         by_index = {reader.index: reader for reader in readers}
         weights, acts = self.readers["weights"], self.readers["acts"]
@@ -287,7 +331,7 @@ class _Run:
         depth, write_burst, page = design.write_depth, design.burst, PAGE_BYTES * 8 // design.bus_bits
         buffered, have = 0, False
         # The unit in between: its registers, results of the tile that still turn past its lanes, what it makes of one.
-        unit = [False] * unit_registers(design)
+        unit = [False] * unit_registers(design.p)
         turning, per_result = 0, job.results(design)
         channels = self.readers.get("channels")
         at = job.result // design.bus_bytes % page
@@ -435,11 +479,16 @@ class _Run:
             for reader in freed:
                 reader.space += reader.entry_beats
             if here is not None:
-                here.part += 1
-                if here.part == here.entry_beats:
-                    here.part = 0
-                    here.full = True
+                if pre is not None and here is acts:
+                    pre.beat(now)
+                else:
+                    here.part += 1
+                    if here.part == here.entry_beats:
+                        here.part = 0
+                        here.full = True
                 here.flying -= last_beat
+            if pre is not None and pre.entry(now):
+                acts.full = True
             # --- the tile's registers
             tile.credit += takes
             if tile.folding:
@@ -504,6 +553,7 @@ class _Run:
                     now % cycles,
                     *(reader.state() for reader in readers),
                     tile.state(now),
+                    () if pre is None else pre.state(now),
                     *((burst[0], burst[1], max(burst[2] - now, 0)) for burst in flying),
                     *(weight_step, act_step, all_in, pending, packed, buffered, have, at, turning, *unit),
                     *(waiting, writing, next_length, left, asked is None),
@@ -521,6 +571,8 @@ class _Run:
                     for burst in flying:
                         burst[2] += jumped
                     tile.coming = deque(time + jumped for time in tile.coming)
+                    if pre is not None:
+                        pre.jump(jumped)
                     answers = deque(time + jumped for time in answers)
         return JobCycles(
             cycles=now + LAST_WORDS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ import numpy as np
 from hwgen.accelerator.accelerator import ASKING_ORDER
 from hwgen.accelerator.design import PAGE_BYTES
 from hwgen.accelerator.geometry import Geometry
+from hwgen.accelerator.job import follows_weights
 from hwgen.frame.numbers import Num, ceil_div
 
-__all__ = ["RING", "Clock", "Flow", "asking"]
+__all__ = ["RING", "Clock", "Flow", "asking", "first_slots"]
 
 RING = 4
 """Cycles from an entry's last beat to the tile's first cycle with it: written, read, offered, queued."""
@@ -54,13 +56,17 @@ class Flow:
         order, steps = np.asarray(job["order"]), np.asarray(job["k_steps"])
         m, n = np.asarray(job["m_blocks"]), np.asarray(job["n_blocks"])
         outer, inner = np.where(order == 0, n, m), np.where(order == 0, m, n)
-        of_weights, sides = name.startswith("weight"), name.endswith("sides")
+        of_weights, sides = follows_weights(name), name.endswith("sides")
         stays = (order == 0) == of_weights
         held = np.asarray(job["hold_weights" if of_weights else "hold_acts"]) > 0
         held &= np.where(stays, inner, outer) > 1
         words = np.asarray(job["k_groups"]) if sides else steps
         self.word_steps = np.where(g.group_steps > 0, g.group_steps, steps) if sides else np.ones_like(steps)
+        if name == "channels":
+            words, self.word_steps = np.ones_like(steps), steps
         self.words = words
+        # Blocks of the job that need another word's worth of beats, and those after which no more come.
+        self.share, self.last = np.where(held & stays, inner, 1), np.where(held & ~stays, inner, outer * inner)
         self.entries = ceil_div(words, geo.words)
         self.beats = geo.there * self.entries * geo.beats
         self.image = self.beats * np.where(stays, outer, inner)
@@ -137,21 +143,35 @@ class Flow:
         entries = ceil_div(ceil_div(steps, self.word_steps), self.geo.words)
         return np.minimum(entries * self.geo.beats * self.geo.there, self.beats)
 
+    def until(self, blocks: Any) -> Any:
+        """Beats that so many blocks of the job need, in the order in which they are computed."""
+        return self.beats * ceil_div(np.clip(blocks, 0, self.last), self.share)
+
     def left(self, steps: Any) -> Any:
         """Of so many steps of a block those that need the last entry."""
         entry = self.geo.words * self.word_steps
         return (steps - 1) % entry + 1
 
-    def beside(self, other: Flow, need: Any) -> Any:
-        """Beats of this stream that the channel serves before so many of another one: engines ask in turn until each
-        has all in flight that it may, then as bursts come back.
-        """
-        bursts = np.round(need / other.length)
-        most = np.minimum(other.most, other.fit)
+    @cached_property
+    def there(self) -> bool:
+        """Whether any of the designs has the stream."""
+        return bool(np.any(self.geo.there))
+
+    def begun(self, need: Any) -> tuple[Any, Any]:
+        """Before so many beats are there: how often all bursts in flight are over, and those of the last time."""
+        bursts = np.round(need / self.length)
+        most = np.minimum(self.most, self.fit)
         rounds = np.maximum(np.ceil(bursts / most) - 1, 0)
+        return rounds, bursts - rounds * most
+
+    def beside(self, other: Flow, begun: tuple[Any, Any]) -> Any:
+        """Beats of this stream that the channel serves before those of another one that has `begun` so many bursts:
+        engines ask in turn until each has all in flight that it may, then as bursts come back.
+        """
+        rounds, last = begun
         # Of bursts that are asked for together, those of the stream that asks first come first.
         behind = ASKING_ORDER.index(self.name) > ASKING_ORDER.index(other.name)
-        return rounds * self.flight + np.minimum((bursts - rounds * most - behind) * self.length, self.flight)
+        return rounds * self.flight + np.minimum((last - behind) * self.length, self.flight)
 
     def rounds(self, need: Any) -> tuple[Any, Any]:
         """How often all bursts in flight must be over before others are asked for until so many beats are there; and
@@ -193,20 +213,42 @@ def asking(flows: Mapping[str, Flow]) -> tuple[dict[str, Any], dict[str, Any]]:
         for name, flow in flows.items()
     }
     order = [name for name in ASKING_ORDER if name in flows]
-    first, second, third, fourth = order
-    a, b, c = most[first], most[second], most[third]
-    both = np.minimum(a, b)
-    longer = np.maximum(a, b) - both
-    # The one that goes on asks in even cycles if it is the first or alone, else in odd ones.
-    even = (a > b) | (both == 0)
-    third_at = np.where(longer == 0, 2 * both, 2 * both + even)
-    run = 2 * np.minimum(longer, c)
-    fourth_at = np.where(longer == 0, third_at + 1, 2 * both + run + (longer != c) * ((longer > c) == even))
-    slots: dict[str, Any] = {first: 0 * a, second: np.where(a > 0, 1, 0), third: third_at, fourth: fourth_at}
+    slots = dict(zip(order, first_slots(np.stack(np.broadcast_arrays(*(most[name] for name in order)))), strict=True))
     ahead: dict[str, Any] = {}
     for place, name in enumerate(order):
-        ahead[name] = 0 * a
+        ahead[name] = 0 * most[name]
         for other in order[:place]:
             before = np.minimum(np.maximum((slots[name] - slots[other] + 1) // 2, 0), most[other])
             ahead[name] = ahead[name] + flows[other].first_bursts(before)
     return ahead, slots
+
+
+def first_slots(left: Any) -> Any:
+    """Cycles in which each of several engines first asks, which have so many bursts to ask for, by their order.
+
+    The first two that want to ask in turn until one of them is done; the other one and the next go on.
+    """
+    left = left.copy()
+    places = np.arange(len(left)).reshape(-1, *[1] * (left.ndim - 1))
+    slots, now, last = np.zeros_like(left), np.zeros_like(left[0]), np.full(left[0].shape, -1)
+    begun = np.zeros(left.shape, bool)
+    for _ in range(len(left)):
+        wants = left > 0
+        one = np.argmax(wants, axis=0)
+        wants &= places != one
+        other = np.argmax(wants, axis=0)
+        pair = wants.any(axis=0)
+        # Who asked last waits for a cycle.
+        one, other = np.where(pair & (one == last), other, one), np.where(pair & (one == last), one, other)
+        for place, at in ((one, now), (other, now + 1)):
+            here = (places == place) & ~begun & (left > 0)
+            slots = np.where(here, at, slots)
+            begun |= here
+        both = np.where(
+            pair,
+            np.minimum(*(np.take_along_axis(left, place[None], 0)[0] for place in (one, other))),
+            0,
+        )
+        left -= np.where((places == one) | (places == other), both, 0)
+        now, last = now + 2 * both, np.where(pair, other, last)
+    return slots

@@ -3,8 +3,10 @@
 Layout (version 1). A word holds the bits of a tile's port (`i_acts` or `i_weights`, or all `i_row_*` or `i_col_*` ports
 one after the other), element 0 lowest, and is padded with zeros to `Stream.padded_bits`. The words of a block (a block
 of rows or columns: its steps, or its groups) follow each other, lowest byte first, and each block is padded to whole
-ring entries, which are whole bus beats. Blocks follow each other. Results: the tile's beats as `m_axis_result_tdata`
-holds them, padded likewise, in the order in which blocks are computed; the last bus beat is filled up with zeros.
+ring entries, which are whole bus beats. Blocks follow each other. Activations that a block before the ring quantises
+(`Design.pre`) lie likewise, in words of their values and without side information. Results: the tile's beats as
+`m_axis_result_tdata` holds them, padded likewise, in the order in which blocks are computed; the last bus beat is
+filled up with zeros.
 """
 
 from __future__ import annotations
@@ -14,14 +16,26 @@ from typing import Any
 
 import numpy as np
 
-from hwgen.accelerator.design import Design, Stream, padded_bits
+from hwgen.accelerator.design import Design
 from hwgen.accelerator.job import Job
+from hwgen.accelerator.stream import Stream, padded_bits
 from hwgen.emit import Field, streams
+from hwgen.errors import HwgenError
 from hwgen.formats import QTensor
+from hwgen.quantize import cast
 from hwgen.schedule import Schedule
 from hwgen.simulators.words import pack_words, unpack_words
 
-__all__ = ["LAYOUT_VERSION", "pack_acts", "pack_channels", "pack_weights", "streamed_bytes", "unpack_results"]
+__all__ = [
+    "LAYOUT_VERSION",
+    "entering_acts",
+    "memory_acts",
+    "pack_acts",
+    "pack_channels",
+    "pack_weights",
+    "streamed_bytes",
+    "unpack_results",
+]
 
 LAYOUT_VERSION = 1
 
@@ -34,10 +48,36 @@ def pack_weights(design: Design, schedule: Schedule, weights: QTensor) -> dict[s
     return _images(design, "weights", codes.shape[:2], flat, sides)
 
 
+def memory_acts(design: Design, values: np.ndarray) -> QTensor:
+    """Float activations [tokens, K], whole words along K, as they lie in memory: quantised as the tile takes them, or
+    rounded to ``pre_source`` where a block before the ring quantises them. Raises `HwgenError` for inf and NaN.
+    """
+    if design.block_plan is None:
+        return design.tile.quantize_acts(values)
+    return cast(values, design.pre_source)
+
+
+def entering_acts(design: Design, acts: QTensor) -> QTensor:
+    """Activations [tokens, K] as they enter the tile, of those in memory (`memory_acts`)."""
+    return acts if design.block_plan is None else design.tile.quantize_acts(acts.dequantize())
+
+
 def pack_acts(design: Design, schedule: Schedule, acts: QTensor) -> dict[str, np.ndarray]:
-    """Images of activations [tokens, K] as they enter the tile, uint8, by stream."""
-    codes, sides = schedule.act_blocks(acts)
+    """Images of activations [tokens, K] as `memory_acts` has them, uint8, by stream.
+
+    Raises `HwgenError` for another format than ``pre_source`` where a block before the ring quantises them.
+    """
     tile = design.tile
+    if design.block_plan is not None:
+        if acts.format.name != design.pre_source:
+            raise HwgenError(
+                f"layer {schedule.layer.name}: activations must be {design.pre_source} in memory, of which the block "
+                f"before the ring makes {tile.act_format.name}, not {acts.format.name}"
+            )
+        values = schedule.act_codes(acts)
+        words = values.reshape(values.shape[0] * values.shape[1], -1)
+        return {"acts": _image(design.streams["acts"], len(values), [(words, acts.format.code_bits)])}
+    codes, sides = schedule.act_blocks(acts)
     flat = tile.pack_acts(codes.reshape(-1, *codes.shape[2:]), tile.layer_mode)
     return _images(design, "acts", codes.shape[:2], flat, sides)
 

@@ -8,17 +8,17 @@ of the modules; the tile's are `TileSpec.modules`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import numpy as np
-
 from hwgen.accelerator.control import COUNTER_BITS
-from hwgen.accelerator.design import MOST_BLOCKS, PAGE_BYTES
+from hwgen.accelerator.design import PAGE_BYTES, Design
 from hwgen.accelerator.registers import accelerator_map
 from hwgen.accelerator.registers.description import ADDRESS_BITS, BITS
+from hwgen.accelerator.result_inventory import unit_path_bits, unit_primitives
+from hwgen.accelerator.results import INTEGERS, RESULT_BITS, channel_fields, requantisers, unit_registers
+from hwgen.accelerator.stream import Stream, channel_stream, operand_streams, padded_bits
 from hwgen.emit import INPUT_DEPTH
 from hwgen.emit._axi_stream import LATENCY
 from hwgen.errors import HwgenError
@@ -27,7 +27,7 @@ from hwgen.frame.numbers import Num, ceil_div, clog2, maximum, unsigned_bits, wh
 from hwgen.frame.primitives import for_each
 from hwgen.frame.spec import TileSpec
 
-__all__ = ["KINDS", "Geometry", "Memory", "StreamGeometry", "accelerator_blocks", "geometry", "kind_of", "memories"]
+__all__ = ["KINDS", "Geometry", "Memory", "accelerator_blocks", "geometry", "kind_of", "memories", "whole"]
 
 P = Mapping[str, Any]
 
@@ -37,6 +37,7 @@ KINDS = {
     "feeder": "counts of steps of an operand",
     "queue": "queue at the tile, of registers",
     "stream": "credits of results, and registers that level a systolic tile's outputs",
+    "unit": "scales and biases of channels, narrower results",
     "packer": "results to bus beats",
     "write_buffer": "control of the buffer of results",
     "write_engine": "addresses and counts of write bursts",
@@ -56,40 +57,21 @@ def kind_of(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class StreamGeometry:
-    """`hwgen.accelerator.design.Stream` for arrays; ``there`` is 1 where the design has the stream."""
-
-    there: Num
-    bits: Num
-    words_per_entry: Num
-    beats_per_entry: Num
-    entry_bits: Num
-    depth: Num
-    burst: Num
-
-    @property
-    def capacity(self) -> Num:
-        """Beats that the ring holds."""
-        return self.depth * self.beats_per_entry
-
-    def entries(self, words: Num) -> Num:
-        """Entries of a block of so many words."""
-        return ceil_div(words, self.words_per_entry)
-
-
-@dataclass(frozen=True)
 class Geometry:
     """What follows from the parameters of tile and design; see `hwgen.accelerator.design.Design`.
 
     ``queues`` are depth and bits of the queues at the tile by name. ``levelled`` are bits of the registers behind a
-    systolic tile and ``latest`` the cycles that they level. ``beats`` are those in which a result leaves the tile.
+    systolic tile and ``latest`` the cycles that they level. ``beats`` are those in which a result leaves the tile,
+    ``made`` those for memory that are made of one of them, ``unit_bits`` as `unit_path_bits`.
     """
 
-    streams: Mapping[str, StreamGeometry]
+    streams: Mapping[str, Stream]
     queues: Mapping[str, tuple[Num, Num]]
     levelled: Num
     latest: Num
     beats: Num
+    made: Num
+    unit_bits: Num
     step_k: Num
     group_steps: Num
     sum_steps: Num
@@ -108,49 +90,30 @@ class Memory:
     bits: Num
 
 
-def _padded(bits: Num, bus: Num) -> Num:
-    """Bits of a word in memory, as `hwgen.accelerator.design.padded_bits`."""
-    return where(bits > bus, ceil_div(bits, bus) * bus, maximum(1 << clog2(maximum(bits, 1)), 8))
-
-
 def _container(bits: Num) -> Num:
     """Bits in which an element of a result leaves."""
     return where(bits <= 8, 8, where(bits <= 16, 16, ceil_div(bits, 32) * 32))
-
-
-def _stream(bits: Num, bus: Num, burst: Num, entries: Callable[[Num], Num]) -> StreamGeometry:
-    """``entries``: those of the ring, by the words of one."""
-    there = where(bits > 0, 1, 0)
-    padded = _padded(bits, bus)
-    words = maximum(bus // padded, 1)
-    beats = maximum(padded // bus, 1)
-    depth = maximum(entries(words), 2)
-    most = depth * beats // 2
-    fitting = where(most < burst, most, burst)
-    return StreamGeometry(there, bits, words, beats, maximum(padded, bus), depth, maximum(fitting, 1))
-
-
-def _side_entries(ring: Num, group_steps: Num, words: Num) -> Num:
-    """Entries for side information, as `Design` has them."""
-    groups = ceil_div(ceil_div(ring, maximum(group_steps, 1)) + 1, words)
-    of_blocks = where(ring < MOST_BLOCKS, ring, MOST_BLOCKS)
-    return where(group_steps > 0, where(words > 1, 2 * groups, groups), of_blocks)
 
 
 def _sum(values: Mapping[str, Num]) -> Num:
     return sum(values.values(), start=0)
 
 
+def whole(d: P) -> P:
+    """With defaults for the parameters that are not given."""
+    return {**{name: one.default for name, one in Design.parameters().items()}, **d}
+
+
 def geometry(spec: type[TileSpec], p: P, d: P) -> Geometry:
     """Widths and depths of an accelerator around tiles of a family.
 
-    Raises `HwgenError` for results that pass a unit behind the tile: it is not in the inventory.
+    Raises `HwgenError` for activations that pass a block before their ring: it is not in the inventory.
     """
-    usual = {"result": "tile", "outer": False, "bias": False}
-    if any(np.any(np.asarray(d.get(name, value)) != value) for name, value in usual.items()):
+    d = whole(d)
+    if d["pre"] != "none":
         raise HwgenError(
-            "accelerator: result must be tile, without outer and bias, where its cost is asked for: the unit that "
-            "makes others is not measured"
+            "accelerator: pre must be none where its cost is asked for: the block before the ring of activations is "
+            "not measured"
         )
     m, n, bus = p["m"], p["n"], d["bus_bits"]
     (acts, act_bits), (weights, weight_bits) = spec.act_port(p), spec.weight_port(p)
@@ -164,13 +127,20 @@ def geometry(spec: type[TileSpec], p: P, d: P) -> Geometry:
         ("weights", n * weights * weight_bits, n * _sum(col_side), d["weight_ring"]),
         ("acts", m * acts * act_bits, m * _sum(row_side), d["act_ring"]),
     ):
-        streams[name] = _stream(codes, bus, d["burst"], partial(ceil_div, ring))
-        streams[f"{name[:-1]}_sides"] = _stream(sides, bus, d["burst"], partial(_side_entries, ring, group_steps))
+        for one in operand_streams(name, codes, sides, ring, bus_bits=bus, burst=d["burst"], group_steps=group_steps):
+            streams[one.name] = one
+    channels = n * sum(bits for _, bits in channel_fields(d))
+    streams["channels"] = channel_stream(channels, d["weight_ring"], bus_bits=bus, burst=d["burst"])
     sums, row_sums = m * n * spec.sums_of_cell(p), m * where(spec.row_sum_bits(p) > 0, 1, 0)
     acc, row_acc = spec.acc_bits(p), spec.row_sum_bits(p)
     raw_bits = sums * acc + row_sums * row_acc
     result_bits = where(has_lanes > 0, 32 * lanes, sums * _container(acc) + row_sums * _container(maximum(row_acc, 1)))
-    padded = _padded(result_bits, bus)
+    made: Num = 1
+    if d["result"] in INTEGERS:
+        result_bits, made = requantisers(d) * RESULT_BITS[d["result"]], m * n // requantisers(d)
+    elif d["result"] != "tile":
+        result_bits = lanes * RESULT_BITS[d["result"]]
+    padded = padded_bits(result_bits, bus)
     beats = where(has_lanes > 0, spec.post_beats(p), 1)
     result_beats = maximum(padded // bus, 1)
     latest = where(has_lanes > 0, 0, spec.skew(p))
@@ -190,6 +160,8 @@ def geometry(spec: type[TileSpec], p: P, d: P) -> Geometry:
         levelled=levelled,
         latest=latest,
         beats=beats,
+        made=made,
+        unit_bits=unit_path_bits(spec, p, d),
         step_k=step_k,
         group_steps=group_steps,
         sum_steps=sum_steps,
@@ -220,20 +192,24 @@ def memories(geometry: Geometry, d: P) -> dict[str, Memory]:
 def accelerator_blocks(spec: type[TileSpec], p: P, d: P, *, living: bool = False) -> dict[str, Block]:
     """Inventory of every block of an accelerator but the tile's and the memories, by block name.
 
-    ``living`` leaves out the many registers of a packer that never change, as results seldom fill a bus beat: synthesis
-    removes them.
+    ``living`` leaves out registers that never change, which synthesis removes: the many of a packer, as results seldom
+    fill a bus beat, and those of the job that count what channels have.
     """
+    d = whole(d)
     found = geometry(spec, p, d)
     blocks: dict[str, Block] = {}
     for name, stream in found.streams.items():
         blocks[f"{name}_engine"] = Block(stream.there, _engine(stream, d))
-        blocks[f"{name}_ring"] = Block(stream.there, _ring(stream, d))
+        # Of what channels have nothing reads where a block ends, unless an entry has several words.
+        block_end = where(stream.words_per_entry > 1, 1, 0) if name == "channels" else 1
+        blocks[f"{name}_ring"] = Block(stream.there, _ring(stream, d, block_end))
     for name in ("weights", "acts"):
         sides = found.streams[f"{name[:-1]}_sides"]
         # What ends a sum goes with the activations.
         summed = 0 if name == "weights" else _counter(found.sum_steps)
         bits = summed + sides.there * _counter(found.group_steps)
         blocks[f"{name}_feeder"] = Block(1, {"ff": bits, "add": bits, "mux2": bits, "and": 1 + bits + 4 * sides.there})
+    blocks["result_unit"] = Block(int(unit_registers(d) > 0), unit_primitives(spec, p, d, found.beats, found.made))
     blocks["packer"] = Block(1, _packer(found, d, living))
     blocks["write_buffer"] = Block(1, _write_buffer(found))
     blocks["write_engine"] = Block(1, _write_engine(found, d))
@@ -250,7 +226,7 @@ def accelerator_blocks(spec: type[TileSpec], p: P, d: P, *, living: bool = False
             "and": 6 + credit + beat,
         },
     )
-    blocks["control"] = Block(1, _control(found, d))
+    blocks["control"] = Block(1, _control(found, d, living))
     blocks["registers"] = Block(1, for_each(_registers, d["address_bits"], d["count_bits"]))
     blocks["glue"] = Block(1, _glue(found, d))
     return blocks
@@ -267,7 +243,7 @@ def _page_bits(d: P) -> tuple[Num, Num]:
     return low, clog2(PAGE_BYTES) - low + 1
 
 
-def _engine(stream: StreamGeometry, d: P) -> Counts:
+def _engine(stream: Stream, d: P) -> Counts:
     address, count = d["address_bits"], d["count_bits"]
     low, page = _page_bits(d)
     left = count + clog2(stream.beats_per_entry)
@@ -281,14 +257,22 @@ def _engine(stream: StreamGeometry, d: P) -> Counts:
     }
 
 
-def _ring(stream: StreamGeometry, d: P) -> Counts:
+def _ring(stream: Stream, d: P, block_end: Num) -> Counts:
+    """``block_end``: whether words of a block are counted."""
     count = d["count_bits"]
     pointer, held = clog2(stream.depth), unsigned_bits(stream.depth)
-    part, place = clog2(stream.beats_per_entry), clog2(stream.words_per_entry)
+    beats = stream.beats_per_entry
+    part, place = clog2(beats), clog2(stream.words_per_entry)
     return {
-        "ff": 3 * pointer + 2 * held + 2 + 4 * count + stream.beats_per_entry * d["bus_bits"] + part + place,
-        "add": 4 * count + 3 * pointer + 5 * held + part + place,
-        "mux2": 8 * count + pointer + held + stream.bits * (stream.words_per_entry - 1),
+        "ff": 3 * pointer
+        + 2 * held
+        + 2
+        + (3 + block_end) * count
+        + stream.beats_per_entry * d["bus_bits"]
+        + part
+        + place,
+        "add": (3 + block_end) * count + 3 * pointer + 5 * held + part + place,
+        "mux2": (6 + 2 * block_end) * count + pointer + held + stream.bits * (stream.words_per_entry - 1),
         "and": 13 + 2 * pointer + held + part + place,
     }
 
@@ -333,20 +317,25 @@ def _queue(depth: Num, bits: Num) -> Counts:
     }
 
 
-def _control(found: Geometry, d: P) -> Counts:
+def _control(found: Geometry, d: P, living: bool) -> Counts:
     address, count = d["address_bits"], d["count_bits"]
     there = sum((stream.there for stream in found.streams.values()), start=0)
     sides = where(found.streams["weight_sides"].there + found.streams["act_sides"].there > 0, 1, 0)
     # The job and the one that waits for it, less what a design has no use for.
     job = (there + 1) * address + (3 + sides) * count + 3
     beats = sum((stream.there * clog2(stream.beats_per_entry) for stream in found.streams.values()), start=0)
-    several = sum((stream.there * (stream.words_per_entry > 1) for stream in found.streams.values()), start=0)
+    # Channels have one word a block: neither words nor entries are worked out.
+    of_channels = found.streams["channels"].there
+    worked_out = [stream for name, stream in found.streams.items() if name != "channels"]
+    several = sum((stream.there * (stream.words_per_entry > 1) for stream in worked_out), start=0)
     derived = there * (7 * count + address) + beats + address + 2 * count
-    ended = _CAUSE_BITS + _STREAM_BITS
+    if living:
+        derived = derived - 2 * count * of_channels
+    ended, state = _CAUSE_BITS + _STREAM_BITS, (_STATES - 1).bit_length()
     return {
-        "ff": 2 * job + derived + 1 + 2 * ended + _JOBS_BITS + (_STATES - 1).bit_length(),
-        "add": _JOBS_BITS + 2 * count + there * 6 * count + several * 2 * count,
-        "mux2": 5 * ended,
+        "ff": 2 * job + derived + 1 + 2 * ended + _JOBS_BITS + state,
+        "add": _JOBS_BITS + 2 * count + (there * 6 - of_channels * 2) * count + several * 2 * count,
+        "mux2": 5 * ended + _STATES * state,
         "and": 4 * there * count + 2 * ended,
     }
 
@@ -374,7 +363,7 @@ def _glue(found: Geometry, d: P) -> Counts:
     pending = unsigned_bits(found.queues["stream_result"][0] + INPUT_DEPTH)
     asked = address + _LENGTH_BITS
     return {
-        "ff": asked + _ID_BITS + 1 + 2 * count + 1 + pending + 4 * COUNTER_BITS,
+        "ff": asked + _ID_BITS + found.streams["channels"].there + 1 + 2 * count + 1 + pending + 4 * COUNTER_BITS,
         "add": 4 * COUNTER_BITS + 2 * count + 2 * pending,
         "mux2": 2 * count + (there - 1) * (asked + 2 * (_CAUSE_BITS + _STREAM_BITS)),
         "and": 32 + 8 * there,

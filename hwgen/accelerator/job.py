@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hwgen.accelerator.design import STREAMS, Design, Stream
+from hwgen.accelerator.design import Design
+from hwgen.accelerator.stream import STREAMS, Stream
+from hwgen.frame.numbers import Num, where
 
 __all__ = ["ADDRESSES", "COUNTS", "FLAGS", "Job", "Passage", "follows_weights"]
 
@@ -75,10 +78,38 @@ class Job:
             uses=uses if held else 1,
         )
 
-    def holds(self, design: Design, stream: Stream) -> bool:
-        """Whether a window of a stream fits its ring."""
+    def window(self, stream: Stream) -> Num:
+        """Entries of a stream's ring that its window must have at once: none where each word is given only once.
+
+        Counts of the job and streams may be arrays over designs, as in all of the following.
+        """
         passage = self.passage(stream.name)
-        return stream.entries(passage.words) * passage.blocks <= stream.depth
+        return where(passage.uses > 1, stream.entries(passage.words) * passage.blocks, 0)
+
+    def holds(self, stream: Stream) -> Num:
+        """Whether a window of a stream fits its ring, if it must."""
+        return (self.window(stream) <= stream.depth) | (stream.there == 0)
+
+    def fits(self, streams: Mapping[str, Stream]) -> Num:
+        """Whether what is held fits the rings, and is used again: to hold what passes once changes nothing."""
+        found: Num = True
+        for stream in streams.values():
+            of_weights = follows_weights(stream.name)
+            if self.hold_weights if of_weights else self.hold_acts:
+                found = found & (self.passage(stream.name).uses != 1) & self.holds(stream)
+        return found
+
+    def image_beats(self, streams: Mapping[str, Stream]) -> dict[str, Num]:
+        """Bus beats that each stream's image has."""
+        passages = {name: self.passage(name) for name in STREAMS if name in streams}
+        return {
+            name: streams[name].there * streams[name].beats(one.words) * one.blocks * one.windows
+            for name, one in passages.items()
+        }
+
+    def read_beats(self, streams: Mapping[str, Stream]) -> dict[str, Num]:
+        """Bus beats that each stream reads."""
+        return {name: self.passage(name).fetches * beats for name, beats in self.image_beats(streams).items()}
 
     def address(self, name: str) -> int:
         """Where a stream or the results begin."""
@@ -86,11 +117,7 @@ class Job:
 
     def beats(self, design: Design) -> dict[str, int]:
         """Bus beats that each stream's image has, and the results."""
-        found = {}
-        for name in STREAMS:
-            if name in design.streams:
-                passage = self.passage(name)
-                found[name] = design.streams[name].beats(passage.words) * passage.blocks * passage.windows
+        found = self.image_beats(design.streams)
         words = self.blocks * self.results(design)
         found["result"] = -(-words // design.result_words_per_beat) * design.result_beats
         return found

@@ -12,7 +12,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hwgen.accelerator.design import PAGE_BYTES, Design, Stream
+from hwgen.accelerator.design import PAGE_BYTES, Design
+from hwgen.accelerator.stream import Stream
 
 __all__ = ["ReadEngine", "burst_beats"]
 

@@ -15,25 +15,15 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.accelerator.design import Design
-from hwgen.accelerator.results import RESULT_BITS
+from hwgen.accelerator.results import ADDER_REGISTERS, RESULT_BITS, unit_registers
 from hwgen.arith import fp32_add, fp32_to_bf16, round_to_fp32, scale_multiply
 from hwgen.arith.posit import fp32_to_fp16
 from hwgen.emit import streams
 from hwgen.formats import get
 
-__all__ = ["ResultUnit", "unit_registers"]
+__all__ = ["ResultUnit"]
 
 _NARROWED: dict[str, Callable[[Module, Value, str], Value]] = {"fp16": fp32_to_fp16, "bf16": fp32_to_bf16}
-_ADDER_REGISTERS = 2
-
-
-def unit_registers(design: Design) -> int:
-    """Registers that a result passes, so many cycles at least; 0 where results leave as the tile gives them."""
-    if design.requantises:
-        return 3
-    if design.result == "tile" and not design.channel_bits:
-        return 0
-    return 1 + 2 * design.outer + _ADDER_REGISTERS * design.bias
 
 
 class ResultUnit(wiring.Component):
@@ -66,7 +56,7 @@ class ResultUnit(wiring.Component):
         m = Module()
         moves = Signal(name="moves")
         # Whether something is in each register, the first one first.
-        held = Signal(unit_registers(self._design), name="held")
+        held = Signal(unit_registers(self._design.p), name="held")
         enters = Signal(name="enters")
         m.d.comb += [moves.eq(~held[-1] | self.o_ready), self.o_valid.eq(held[-1])]
         with m.If(self.clear):
@@ -123,7 +113,7 @@ class ResultUnit(wiring.Component):
                     for late in range(2):
                         bias = self._register(m, f"bias{lane}_late{late}", bias, moves)
             if bias is not None:
-                code = fp32_add(m, code, bias, f"bias{lane}_add", [moves] * _ADDER_REGISTERS)
+                code = fp32_add(m, code, bias, f"bias{lane}_add", [moves] * ADDER_REGISTERS)
             narrow = _NARROWED.get(design.result)
             if narrow is not None:
                 code = narrow(m, code, f"result{lane}_narrow")

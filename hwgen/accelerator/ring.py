@@ -13,7 +13,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hwgen.accelerator.design import Stream
+from hwgen.accelerator.stream import Stream
 
 __all__ = ["PlaceSram", "Ring"]
 

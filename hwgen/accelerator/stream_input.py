@@ -11,7 +11,8 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hwgen.accelerator.design import Design, Stream
+from hwgen.accelerator.design import Design
+from hwgen.accelerator.stream import Stream
 
 __all__ = ["StreamInput"]
 

@@ -12,7 +12,7 @@ from amaranth.hdl import Const, Module, Signal
 from amaranth.lib.wiring import In, Out
 
 from hwgen.accelerator.control import Control
-from hwgen.accelerator.core import Core, Inputs, Outputs
+from hwgen.accelerator.core import Core, Failure, Inputs, Outputs
 from hwgen.accelerator.design import Design
 from hwgen.accelerator.registers import RegisterMap
 from hwgen.accelerator.result import Packer
@@ -50,6 +50,7 @@ class StreamedAccelerator(Core):
     def _inputs(self, m: Module, control: Control) -> Inputs:
         rings: dict[str, Ring] = {}
         stuck = {}
+        failures: list[Failure] = []
         for name, stream in self._design.streams.items():
             m.submodules[f"{name}_input"] = source = StreamInput(self._design, stream)
             ring = rings[name] = self._ring(m, control, name)
@@ -58,14 +59,14 @@ class StreamedAccelerator(Core):
                 source.released.eq(ring.released),
                 source.valid.eq(getattr(self, f"s_axis_{name}_tvalid")),
                 getattr(self, f"s_axis_{name}_tready").eq(source.ready),
-                ring.beat_valid.eq(source.taken),
-                ring.beat.eq(getattr(self, f"s_axis_{name}_tdata")),
             ]
+            filling = self._fill(m, control, name, ring, source.taken, getattr(self, f"s_axis_{name}_tdata"))
+            failures += filling.failures
             # A beat that was taken in the cycle before is not in the ring yet.
             late = Signal(name=f"{name}_taken_late")
             m.d.sync += late.eq(source.taken)
-            stuck[name] = source.full & ~late
-        return Inputs(rings, stuck, Const(1, 1), [])
+            stuck[name] = source.full & ~late & ~filling.busy
+        return Inputs(rings, stuck, Const(1, 1), failures)
 
     def _outputs(self, m: Module, control: Control, packer: Packer, ended: Signal) -> Outputs:
         # A job that ends before its time offers no more, but what is on offer stays until it is taken.

@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -23,7 +24,7 @@ __all__ = ["main"]
 
 _ORDER = (
     *("list", "show", "emit", "verify", "run", "synth", "energy", "calibrate"),
-    *("estimate", "sweep", "workload", "demo", "model", "cache", "doctor"),
+    *("estimate", "sweep", "workload", "accuracy", "demo", "model", "cache", "doctor"),
 )
 
 
@@ -92,6 +93,8 @@ def _orderly_end() -> Iterator[None]:
 
 def _told(message: str, status: int) -> int:
     """One line, whatever the message holds: no line breaks, no words of a thousand letters."""
+    # What was under way is thrown away half-built, of which Amaranth would remind.
+    warnings.filterwarnings("ignore", message=".* created but never used")
     say_error("hwgen: " + _LONG_WORD.sub(r"\1…\2", " ".join(message.split())))
     return status
 

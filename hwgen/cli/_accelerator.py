@@ -1,28 +1,38 @@
-"""``hwgen emit --level accelerator`` and ``--level stream``: the options and what they do."""
+"""``hwgen emit --level``: accelerator, stream and quantiser, their options and what they do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from hwgen.cli._level import ALL, Level
 from hwgen.cli._tech import Clock
 from hwgen.cli._values import OutputFolder
 from hwgen.files import write_all
 from hwgen.pe import TileSpec
 
-__all__ = ["accelerator", "stream"]
+__all__ = ["accelerator", "quantiser", "stream"]
 
 
-def _design() -> Any:
+def _design() -> Sequence[Any]:
     from hwgen.accelerator import Design
 
-    return Design
+    return (Design,)
 
 
-def _level(callback: Callable[..., None]) -> click.Command:
+def _quantiser_design() -> Sequence[Any]:
+    from hwgen.accelerator.quantiser import QuantiserDesign
+
+    return (QuantiserDesign,)
+
+
+def _level(
+    callback: Callable[..., None], declares: Callable[[], Sequence[Any]] = _design, block: str = "accelerator"
+) -> Level:
     """A level whose files go into a folder, with the parameters of the design as options."""
     options = (
         click.option(
@@ -33,12 +43,12 @@ def _level(callback: Callable[..., None]) -> click.Command:
             metavar="FOLDER",
             help="folder of the files; made if missing",
         ),
-        click.option("--top", metavar="NAME", help="name of the top module (default FAMILY_accelerator)"),
+        click.option("--top", metavar="NAME", help=f"name of the top module (default FAMILY_{block})"),
         click.option("--html", is_flag=True, help="also pages about the registers"),
     )
     for option in reversed(options):
         callback = option(callback)
-    return click.command(context_settings={"obj": _design})(callback)
+    return click.command(cls=Level, declares=declares, without=ALL)(callback)
 
 
 @_level
@@ -64,6 +74,21 @@ def stream(spec: TileSpec, clock: Clock, values: Mapping[str, Any], output: Path
 
     emission = emit_accelerator(Design.from_values(spec, values), top, streamed=True)
     _write(streamed_files(emission, clock=clock.document(), html=html), output, emission.top)
+
+
+@functools.partial(_level, declares=_quantiser_design, block="quantiser")
+def quantiser(
+    spec: TileSpec, clock: Clock, values: Mapping[str, Any], output: Path, top: str | None, html: bool
+) -> None:
+    """Write the quantiser that puts keys and values where an accelerator of the same parameters reads its weights."""
+    from hwgen.accelerator.bundle import quantiser_files
+    from hwgen.accelerator.quantiser import QuantiserDesign, emit_quantiser
+    from hwgen.verify import quantiser_bench_files
+
+    made = QuantiserDesign.from_values(spec, values)
+    emission = emit_quantiser(made.design, top, made.elements)
+    files = quantiser_files(emission, clock.target_ns, html=html, bench=quantiser_bench_files(emission))
+    _write(files, output, emission.top)
 
 
 def _write(files: Mapping[str, str | bytes], output: Path, top: str) -> None:

@@ -25,7 +25,7 @@ __all__ = [
 
 MODEL = "smollm2-135m"
 """What the default model may be called instead of its file."""
-_NEEDED_BY_IT = ("prompt", "layers", "memory_latency", "memory_beats")
+_NEEDED_BY_IT = ("prompt", "layers", "memory_latency", "memory_beats", "kv_quantiser")
 _NOT_WITH_IT = (
     "layer",
     "weights_file",
@@ -65,6 +65,12 @@ def generate_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--memory-beats", type=Share(), default="1/1", show_default=True, help="beats of memory in cycles"
+        ),
+        click.option(
+            "--kv-quantiser",
+            metavar="BY",
+            help="who quantises keys and values: rtl, the compiled quantiser beside the accelerator (default where the "
+            "tile's weights allow it), or software",
         ),
     )
     for option in reversed(options):
@@ -110,6 +116,7 @@ def run_generation(
     latency: int,
     beats: tuple[int, int],
     design: dict[str, Any],
+    kv_quantiser: str | None,
     as_json: bool,
 ) -> int:
     """Generate, say what came, and return the exit status."""
@@ -118,7 +125,7 @@ def run_generation(
     from hwgen.accelerator import Memory
     from sim.llm import Options, generate
 
-    options = Options(prompt, count, model, blocks, Memory(latency, beats), design)
+    options = Options(prompt, count, model, blocks, Memory(latency, beats), design, kv_quantiser)
     with Console(stderr=True).status("reading the model") as status:
         found = generate(spec, options, lambda line: status.update(line))
     click.echo(json.dumps(found.document(), indent=2) if as_json else "\n".join(_lines(found)))
@@ -147,6 +154,7 @@ def _lines(found: Any) -> list[str]:
     wrong = sum(step.count.different for step in found.steps)
     jobs = sum(step.count.jobs for step in found.steps)
     lines.append(f"cycles: {'predicted for every one of' if not wrong else f'DIFFERENT in {wrong} of'} {jobs:,} jobs")
+    lines.append(f"keys and values: {_quantised(found)}")
     bad = sum(step.mismatches for step in found.steps)
     first = next((number for number, step in enumerate(found.steps, 1) if step.mismatches), 0)
     equal = "equal" if found.logits_equal else f"DIFFERENT ({bad:,} logits, first for token {first})"
@@ -157,3 +165,14 @@ def _lines(found: Any) -> list[str]:
         f"{found.processor_seconds:.1f} s"
     )
     return lines
+
+
+def _quantised(found: Any) -> str:
+    """Who quantised keys and values, and what it took."""
+    count = found.quantiser
+    if found.kv_quantiser != "rtl":
+        return f"quantised in software{f' ({found.kv_reason})' if found.kv_reason else ''}"
+    equal = (
+        "as predicted for every one of" if not count.different else f"DIFFERENT from predicted in {count.different} of"
+    )
+    return f"{count.rows:,} rows written by the quantiser's RTL in {count.cycles:,} cycles, {equal} {count.jobs:,} jobs"

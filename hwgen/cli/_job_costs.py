@@ -52,7 +52,7 @@ class JobCosts:
 
 
 def job_costs(found: Sequence[LayerJobs], tech: Any, period_ns: float | None) -> JobCosts | None:
-    """Costs of the best jobs; None for a design whose results are not as the tile gives them.
+    """Costs of the best jobs; None for a design whose activations pass a block before their ring.
 
     Raises `HwgenError` for a technology that is unknown.
     """
@@ -60,7 +60,7 @@ def job_costs(found: Sequence[LayerJobs], tech: Any, period_ns: float | None) ->
     from sim.tech import DEFAULT
 
     design = found[0].design
-    if design.result != "tile" or design.outer or design.bias:
+    if design.pre != "none":
         return None
     costs = []
     for one in found:

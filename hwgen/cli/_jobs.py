@@ -12,6 +12,7 @@ import click
 from hwgen.accelerator import Design, Job, JobCycles, Memory, exact, layer_jobs, placed
 from hwgen.accelerator.closed import closed_job_cycles
 from hwgen.accelerator.geometry import Geometry, job_arrays
+from hwgen.accelerator.use import ORDERS, Use
 from hwgen.cli._table import Column, print_table
 from hwgen.schedule import Layer, Schedule
 
@@ -53,10 +54,10 @@ class LayerJobs:
         return beats * of / (share * cycles)
 
 
-def found_jobs(design: Design, layer: Layer, memory: Memory, every: bool) -> LayerJobs:
+def found_jobs(design: Design, layer: Layer, use: Use, every: bool) -> LayerJobs:
     """Jobs of a layer: all legal ones, or those that may be the best. Raises `HwgenError` where there is none."""
-    schedule = Schedule(design.tile, layer)
-    jobs = [placed(design, job)[0] for job in layer_jobs(design, schedule)]
+    schedule, memory, orders = Schedule(design.tile, layer), use.memory, ORDERS[use.order]
+    jobs = [placed(design, job)[0] for job in layer_jobs(design, schedule) if job.order in orders]
     if not every:
         near = closed_job_cycles(Geometry.of(design), job_arrays(jobs), memory.latency, *memory.beats).cycles
         jobs = [job for job, cycles in zip(jobs, near, strict=True) if cycles <= _NEAR * near.min()]
@@ -77,7 +78,9 @@ def print_jobs(found: Sequence[LayerJobs], every: bool, period_ns: float | None)
     first = found[0]
     design, memory = first.design, first.memory
     click.echo(f"accelerator: {design.tile.family} {design.tile.m}×{design.tile.n}×{design.tile.k}; {_values(design)}")
-    rings = ", ".join(f"{name} {stream.depth} × {stream.entry_bits} bits" for name, stream in design.streams.items())
+    rings = ", ".join(
+        f"{name} {stream.depth} × {stream.entry_bits} bits" for name, stream in design.ring_streams.items()
+    )
     click.echo(f"rings: {rings}")
     share, of = memory.beats
     click.echo(

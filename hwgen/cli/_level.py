@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import click
@@ -10,69 +11,105 @@ import click
 from hwgen.cli._family import FamilyCommand, parameter_option, taken
 from hwgen.errors import HwgenError, suggest
 
-__all__ = ["LevelCommand"]
+__all__ = ["ALL", "Level", "LevelCommand", "Leveled", "accelerator_level"]
 
-_TILE = "tile"
+TILE = "tile"
+"""The level that every command has: its options and callback are the command's own."""
+ALL = "all"
+"""Instead of names of options: all of them."""
 
 
-class LevelCommand(FamilyCommand):
-    """A command of families with levels: ``tile``, whose options and callback are its own, and those of ``levels``.
+class Level(click.Command):
+    """A level of a command beside ``tile``.
 
-    A level is a `click.Command` whose options take the place of the tile's; ``--level`` is there in all of them. One
-    that has a ``design`` in its context settings' object takes the parameters of that class as options, too, and gets
-    their values as ``values``.
+    Its options are its own, the parameters of the classes that ``declares`` gives (whose values the callback gets as
+    ``values``), and those of the command ``without`` some, by their names. Without a callback the command's is called,
+    with the defaults of what the level is without.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.levels: dict[str, click.Command] = kwargs.pop("levels")
+    def __init__(
+        self,
+        *args: Any,
+        declares: Callable[[], Sequence[Any]] = lambda: (),
+        without: Collection[str] = (),
+        **kwargs: Any,
+    ) -> None:
+        self.declares, self.without = declares, without
         super().__init__(*args, **kwargs)
-        shared = {option.name for option in (self.params[0], self.tech_option())} | {"clk_period_ns"}
-        self._own = [option for option in self.params if option.name not in shared]
-        self.params.insert(
-            1, click.Option(["--level"], default=_TILE, show_default=True, metavar="LEVEL", help=self._about())
-        )
 
-    def _about(self) -> str:
-        return f"what is written: {' or '.join([_TILE, *self.levels])}; each has options of its own"
+    def lacks(self, option: click.Parameter) -> bool:
+        """Whether an option of the command is none of the level's."""
+        return self.without == ALL or option.name in self.without
 
-    def _level(self, ctx: click.Context) -> str:
-        found: str = ctx.meta.get("hwgen.level", _TILE)
+    def parameters(self) -> dict[str, Any]:
+        """Declared parameters that are options, by name."""
+        return {name: p for one in self.declares() for name, p in one.parameters().items()}
+
+
+def accelerator_level(without: Collection[str] = ()) -> Level:
+    """The level of a whole accelerator, whose parameters are options, in a command that does the same with a tile."""
+    return Level("accelerator", declares=_design, without=without)
+
+
+def _design() -> Sequence[Any]:
+    from hwgen.accelerator import Design
+
+    return (Design,)
+
+
+class Leveled(click.Command):
+    """A command with levels: ``tile``, whose options and callback are its own, and ``levels``; before it stand the
+    options of all levels, which a subclass adds.
+
+    A callback that has a parameter ``level`` is told the level, one that has ``values`` the values of what the level
+    declares, or None.
+    """
+
+    def __init__(self, *args: Any, levels: Mapping[str, Level], **kwargs: Any) -> None:
+        self.levels = dict(levels)
+        self._own: list[click.Parameter] = list(kwargs.get("params") or ())
+        super().__init__(*args, **kwargs)
+        about = f"{' or '.join([TILE, *self.levels])}; each has options of its own"
+        # Behind --pe.
+        self.params.insert(1, click.Option(["--level"], default=TILE, show_default=True, metavar="LEVEL", help=about))
+
+    def level(self, ctx: click.Context) -> str:
+        """The level that is asked for."""
+        found: str = ctx.meta.get("hwgen.level", TILE)
         return found
 
-    def _design(self, level: str) -> Any:
-        return None if level == _TILE else self.levels[level].context_settings.get("obj")
-
     def _options(self, level: str) -> list[click.Parameter]:
-        if level == _TILE:
-            return list(self._own)
-        design = self._design(level)
-        declared = [] if design is None else [parameter_option(p) for p in design().parameters().values()]
-        return [*declared, *self.levels[level].params]
+        """What stands in the place of the command's own options."""
+        if level == TILE:
+            return self._own
+        made = self.levels[level]
+        declared = [parameter_option(p) for p in made.parameters().values()]
+        return [*declared, *made.params, *(option for option in self._own if not made.lacks(option))]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        names = [TILE, *self.levels]
         for index, word in enumerate(args):
             given = args[index + 1] if word == "--level" and index + 1 < len(args) else word.removeprefix("--level=")
             if word == "--level" or word.startswith("--level="):
-                names = [_TILE, *self.levels]
                 if given not in names:
                     raise HwgenError(
                         f"{ctx.info_name}: --level must be {' or '.join(names)}, not {given!r}{suggest(given, names)}"
                     )
                 ctx.meta["hwgen.level"] = given
-        level = self._level(ctx)
-        there = {flag for option in self.get_params(ctx) for flag in option.opts}
+        level = self.level(ctx)
+        there = {flag for option in self.get_params(ctx) for flag in _flags(option)}
         for word in args:
             flag = word.partition("=")[0]
             if not word.startswith("-") or flag in there:
                 continue
-            for other in (_TILE, *self.levels):
-                if other != level and any(flag in option.opts for option in self._options(other)):
+            for other in names:
+                if other != level and any(flag in _flags(option) for option in self._options(other)):
                     raise HwgenError(f"{ctx.info_name}: {flag} goes with --level {other}, not with --level {level}")
         return super().parse_args(ctx, args)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        params, level = super().get_params(ctx), self._level(ctx)
-        if level == _TILE:
+        params, level = super().get_params(ctx), self.level(ctx)
+        if level == TILE:
             return params
         first = next(place for place, option in enumerate(params) if option in self._own)
         kept = [option for option in params if option not in self._own]
@@ -80,13 +117,36 @@ class LevelCommand(FamilyCommand):
 
     def invoke(self, ctx: click.Context) -> Any:
         level = ctx.params.pop("level")
-        design = self._design(level)
-        if design is not None:
-            known = design().parameters()
+        values: dict[str, Any] | None = None
+        if level != TILE:
+            made = self.levels[level]
+            known = made.parameters()
             texts = taken(level, known, ctx.params)
-            ctx.params["values"] = {name: known[name].parse(text) for name, text in texts.items()}
+            values = {name: known[name].parse(text) for name, text in texts.items()}
+            if made.callback is None:
+                lacking = [option for option in self._own if option.name and made.lacks(option)]
+                ctx.params |= {option.name: _default(option) for option in lacking if option.name}
+        wanted = inspect.signature(self.called(ctx) or (lambda: None)).parameters
+        ctx.params |= {name: one for name, one in (("level", level), ("values", values)) if name in wanted}
         return super().invoke(ctx)
 
     def called(self, ctx: click.Context) -> Callable[..., Any] | None:
-        level = self._level(ctx)
-        return self.callback if level == _TILE else self.levels[level].callback
+        """What is called back."""
+        level = self.level(ctx)
+        own = None if level == TILE else self.levels[level].callback
+        return self.callback if own is None else own
+
+
+def _flags(option: click.Parameter) -> list[str]:
+    return [*option.opts, *option.secondary_opts]
+
+
+def _default(option: click.Parameter) -> Any:
+    """What a command gets where the option is not given."""
+    assert option.name is not None
+    with click.Command("alone", params=[option]).make_context("alone", []) as alone:
+        return alone.params[option.name]
+
+
+class LevelCommand(Leveled, FamilyCommand):
+    """A command of a family with levels."""

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from hwgen.cli._family import FamilyCommand
+from hwgen.cli._level import Leveled
 from hwgen.cli._values import InputFile
 
 if TYPE_CHECKING:
     from hwgen.synth import Library
 
-__all__ = ["MappedCommand", "liberty_option", "say_left_out"]
+__all__ = ["MappedCommand", "MappedLevelCommand", "liberty_option", "say_left_out"]
 
 _SHOWN = 3
 
@@ -58,3 +59,7 @@ class MappedCommand(FamilyCommand):
             return name
         files = ctx.params["files"]
         return calibrated_on((read_library(files) if files else generic_library()).sha256)
+
+
+class MappedLevelCommand(Leveled, MappedCommand):
+    """A command that maps a tile, or what is around it, too."""

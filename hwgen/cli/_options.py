@@ -40,7 +40,7 @@ def _flag(field: dataclasses.Field[Any], hint: Any) -> Callable[[Callable[..., N
     if hint is bool:
         return click.option(*names, is_flag=True, default=field.default, help=about["doc"])
     if hint == Sequence[str]:
-        return click.option(*names, multiple=True, metavar=about["metavar"], help=about["doc"])
+        return click.option(*names, type=Text(), multiple=True, metavar=about["metavar"], help=about["doc"])
     number = {key: bound for key, bound in (("above", about["least"]), ("most", about["most"])) if bound is not None}
     whole = {
         key: int(bound) for key, bound in (("least", about["least"]), ("most", about["most"])) if bound is not None

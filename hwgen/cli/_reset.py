@@ -11,7 +11,10 @@ import click
 from hwgen.emit import Reset
 from hwgen.emit._reset import ACTIVE, KINDS
 
-__all__ = ["reset_options"]
+__all__ = ["RESET", "reset_options"]
+
+RESET = ("reset_kind", "reset_active")
+"""Names of the options, for levels of a command that are without them."""
 
 
 def reset_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from hwgen.cli._accelerator import accelerator, stream
+from hwgen.cli._accelerator import accelerator, quantiser, stream
 from hwgen.cli._level import LevelCommand
 from hwgen.cli._reset import reset_options
 from hwgen.cli._tech import Clock
@@ -20,7 +20,7 @@ from hwgen.pe import TileSpec
 
 @click.command(
     cls=LevelCommand,
-    levels={"accelerator": accelerator, "stream": stream},
+    levels={"accelerator": accelerator, "stream": stream, "quantiser": quantiser},
     epilog="Example: hwgen emit --pe lut --bits 2 -o core.v",
 )
 @click.option(
@@ -67,7 +67,8 @@ def command(
 
     Standard output carries Verilog and nothing else. `hwgen emit --pe FAMILY --help` lists the family's parameters.
     With `--level accelerator -o FOLDER` a folder gets an accelerator around the tile and all that puts it on a bus,
-    with `--level stream` the same core between AXI4-Streams.
+    with `--level stream` the same core between AXI4-Streams, with `--level quantiser` the engine that writes keys and
+    values as weights of that accelerator.
     """
     emission = emit(spec, top, reset=reset, axi_stream=axi_stream, clock=clock.document())
     # Everything is made before anything is written.

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwgen.cli._design_level import LeveledCommand, level_option
 from hwgen.cli._layer import needs
-from hwgen.cli._liberty import liberty_option, say_left_out
-from hwgen.cli._reset import reset_options
+from hwgen.cli._level import accelerator_level
+from hwgen.cli._liberty import MappedLevelCommand, liberty_option, say_left_out
+from hwgen.cli._reset import RESET, reset_options
 from hwgen.cli._table import Column, print_table
 from hwgen.cli._tech import Clock
 from hwgen.cli._values import Text, Whole
 from hwgen.emit import Reset
-from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
 from hwgen.synth import RECIPES
 
@@ -27,11 +26,11 @@ __all__ = ["command"]
 
 
 @click.command(
-    cls=LeveledCommand,
+    cls=MappedLevelCommand,
+    levels={"accelerator": accelerator_level(without=("layers", "cycles", "glitches", *RESET))},
     epilog="Example: hwgen energy --pe int --m 1 --n 1 --k 4 --recipe plain --layer blk.0.attn_k --streams 8",
 )
 @liberty_option
-@level_option
 @click.option(
     "--layer",
     "layers",
@@ -49,7 +48,7 @@ __all__ = ["command"]
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def command(
     spec: TileSpec,
-    design: dict[str, Any] | None,
+    values: dict[str, Any] | None,
     clock: Clock,
     files: tuple[Path, ...],
     layers: tuple[str, ...],
@@ -69,12 +68,8 @@ def command(
     With --level accelerator: the netlist of the whole accelerator, memories left out, runs a small job on random
     operands, in as many streams; its cycles are compared with the cycle model.
     """
-    if design is not None:
-        given = {"--layer": layers, "--glitches": glitches, "--reset": reset != Reset()}
-        refused = [name for name, value in given.items() if value]
-        if refused:
-            raise HwgenError(f"energy: --level accelerator takes no {', '.join(refused)}; try it on the tile")
-        _accelerator(spec, design, clock, files, recipes, streams, jobs, as_json)
+    if values is not None:
+        _accelerator(spec, values, clock, files, recipes, streams, jobs, as_json)
         return
     needs("energy", "sim", "torch")
     from rich.console import Console

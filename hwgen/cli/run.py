@@ -148,14 +148,15 @@ def command(
     layers: int | None,
     memory_latency: int,
     memory_beats: tuple[int, int],
+    kv_quantiser: str | None,
     design: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Run a whole layer through the emitted Verilog and compare it with the golden PyTorch layer, bit for bit.
 
-    The activations are captured by running the model on real text (Llama-type models: GGUF, or safetensors with
-    config.json and tokenizer.json beside them); those of other safetensors files are random. Or weights and activations
-    come from array files, or both are random. Exit status 1 when a value or a cycle count differs.
+    The activations are captured by running the model on real text (Llama-type models and GPT-2: GGUF, or safetensors
+    with config.json and tokenizer.json beside them); those of other safetensors files are random. Or weights and
+    activations come from array files, or both are random. Exit status 1 when a value or a cycle count differs.
 
     Weights of a checkpoint that is quantised already (GGUF, GPTQ, AWQ, compressed-tensors) run as they are stored with
     --weights-as-stored, on a tile that holds them exactly; docs/checkpoints.md has the schemes and their tiles.
@@ -164,7 +165,8 @@ def command(
     the tile with memory around it, and the logits are compared with those of golden layers; docs/language_model.md.
     """
     if generate is not None and prompt is not None:
-        sys.exit(run_generation(spec, model, generate, prompt, layers, memory_latency, memory_beats, design, as_json))
+        memory = memory_latency, memory_beats
+        sys.exit(run_generation(spec, model, generate, prompt, layers, *memory, design, kv_quantiser, as_json))
     from rich.console import Console
 
     from sim.inputs import read_operands

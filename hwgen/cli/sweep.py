@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hwgen.cli._layer import LAYER_HELP, needs, parse_layer
+from hwgen.cli._level import Level, Leveled
 from hwgen.cli._table import Column, Sheet, format_option
 from hwgen.cli._tech import OWN, clock_options
 from hwgen.cli._values import OutputFile, Whole
@@ -22,6 +23,7 @@ from hwgen.errors import HwgenError, suggest
 from hwgen.pe import family, family_names
 
 if TYPE_CHECKING:
+    from dse.level import Level as LevelOfSweeps
     from dse.space import Space
     from dse.sweep import Sweep
     from hwgen.schedule import Layer
@@ -30,12 +32,16 @@ __all__ = ["command"]
 
 _SHAPE_AXES = ("m", "n", "k", "bits")
 """What a sweep varies unless an axis says otherwise: tile shape and weight width."""
+_AROUND_AXES = ("bus_bits", "weight_ring", "act_ring")
+"""What it varies of accelerators, too."""
 
 _MOST_PRODUCTS = 1024
 """Most different products of a model in a sweep."""
 
 
 @click.command(
+    cls=Leveled,
+    levels={"accelerator": Level("accelerator")},
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
     epilog="Example: hwgen sweep --pe int --bits 2,4 --layer 8x1536x576 -o points.parquet",
 )
@@ -87,12 +93,20 @@ _MOST_PRODUCTS = 1024
     metavar="FILE",
     help="table of the front, .md or .csv",
 )
+@click.option(
+    "--accuracy",
+    "accurate",
+    is_flag=True,
+    help="columns perplexity, kl_nats and agreement: of a language model with each point's formats, where measured",
+)
+@click.option("--measure", is_flag=True, help="measure formats that were not (minutes each), see `hwgen accuracy`")
 @click.option("--top", type=Whole(), default=10, show_default=True, help="points of the front to print")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 @format_option
 @click.pass_context
 def command(
     context: click.Context,
+    level: str,
     families: tuple[str, ...],
     layers: tuple[str, ...],
     workload: str | None,
@@ -106,6 +120,8 @@ def command(
     output: Path | None,
     plot: Path | None,
     table_file: Path | None,
+    accurate: bool,
+    measure: bool,
     top: int,
     as_json: bool,
     form: str,
@@ -117,18 +133,28 @@ def command(
     values where no axis names them; other parameters keep their defaults. Points that are not legal, or that a layer
     does not fit, are counted with the reason. Off-chip memory is not counted. With `--workload smollm2-135m --phase
     decode` the layers are a model's products.
+
+    With --level accelerator points are tiles with memory around them, each layer its best job: parameters of the
+    accelerator (`hwgen emit --level accelerator --help`) and of its memory are axes, too, of which bus_bits,
+    weight_ring and act_ring take their sweep values where no axis names them. Cycles are by closed form.
+
+    --objective perplexity (or kl_nats, -agreement) asks for --accuracy.
     """
     one_source("sweep", layers, workload, phase, dims)
     needs("sweep", "dse", "pandas", "pyarrow", "moocore")
+    from dse.level import ACCURACY
     from dse.sweep import run_sweep
 
     names = tuple(dict.fromkeys(families)) or family_names()
-    spaces = _spaces(names, _axes([*axes, *_flags(context.args)]), full, placed=clk_period_ns == OWN)
+    made = _levels()[level]
+    spaces = _spaces(names, _axes([*axes, *_flags(context.args)]), full, made, placed=clk_period_ns == OWN)
     if workload is None:
         shapes, title = [parse_layer(text) for text in layers], f"layer {', '.join(layers)}"
     else:
         shapes, title = _products(workload, phase, dims)
     wanted = tuple(dict.fromkeys(objectives)) or ("area_um2", "latency_us")
+    if accurate or measure or {name.removeprefix("-") for name in wanted} & {*ACCURACY}:
+        made = _accurate(made, measure)
     _check_plot(plot, wanted)
     console = Console(stderr=True)
     bar = Progress(
@@ -149,6 +175,7 @@ def command(
             tech=tech,
             clk_period_ns=clk_period_ns,
             output=output,
+            level=made,
             command=shlex.join(["hwgen", *sys.argv[1:]]),
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
@@ -210,15 +237,47 @@ def _flags(words: Sequence[str]) -> list[str]:
     return found
 
 
-def _spaces(names: Sequence[str], axes: dict[str, tuple[str, ...] | None], full: bool, *, placed: bool) -> list[Space]:
+def _levels() -> dict[str, LevelOfSweeps]:
+    from dse.designs import ACCELERATORS
+    from dse.tiles import TILES
+
+    return {level.name: level for level in (TILES, ACCELERATORS)}
+
+
+def _accurate(level: LevelOfSweeps, measure: bool) -> LevelOfSweeps:
+    """The level with accuracies: from the table that comes with hwgen, and measured where asked for."""
+    from dse.accuracy import with_accuracy
+    from sim.accuracy.table import known_of
+
+    if not measure:
+        return with_accuracy(level, known_of)
+    from sim.accuracy.run import measured_as_the_table
+
+    console = Console(stderr=True)
+    return with_accuracy(level, measured_as_the_table(lambda what: console.print(what, highlight=False)))
+
+
+def _spaces(
+    names: Sequence[str],
+    axes: dict[str, tuple[str, ...] | None],
+    full: bool,
+    level: LevelOfSweeps,
+    *,
+    placed: bool,
+) -> list[Space]:
     """One space a family, each with the axes that it has; ``placed``: full spaces place registers, as no clock does."""
     from dse.space import Space, axis_target
     from sim.clock import by_hand
 
     specs = {name: family(name) for name in names}
+    around = level.around.parameters if level.around else {}
     for axis in axes:
-        if all(axis_target(spec, axis) is None for spec in specs.values()):
-            known = list(dict.fromkeys(key for spec in specs.values() for key in spec.parameters()))
+        if axis not in around and all(axis_target(spec, axis) is None for spec in specs.values()):
+            for other in _levels().values():
+                if other.around and axis in other.around.parameters:
+                    flag = other.around.parameters[axis].flag
+                    raise HwgenError(f"sweep: {flag} goes with --level {other.name}, not with --level {level.name}")
+            known = list(dict.fromkeys([*(key for spec in specs.values() for key in spec.parameters()), *around]))
             raise HwgenError(
                 f"sweep: no parameter {axis!r} in {', '.join(names)}{suggest(axis, known)}; "
                 f"they have {', '.join(known)}"
@@ -235,7 +294,11 @@ def _spaces(names: Sequence[str], axes: dict[str, tuple[str, ...] | None], full:
         own |= {axis: axes[axis] for axis in given}
         spaces += Space.split(name, own, strict=len(specs) == 1)
     _refuse_values_of_no_family(spaces, axes)
-    return spaces
+    if level.around is None:
+        return spaces
+    beside: dict[str, tuple[str, ...] | None] = dict.fromkeys(around if full else _AROUND_AXES)
+    beside |= {axis: values for axis, values in axes.items() if axis in around}
+    return [space.beside(level.around, beside) for space in spaces]
 
 
 def _refuse_values_of_no_family(spaces: Sequence[Space], axes: dict[str, tuple[str, ...] | None]) -> None:
@@ -243,11 +306,10 @@ def _refuse_values_of_no_family(spaces: Sequence[Space], axes: dict[str, tuple[s
     from dse.space import Space, axis_target
 
     for axis, values in axes.items():
-        for value in values or ():
+        having = [space for space in spaces if axis_target(space.spec, axis) is not None]
+        for value in values or () if having else ():
             messages = []
-            for space in spaces:
-                if axis_target(space.spec, axis) is None:
-                    continue
+            for space in having:
                 try:
                     Space.of(space.family, {axis: (value,)})
                 except HwgenError as error:
@@ -335,15 +397,23 @@ def _print(result: Sweep, top: int, written: Sequence[Path], sheet: Sheet) -> No
             f"{(beyond != '').sum():,} points of the front are extrapolated, beyond all measured tiles, in "
             f"{', '.join(names)}"
         )
+    if "perplexity" in result.points and (unknown := result.points["perplexity"].isna()).any():
+        sheet.say(f"{unknown.sum():,} points have formats whose accuracy was not measured; --measure measures them")
     if result.seconds:
         sheet.say(f"{result.looked_at:,} points looked at, {result.points_per_second:,.0f} a second")
     if result.resumed:
         sheet.say(f"{result.resumed:,} points taken from an earlier run")
     for reason, count in result.skipped.items():
         sheet.say(f"skipped {count:,}: {reason}")
-    sheet.say(
-        f"areas, energies and periods are {result.metadata['status']} ({result.metadata['tech']}); cycles are exact"
-    )
-    sheet.say(f"off-chip memory is {result.metadata['off_chip_memory']}")
+    if "meets_clock" in result.front and (late := ~result.front["meets_clock"].astype(bool)).any():
+        needed = result.front.loc[late, ["min_clk_period_ns", "memory_cycle_ns"]].max()
+        parts = [f"{what} {ns:.3f} ns" for what, ns in zip(("logic", "memories"), needed, strict=True) if ns == ns]
+        sheet.say(
+            f"{late.sum():,} points of the front do not keep the clock: {' and '.join(parts)} are needed; with "
+            "--clk-period-ns such points are left out"
+        )
+    about = result.metadata
+    sheet.say(f"areas, energies and periods are {about['status']} ({about['tech']}); cycles are {about['cycles']}")
+    sheet.say(f"off-chip memory is {about['off_chip_memory']}")
     for path in written:
         sheet.say(f"wrote {path}")

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwgen.cli._design_level import LeveledCommand, level_option
 from hwgen.cli._fpga import run_fpga
-from hwgen.cli._liberty import liberty_option, say_left_out
+from hwgen.cli._level import accelerator_level
+from hwgen.cli._liberty import MappedLevelCommand, liberty_option, say_left_out
 from hwgen.cli._options import option_object
-from hwgen.cli._reset import reset_options
+from hwgen.cli._reset import RESET, reset_options
 from hwgen.cli._table import Column, print_table
 from hwgen.cli._tech import Clock, asked_clock
 from hwgen.cli._values import InputFile, OutputFile, OutputFolder, Text
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-class _SynthCommand(LeveledCommand):
+class _SynthCommand(MappedLevelCommand):
     """A command of a family's tile, with ``--level accelerator`` of an accelerator, or with ``--verilog`` of none."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -57,9 +57,8 @@ class _SynthCommand(LeveledCommand):
     def invoke(self, ctx: click.Context) -> Any:
         if not ctx.meta.get("hwgen.verilog"):
             return super().invoke(ctx)
-        if ctx.meta.get("hwgen.accelerator"):
-            raise HwgenError("synth: --level accelerator takes no --verilog; try it with --pe")
-        ctx.params["spec"], ctx.params["design"] = None, None
+        ctx.params.pop("level")
+        ctx.params["spec"], ctx.params["values"] = None, None
         ctx.params["clock"] = asked_clock(self.tech(ctx, ctx.params.pop("tech")), ctx.params.pop("clk_period_ns"))
         return click.Command.invoke(self, ctx)
 
@@ -83,9 +82,18 @@ class _Pair(click.ParamType[tuple[str, str]]):
         return name, rest
 
 
-@click.command(cls=_SynthCommand, epilog="Example: hwgen synth --pe int --m 1 --n 1 --k 4 --recipe plain --no-sta")
+_OF_TILES = ("fpga", "no_dsp", "pnr", "sta", "sdc_file", "orfs")
+"""Options that whole accelerators do not have."""
+_OF_UNITS = ("verilog", "top", "chparam", "define", "include")
+"""Options of Verilog of one's own."""
+
+
+@click.command(
+    cls=_SynthCommand,
+    levels={"accelerator": accelerator_level(without=(*_OF_TILES, *_OF_UNITS, *RESET))},
+    epilog="Example: hwgen synth --pe int --m 1 --n 1 --k 4 --recipe plain --no-sta",
+)
 @liberty_option
-@level_option
 @click.option(
     "--verilog",
     multiple=True,
@@ -135,7 +143,7 @@ class _Pair(click.ParamType[tuple[str, str]]):
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def command(
     spec: TileSpec | None,
-    design: dict[str, Any] | None,
+    values: dict[str, Any] | None,
     clock: Clock,
     files: tuple[Path, ...],
     verilog: tuple[Path, ...],
@@ -199,18 +207,6 @@ def command(
         "--sdc": sdc_file,
         "--orfs": orfs,
     }
-    if design is not None:
-        of_tiles: dict[str, object] = {
-            "--fpga": fpga,
-            "--no-dsp": no_dsp,
-            "--sta": sta,
-            "--sdc": sdc_file,
-            "--orfs": orfs,
-            "--reset": reset != Reset(),
-        }
-        refused = [name for name, value in {**of_tiles, "--pnr": pnr is not None}.items() if value]
-        if refused:
-            raise HwgenError(f"synth: --level accelerator takes no {', '.join(refused)}; try it on the tile")
     if fpga is not None:
         refused = [name for name, value in given.items() if value]
         if refused:
@@ -233,14 +229,14 @@ def command(
             bar.update(task, completed=done, total=of)
 
         result: Result
-        if design is not None and spec is not None:
-            result = _accelerator(spec, design, library, options, progress)
+        if values is not None and spec is not None:
+            result = _accelerator(spec, values, library, options, progress)
         elif isinstance(unit, TileSpec):
             result = synthesise(unit, library, options, reset=reset, progress=progress)
         else:
             result = synthesise_unit(unit, library, options, progress=progress)
     timed = None
-    if design is None and (sta or (sta is None and find("opensta"))):
+    if values is None and (sta or (sta is None and find("opensta"))):
         timed = opensta(result, options.timeout_s)
     # Constraints ask for the target, or for what the search found.
     period_ns = result.min_clk_period_ns if options.fastest else options.clk_period_ns

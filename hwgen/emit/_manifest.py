@@ -17,7 +17,7 @@ from hwgen.frame.interface import tile_ports
 from hwgen.frame.ports import PortInfo, component_ports
 from hwgen.frame.spec import TileSpec
 
-__all__ = ["MANIFEST_VERSION", "manifest", "spec_from_manifest"]
+__all__ = ["MANIFEST_VERSION", "manifest", "package_versions", "spec_from_manifest"]
 
 MANIFEST_VERSION = 2
 _READ_VERSIONS = (1, 2)
@@ -29,6 +29,13 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "unknown"
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of this package, and of those that the Verilog depends on."""
+    from hwgen.version import __version__
+
+    return {"hwgen": __version__, **{name: _version(name) for name in ("amaranth", "pyosys", "numpy")}}
 
 
 def _port_entry(port: PortInfo) -> dict[str, Any]:
@@ -73,8 +80,6 @@ def manifest(
 
     ``clock``: technology and period for which registers were placed, if they were.
     """
-    from hwgen.version import __version__
-
     p = spec.p
     reset = reset or Reset()
     wires = clock_ports(reset)
@@ -106,7 +111,7 @@ def manifest(
         "post": spec.post_arithmetic() if spec.lanes else None,
         "reset": {"port": reset.port, "kind": reset.kind, "active": reset.active},
         "ports": [_port_entry(port) for port in [*wires, *tile_ports(spec)]],
-        "versions": {"hwgen": __version__, **{name: _version(name) for name in ("amaranth", "pyosys", "numpy")}},
+        "versions": package_versions(),
         "verilog_sha256": hashlib.sha256(verilog.encode()).hexdigest(),
     }
     pre = spec.pre()

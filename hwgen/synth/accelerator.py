@@ -131,9 +131,10 @@ def synthesise_accelerator(
     if options.only_flat:
         wanted = [part for part in wanted if part.kind == FLAT]
     wanted = [part for part in wanted if not options.kinds or part.kind in options.kinds]
-    streams = design.streams.values()
-    memories = [(f"{one.name}_ring", one.depth, one.entry_bits) for one in streams]
+    memories = [(f"{one.name}_ring", one.depth, one.entry_bits) for one in design.ring_streams.values()]
     memories.append(("write_buffer", design.write_depth, design.bus_bits))
+    if design.block_plan is not None:
+        memories.append(("pre", design.block_plan.depth, design.bus_bits))
     return AcceleratorResult(
         design=design,
         memories=tuple(memories),

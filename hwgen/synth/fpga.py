@@ -230,8 +230,7 @@ def estimate(
     if kinds and isinstance(spec, VerilogUnit):
         raise HwgenError("synth: Verilog of your own is mapped as one netlist and takes no block")
     reset = reset or Reset()
-    tile = isinstance(spec, TileSpec)
-    wanted = parts(spec, kinds=kinds, reset=reset) if kinds and tile else _whole(spec, reset)
+    wanted = parts(spec, kinds=kinds, reset=reset) if kinds and isinstance(spec, TileSpec) else _whole(spec, reset)
     entries = [_entry(part, command(part.top)) for part in wanted]
     known = [isinstance(read_kept(entry), dict) for entry in entries]
     tasks = [

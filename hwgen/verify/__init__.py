@@ -12,12 +12,14 @@ from hwgen.verify._contract import Finding, check_contract, choose_engine
 from hwgen.verify._cover import covering_specs
 from hwgen.verify._pre import expected_beats
 from hwgen.verify._pysim import simulate
+from hwgen.verify._quantiser import CompiledQuantiser, quantiser_bench_files
 from hwgen.verify._stimuli import corner_steps, random_steps
 
 __all__ = [
     "AcceleratorRun",
     "CompiledAccelerator",
     "CompiledPre",
+    "CompiledQuantiser",
     "CompiledTile",
     "Finding",
     "Task",
@@ -31,6 +33,7 @@ __all__ = [
     "expected_beats",
     "job_writes",
     "port_words",
+    "quantiser_bench_files",
     "random_channels",
     "random_steps",
     "reference_results",

@@ -45,7 +45,8 @@ _COUNTERS = ("WAIT_WEIGHTS", "WAIT_ACTS", "WAIT_RESULTS")
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A layer with its operands [tokens, K] and [outputs, K], the job that is to do it, and the memory's speed.
+    """A layer with its operands [tokens, K], as they lie in memory, and [outputs, K], the job that is to do it, and the
+    memory's speed.
 
     ``channels``: values [outputs] by the names of `Design.channel_fields`, where the design has any.
     """

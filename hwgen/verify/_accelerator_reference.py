@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hwgen.accelerator import RESULT_BITS, Design, finished_floats, requantised
+from hwgen.accelerator import RESULT_BITS, Design, entering_acts, finished_floats, requantised
 from hwgen.formats import QTensor
 from hwgen.reference import run_steps
 from hwgen.schedule import Schedule
@@ -39,9 +39,11 @@ def reference_results(
     weights: QTensor,
     channels: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Beats of results by port (`Design.result_fields`), all blocks of columns for a block of rows."""
+    """Beats of results by port (`Design.result_fields`) of activations as they lie in memory (`memory_acts`), all
+    blocks of columns for a block of rows.
+    """
     tile = design.tile
-    beats = run_steps(tile, schedule.lower(acts, weights))
+    beats = run_steps(tile, schedule.lower(entering_acts(design, acts), weights))
     blocks = schedule.row_blocks * schedule.col_blocks
     of_cells = {name: _by_cell(schedule, values) for name, values in (channels or {}).items()}
     if design.requantises:

@@ -10,12 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from hwgen.accelerator import Design, Memory, exact, layer_jobs, placed
+from hwgen.accelerator import Design, Memory, exact, layer_jobs, memory_acts, placed
 from hwgen.pe import family
 from hwgen.schedule import Layer, Schedule
 from hwgen.verify import AcceleratorRun, CompiledAccelerator, Task, random_channels, reference_results
 
-__all__ = ["CASES", "RESULT_CASES", "Case", "Difference", "differences", "expected_results", "tasks", "wrong_results"]
+__all__ = [
+    "CASES",
+    "PRE_CASES",
+    "RESULT_CASES",
+    "Case",
+    "Difference",
+    "differences",
+    "expected_results",
+    "tasks",
+    "wrong_results",
+]
 
 _INNER = (8, 40, 64, 96, 136)
 """Elements along K of the layers, one more at times, so that steps and groups are ragged."""
@@ -76,6 +86,32 @@ CASES = (
 design's rings hold no window of most layers, the larger one's nearly every one.
 """
 
+PRE_CASES = (
+    # Beats of parts of rows, of whole rows, of several words; words that are filled up; rules, formats and blocks.
+    Case("mx", {"m": 2, "n": 4, "k": 8, "group": 32, "post_lanes": 2}, {**_NARROW, "pre": "mx"}),
+    Case(
+        "mx",
+        {"m": 3, "n": 4, "k": 4, "group": 16, "post_lanes": 4, "weights": "mxfp8_e4m3", "acts": "mxfp8_e5m2"},
+        {**_WIDE, "pre": "mx", "pre_source": "bf16"},
+    ),
+    Case(
+        "mx",
+        {"m": 1, "n": 8, "k": 8, "group": 32, "post_lanes": 4, "block_rule": "ceil", "acts": "mxfp6_e3m2"},
+        {**_WIDE, "pre": "mx"},
+    ),
+    Case(
+        "mx",
+        {"m": 3, "n": 2, "k": 16, "group": 64, "post_lanes": 2, "acts": "mxint8"},
+        {**_NARROW, "pre": "mx", "pre_source": "fp32", "act_ring": 16},
+    ),
+    Case(
+        "mx",
+        {"m": 2, "n": 4, "k": 32, "group": 32, "post_lanes": 4, "acts": "mxfp6_e2m3"},
+        {**_LARGE, "pre": "mx", "act_ring": 64},
+    ),
+)
+"""Designs with a block before the ring of activations."""
+
 RESULT_CASES = (
     *_results("fp16", {"outer": True, "bias": True}, m=2, n=4, k=8, group=32, post_lanes=2, family="mx"),
     *_results("bf16", {"bias": True}, m=2, n=6, k=4, bits=4, group=32, post_lanes=3, family="int"),
@@ -113,7 +149,7 @@ def tasks(case: Case, count: int, seed: int) -> list[Task]:
         found.append(
             Task(
                 schedule,
-                spec.quantize_acts(schedule.whole_words(acts)),
+                memory_acts(design, schedule.whole_words(acts)),
                 spec.quantize_weights(schedule.whole_words(weights)),
                 # Seldom is one operand read again and again where it could be held: such jobs come more often here.
                 jobs[int(rng.integers(len(jobs)))],

@@ -321,7 +321,12 @@ def _windows(design: Design, script: Script) -> Iterator[Mistake]:
             if max(job.k_steps, job.m_blocks, job.n_blocks) >= 1 << design.count_bits:
                 continue
             beats = job.beats(design)
-            addresses = {name: script.place(beats[name] * design.bus_bytes) for name in design.streams}
+            sizes = {name: beats[name] * design.bus_bytes for name in design.streams}
+            # Noise has infinities, which a block before the ring does not take.
+            quiet = ("acts",) if design.block_plan is not None else ()
+            addresses = {
+                name: script.place(np.zeros(size, np.uint8) if name in quiet else size) for name, size in sizes.items()
+            }
             job = dataclasses.replace(job, **addresses, result=script.loose(job))
             yield Mistake(f"{operand} that {what} do not fit", job, Cause.DOES_NOT_FIT, which)
 

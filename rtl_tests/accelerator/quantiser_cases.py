@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,31 +12,18 @@ import numpy as np
 from hwgen.accelerator import Design, Memory
 from hwgen.accelerator.quantiser import (
     Kind,
-    QuantiserEmission,
     QuantiserJob,
     cache_bytes,
     cache_job,
-    emit_quantiser,
     geometry,
     quantiser_cycles,
 )
 from hwgen.pe import family
-from hwgen.simulators.bus import (
-    BusJob,
-    BusResult,
-    BusSim,
-    MemoryModel,
-    Op,
-    Read,
-    Start,
-    WaitIrq,
-    Write,
-    build_bus,
-    bus_ports,
-)
+from hwgen.simulators.bus import BusResult
+from hwgen.verify import CompiledQuantiser
 from tests.accelerator.quantiser_reference import corner_rows, quantised, random_rows
 
-__all__ = ["CASES", "Case", "CompiledQuantiser", "Drawn", "drawn_jobs", "failures", "run_all", "written"]
+__all__ = ["CASES", "Case", "Drawn", "drawn_jobs", "failures", "run_all", "written"]
 
 ELEMENTS = 96
 """Most values of a row of the quantisers here."""
@@ -93,38 +79,10 @@ class Drawn:
     memory: Memory
 
 
-class CompiledQuantiser:
-    """A quantiser's Verilog as a compiled program."""
-
-    def __init__(self, design: Design, emission: QuantiserEmission | None = None, elements: int = ELEMENTS) -> None:
-        self.design = design
-        self.emission = emission or emit_quantiser(design, elements=elements)
-        self.at = {register.name: register.offset for register in self.emission.registers.registers}
-
-    @cached_property
-    def simulator(self) -> BusSim:
-        """The program; built on first use."""
-        design, emission = self.design, self.emission
-        return build_bus(
-            emission.verilog, emission.top, bus_ports(design.bus_bits, design.address_bits, 2, 2), id_bits=1
-        )
-
-    def script(self, job: QuantiserJob, limit: int = 1_000_000) -> list[Op]:
-        """Register accesses that run one job, read how it went, and clear that."""
-        at = self.at
-        return [
-            *(Write(offset, value) for offset, value in self.emission.job_words(job)),
-            Start(at["CONTROL"], 0x101),
-            WaitIrq(limit),
-            *(Read(at[name]) for name in ("STATUS", "ERROR", "ROWS_LEFT")),
-            Write(at["STATUS"], 0x300),
-        ]
-
-
 @functools.cache
 def compiled_quantiser(index: int) -> CompiledQuantiser:
     """The quantiser of a case; tests share it, as to elaborate one takes seconds."""
-    return CompiledQuantiser(CASES[index].build())
+    return CompiledQuantiser(CASES[index].build(), elements=ELEMENTS)
 
 
 def drawn_jobs(design: Design, count: int, seed: int) -> list[Drawn]:
@@ -195,8 +153,7 @@ def run_all(compiled: CompiledQuantiser, jobs: list[Drawn]) -> tuple[BusResult, 
     """Each job from reset."""
     runs = []
     for drawn in jobs:
-        model = MemoryModel(latency=drawn.memory.latency, beats=drawn.memory.beats)
-        runs.append(BusJob(compiled.script(drawn.job), drawn.image, model))
+        runs.append(compiled.bus_job(drawn.job, drawn.image, drawn.memory))
     return compiled.simulator.run_many(runs)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from hwgen.verify import CompiledAccelerator
 from reports.provenance import provenance, write_result
-from rtl_tests.accelerator.cases import CASES, Case, differences, tasks
+from rtl_tests.accelerator.cases import CASES, RESULT_CASES, Case, differences, tasks
 
 __all__ = ["Outcome", "main", "outcome", "page"]
 
@@ -70,16 +70,16 @@ def page(found: list[Outcome]) -> str:
     lines.append(f"| all | {jobs} | {cycles:,} | {wrong} in all | | | |")
     return (
         "Jobs drawn for each case (shapes with ragged edges, every legal order and residency, memories of any latency "
-        "and bandwidth) on the compiled Verilog. Compared: cycles from the accepted start to the interrupt, the "
-        "design's counters of waiting, bus beats of every stream, and every bit of the results with the tile's "
-        "reference.\n\n" + "\n".join(lines)
+        "and bandwidth) on the compiled Verilog, results as the tile gives them and in all other forms. Compared: "
+        "cycles from the accepted start to the interrupt, the design's counters of waiting, bus beats of every stream, "
+        "and every bit of the results with the references.\n\n" + "\n".join(lines)
     )
 
 
 def main() -> None:
     """Run all cases and write the pages; raises `SystemExit` with status 1 where something differs."""
     found = []
-    for case in CASES:
+    for case in (*CASES, *RESULT_CASES):
         found.append(outcome(case))
         print(f"{found[-1].case}: {found[-1].jobs} jobs, {found[-1].wrong} differences", flush=True)
     write_result(RESULT, "Cycles of accelerators", "python -m rtl_tests.accelerator.report", page(found), provenance())

@@ -10,9 +10,17 @@ from hwgen.accelerator import Design, Job
 from hwgen.errors import HwgenError
 from hwgen.pe import family
 from hwgen.verify import CompiledAccelerator
-from rtl_tests.accelerator.cases import CASES, RESULT_CASES, Case, differences, tasks
+from rtl_tests.accelerator.cases import CASES, PRE_CASES, RESULT_CASES, Case, differences, tasks
 
 FEW, MANY = 5, 20
+
+
+@pytest.mark.few(1)
+@pytest.mark.parametrize("case", PRE_CASES, ids=lambda case: case.name)
+def test_cycles_and_results_of_blocks_made_of_values(case: Case) -> None:
+    compiled = CompiledAccelerator(case.build())
+    drawn = tasks(case, 2 * FEW, seed=4)
+    assert differences(compiled, drawn, compiled.run(drawn)) == []
 
 
 @pytest.mark.few(4)
@@ -24,7 +32,7 @@ def test_cycles_and_results(case: Case) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [*CASES, *RESULT_CASES], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*CASES, *RESULT_CASES, *PRE_CASES], ids=lambda case: case.name)
 def test_cycles_and_results_of_many_jobs(case: Case) -> None:
     compiled = CompiledAccelerator(case.build())
     drawn = tasks(case, MANY, seed=2)
@@ -70,9 +78,27 @@ def test_a_wrong_prediction_is_seen() -> None:
         ("bitmod", {"group": 0, "depth": 1024, "post_lanes": 0}, {"result": "int8"}, "no integers"),
         ("int", {}, {"result": "fp16"}, "must follow post lanes that give FP32"),
         ("int", {}, {"bias": True}, "must follow post lanes that give FP32"),
-        ("int", {}, {"burst": 128, "bus_bits": 512}, "burst must be at most 64 beats of 512 bits"),
+        (
+            "int",
+            {},
+            {"burst": 128, "bus_bits": 512},
+            "burst must be at most the beats of 4096 bytes, which no burst of AXI4 crosses (64 of 512 bits), not 128",
+        ),
         ("int", {}, {"weight_ring": 1}, "weight_ring must be a whole number from 2"),
         ("int", {}, {"wings": 2}, "no parameter 'wings'"),
+        ("int", {}, {"pre": "mx"}, "pre must be none where activations are no MX blocks of one format"),
+        ("mx", {"mode_set": "mx"}, {"pre": "mx"}, "pre must be none where activations are no MX blocks of one format"),
+        ("mx", {"acts": "nvfp4"}, {"pre": "mx"}, "pre must be none where activations are no MX blocks of one format"),
+        ("mx", {"k": 12, "group": 24}, {"pre": "mx"}, "k of the tile must be a power of two with pre mx"),
+        (
+            "mx",
+            {"m": 1, "n": 8, "k": 4, "group": 4},
+            {"pre": "mx", "bus_bits": 128},
+            "bus_bits must be at most 64 with",
+        ),
+        ("mx", {"k": 4}, {"pre": "mx", "act_ring": 15}, "act_ring must be at least 16 with pre mx, two blocks of 32"),
+        ("mx", {}, {"pre_source": "bf16"}, "pre_source must be left out without pre, not bf16"),
+        ("mx", {}, {"pre": "mx", "pre_source": "fp8"}, "pre_source must be fp16, bf16 or fp32"),
     ],
 )
 def test_designs_that_cannot_be_are_refused(

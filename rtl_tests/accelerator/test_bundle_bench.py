@@ -22,6 +22,8 @@ pytestmark = pytest.mark.rtl
 
 SMALL = Case("int", {"m": 2, "n": 2, "k": 2, "bits": 4, "group": 8, "post_lanes": 1}, {"bus_bits": 64, "burst": 4})
 RAW = Case("int", {"m": 2, "n": 2, "k": 2, "bits": 4, "group": 8}, {"weight_ring": 8, "act_ring": 8, "burst": 2})
+# Activations in memory are FP16, and become blocks before their ring.
+PRE = Case("mx", {"m": 2, "n": 2, "k": 4, "group": 16, "post_lanes": 1}, {"bus_bits": 64, "act_ring": 8, "pre": "mx"})
 # One that has rings of several hundred words, so that macros lie below each other, too.
 DEEP = Case("int", {"m": 1, "n": 2, "k": 2, "bits": 4, "group": 8}, {"bus_bits": 64, "weight_ring": 2048, "burst": 2})
 
@@ -67,7 +69,7 @@ def outcome(emission: AcceleratorEmission, files: dict[str, str], simulator: str
 
 
 @simulators
-@pytest.mark.parametrize("case", [SMALL, RAW], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [SMALL, RAW, pytest.param(PRE, marks=pytest.mark.slow)], ids=lambda case: case.name)
 def test_bench_passes(case: Case, simulator: str) -> None:
     emission = emit_accelerator(case.build(), "dut")
     printed = outcome(emission, sources(emission), simulator)

@@ -17,11 +17,10 @@ from hwgen.reference import run_steps
 from hwgen.schedule import Layer, Schedule
 from hwgen.simulators import lint
 from hwgen.simulators.bus import BusJob, MemoryModel, Op, Read, Reset, Start, Wait, Write
-from hwgen.verify import CompiledAccelerator, Task
+from hwgen.verify import CompiledAccelerator, CompiledQuantiser, Task
 from rtl_tests.accelerator.quantiser_cases import (
     CASES,
     ELEMENTS,
-    CompiledQuantiser,
     Drawn,
     compiled_quantiser,
     drawn_jobs,
@@ -135,6 +134,8 @@ FAULTS = {
     "beats are not told apart": (SHARED, "int_quantiser_writer", r"assign same = .*;", "assign same = 1'h1;"),
     "beats leave without a look at answers": (SHARED, "int_quantiser_writer", r"(assign free = .*?) & \S+;", r"\1;"),
     "what shares bytes is not kept": (SHARED, "int_quantiser_writer", r"(merges <= ).*;", r"\1 1'h0;"),
+    "rows share a half of the buffer": (1, "int_quantiser", r"(other_half <= ).*;", r"\1 1'h0;"),
+    "rows are read one later": (1, "int_quantiser", r"assign begins = .*;", "assign begins = in_clear;"),
     "the last beat counts whole": (SHARED, "int_quantiser", r"assign beyond_1 = .*;", "assign beyond_1 = 1'h0;"),
     "quotients are not rounded to FP32": (5, "int_quantiser_divider", r"near = .*;", "near = 8'h00;"),
 }
@@ -212,7 +213,8 @@ def _two(design: Design, kind: Kind, first: int) -> tuple[Drawn, Drawn]:
 class Wrong:
     """Something that is wrong with a job of three rows from token ``first`` on, and what comes of it.
 
-    ``bad_reads``, ``bad_writes``: where the memory answers with errors. ``word``: of which row a value is no number.
+    ``bad_reads``, ``bad_writes``: where the memory answers with errors, in rows in that of ``bad_row``. ``word``: of
+    which row a value is no number.
     """
 
     cause: QuantiserCause
@@ -224,6 +226,7 @@ class Wrong:
     bad_writes: str = ""
     word: tuple[int, int] | None = None
     written: int = 0
+    bad_row: int = 0
 
 
 WRONG = {
@@ -240,6 +243,12 @@ WRONG = {
     "infinity": Wrong(QuantiserCause.NOT_FINITE, 0, word=(2, 0xFF800000), written=2),
     "infinity in V": Wrong(QuantiserCause.NOT_FINITE, 0, Kind.V, word=(2, 0x7F800000), written=2),
     "rows are not read": Wrong(QuantiserCause.READ_RESPONSE, 2, bad_reads="source"),
+    "a row is not read that is read ahead": Wrong(
+        QuantiserCause.READ_RESPONSE, 1, bad_reads="source", bad_row=1, written=1
+    ),
+    "the last row is not read": Wrong(
+        QuantiserCause.READ_RESPONSE, 0, Kind.V, 2, bad_reads="source", bad_row=2, written=2
+    ),
     "codes are not read": Wrong(QuantiserCause.READ_RESPONSE, 2, Kind.V, 3, bad_reads="codes"),
     "codes are not written": Wrong(QuantiserCause.WRITE_RESPONSE, 2, Kind.V, 3, bad_writes="codes"),
     "scales are not written": Wrong(QuantiserCause.WRITE_RESPONSE, 2, bad_writes="scales"),
@@ -258,7 +267,8 @@ def test_a_job_that_fails_says_why_and_the_next_works(name: str) -> None:
     sizes = {"source": 8, **cache_bytes(compiled.design, wrong.kind, 40, wrong.first + 3)}
 
     def ranges(what: str) -> tuple[tuple[int, int], ...]:
-        return ((getattr(one.job, what), sizes[what]),) if what else ()
+        row = wrong.bad_row * one.job.source_stride if what == "source" else 0
+        return ((getattr(one.job, what) + row, sizes[what]),) if what else ()
 
     model = MemoryModel(latency=5, bad_reads=ranges(wrong.bad_reads), bad_writes=ranges(wrong.bad_writes))
     failing = dataclasses.replace(one.job, **dict(wrong.job))
@@ -267,7 +277,7 @@ def test_a_job_that_fails_says_why_and_the_next_works(name: str) -> None:
     assert result.reads.tolist() == [0x200, wrong.cause, wrong.rows_left, 0x100, wrong.cause, 0]
     # Of the failed one what came before, of the other all, beside them nothing.
     wanted = written(compiled.design, two)
-    if not (wrong.bad_reads or wrong.bad_writes):
+    if wrong.bad_reads in ("", "source") and not wrong.bad_writes:
         before = dataclasses.replace(one, rows=one.rows[: wrong.written], image=wanted)
         wanted = written(compiled.design, before)
         assert np.array_equal(result.memory[0], wanted)
@@ -288,7 +298,7 @@ def test_a_row_that_fails_takes_along_the_token_that_waits_for_it() -> None:
     assert set(wrong) <= {one.job.scales + 4, one.job.scales + 5}
 
 
-@pytest.mark.parametrize("after", [4, 20, 60, 75, 90, 130, 200, 333])
+@pytest.mark.parametrize("after", [4, 20, 60, 75, 90, 130, 200, 333, 410, 480, 600])
 def test_a_job_can_be_ended_and_no_second_be_started(after: int) -> None:
     compiled = compiled_quantiser(SHARED)
     one, two = _two(compiled.design, Kind.V, 3)

@@ -13,13 +13,15 @@ from hwgen.accelerator import emit_accelerator, streamed_bytes, unpack_results
 from hwgen.accelerator.emission import AcceleratorEmission
 from hwgen.simulators import find, lint
 from hwgen.verify import CompiledAccelerator, Task
-from rtl_tests.accelerator.cases import CASES, RESULT_CASES, Case, expected_results, tasks
+from rtl_tests.accelerator.cases import CASES, PRE_CASES, RESULT_CASES, Case, expected_results, tasks
 
 pytestmark = [pytest.mark.rtl, pytest.mark.cocotb]
 
 icarus = pytest.mark.skipif(find("iverilog") is None, reason="Icarus Verilog is not installed")
-SHOWN = [CASES[3], CASES[14], RESULT_CASES[0], RESULT_CASES[6]]
-"""Finished results and raw sums, side information of both operands, results narrower than the bus, channels."""
+SHOWN = [CASES[3], CASES[14], RESULT_CASES[0], RESULT_CASES[6], PRE_CASES[0]]
+"""Finished results and raw sums, side information of both operands, results narrower than the bus, channels, and
+activations that become blocks.
+"""
 
 
 def run(emission: AcceleratorEmission, task: Task, folder: Path, pauses: float, verilog: str = "") -> list[np.ndarray]:

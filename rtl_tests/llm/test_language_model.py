@@ -14,12 +14,15 @@ import torch
 from click.testing import CliRunner
 from torch import Tensor
 
+from hwgen.accelerator import Design, Memory
+from hwgen.accelerator.quantiser import Kind
 from hwgen.cli.run import command
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec, family
 from sim.llm import Generation, Options, generate
 from sim.llm.design import design_for, tile_values
-from sim.llm.forward import Decoder, linear_names, weight_name
+from sim.llm.forward import Cache, Decoder, FloatCache, linear_names, weight_name
+from sim.llm.generate import _quantiser
 from sim.llm.rtl import RtlProducts
 from sim.models.llama import Llama
 from sim.models.llama_config import LlamaConfig
@@ -56,11 +59,14 @@ class FloatProducts:
     def heads(self, acts: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
         return [a @ w.T for a, w in zip(acts, weights, strict=True)]
 
+    def cache(self, heads: int, size: int, room: int) -> Cache:
+        return FloatCache(self, heads, size)
+
 
 @pytest.mark.parametrize("cuts", [(7,), (1, 1, 1, 1, 1, 1, 1), (3, 4), (5, 1, 1)])
 def test_reading_in_pieces_is_the_model(tiny_llama: Path, cuts: tuple[int, ...]) -> None:
     model = open_model(tiny_llama)
-    decoder = Decoder(model, tiny.BLOCKS, FloatProducts(model))
+    decoder = Decoder(model, tiny.BLOCKS, FloatProducts(model), 7)
     tokens = [5, 80, 3, 200, 17, 44, 9]
     at = 0
     for length in cuts:
@@ -101,6 +107,72 @@ def test_a_small_model_on_the_rtl(tiny_llama: Path, found: Generation) -> None:
     assert found.processor_seconds > 0
 
 
+def test_keys_and_values_are_written_by_the_quantiser(found: Generation) -> None:
+    assert (found.kv_quantiser, found.kv_reason) == ("rtl", "")
+    for step in found.steps:
+        # Keys and values of two heads of one block, and as many rows each as tokens were read.
+        assert step.quantiser.jobs == 4
+        assert step.quantiser.rows == 4 * step.read
+        assert step.quantiser.cycles == step.quantiser.predicted > 100
+        assert step.quantiser.different == 0
+        assert step.quantiser.written_bytes > 0
+    document = json.loads(json.dumps(found.document()))
+    assert document["quantiser"]["cycles"] == sum(step.quantiser.cycles for step in found.steps)
+    step = found.steps[1]
+    wrong = dataclasses.replace(step, quantiser=dataclasses.replace(step.quantiser, different=1))
+    assert not dataclasses.replace(found, steps=(found.steps[0], wrong)).ok
+
+
+@pytest.mark.few(1)
+@pytest.mark.parametrize("kind", list(Kind)[::-1])
+def test_a_wrong_bit_of_the_cache_is_seen(tiny_llama: Path, kind: Kind) -> None:
+    def touch(products: RtlProducts) -> None:
+        quantiser = products.quantiser
+        assert quantiser is not None
+        write = quantiser.write
+
+        def wrong(rows: Any) -> None:
+            write(rows)
+            next(one for one in rows if one.kind == kind).codes[0] ^= 0x40
+
+        quantiser.write = wrong  # type: ignore[method-assign]
+
+    spoilt = spoken(tiny_llama, family("int").from_values(SMALL), blocks=1, design=NARROW, touch=touch)
+    assert not spoilt.logits_equal
+    assert all(step.quantiser.different == 0 for step in spoilt.steps)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [
+        ({"bits": 4, "post_lanes": 2}, {}),
+        ({"bits": 4, "weight_scale": "fp32"}, {"memory": Memory(7, (1, 3))}),
+        ({}, {"kv_quantiser": "software"}),
+    ],
+)
+def test_quantisers_of_other_tiles(tiny_llama: Path, given: dict[str, Any], options: dict[str, Any]) -> None:
+    """Scales in words of their own, tokens that share bytes, a slow memory; and as it was without a quantiser."""
+    spec = family("int").from_values({**SMALL, **given})
+    found = generate(spec, Options(PROMPT, 4, tiny_llama, blocks=1, design=NARROW, **options))
+    assert found.ok
+    assert found.kv_quantiser == options.get("kv_quantiser", "rtl")
+    assert (found.quantiser.cycles > 0) == (found.kv_quantiser == "rtl")
+
+
+def test_a_tile_without_a_quantiser_says_why() -> None:
+    design = Design(tile=family("mixpe").from_values({"bits": 4}))
+    elements, reason = _quantiser(design, 16, 9, None)
+    assert elements is None
+    assert reason.startswith("quantiser: the weights of the mixpe tile must be symmetric integers")
+    with pytest.raises(HwgenError, match="weights of the mixpe tile"):
+        _quantiser(design, 16, 9, "rtl")
+    assert _quantiser(design, 16, 9, "software") == (None, "")
+    eight = Design(tile=family("int").from_values({**SMALL, "post_lanes": 1}))
+    assert _quantiser(eight, 32, 9, None) == (256, "")
+    assert "elements must fit the tile's group of 32" in _quantiser(eight, 33, 9, None)[1]
+
+
 def flip(products: RtlProducts) -> None:
     """Change one bit of the packed weights: the highest of a code in the last layer."""
     place, _ = products._parts["output"][0].images["weights"]
@@ -132,6 +204,13 @@ def test_other_cycles_than_predicted_are_no_success(found: Generation) -> None:
 def test_every_family_on_a_small_model(tiny_llama: Path, name: str, given: dict[str, int]) -> None:
     kind = family(name)
     check(spoken(tiny_llama, kind.from_values(tile_values(kind, given))))
+
+
+@pytest.mark.slow
+def test_activations_that_become_blocks_on_their_way(tiny_llama: Path) -> None:
+    kind = family("mx")
+    spec = kind.from_values(tile_values(kind, {"weights": "mxfp8_e4m3", "acts": "mxfp8_e4m3"}, 128))
+    check(spoken(tiny_llama, spec, blocks=1, design={"bus_bits": 128, "pre": "mx", "pre_source": "bf16"}))
 
 
 @pytest.mark.slow
@@ -181,6 +260,15 @@ def test_rings_hold_a_row_of_every_layer(tiny_llama: Path) -> None:
         (["--generate", "1", "--prompt", "a", "--layers", "3"], "layers must be from 1 to 2"),
         (["--generate", "30", "--prompt", "in the 12"], "at most 32, which the model can read"),
         (["--generate", "1", "--prompt", "a", "--bus-bits", "63"], "bus_bits"),
+        (
+            ["--generate", "1", "--prompt", "a", "--kv-quantiser", "no"],
+            "kv_quantiser must be rtl or software, not 'no'",
+        ),
+        (["--layer", "blk.0.attn_k", "--kv-quantiser", "rtl"], "--kv-quantiser goes with --generate"),
+        (
+            ["--generate", "1", "--prompt", "a", "--scheme", "asymmetric", "--kv-quantiser", "rtl"],
+            "must be symmetric integers that it takes as they are",
+        ),
         (["--generate", "1", "--prompt", "a", "--memory-latency", "5", "--burst", "200"], "burst must be at most"),
     ],
 )
@@ -208,6 +296,8 @@ def test_the_command(tiny_llama: Path) -> None:
     assert done.output.startswith(PROMPT)
     assert "logits and golden PyTorch model, bit for bit: equal" in done.output
     assert "cycles: predicted for every one of" in done.output
+    assert "rows written by the quantiser's RTL in" in done.output
+    assert "cycles, as predicted for every one of" in done.output
 
 
 def test_weights_of_a_tied_layer_are_the_embedding(tiny_llama: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hwgen.synth._parts import Part
 from hwgen.synth.accelerator import accelerator_parts
-from rtl_tests.accelerator.cases import CASES
+from rtl_tests.accelerator.cases import CASES, RESULT_CASES
 from tests.estimate.netlist import primitives
 
 # What nothing reads is no register: a weight feeder has no use for the ends of sums.
@@ -40,6 +40,6 @@ def counted(part: Part, passes: list[str]) -> dict[str, int]:
 if __name__ == "__main__":
     answers = []
     for index in map(int, sys.argv[2:]):
-        parts = accelerator_parts(CASES[index].build(), tile=False)
+        parts = accelerator_parts((*CASES, *RESULT_CASES)[index].build(), tile=False)
         answers.append({part.kind: {**counted(part, FOLDED), "ff": counted(part, RAW)["ff"]} for part in parts})
     Path(sys.argv[1]).write_text(json.dumps(answers))

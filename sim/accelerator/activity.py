@@ -10,6 +10,7 @@ import numpy as np
 
 from hwgen.accelerator import Design, Job
 from hwgen.accelerator.inventory import Geometry, accelerator_blocks, geometry, kind_of
+from hwgen.accelerator.job import follows_weights
 from hwgen.frame.facts import Block
 from hwgen.frame.numbers import Num, ceil_div, maximum, where
 from hwgen.pe import TileSpec
@@ -35,7 +36,8 @@ class StreamCounts:
 class JobCounts:
     """Of one job; ``cycles`` as in `hwgen.accelerator.JobCycles`, all else follows from the job alone.
 
-    ``groups`` are those of which sums are put out, ``results`` beats in which the tile gives them.
+    ``groups`` are those of which sums are put out, ``results`` beats in which the tile gives them, ``made`` those for
+    memory.
     """
 
     cycles: Num
@@ -43,6 +45,7 @@ class JobCounts:
     groups: Num
     streams: Mapping[str, StreamCounts]
     results: Num
+    made: Num
     write_beats: Num
     write_bursts: Num
 
@@ -63,10 +66,10 @@ def job_counts(spec: type[TileSpec], p: P, d: P, job: P, cycles: Num, found: Geo
     steps = m_blocks * n_blocks * k_steps
     streams = {}
     for name, stream in found.streams.items():
-        of_weights = name.startswith("weight")
+        of_weights = follows_weights(name)
         blocks, uses = (n_blocks, m_blocks) if of_weights else (m_blocks, n_blocks)
         held = np.asarray(job["hold_weights" if of_weights else "hold_acts"])
-        words = k_groups if name.endswith("sides") else k_steps
+        words = 1.0 if name == "channels" else k_groups if name.endswith("sides") else k_steps
         entries = stream.entries(words)
         beats = entries * stream.beats_per_entry
         fetched = stream.there * blocks * where(held > 0, 1, uses)
@@ -80,13 +83,15 @@ def job_counts(spec: type[TileSpec], p: P, d: P, job: P, cycles: Num, found: Geo
     lanes = where(p["post_lanes"] > 0, 1, 0) if spec.uses_lanes(p) else 0
     groups = m_blocks * n_blocks * where(found.sum_steps > 0, ceil_div(k_steps, maximum(found.sum_steps, 1)), 1)
     results = where(np.asarray(lanes) > 0, m_blocks * n_blocks * found.beats, groups)
-    write_beats = ceil_div(results, found.result_words_per_beat) * found.result_beats
+    made = results * found.made
+    write_beats = ceil_div(made, found.result_words_per_beat) * found.result_beats
     return JobCounts(
         cycles=cycles,
         steps=steps,
         groups=groups,
         streams=streams,
         results=results,
+        made=made,
         write_beats=write_beats,
         write_bursts=ceil_div(write_beats, d["burst"]),
     )
@@ -135,8 +140,13 @@ def switching_terms(
     terms["stream_result"] = {"words": counts.results * bits, "turns": counts.results, "steps": steps * bits}
     terms["stream"] = {"steps": steps, "bits": steps * found.levelled}
     bursts = sum((stream.bursts for stream in counts.streams.values()), start=0)
+    unit = known["result_unit"].primitives
+    terms["result_unit"] = {
+        "results": counts.results * unit["ff"],
+        **{name: counts.made * unit[name] for name in ("ff", "add", "mux2", "mul")},
+    }
     terms["packer"] = {
-        "words": counts.results * found.result_bits,
+        "words": counts.made * found.result_bits,
         "beats": counts.write_beats * found.result_beats * d["bus_bits"],
     }
     terms["write_buffer"] = {"beats": counts.write_beats}

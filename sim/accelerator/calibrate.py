@@ -21,6 +21,7 @@ from sim.accelerator.plan import CALIBRATED, designs
 from sim.accelerator.prices import MEASURED, TABLES
 from sim.calibrate import tool_versions
 from sim.calibrate.measure import RECIPES, TARGET_NS
+from sim.tables import read_toml
 
 __all__ = ["flat_result", "flattening", "main", "measured", "table_text"]
 
@@ -92,17 +93,24 @@ def table_text(
 @click.option("--liberty", multiple=True, required=True, type=click.Path(path_type=Path), help="Liberty file")
 @click.option("--name", default=MEASURED, show_default=True, help="technology that the table belongs to")
 @click.option("--count", default=DESIGNS, show_default=True, help="designs")
-@click.option("--flat", default=FLAT, show_default=True, help="designs that are also mapped in one piece")
+@click.option(
+    "--flat",
+    default=FLAT,
+    show_default=True,
+    help="designs that are also mapped in one piece; 0 keeps what the table says of them",
+)
 @click.option("--jobs", default=1, show_default=True, help="child processes at a time")
 def main(liberty: tuple[Path, ...], name: str, count: int, flat: int, jobs: int) -> None:
     """Measure designs and write table and measurements."""
     library = read_library(liberty)
     wanted = designs(count, CALIBRATED)
     samples = measured(dict(enumerate(wanted)), library, CALIBRATED, jobs, lambda text: click.echo(text, err=True))
-    factors = flattening([flat_result(design, library, jobs) for design in wanted[:flat]])
+    pieces = [flat_result(design, library, jobs) for design in wanted[:flat]]
+    factors = flattening(pieces) if pieces else read_toml(TABLES / f"{name}.toml")["flattening"]
     facts = {
         "status": "measured: mapped by Yosys and ABC, toggles counted on a job that the whole netlist runs",
-        "command": "python -m sim.accelerator.calibrate --liberty " + " --liberty ".join(path.name for path in liberty),
+        "command": " --liberty ".join(["python -m sim.accelerator.calibrate", *(path.name for path in liberty)])
+        + (f" --flat {flat}" if flat != FLAT else ""),
         "commit": commit(),
         "versions": tool_versions(),
         "library_sha256": library.sha256,

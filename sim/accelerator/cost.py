@@ -12,6 +12,7 @@ Areas, energies and periods are pre-layout: no wires, no clock tree.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,7 @@ from sim.accelerator.activity import JobCounts, counts_of, switching_terms
 from sim.accelerator.prices import block_numbers, block_values, read_table, switching_pj, trust
 from sim.activity import activity
 from sim.memory import Sram, dram_bit_pj, library_buffer
-from sim.tech import DEFAULT, PJ_PER_UW_NS, CalibratedTech, Tech, load
+from sim.tech import DEFAULT, PJ_PER_UW_NS, CalibratedTech, Structure, Tech, load
 
 __all__ = ["AcceleratorCost", "cost", "cost_arrays"]
 
@@ -91,7 +92,7 @@ class AcceleratorCost:
     def meets_clock(self) -> Any:
         """Whether logic and memories keep the clock; None where nothing is known of either."""
         known = [period for period in (self.min_clk_period_ns, self.memory_cycle_ns) if period is not None]
-        return np.all([period <= self.clk_period_ns for period in known], axis=0) if known else None
+        return functools.reduce(np.logical_and, (period <= self.clk_period_ns for period in known)) if known else None
 
     def as_dict(self) -> dict[str, Any]:
         """All of it with totals, for one design: JSON-serialisable."""
@@ -159,19 +160,22 @@ def cost_arrays(
     *,
     counts: JobCounts | None = None,
     dram: str | None = None,
+    structure: Structure | None = None,
 ) -> AcceleratorCost:
     """As `cost`, of many designs of a family at once.
 
     Parameters
     ----------
     p, d: parameters of tile and design; names are scalars, numbers scalars or integer arrays that broadcast.
-    counts: of a job on each (`sim.accelerator.activity.job_counts`, which takes the cycles), of the same shape.
+    counts: of a job on each (`sim.accelerator.activity.job_counts`, which takes the cycles), of the same shape, or of
+        several with a dimension more before it.
+    structure: that of the tiles at the clock period, where it is known.
     """
     table = load(tech) if isinstance(tech, str) else tech
     found = geometry(spec, p, d)
     blocks = {name: block for name, block in accelerator_blocks(spec, p, d, living=True).items() if np.any(block.count)}
     stores = _memories(table, {name: one for name, one in memories(found, d).items() if np.any(one.there)})
-    structure = table.structure(spec, p, clk_period_ns)
+    structure = table.structure(spec, p, clk_period_ns) if structure is None else structure
     inside = [kind for kind in structure.area_um2 if not kind.startswith("pre_")]
 
     numbers = block_numbers(found, d)
@@ -187,8 +191,8 @@ def cost_arrays(
         periods = block_values(table, "min_clk_period_ns", blocks, numbers)
         if clk_period_ns is not None:
             for name, own in list(periods.items()):
-                # As for blocks of tiles: those that are too slow are mapped for speed.
-                slow = own > clk_period_ns
+                # As for blocks of tiles: those that are too slow, as part of the whole, are mapped for speed.
+                slow = flattening["min_clk_period_ns"] * own > clk_period_ns
                 periods[name] = where(slow, table.speed.period, 1.0) * own
                 for values in (area, leakage, switching):
                     if name in values:

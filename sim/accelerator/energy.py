@@ -24,22 +24,32 @@ from hwgen.accelerator import (
     emit_accelerator,
     exact,
     layer_jobs,
+    memory_acts,
     pack_acts,
+    pack_channels,
     pack_weights,
     placed,
     unpack_results,
 )
 from hwgen.errors import HwgenError
-from hwgen.reference import run_steps
 from hwgen.schedule import Layer, Schedule
 from hwgen.synth import tile_netlist
 from hwgen.synth._characterised import characterised
 from hwgen.synth.accelerator import TOP, AcceleratorResult
 from hwgen.synth.gates import Activity, GateNetlist, GateSim, pack_streams, read_netlist, unpack_streams
 from hwgen.synth.power import loading, power
+from hwgen.verify import reference_results
 from sim.tech import PJ_PER_UW_NS
 
-__all__ = ["BlockJob", "EnergyOfJob", "accelerator_netlist", "drawn_job", "measure_job", "measure_random_job"]
+__all__ = [
+    "BlockJob",
+    "EnergyOfJob",
+    "accelerator_netlist",
+    "drawn_channels",
+    "drawn_job",
+    "measure_job",
+    "measure_random_job",
+]
 
 _START = 0x101
 """What starts a job, with its interrupt (register CONTROL)."""
@@ -248,13 +258,32 @@ def drawn_job(design: Design, seed: int) -> tuple[Schedule, Job]:
     return schedule, jobs[int(rng.integers(len(jobs)))]
 
 
+def drawn_channels(design: Design, count: int, rng: np.random.Generator) -> dict[str, np.ndarray] | None:
+    """What each of so many channels has: floats from a normal distribution, multipliers and shifts that leave a few
+    bits of a sum; None for a design without channels.
+    """
+    found: dict[str, np.ndarray] = {}
+    for name, bits in design.channel_fields:
+        if name == "multiplier":
+            found[name] = rng.integers(1 << (bits - 1), 1 << bits, count)
+        elif name == "shift":
+            # Sums of small jobs have some 12 bits.
+            found[name] = rng.integers(3, 6, count) + design.multiplier_bits
+        elif design.requantises:
+            found[name] = rng.integers(-64, 64, count) if name == "bias" else rng.integers(-4, 4, count)
+        else:
+            found[name] = rng.standard_normal(count).astype(np.float32)
+    return found or None
+
+
 def measure_random_job(result: AcceleratorResult, seed: int = 1, streams: int = _STREAMS) -> EnergyOfJob:
     """`measure_job` of a drawn job, its operands from a normal distribution."""
     schedule, job = drawn_job(result.design, seed)
     rng = np.random.default_rng(seed)
     layer = schedule.layer
     acts, weights = (rng.standard_normal((streams, rows, layer.k)) for rows in (layer.m, layer.n))
-    return measure_job(result, schedule, job, acts, weights, _MEMORY)
+    channels = [drawn_channels(result.design, layer.n, rng) for _ in range(streams)]
+    return measure_job(result, schedule, job, acts, weights, channels, memory=_MEMORY)
 
 
 def measure_job(
@@ -263,6 +292,8 @@ def measure_job(
     job: Job,
     acts: np.ndarray,
     weights: np.ndarray,
+    channels: Sequence[Mapping[str, np.ndarray] | None] | None = None,
+    *,
     memory: Memory | None = None,
     checked: int = 4,
 ) -> EnergyOfJob:
@@ -271,7 +302,8 @@ def measure_job(
     Parameters
     ----------
     schedule, job: a layer on the design's tile and how it is done. acts, weights: floats [streams, tokens, K] and
-        [streams, outputs, K]. checked: streams whose results are compared with the reference.
+        [streams, outputs, K]. channels: of each stream, as `hwgen.accelerator.pack_channels` takes them, where the
+        design has any. checked: streams whose results are compared with the reference.
 
     Raises `HwgenError` where cycles or results are not what model and reference say.
     """
@@ -282,12 +314,15 @@ def measure_job(
     spec, streams = design.tile, len(acts)
     where, end = placed(design, job)
     operands = [
-        (spec.quantize_acts(schedule.whole_words(a)), spec.quantize_weights(schedule.whole_words(w)))
-        for a, w in zip(acts, weights, strict=True)
+        (memory_acts(design, schedule.whole_words(a)), spec.quantize_weights(schedule.whole_words(w)), c)
+        for a, w, c in zip(acts, weights, channels or [None] * streams, strict=True)
     ]
     images = np.zeros((streams, end), np.uint8)
-    for image, (a, w) in zip(images, operands, strict=True):
-        for name, part in {**pack_weights(design, schedule, w), **pack_acts(design, schedule, a)}.items():
+    for image, (a, w, c) in zip(images, operands, strict=True):
+        parts = {**pack_weights(design, schedule, w), **pack_acts(design, schedule, a)}
+        if c is not None:
+            parts["channels"] = pack_channels(design, schedule, c)
+        for name, part in parts.items():
             image[where.address(name) : where.address(name) + len(part)] = part
     bits = np.unpackbits(images, axis=1, bitorder="little").T.reshape(-1, design.bus_bits, streams)
     sim = GateSim(netlist, known, streams)
@@ -344,14 +379,11 @@ def _compare(design: Design, schedule: Schedule, job: Job, bench: _Bench, operan
     first = job.result // design.bus_bytes
     planes = bench.image[first : first + size].reshape(size * design.bus_bits, -1)
     found = np.packbits(unpack_streams(planes, bench.sim.streams), axis=0, bitorder="little")
-    for index, (acts, weights) in enumerate(operands):
+    for index, of_stream in enumerate(operands):
         got = unpack_results(design, schedule, job, found[:, index])
-        beats = run_steps(design.tile, schedule.lower(acts, weights))
-        expected = {"o_y": beats.y, "o_sums": beats.sums, "o_row_sums": beats.rows}
+        expected = reference_results(design, schedule, *of_stream)
         for port, values in got.items():
             wanted = np.asarray(expected[port]).reshape(len(values), -1)
-            if port == "o_y":
-                wanted = wanted.astype(np.uint32).astype(values.dtype)
             if not np.array_equal(values.astype(object), wanted.astype(object)):
                 raise HwgenError(
                     f"energy: {port} of the mapped accelerator must be what the reference says, but is not"

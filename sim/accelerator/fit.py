@@ -17,7 +17,7 @@ from sim.tech._model import Features, trend_value
 
 __all__ = ["TERMS", "fit_blocks"]
 
-_COUNTS = ("one", *COUNTS)
+_COUNTS = ("one", *COUNTS, "mul")
 TERMS: Mapping[str, tuple[str, ...]] = {
     "area_um2": _COUNTS,
     "clock_pj": ("ff",),

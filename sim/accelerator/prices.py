@@ -101,6 +101,7 @@ def block_numbers(geometry: Geometry, d: Mapping[str, Any]) -> dict[str, dict[st
     found["write_engine"] = {**shared, "held_bits": waiting, "length_bits": burst}
     found["write_buffer"] = {**shared, "held_bits": waiting}
     found["stream"] = {**shared, "held_bits": found["stream_result"]["held_bits"]}
+    found["result_unit"] = {**dict.fromkeys(shared, 0), "held_bits": geometry.unit_bits}
     for name in ("glue", "control"):
         found[name] = {**shared, "held_bits": there}
     for name in ("weights_feeder", "acts_feeder", "packer", "registers"):

@@ -108,7 +108,13 @@ def without_loop(spec: type[TileSpec], values: dict[str, Any], p: Param) -> bool
     return p.loop and "cell" in p.cuts and not spec.loops(values)
 
 
-def _draw(spec: type[TileSpec], axes: dict[str, tuple[Any, ...]], rng: random.Random) -> TileSpec | None:
+def _draw(
+    spec: type[TileSpec],
+    axes: dict[str, tuple[Any, ...]],
+    rng: random.Random,
+    fixed: tuple[str, Any] | None = None,
+) -> TileSpec | None:
+    """A tile, or None where the values contradict each other; ``fixed`` is a parameter and the value it keeps."""
     values = {name: rng.choice(options) for name, options in axes.items()}
     for name, p in spec.cut_parameters().items():
         if rng.random() < 0.5 or without_loop(spec, values, p):
@@ -118,6 +124,8 @@ def _draw(spec: type[TileSpec], axes: dict[str, tuple[Any, ...]], rng: random.Ra
         for name, p in spec.parameters().items():
             if name not in _SHAPES and rng.random() < 0.6:
                 values[name] = p.default
+    if fixed is not None:
+        values[fixed[0]] = fixed[1]
     if values.get("post_lanes"):
         values["post_lanes"] = rng.choice([lanes for lanes in (1, 2, 4) if values["n"] % lanes == 0])
     if values["overflow"] == "refuse" and values["group"] > values["depth"]:
@@ -201,7 +209,34 @@ def _unseen(name: str, seed: int, chosen: Iterable[TileSpec]) -> list[TileSpec]:
         new = [spec for spec in _candidates(name, seed, False, bound) if not _values(spec) <= known]
         known = known.union(*(_values(spec) for spec in new))
         found += new
+    for value in sorted(wanted - known, key=repr):
+        # Few of all combinations allow such a value: draw with it alone.
+        if value not in known and (alone := _smallest_with(name, seed, value)) is not None:
+            known |= _values(alone)
+            found.append(alone)
     return found
+
+
+def _smallest_with(name: str, seed: int, value: tuple[str, Any]) -> TileSpec | None:
+    """The smallest of some drawn tiles that have a value of a parameter; None where that is refused every time."""
+    spec = family(name)
+    axes, rng = _axes(spec, False), random.Random(f"{name} {seed} {value}")
+    drawn = (_draw(spec, axes, rng, value) for _ in range(_DRAWS * 10))
+    return min((tile for tile in drawn if tile is not None), key=rough_ge, default=None)
+
+
+def _covering(candidates: Sequence[TileSpec], chosen: Sequence[TileSpec], count: int) -> list[TileSpec]:
+    """At most ``count`` of the candidates: first those with most values that no other has, then the farthest ones."""
+    known = set().union(*(_values(spec) for spec in chosen))
+    left, taken = list(candidates), list[TileSpec]()
+    while left and len(taken) < count:
+        best = max(left, key=lambda spec: len(_values(spec) - known))
+        if _values(best) <= known:
+            break
+        taken.append(best)
+        left.remove(best)
+        known |= _values(best)
+    return taken + spread_out(left, [*chosen, *taken], count - len(taken))
 
 
 def calibration_tiles(name: str, count: int, seed: int = 1) -> list[TileSpec]:
@@ -220,7 +255,7 @@ def calibration_tiles(name: str, count: int, seed: int = 1) -> list[TileSpec]:
     taken = {repr(hardware(spec)) for spec in chosen}
     new = list({repr(hardware(spec)): spec for spec in small if repr(hardware(spec)) not in taken}.values())
     chosen += spread_out(new, chosen, others, hardware)
-    chosen += spread_out(_unseen(name, seed, chosen), chosen, spread // _UNSEEN_SHARE)
+    chosen += _covering(_unseen(name, seed, chosen), chosen, spread // _UNSEEN_SHARE)
     known = {repr(spec) for spec in chosen}
     any_of_them = (spec for spec in _candidates(name, seed, False, _LARGE_GE) if repr(spec) not in known)
     return chosen + list(itertools.islice(any_of_them, drawn))

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from sim.llm.generate import Generation, Options, Step, generate
+from sim.llm.generate import KV_QUANTISERS, Generation, Options, Step, generate
 
-__all__ = ["Generation", "Options", "Step", "generate"]
+__all__ = ["KV_QUANTISERS", "Generation", "Options", "Step", "generate"]

@@ -54,7 +54,7 @@ def _fed(family: type[TileSpec], values: Mapping[str, Any], bus_bits: int) -> bo
     if spec is None:
         return False
     weights = Design(tile=spec, bus_bits=bus_bits).streams["weights"]
-    return weights.beats(1) <= int(spec.layer_cycles(spec.p))
+    return int(weights.beats(1)) <= int(spec.layer_cycles(spec.p))
 
 
 def design_for(spec: TileSpec, config: LlamaConfig, given: Mapping[str, Any]) -> Design:

@@ -4,9 +4,9 @@ What is no matrix product, norms, rotary embedding, softmax and activation funct
 the linear layers, the last one too, and of every step's attention QKᵀ and PV, for each head of keys and values: all
 query heads that share it are rows of one product.
 
-The cache holds keys and values in float32; whoever multiplies quantises them. The weights of QKᵀ are K [context, size],
-a row for each token, those of PV are Vᵀ [size, context], whose groups along K are groups of tokens: a token that comes
-changes the codes of the last group alone.
+A block's `Cache` is of whoever multiplies. `FloatCache` holds keys and values in float32, which are quantised for each
+product: the weights of QKᵀ are K [context, size], a row for each token, those of PV are Vᵀ [size, context], whose
+groups along K are groups of tokens: a token that comes changes the codes of the last group alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sim.models.llama import RmsNorm, rope
 from sim.models.llama_config import LlamaConfig
 from sim.models.model_file import ModelFile
 
-__all__ = ["OUTPUT", "Decoder", "Products", "linear_names", "weight_name"]
+__all__ = ["OUTPUT", "Cache", "Decoder", "FloatCache", "Products", "linear_names", "weight_name"]
 
 OUTPUT = "output"
 
@@ -39,6 +39,22 @@ def weight_name(model: ModelFile, layer: str) -> str:
     return name if layer != OUTPUT or name in model.tensors else "token_embd.weight"
 
 
+class Cache(Protocol):
+    """Keys and values of a block, head by head, as far as tokens were read."""
+
+    def append(self, keys: Tensor, values: Tensor) -> None:
+        """Take those of more tokens in, float32 [heads, T, size]."""
+        ...
+
+    def scores(self, queries: Tensor) -> Tensor:
+        """QKᵀ float32 [heads, M, context] of queries [heads, M, size]."""
+        ...
+
+    def mixed(self, shares: Tensor) -> Tensor:
+        """PV float32 [heads, M, size] of probabilities [heads, M, context]."""
+        ...
+
+
 class Products(Protocol):
     """Who multiplies."""
 
@@ -50,12 +66,38 @@ class Products(Protocol):
         """``acts[i]`` [M, K] times ``weights[i]`` [N, K], float32 [M, N], all of the same shape."""
         ...
 
+    def cache(self, heads: int, size: int, room: int) -> Cache:
+        """An empty cache of a block for up to ``room`` tokens of heads of ``size`` values."""
+        ...
+
+
+class FloatCache:
+    """`Cache` in float32, multiplied by `Products.heads`."""
+
+    def __init__(self, products: Products, heads: int, size: int) -> None:
+        """An empty one."""
+        self._products = products
+        self._keys = self._values = torch.zeros(heads, 0, size)
+
+    def append(self, keys: Tensor, values: Tensor) -> None:
+        """See `Cache`."""
+        self._keys = torch.cat([self._keys, keys], dim=1)
+        self._values = torch.cat([self._values, values], dim=1)
+
+    def scores(self, queries: Tensor) -> Tensor:
+        """See `Cache`."""
+        return torch.stack(self._products.heads(list(queries), list(self._keys)))
+
+    def mixed(self, shares: Tensor) -> Tensor:
+        """See `Cache`."""
+        return torch.stack(self._products.heads(list(shares), [one.T.contiguous() for one in self._values]))
+
 
 class Decoder:
     """The model, as far as it has read: its caches grow with each `read`."""
 
-    def __init__(self, model: ModelFile, blocks: int, products: Products) -> None:
-        """The first ``blocks`` blocks of the model, and its last layer."""
+    def __init__(self, model: ModelFile, blocks: int, products: Products, room: int) -> None:
+        """The first ``blocks`` blocks of the model, and its last layer, for up to ``room`` tokens."""
         self.config = config = LlamaConfig.of(model)
         self._model, self._products = model, products
         self._norms = {
@@ -68,29 +110,26 @@ class Decoder:
             for name in linear_names(config, blocks)
             if f"{name}.bias" in model.tensors
         }
-        empty = torch.zeros(config.kv_heads, 0, config.head_size)
-        self._keys, self._values = [empty] * blocks, [empty] * blocks
+        self._caches = [products.cache(config.kv_heads, config.head_size, room) for _ in range(blocks)]
+        self.context = 0
+        """Tokens that were read."""
 
     @staticmethod
     def _norm_names(blocks: int) -> list[str]:
         own = ("attn_norm", "ffn_norm", "attn_q_norm", "attn_k_norm")
         return [*(f"blk.{index}.{name}" for index in range(blocks) for name in own), "output_norm"]
 
-    @property
-    def context(self) -> int:
-        """Tokens that were read."""
-        return self._keys[0].shape[1]
-
     @torch.inference_mode()
     def read(self, tokens: Sequence[int]) -> Tensor:
         """Read tokens; returns the logits [vocabulary] of the token after the last one."""
         x = torch.from_numpy(self._model.float32("token_embd.weight", rows=np.array(tokens)))
-        for index in range(len(self._keys)):
+        for index in range(len(self._caches)):
             x = x + self._attention(index, self._norms[f"blk.{index}.attn_norm"](x))
             normed = self._norms[f"blk.{index}.ffn_norm"](x)
             gate, up = self._linear(index, ("ffn_gate", "ffn_up"), normed)
             (down,) = self._linear(index, ("ffn_down",), functional.silu(gate) * up)
             x = x + down
+        self.context += len(tokens)
         last = self._norms["output_norm"](x[-1:])
         return self._named((OUTPUT,), last)[0][0]
 
@@ -109,16 +148,15 @@ class Decoder:
             for y in self._linear(index, ("attn_q", "attn_k", "attn_v"), x)
         )
         query, key = self._turned(f"blk.{index}.attn_q_norm", query), self._turned(f"blk.{index}.attn_k_norm", key)
-        self._keys[index] = keys = torch.cat([self._keys[index], key], dim=1)
-        self._values[index] = values = torch.cat([self._values[index], value], dim=1)
-        context = keys.shape[1]
+        cache, context = self._caches[index], self.context + length
+        cache.append(key, value)
         # The query heads that share keys and values, and their tokens, are the rows of one product.
         rows = query.reshape(config.kv_heads, -1, config.head_size)
-        scores = torch.stack(self._products.heads(list(rows), list(keys))) * config.head_size**-0.5
+        scores = cache.scores(rows) * config.head_size**-0.5
         seen = torch.arange(context) <= torch.arange(context - length, context)[:, None]
         scores = scores.view(config.heads, length, context).masked_fill(~seen, -torch.inf)
         shares = scores.softmax(dim=-1).view(config.kv_heads, -1, context)
-        mixed = torch.stack(self._products.heads(list(shares), [one.T.contiguous() for one in values]))
+        mixed = cache.mixed(shares)
         joined = mixed.view(config.heads, length, -1).transpose(0, 1).reshape(length, -1)
         return self._linear(index, ("attn_output",), joined)[0]
 
@@ -127,6 +165,4 @@ class Decoder:
         config = self.config
         if norm in self._norms:
             x = self._norms[norm](x)
-        # The cache has not taken them yet.
-        first = self._keys[int(norm.split(".")[1])].shape[1]
-        return rope(x, config.rope_base, config.rope_factors, config.rope_halves, first)
+        return rope(x, config.rope_base, config.rope_factors, config.rope_halves, self.context)

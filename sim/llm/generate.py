@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from hwgen.accelerator import Memory
+from hwgen.accelerator import Design, Memory
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec
+from sim.llm.cache import QuantiserCount, check_quantiser
 from sim.llm.design import design_for
 from sim.llm.forward import Decoder, linear_names
 from sim.llm.golden import GoldenProducts
@@ -30,9 +31,12 @@ from sim.models.smollm import encode
 from sim.models.tokenizer import tokenizer_beside, tokenizer_of
 from sim.models.weights import open_model
 
-__all__ = ["Generation", "Options", "Step", "generate"]
+__all__ = ["KV_QUANTISERS", "Generation", "Options", "Step", "generate"]
 
 Progress = Callable[[str], None]
+
+KV_QUANTISERS = ("rtl", "software")
+"""Who quantises keys and values."""
 
 
 @contextlib.contextmanager
@@ -49,7 +53,8 @@ def _one_thread() -> Iterator[None]:
 @dataclass(frozen=True)
 class Options:
     """What to generate: ``tokens`` after ``prompt``; ``blocks`` of the model, the first ones, or None for all; the
-    memory, and parameters of the design by name.
+    memory, and parameters of the design by name; ``kv_quantiser``: who quantises keys and values, `KV_QUANTISERS`, or
+    None for the RTL where the design has a quantiser.
     """
 
     prompt: str
@@ -58,6 +63,7 @@ class Options:
     blocks: int | None = None
     memory: Memory = field(default_factory=Memory)
     design: dict[str, Any] = field(default_factory=dict)
+    kv_quantiser: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,8 @@ class Step:
 
     ``read`` tokens were read and ``token`` came; ``count`` is what the accelerator did, ``seconds`` the wall time with
     the RTL, ``golden_seconds`` with golden layers, ``own_seconds`` of the former this process' processor time, without
-    the simulation's; ``mismatches`` of the logits [vocabulary] differ in a bit.
+    the simulation's; ``mismatches`` of the logits [vocabulary] differ in a bit. ``quantiser``: what the RTL that
+    quantises keys and values did, nothing where it is software.
     """
 
     read: int
@@ -76,12 +83,14 @@ class Step:
     own_seconds: float
     golden_seconds: float
     mismatches: int
+    quantiser: QuantiserCount = field(default_factory=QuantiserCount)
 
 
 @dataclass(frozen=True)
 class Generation:
     """A generated text and how it came about. The first of ``steps`` read the prompt, the others decoded.
 
+    ``kv_quantiser`` is who quantised keys and values, ``kv_reason`` why it was no RTL, where nobody asked for that.
     ``simulation_seconds`` are the processor time of the simulation in all steps, ``setup_seconds`` the wall time before
     the first.
     """
@@ -96,6 +105,8 @@ class Generation:
     steps: tuple[Step, ...]
     setup_seconds: float
     simulation_seconds: float
+    kv_quantiser: str = "software"
+    kv_reason: str = ""
 
     @property
     def logits_equal(self) -> bool:
@@ -105,7 +116,7 @@ class Generation:
     @property
     def ok(self) -> bool:
         """Whether logits are equal and every job took the predicted cycles."""
-        return self.logits_equal and not any(step.count.different for step in self.steps)
+        return self.logits_equal and not any(step.count.different or step.quantiser.different for step in self.steps)
 
     @property
     def prefill(self) -> Count:
@@ -116,6 +127,11 @@ class Generation:
     def decode(self) -> Count:
         """What all other passes took."""
         return sum((step.count for step in self.steps[1:]), Count())
+
+    @property
+    def quantiser(self) -> QuantiserCount:
+        """What the quantiser's RTL took in all passes."""
+        return sum((step.quantiser for step in self.steps), QuantiserCount())
 
     @property
     def decode_seconds(self) -> float:
@@ -133,6 +149,7 @@ class Generation:
     def document(self) -> dict[str, Any]:
         """JSON-serialisable form."""
         counts = {"prefill": dataclasses.asdict(self.prefill), "decode": dataclasses.asdict(self.decode)}
+        counts["quantiser"] = dataclasses.asdict(self.quantiser)
         return {**dataclasses.asdict(self), **counts, "logits_equal": self.logits_equal, "ok": self.ok}
 
 
@@ -146,7 +163,7 @@ def generate(
 
     ``progress`` is told what happens; ``touch`` may change the packed weights before the first job, as a test does.
     Raises `HwgenError` for a model that cannot be run or does not fit the tile, and for a prompt without tokens or with
-    more than the model can read.
+    more than the model can read, and for a quantiser's RTL that the design cannot have.
     """
     begin = time.perf_counter()
     model = _model(options.model)
@@ -156,14 +173,17 @@ def generate(
         raise HwgenError(f"generate: layers must be from 1 to {config.blocks}, the model's blocks, not {blocks}")
     numbers = _prompt(model, config, options)
     design = design_for(spec, config, options.design)
+    # The last token is not read.
+    room = len(numbers) + options.tokens - 1
+    elements, reason = _quantiser(design, config.head_size, room, options.kv_quantiser)
     layers = quantised_layers(spec, model, linear_names(config, blocks), progress)
     progress("packing weights, building the simulation (cached by content)")
-    with _one_thread(), RtlProducts.running(design, options.memory, layers) as products:
+    with _one_thread(), RtlProducts.running(design, options.memory, layers, elements) as products:
         if touch is not None:
             touch(products)
         progress("making golden layers")
-        golden = Decoder(model, blocks, GoldenProducts(spec, layers))
-        decoder = Decoder(model, blocks, products)
+        golden = Decoder(model, blocks, GoldenProducts(design, layers, by_token=elements is not None), room)
+        decoder = Decoder(model, blocks, products, room)
         setup = time.perf_counter() - begin
         before = _children_seconds()
         steps = _steps(decoder, golden, products, numbers, options.tokens, progress)
@@ -180,7 +200,23 @@ def generate(
         setup_seconds=setup,
         # They have ended with the context above.
         simulation_seconds=_children_seconds() - before,
+        kv_quantiser=KV_QUANTISERS[elements is None],
+        kv_reason=reason,
     )
+
+
+def _quantiser(design: Design, size: int, room: int, wanted: str | None) -> tuple[int | None, str]:
+    """Values of a row of the quantiser, None for software, and why it is that if nobody asked for it."""
+    if wanted is not None and wanted not in KV_QUANTISERS:
+        raise HwgenError(f"generate: kv_quantiser must be {' or '.join(KV_QUANTISERS)}, not {wanted!r}")
+    if wanted == "software":
+        return None, ""
+    try:
+        return check_quantiser(design, size, room), ""
+    except HwgenError as error:
+        if wanted is not None:
+            raise
+        return None, str(error)
 
 
 def _children_seconds() -> float:
@@ -211,7 +247,8 @@ def _steps(
         end = time.perf_counter()
         token = int(logits.argmax())
         wrong = int((logits.view(np.uint32) != wanted.view(np.uint32)).sum())
-        steps.append(Step(len(read), token, products.take(), middle - begin, own, end - middle, wrong))
+        done_quantising = QuantiserCount() if products.quantiser is None else products.quantiser.take()
+        steps.append(Step(len(read), token, products.take(), middle - begin, own, end - middle, wrong, done_quantising))
         read = [token]
     return steps
 

@@ -7,18 +7,31 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from hwgen.formats import QTensor
+from hwgen.formats import QTensor, get
 from hwgen.pe import TileSpec
 from hwgen.schedule import Layer, Schedule
 from sim.llm.forward import weight_name
 from sim.models.model_file import ModelFile
 
-__all__ = ["quantised", "quantised_layers", "rows_of"]
+__all__ = ["in_groups", "quantised", "quantised_layers", "rows_of", "unscaled"]
 
 
 def quantised(spec: TileSpec, name: str, weights: np.ndarray) -> QTensor:
     """Weights [N, K] float32 as the tile takes them, K filled with zeros up to whole code words."""
     return spec.quantize_weights(Schedule(spec, Layer(name, 1, *weights.shape)).whole_words(weights))
+
+
+def in_groups(spec: TileSpec, codes: np.ndarray, scales: np.ndarray) -> QTensor:
+    """Weights of codes [N, K] whose rows have one scale each, codes [N], as the tile takes them: a scale a group."""
+    blank = spec.quantize_weights(np.zeros(codes.shape, np.float32))
+    by_group = np.repeat(scales[:, None], blank.scale_codes.shape[1], axis=1)
+    return dataclasses.replace(blank, codes=codes, scale_codes=by_group)
+
+
+def unscaled(spec: TileSpec, codes: np.ndarray) -> QTensor:
+    """Weights of codes [N, K] with scales of 1."""
+    one = get(spec.quantization().weight_scale).encode_scalar(1.0)
+    return in_groups(spec, codes, np.full(len(codes), one, np.uint32))
 
 
 def quantised_layers(

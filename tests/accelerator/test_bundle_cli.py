@@ -1,4 +1,4 @@
-"""`hwgen emit --level accelerator`: a folder of files, options of the design, refusals in one sentence."""
+"""`hwgen emit --level accelerator`, `stream`, `quantiser`: files, options of the design, refusals in one sentence."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hwgen.accelerator import Design
+from hwgen.accelerator.quantiser import QuantiserDesign
 from hwgen.pe import family
 
 TILE = "--m 2 --n 2 --k 2 --bits 4 --group 8 --clk-period-ns 20"
@@ -46,12 +47,35 @@ def test_the_core_between_streams(tmp_path: Path) -> None:
     assert {"core.v", "core_sram.v", "core.rdl", "core.h"} <= written
 
 
+def test_a_quantiser_for_the_same_accelerator(tmp_path: Path) -> None:
+    level = "--bus-bits 64 --act-ring 16 --top kv -o a"
+    done = hwgen(f"--pe int {TILE} --level quantiser --elements 32 {level}", tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    folder = tmp_path / "a"
+    document = json.loads((folder / "kv.json").read_text())
+    made = Design.from_values(
+        family("int").from_values(document["tile"]["parameters"]), {"bus_bits": 64, "act_ring": 16}
+    )
+    assert document["design_hash"] == f"{made.digest:08x}"
+    assert document["parameters"] == {**made.p, "elements": 32}
+    written = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert written == {*document["sha256"], "kv.json"}
+    of_accelerators = {"v", "f", "core", "rdl", "h", "sdc", "xml", "json"}
+    assert {f"kv.{end}" for end in of_accelerators} | {"kv_tb.v", "kv_cocotb.py", "kv_sram.v"} <= written
+    assert not any("driver" in name for name in written)
+
+
 def test_help_shows_the_parameters_of_the_design(tmp_path: Path) -> None:
     shown = " ".join(hwgen("--pe int --level accelerator --help", tmp_path).stdout.split())
     for p in Design.parameters().values():
         assert f"{p.flag} " in shown
         assert f"default {str(p.default).lower() if p.type is bool else p.default})" in shown
     assert "[beats]" in shown
+    around = " ".join(hwgen("--pe int --level quantiser --help", tmp_path).stdout.split())
+    for p in QuantiserDesign.parameters().values():
+        assert f"{p.flag} " in around
+    assert set(QuantiserDesign.parameters()) == {*Design.parameters(), "elements"}
+    assert "--elements" not in shown
     assert "--testbench" not in shown
     assert "--bus-bits" not in hwgen("--pe int --help", tmp_path).stdout
     assert set(family("int").parameters()) & set(Design.parameters()) == set()
@@ -66,10 +90,25 @@ def test_help_shows_the_parameters_of_the_design(tmp_path: Path) -> None:
             "emit: --reset goes with --level tile, not with --level accelerator",
         ),
         ("--bus-bits 64", "emit: --bus-bits goes with --level accelerator, not with --level tile"),
-        ("--level chip -o x", "emit: --level must be tile or accelerator or stream, not 'chip'"),
+        ("--level chip -o x", "emit: --level must be tile or accelerator or stream or quantiser, not 'chip'"),
         ("--level=accelerator -o x --bus-bits 96", "accelerator: bus_bits must be 64, 128, 256 or 512, not 96"),
         ("--level accelerator -o x --burst 4 --burst 5", "accelerator: --burst must be given once, not as 4 and 5"),
-        ("--level accelerator -o x --burst 99 --bus-bits 512", "accelerator: burst must be at most 64 beats"),
+        (
+            "--level accelerator -o x --burst 99 --bus-bits 512",
+            "accelerator: burst must be at most the beats of 4096 bytes",
+        ),
+        ("--level quantiser -o x --elements 1", "quantiser: elements must be a whole number from 2 to 65535, not 1"),
+        ("--level quantiser -o x --bits 3", "quantiser: weights must have 4 or 8 bits, not 3"),
+        (
+            "--level quantiser -o x --count-bits 8 --elements 300",
+            "quantiser: elements must be at most 255, which count_bits (8) hold, not 300",
+        ),
+        ("--level quantiser -o x --elements 4 --elements 5", "quantiser: --elements must be given once, not as 4 and"),
+        ("--elements 64", "emit: --elements goes with --level quantiser, not with --level tile"),
+        (
+            "--level accelerator -o x --elements 64",
+            "emit: --elements goes with --level quantiser, not with --level accelerator",
+        ),
         ("--level accelerator", "emit: Missing option '-o' / '--output'."),
     ],
 )

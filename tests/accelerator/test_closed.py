@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+import pytest
 
 from hwgen.accelerator import Design, Job, Memory, exact
 from hwgen.accelerator.closed import REGIMES, closed, closed_job_cycles
+from hwgen.accelerator.flow import first_slots
 from hwgen.accelerator.geometry import Geometry, job_arrays
 from hwgen.pe import family
 from reports.accelerator_closed import Compared, compared, page
@@ -16,7 +18,8 @@ from reports.accelerator_points import Point, points
 
 @cache
 def drawn() -> tuple[Point, ...]:
-    return (*points(400, 1, swept=True, most_steps=60), *points(200, 2, swept=False, most_steps=60))
+    kinds = ((400, 1, True), (200, 2, False))
+    return tuple(point for kind in kinds for point in points(*kind, most_steps=60, of_a_design=8))
 
 
 @cache
@@ -31,12 +34,44 @@ def test_marked_points_are_equal() -> None:
     assert (some.errors[marked] == 0).all()
 
 
-def test_the_rest_is_near() -> None:
-    errors = np.abs(found().errors)
+def forms(design: Design) -> str:
+    """How results of a design come about."""
+    if design.requantises:
+        return "integers"
+    if design.channel_bits:
+        return "channels"
+    return "narrower" if design.result != "tile" else "tile"
+
+
+@pytest.mark.parametrize("form", ["tile", "narrower", "channels", "integers"])
+def test_results_of_all_forms_are_marked_and_near(form: str) -> None:
+    some = found()
+    own = np.array([forms(point.design) == form for point in drawn()])
+    assert own.sum() > 30
+    errors, marked = np.abs(some.errors[own]), some.found.exact[own]
+    assert marked.mean() > 0.02
+    assert (errors[marked] == 0).all()
     assert np.mean(errors == 0) > 0.4
     assert np.median(errors) < 0.005
     assert np.quantile(errors, 0.9) < 0.08
     assert errors.max() < 0.6
+
+
+def test_engines_ask_as_a_walk_over_cycles_says() -> None:
+    """Which stream asks when as a job begins: each every other cycle, the first of those that want to."""
+    rng = np.random.default_rng(5)
+    wanted = rng.integers(0, 6, (5, 400)) * rng.integers(0, 2, (5, 400))
+    slots = first_slots(wanted)
+    for own, at in zip(wanted.T, slots.T, strict=True):
+        left, first, last, now = own.tolist(), {}, -1, 0
+        while sum(left):
+            turn = next((place for place, more in enumerate(left) if more and place != last), -1)
+            if turn >= 0:
+                first.setdefault(turn, now)
+                left[turn] -= 1
+            last, now = turn, now + 1
+        assert first == {place: at[place] for place in first}
+        assert set(first) == set(np.flatnonzero(own))
 
 
 def test_one_point_alone_is_as_among_others() -> None:
@@ -82,5 +117,5 @@ def test_a_wrong_mark_is_seen() -> None:
     """The comparison itself: cycles that were others make the page say so."""
     some = found()
     wanted = some.wanted + np.where(some.found.exact, 1, 0)
-    text = page(Compared(some.texts, wanted, some.found), some)
+    text = page(Compared(some.texts, some.unit, wanted, some.found), some)
     assert f"of which {int(some.found.exact.sum())} differ" in text

@@ -49,6 +49,7 @@ def test_a_table_and_what_stands_behind_it() -> None:
     assert "clock: 20 ns; logic needs" in shown
 
 
-def test_what_is_not_measured_is_said() -> None:
-    shown = estimate("--post-lanes", "2", "--result", "fp16")
-    assert "no area or energy" in shown
+def test_results_of_another_form_are_priced() -> None:
+    shown = estimate("--post-lanes", "2", "--result", "fp16", "--bias", "true")
+    assert "result unit" in shown
+    assert "channels ring" in shown

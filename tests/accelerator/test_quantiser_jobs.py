@@ -67,7 +67,10 @@ def design(name: str = "int", **values: object) -> Design:
             lambda: cache_job(design(post_lanes=1), Kind.K, 1, 65, 0, 8),
             "quantiser: elements must fit the tile's group of 64, which has one scale, not 65; use a group of 0",
         ),
-        (lambda: emit_quantiser(design(), elements=4096), "quantiser: elements must be from 2 to 4095, not 4096"),
+        (
+            lambda: emit_quantiser(design(), elements=4096),
+            "quantiser: elements must be at most 4095, which count_bits (12) hold, not 4096",
+        ),
         (
             lambda: quantiser_map(31, 8, geometry(design())),
             "quantiser_map: address_bits must be a whole number from 32 to 64, not 31",

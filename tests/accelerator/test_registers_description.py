@@ -199,5 +199,6 @@ def test_causes_of_errors() -> None:
         "DOES_NOT_FIT": 6,
         "GROUPS": 7,
         "ABORTED": 8,
+        "NOT_FINITE": 9,
     }
     assert all(cause.doc.endswith(".") for cause in ErrorCause)

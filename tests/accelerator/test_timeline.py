@@ -123,8 +123,8 @@ def test_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--bus-bits", "64"], "--bus-bits is for --level accelerator, not for tile"),
-        (["--all"], "--all is for --level accelerator"),
+        (["--bus-bits", "64"], "--bus-bits goes with --level accelerator, not with --level tile"),
+        (["--all"], "--all goes with --level accelerator"),
         (["--level", "accelerator", "--bus-bits", "65"], "bus_bits must be 64, 128, 256 or 512, not 65"),
         (["--level", "accelerator", "--memory-beats", "half"], "must be beats and cycles as N/D"),
         (["--level", "accelerator", "--memory-beats", "3/2"], "beats must be a share of the cycles"),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from hwgen.accelerator import Design
 from hwgen.cli._layer import needs, parse_layer
 from hwgen.errors import HwgenError
 from hwgen.pe import family
@@ -232,3 +233,55 @@ def test_mistakes_are_one_line(arguments: list[str], message: str, tmp_path: Pat
     assert run.stderr.startswith(f"hwgen: {message}")
     assert run.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+AROUND = ["--pe", "int", "--m", "1", "--n", "4", "--k", "4", "--bits", "4", "--level", "accelerator"]
+
+
+def test_sweep_of_accelerators_writes_all_that_it_promises(tmp_path: Path) -> None:
+    files = ["-o", "s.csv", "--plot", "s.png", "--table", "s.md"]
+    axes = ["--bus-bits", "64,128", "--axis", "weight_ring=16:64:*2", "--memory-latency=5,50", "--act-ring", "32"]
+    given = [*AROUND, *axes, "--objective", "area_um2", "--objective", "cycles", "--layer", "4x16x64"]
+    run = hwgen("sweep", *given, *files, cwd=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s.csv", "s.md", "s.png", "s.svg"]
+    assert "12 points looked at" in run.stdout
+    assert "cycles are by closed form, exact where cycles_exact says so" in run.stdout
+    assert "points of the front do not keep the clock: logic" in run.stdout
+    rows = (tmp_path / "s.csv").read_text().splitlines()
+    assert len(rows) == 13
+    assert {"bus_bits", "memory_latency", "cycles_exact", "bound", "jobs"} <= set(rows[0].split(","))
+    heads = (tmp_path / "s.md").read_text().splitlines()[0]
+    assert all(name in heads for name in ("bus_bits", "cycles_exact", "bound"))
+
+
+def test_rings_and_bus_are_swept_where_no_axis_names_them() -> None:
+    document = json.loads(hwgen("sweep", *AROUND, "--weight-ring", "32", "--layer", "4x16x64", "--json").stdout)
+    known = Design.parameters()
+    assert document["looked_at"] == len(known["bus_bits"].sweep) * len(known["act_ring"].sweep)
+    assert document["off_chip_memory"] == "counted in cycles and bytes; the energy of its accesses is not"
+
+
+@pytest.mark.few(3)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--bus-bits", "96"], "accelerator: bus_bits must be 64, 128, 256 or 512, not 96"),
+        (["--level", "tile", "--bus-bits", "64"], "sweep: --bus-bits goes with --level accelerator, not with --level "),
+        (["--level", "chip"], "sweep: --level must be tile or accelerator, not 'chip'"),
+        (["--memory-beats", "2/1"], "memory: beats must be a share of the cycles, from 1 in many to all, not 2 in 1"),
+        (["--order", "rows"], "accelerator: order must be best, weights or acts, not 'rows'"),
+        (["--bus-bitz", "64"], "sweep: no parameter 'bus_bitz' in int; did you mean 'bus_bits'?; they have m, n, k, "),
+        (
+            ["--count-bits", "8", "--layer", "4096x4x4"],
+            "sweep: none of the 36 points is legal: 36 × int: blocks, steps",
+        ),
+        (["--clk-period-ns", "4"], "sweep: none of the 36 points is legal: "),
+        (["--objective", "bound"], "pareto: objective must be one of m, n, k, "),
+    ],
+)
+def test_mistakes_of_accelerators_are_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
+    run = hwgen("sweep", *AROUND, "--layer", "4x64x128", *arguments, cwd=tmp_path)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.startswith(f"hwgen: {message}")
+    assert run.stderr.count("\n") == 1

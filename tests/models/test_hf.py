@@ -136,7 +136,7 @@ def test_random_activations_are_said(tmp_path: Path) -> None:
     assert acts.shape == (3, tiny.WIDTH)
     assert words == (
         "weights of the model, activations random: normal, mean 0, standard deviation 1; seed 1 "
-        "(config.json says model_type 'gpt_neox'; llama, mistral, qwen2, qwen3 can be run)"
+        "(config.json says model_type 'gpt_neox'; llama, mistral, qwen2, qwen3, gpt2 can be run)"
     )
     (tmp_path / "tokenizer.json").unlink()
     assert "no tokenizer.json beside the file" in inputs.model_operands(path, name, 3)[2]
@@ -163,7 +163,7 @@ def test_gguf_of_other_kinds(tmp_path: Path) -> None:
     assert np.array_equal(weights, np.eye(4, 8))
     assert acts.shape == (3, 8)
     assert words.endswith(
-        "(running it needs GGUF of architecture llama, qwen2, qwen3, not gguf of architecture 'phi2')"
+        "(running it needs GGUF of architecture llama, qwen2, qwen3, gpt2, not gguf of architecture 'phi2')"
     )
     with pytest.raises(HwgenError, match="cannot be run on the text: running it needs"):
         inputs.model_operands(path, "blk.0.ffn_up", 3, TEXT)

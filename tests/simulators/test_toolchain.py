@@ -31,7 +31,10 @@ def test_a_missing_program_is_told_with_its_install_command(
 def test_building_without_a_compiler_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HWGEN_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    message = "g++: not found, but needed for compiled simulation and cocotb; install it with: sudo apt-get install g++"
+    message = (
+        "g++: not found, but needed for compiled simulation, compiled layers and cocotb; "
+        "install it with: sudo apt-get install g++"
+    )
     with pytest.raises(HwgenError, match=f"^{re.escape(message)}$"):
         build(VERILOG, "accu", PORTS, PROTOCOL)
 

@@ -35,6 +35,7 @@ def ports(verilog: str, top: str) -> set[str]:
     return set(re.findall(r"\w+", head[1]))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("reset", [Reset(), Reset("async"), Reset("sync", "low"), Reset("async", "low")])
 def test_the_netlist_has_the_reset_of_what_is_emitted(reset: Reset, tmp_path: Path) -> None:
     library = read_library([with_reset(tmp_path)])
@@ -67,6 +68,7 @@ def test_a_library_without_such_flip_flops(tmp_path: Path) -> None:
         synthesise(TILE, read_library([path]), options=PLAIN, reset=Reset("async"))
 
 
+@pytest.mark.slow
 def test_what_goes_with_the_netlist(tmp_path: Path) -> None:
     low = Reset("async", "low")
     assert "rst_n" in layout_files(TILE, read_library([with_reset(tmp_path)]), 2.0, low)["constraint.sdc"]
@@ -80,8 +82,8 @@ def test_what_goes_with_the_netlist(tmp_path: Path) -> None:
     [
         ("synth", "--pe int --reset asynchronous", "reset: kind must be sync or async, not 'asynchronous'"),
         ("energy", "--pe int --reset-active down", "reset: active level must be high or low, not 'down'"),
-        ("synth", "--pe int --level accelerator --reset async", "synth: --level accelerator takes no --reset; "),
-        ("energy", "--pe int --level accelerator --reset async", "energy: --level accelerator takes no --reset; "),
+        ("synth", "--pe int --level accelerator --reset async", "synth: --reset goes with --level tile, not with "),
+        ("energy", "--pe int --level accelerator --reset async", "energy: --reset goes with --level tile, not with "),
         ("synth", "--verilog FILE --top unit --reset async", "synth: --reset is of tiles and cannot be given with "),
     ],
 )

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hwgen.accelerator.design import Design, padded_bits
+from hwgen.accelerator.design import Design
 from hwgen.accelerator.emission import AcceleratorEmission
 from hwgen.accelerator.registers import MAGIC
+from hwgen.accelerator.stream import padded_bits
 from hwgen.emit import Field, streams
 from hwgen.version import __version__
 
@@ -57,12 +58,25 @@ def _codes(design: Design, name: str) -> Field:
     return next(field for field in _fields(design, name) if field.port.role == name)
 
 
+def _element(design: Design, name: str) -> tuple[int, int]:
+    """Bits of an element in memory, and of a row or a column of a step."""
+    tile, plan = design.tile, design.block_plan
+    if name == "acts" and plan is not None:
+        return plan.source_bits, plan.k * plan.source_bits
+    port = _codes(design, name).port
+    return port.bits, port.width // (tile.m if name == "acts" else tile.n)
+
+
 def _sides(design: Design, name: str) -> list[Field]:
+    if f"{name[:-1]}_sides" not in design.streams:
+        return []
     return [field for field in _fields(design, name) if field.port.role != name]
 
 
 def _packing(design: Design, name: str) -> Mapping[str, Any]:
-    tile = design.tile
+    tile, plan = design.tile, design.block_plan
+    if name == "acts" and plan is not None:
+        return {"kind": "codes", "code_bits": plan.source_bits, "per_element": 1, "lsb": 0}
     packing = tile.act_packing if name == "acts" else tile.weight_packing
     return packing(tile.layer_mode)
 
@@ -76,7 +90,9 @@ def _constants(design: Design) -> dict[str, int | str]:
     tile = design.tile
     acts, weights = tile.mode_formats(tile.layer_mode)
     columns = tile.code_columns(tile.layer_mode)
-    act_bits = _codes(design, "acts").port.width // tile.m
+    act_bits = _element(design, "acts")[1]
+    if design.block_plan is not None:
+        acts = design.block_plan.source_format
     found: dict[str, int | str] = {
         "ID": f"{MAGIC:#x}u",
         "DESIGN_HASH": f"{design.digest:#010x}u",
@@ -99,7 +115,7 @@ def _constants(design: Design) -> dict[str, int | str]:
         "WEIGHT_ELEMENTS": f"{weights.elements}u",
         "WEIGHT_STEP_CODES": f"{columns[1]}u",
         "WEIGHT_PADDING": f"{weights.padding or 0}u",
-        "WEIGHT_COLUMN_BITS": f"{_codes(design, 'weights').port.width // tile.n}u",
+        "WEIGHT_COLUMN_BITS": f"{_element(design, 'weights')[1]}u",
         "WEIGHT_SIDE_FIELDS": len(_sides(design, "weights")),
         "RESULT_BYTES": f"{padded_bits(design.result_bits, design.bus_bits) // 8}u",
         "CHANNEL_FIELDS": len(design.channel_fields),
@@ -146,13 +162,13 @@ def _geometry(design: Design) -> str:
 
 def _step(design: Design, name: str) -> str:
     """C function that packs what a row or a column takes in a step."""
-    packing, port = _packing(design, name), _codes(design, name).port
+    packing, bits = _packing(design, name), _element(design, name)[0]
     head = f"static void pack_{name[:-1]}_step(const source *from, uint8_t *bytes, uint64_t at) {{\n"
     columns = design.tile.code_columns(design.tile.layer_mode)[0 if name == "acts" else 1]
     if packing["kind"] == "planes":
-        body = _planes(packing, port.shape[1], port.bits, columns)
+        body = _planes(packing, _codes(design, name).port.shape[1], bits, columns)
     else:
-        body = _plain(packing, port.bits, columns)
+        body = _plain(packing, bits, columns)
     return head + body + "}\n"
 
 

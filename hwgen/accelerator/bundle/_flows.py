@@ -7,7 +7,7 @@ import math
 
 from hwgen.accelerator.bundle._macros import MACRO, MACRO_SIZE, macro_instances, macro_verilog
 from hwgen.accelerator.bundle._names import CLOCK, macro_names, ports
-from hwgen.accelerator.emission import AcceleratorEmission
+from hwgen.accelerator.emission import Emission
 from hwgen.emit import constraints
 
 __all__ = ["flow_files"]
@@ -18,12 +18,12 @@ _CHANNEL, _MARGIN = 60.0, 100.0
 _MACRO_SHARE = 0.35
 
 
-def flow_files(emission: AcceleratorEmission, clk_period_ns: float) -> dict[str, str]:
+def flow_files(emission: Emission, clk_period_ns: float) -> dict[str, str]:
     """``top``.sdc, ``top``_sram_sky130.v, and the folders librelane and orfs."""
     top = emission.top
     about = "The reset is synchronous: it is\n# timed like any other input and is no false path."
     timed = [port for port in ports(emission) if port.name != CLOCK]
-    text = constraints(top, top, timed, CLOCK, clk_period_ns, outside="accelerator", about=about)
+    text = constraints(top, top, timed, CLOCK, clk_period_ns, outside=emission.kind, about=about)
     return {
         f"{top}.sdc": text,
         f"{top}_sram_sky130.v": macro_verilog(emission),
@@ -33,7 +33,7 @@ def flow_files(emission: AcceleratorEmission, clk_period_ns: float) -> dict[str,
     }
 
 
-def _librelane(emission: AcceleratorEmission, clk_period_ns: float) -> dict[str, object]:
+def _librelane(emission: Emission, clk_period_ns: float) -> dict[str, object]:
     top = emission.top
     instances = macro_instances(emission)
     config: dict[str, object] = {
@@ -84,7 +84,7 @@ def _librelane(emission: AcceleratorEmission, clk_period_ns: float) -> dict[str,
     }
 
 
-def _orfs(emission: AcceleratorEmission) -> str:
+def _orfs(emission: Emission) -> str:
     top = emission.top
     boxes = " ".join(macro_names(emission))
     return f"""# {top} in OpenROAD-flow-scripts: make DESIGN_CONFIG=<this file>, in its folder flow.
@@ -111,12 +111,12 @@ endif
 """
 
 
-def _most_bits(emission: AcceleratorEmission) -> int:
+def _most_bits(emission: Emission) -> int:
     """Bits of the largest memory: what synthesis must not refuse to make of flip-flops."""
     return max((words * bits for words, bits in emission.memories), default=0)
 
 
-def _stubs(emission: AcceleratorEmission) -> str:
+def _stubs(emission: Emission) -> str:
     """Modules of the memories with ports alone."""
     parts = [f"// Memories of {emission.top} as black boxes: the ports of {emission.top}_sram.v.\n"]
     for name, (words, bits) in macro_names(emission).items():

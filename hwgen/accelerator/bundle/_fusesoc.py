@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 
-from hwgen.accelerator.emission import AcceleratorEmission
+from hwgen.accelerator.emission import Emission
 from hwgen.version import __version__
 
 __all__ = ["core_file"]
@@ -15,7 +15,7 @@ STYLE = ("UNUSEDSIGNAL",)
 """Codes of Verilator that are style: unread bits of a field or an adder, which synthesis drops."""
 
 
-def core_file(emission: AcceleratorEmission, bench: Iterable[str]) -> str:
+def core_file(emission: Emission, bench: Iterable[str]) -> str:
     """The text of ``top``.core; with the files of a ``bench`` it has a target ``sim``."""
     top = emission.top
     version = ".".join(re.findall(r"\d+", __version__)[:3])
@@ -24,8 +24,8 @@ def core_file(emission: AcceleratorEmission, bench: Iterable[str]) -> str:
     # YAML takes JSON, which says how text is to be quoted.
     lines = [
         "CAPI=2:",
-        f"name: {json.dumps(f'hwgen:accelerator:{top}:{version}')}",
-        f"description: {json.dumps(emission.design.tile.summary())}",
+        f"name: {json.dumps(f'hwgen:{emission.kind}:{top}:{version}')}",
+        f"description: {json.dumps(emission.summary)}",
         "",
         "filesets:",
         "  rtl:",

@@ -1,4 +1,4 @@
-"""IP-XACT (IEEE 1685-2014): buses, registers and files of an accelerator for tools that put systems together."""
+"""IP-XACT (IEEE 1685-2014): buses, registers and files of a block for tools that put systems together."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 
 from hwgen.accelerator.bundle._names import CLOCK, RESET, Interface, interfaces, kept_map, ports
-from hwgen.accelerator.emission import AcceleratorEmission
+from hwgen.accelerator.emission import Emission
 from hwgen.accelerator.registers import Field, Register
 from hwgen.accelerator.registers.description import ADDRESS_BITS, BITS
 from hwgen.version import __version__
@@ -22,7 +22,7 @@ _AXI = ("amba.com", "AMBA4", "r0p0_0")
 _SIGNAL = ("xilinx.com", "signal", "1.0")
 
 
-def ipxact(emission: AcceleratorEmission, files: Iterable[str]) -> str:
+def ipxact(emission: Emission, files: Iterable[str]) -> str:
     """The component as XML; ``files`` are those of the bundle that it names."""
     ET.register_namespace("ipxact", _SPACE)
     ET.register_namespace("xsi", _INSTANCE)
@@ -32,7 +32,7 @@ def ipxact(emission: AcceleratorEmission, files: Iterable[str]) -> str:
         {f"{{{_INSTANCE}}}schemaLocation": f"{_SPACE} {_SPACE}/index.xsd"},
     )
     version = ".".join(re.findall(r"\d+", __version__)[:3])
-    for tag, text in (("vendor", "hwgen"), ("library", "accelerator"), ("name", top), ("version", version)):
+    for tag, text in (("vendor", "hwgen"), ("library", emission.kind), ("name", top), ("version", version)):
         _add(root, tag, text)
     buses = _add(root, "busInterfaces")
     slave, master = interfaces(emission)
@@ -57,8 +57,8 @@ def ipxact(emission: AcceleratorEmission, files: Iterable[str]) -> str:
     _registers(_add(root, "memoryMaps"), emission)
     _model(_add(root, "model"), emission)
     _files(_add(root, "fileSets"), emission, files)
-    _add(root, "description", emission.design.tile.summary())
-    parameters = {name: str(value) for name, value in emission.design.p.items()}
+    _add(root, "description", emission.summary)
+    parameters = {name: str(value) for name, value in emission.parameters.items()}
     _parameters(root, {"family": emission.design.tile.family, **parameters})
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
@@ -105,7 +105,7 @@ def _bus(
     return found
 
 
-def _registers(parent: ET.Element, emission: AcceleratorEmission) -> None:
+def _registers(parent: ET.Element, emission: Emission) -> None:
     map = kept_map(emission)
     found = _add(parent, "memoryMap")
     _add(found, "name", "registers")
@@ -150,7 +150,7 @@ def _register(block: ET.Element, register: Register) -> None:
             _add(one, "modifiedWriteValue", "oneToClear")
 
 
-def _model(parent: ET.Element, emission: AcceleratorEmission) -> None:
+def _model(parent: ET.Element, emission: Emission) -> None:
     view = _add(_add(parent, "views"), "view")
     _add(view, "name", "rtl")
     _add(view, "componentInstantiationRef", "verilog")
@@ -172,7 +172,7 @@ def _model(parent: ET.Element, emission: AcceleratorEmission) -> None:
             _add(vector, "right", "0")
 
 
-def _files(parent: ET.Element, emission: AcceleratorEmission, files: Iterable[str]) -> None:
+def _files(parent: ET.Element, emission: Emission, files: Iterable[str]) -> None:
     top, names = emission.top, list(files)
     sets = {
         "rtl": [f"{top}.v", f"{top}_sram.v"],

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from hwgen.accelerator.bundle._names import macro_names, module_texts
-from hwgen.accelerator.emission import AcceleratorEmission
+from hwgen.accelerator.emission import Emission
 
 __all__ = ["MACRO", "MACRO_SIZE", "macro_instances", "macro_verilog"]
 
@@ -23,7 +23,7 @@ def _tiles(words: int, bits: int) -> tuple[int, int]:
     return -(-words // MACRO_WORDS), -(-bits // MACRO_BITS)
 
 
-def macro_verilog(emission: AcceleratorEmission) -> str:
+def macro_verilog(emission: Emission) -> str:
     """Modules of the same names and behaviour as ``top``_sram.v; those of many words around `MACRO`."""
     texts = module_texts(emission.verilog)
     parts = [
@@ -98,7 +98,7 @@ def _off(enable: str, here: str) -> str:
     return f"!({enable} && {here})" if here else f"!{enable}"
 
 
-def macro_instances(emission: AcceleratorEmission) -> list[str]:
+def macro_instances(emission: Emission) -> list[str]:
     """Paths of all macros in the flat netlist, by the hierarchy of the Verilog."""
     memories = macro_names(emission)
     texts = module_texts(emission.verilog)

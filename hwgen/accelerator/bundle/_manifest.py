@@ -7,12 +7,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from hwgen.accelerator.block_plan import BlockPlan
 from hwgen.accelerator.bundle._names import macro_names, ports
-from hwgen.accelerator.design import Design, Stream, padded_bits
+from hwgen.accelerator.design import Design
 from hwgen.accelerator.emission import AcceleratorEmission
 from hwgen.accelerator.exact import Memory, exact
 from hwgen.accelerator.image import LAYOUT_VERSION
 from hwgen.accelerator.job import ADDRESSES, COUNTS, FLAGS, Job
+from hwgen.accelerator.stream import Stream, padded_bits
 from hwgen.emit import Field, streams
 from hwgen.emit._manifest import manifest as tile_manifest
 
@@ -43,6 +45,7 @@ def manifest(
             {"module": name, "words": words, "bits": bits} for name, (words, bits) in macro_names(emission).items()
         ],
         "streams": {name: _stream(stream) for name, stream in design.streams.items()},
+        "pre": _pre(design),
         "results": _results(design),
         "image": _image(design),
         "job": {
@@ -105,14 +108,19 @@ def _results(design: Design) -> dict[str, Any]:
 
 def _image(design: Design) -> dict[str, Any]:
     """How to pack and unpack: with the tile's `operands` and `encodings` all that a program needs."""
-    tile, found = design.tile, streams(design.tile)
+    tile, found, plan = design.tile, streams(design.tile), design.block_plan
     mode = tile.layer_mode
     acts, weights = tile.mode_formats(mode)
+    if plan is not None:
+        acts = plan.source_format
     columns = tile.code_columns(mode)
     words: dict[str, list[dict[str, Any]]] = {}
     for name, fields, role in (("weights", found.weights, "weights"), ("acts", found.acts, "acts")):
         codes = tuple(field for field in fields if field.port.role == role)
         sides = tuple(field for field in fields if field.port.role != role)
+        if name == "acts" and plan is not None:
+            words[name] = [_values(plan, codes[0].port.name)]
+            continue
         words[name] = _fields(codes, codes[0].offset)
         if sides:
             words[f"{name[:-1]}_sides"] = _fields(sides, sides[0].offset)
@@ -153,6 +161,37 @@ def _image(design: Design) -> dict[str, Any]:
             "word after the other, are row 0's columns, row 1's and so on. Blocks come in the order of the job: order "
             "0 takes all blocks of rows for a block of columns, 1 all blocks of columns for a block of rows. The last "
             "bus beat is filled up with 0.",
+        ],
+    }
+
+
+def _values(plan: BlockPlan, port: str) -> dict[str, Any]:
+    """The field of a word of values that a block before the ring quantises."""
+    bits = plan.source_bits
+    shape = [plan.m, plan.k]
+    return {"port": port, "bit": 0, "shape": shape, "element_bits": bits, "stride_bits": bits, "signed": False}
+
+
+def _pre(design: Design) -> dict[str, Any] | None:
+    """The block before the ring of activations."""
+    plan = design.block_plan
+    if plan is None:
+        return None
+    return {
+        "kind": design.pre,
+        "source": plan.source,
+        "element": plan.element,
+        "scale": "e8m0",
+        "group_k": design.tile.group,
+        "rule": plan.rule,
+        "definition": [
+            "Stream acts holds values of format source; the tile takes elements and a scale 2**e of each row's group_k "
+            "values along K (the last group may be shorter), which have no stream of their own.",
+            "rule floor: e = floor(log2(amax)) - floor(log2(largest element)); ceil: the smallest e with amax <= "
+            "largest element * 2**e. e is limited to -127 .. 127, and -127 where amax is 0; its code is e + 127.",
+            "An element is value / 2**e, rounded to nearest, ties to even, and saturated at +- the largest element; "
+            "a negative value that rounds to zero becomes -0 where the format has it.",
+            "An infinity or NaN ends the job with the cause NOT_FINITE.",
         ],
     }
 

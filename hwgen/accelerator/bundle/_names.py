@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 from amaranth.lib.wiring import Out
 
-from hwgen.accelerator.accelerator import accelerator_ports
-from hwgen.accelerator.emission import AcceleratorEmission
+from hwgen.accelerator.emission import Emission
 from hwgen.accelerator.registers import BUS_PORTS, RegisterMap
 from hwgen.accelerator.sram import sram_name
-from hwgen.accelerator.streamed import streamed_ports
 from hwgen.frame.ports import PortInfo
 
 __all__ = ["CLOCK", "Interface", "interfaces", "kept_map", "macro_names", "module_texts", "ports"]
@@ -53,15 +51,14 @@ class Interface:
     ports: dict[str, str]
 
 
-def ports(emission: AcceleratorEmission) -> list[PortInfo]:
+def ports(emission: Emission) -> list[PortInfo]:
     """Ports of the top: clock and reset first, the registers' bus, the memory's bus or the streams, the interrupt."""
     found = [
         PortInfo(CLOCK, "input", 1, "clock, rising edge", role="clock"),
         PortInfo(RESET, "input", 1, "synchronous reset, active low", role="reset"),
     ]
     widths = dict(BUS_PORTS)
-    own = streamed_ports if emission.streamed else accelerator_ports
-    for name, (flow, width) in own(emission.design).items():
+    for name, (flow, width) in emission.ports.items():
         widths[name] = ("output" if flow == Out else "input", width)
     for name, (direction, width) in widths.items():
         match = _CHANNEL.fullmatch(name)
@@ -75,7 +72,7 @@ def ports(emission: AcceleratorEmission) -> list[PortInfo]:
     return found
 
 
-def interfaces(emission: AcceleratorEmission) -> tuple[Interface, Interface]:
+def interfaces(emission: Emission) -> tuple[Interface, Interface]:
     """The registers' AXI4-Lite slave and the memory's AXI4 master."""
     found: dict[str, dict[str, str]] = {"registers": {}, "memory": {}}
     for port in ports(emission):
@@ -85,14 +82,14 @@ def interfaces(emission: AcceleratorEmission) -> tuple[Interface, Interface]:
     return Interface("s_axi", "slave", found["registers"]), Interface("m_axi", "master", found["memory"])
 
 
-def kept_map(emission: AcceleratorEmission) -> RegisterMap:
+def kept_map(emission: Emission) -> RegisterMap:
     """The registers under the design's own name, so that headers of two designs go into one program."""
     name = re.sub(r"_+", "_", emission.top).strip("_")
     map = emission.registers
     return RegisterMap(name if re.match("[A-Za-z]", name) else f"{map.name}_{name}", map.registers, map.doc)
 
 
-def macro_names(emission: AcceleratorEmission) -> dict[str, tuple[int, int]]:
+def macro_names(emission: Emission) -> dict[str, tuple[int, int]]:
     """Modules that are memories: words and bits by name."""
     return {sram_name(emission.top, depth, bits): (depth, bits) for depth, bits in emission.memories}
 

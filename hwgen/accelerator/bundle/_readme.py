@@ -8,17 +8,17 @@ from pathlib import Path
 
 from hwgen.accelerator.bundle._macros import FEWEST_WORDS, MACRO, macro_instances
 from hwgen.accelerator.bundle._names import macro_names
-from hwgen.accelerator.emission import AcceleratorEmission
+from hwgen.accelerator.emission import Emission
 from hwgen.version import __version__
 
 __all__ = ["readme"]
 
 
-def readme(emission: AcceleratorEmission, files: Iterable[str]) -> str:
+def readme(emission: Emission, files: Iterable[str]) -> str:
     """README.md of a bundle with ``files``."""
     top, design, names = emission.top, emission.design, list(files)
     rows = [
-        (f"{top}.v", "the accelerator but for its memories, Verilog-2005"),
+        (f"{top}.v", f"the {emission.kind} but for its memories, Verilog-2005"),
         (f"{top}_sram.v", "its memories, one module a size, for simulation and FPGAs"),
         (f"{top}.f", "both, as a list for tools"),
         (f"{top}_tb.v", "self-checking bench with its data, `*.hex`; prints PASS or FAIL"),
@@ -40,11 +40,13 @@ def readme(emission: AcceleratorEmission, files: Iterable[str]) -> str:
     sizes = "\n".join(f"| `{name}` | {words} | {bits} |" for name, (words, bits) in macro_names(emission).items())
     words = {
         "top": top,
-        "summary": design.tile.summary(),
+        "summary": emission.summary,
         "version": __version__,
         "hash": f"{design.digest:08x}",
         "bus": str(design.bus_bits),
         "address": str(design.address_bits),
+        "ids": emission.read_ids,
+        "stores": emission.stores,
         "table": table,
         "sizes": sizes,
         "macro": MACRO,

@@ -7,13 +7,13 @@ import tempfile
 from pathlib import Path
 
 from hwgen.accelerator.bundle._names import kept_map
-from hwgen.accelerator.emission import AcceleratorEmission
+from hwgen.accelerator.emission import Emission
 from hwgen.accelerator.registers import as_json, c_header, html, systemrdl
 
 __all__ = ["register_files"]
 
 
-def register_files(emission: AcceleratorEmission, pages: bool) -> dict[str, str | bytes]:
+def register_files(emission: Emission, pages: bool) -> dict[str, str | bytes]:
     """Register descriptions by file name; with ``pages`` those of ``registers.html`` too.
 
     Raises `HwgenError` where a package of the extra ``soc`` is missing.

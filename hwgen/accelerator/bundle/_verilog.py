@@ -1,28 +1,28 @@
-"""Verilog of an accelerator in two files: the logic, and the memories that macros may replace."""
+"""Verilog of an accelerator or a quantiser in two files: the logic, and the memories that macros may replace."""
 
 from __future__ import annotations
 
 from hwgen.accelerator.bundle._names import macro_names, module_texts
-from hwgen.accelerator.emission import AcceleratorEmission
+from hwgen.accelerator.emission import Emission
 from hwgen.version import __version__
 
 __all__ = ["verilog_files"]
 
 
-def verilog_files(emission: AcceleratorEmission) -> dict[str, str]:
+def verilog_files(emission: Emission) -> dict[str, str]:
     """``top``.v, ``top``_sram.v and the list ``top``.f of both, Verilog-2005."""
     top, design = emission.top, emission.design
     memories = macro_names(emission)
     texts = module_texts(emission.verilog)
-    settings = " ".join(f"{name}={value}" for name, value in design.p.items())
+    settings = " ".join(f"{name}={value}" for name, value in emission.parameters.items())
     tile = " ".join(f"{name}={value}" for name, value in design.tile.p.items())
     data = "data at *_axis_* (AXI4-Stream)" if emission.streamed else "memory at m_axi_* (AXI4)"
     head = (
-        f"// {top}: accelerator around a {design.tile.family} tile by hwgen {__version__}, "
+        f"// {top}: {emission.heading} by hwgen {__version__}, "
         f"design hash {design.digest:08x}\n"
         f"// {settings}\n// tile: {tile}\n"
         f"// One clock, synchronous active-low reset. Registers at s_axi_* (AXI4-Lite), {data}.\n"
-        f"// The memories of its rings are in {top}_sram.v.\n\n"
+        f"// Its memories are in {top}_sram.v.\n\n"
     )
     sram_head = (
         f"// Memories of {top}, one module a size. In one a word is written at the rising edge with w_en; r_data\n"

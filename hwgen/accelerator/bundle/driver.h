@@ -4,7 +4,8 @@
  * m_axi_*, each from a multiple of @TOP@_BUS_BYTES; the caller sees to it that they have left the caches before
  * @top@_start, and that results are not read from stale lines after @top@_wait.
  *
- * Codes are the bits of the formats that the manifest names (tile.operands), one in each uint32_t, row by row.
+ * Codes are the bits of the formats that the manifest names (tile.operands, but activations' `pre.source` where there
+ * is a block before their ring), one in each uint32_t, row by row.
  */
 #ifndef @TOP@_DRIVER_H
 #define @TOP@_DRIVER_H

@@ -85,18 +85,20 @@ def quantiser_cycles(
     form, slots = geometry(design), _Slots(memory)
     writer = _Writer(design, memory, slots)
     per_code = form.bits // PER_CYCLE + 1
-    now = FIRST_PLACE + design.count_bits + 1
+    # ``now``: the row's turn; ``begins``: when it is asked for, which may be ahead of that.
+    now = begins = FIRST_PLACE + design.count_bits + 1
     for row in range(job.rows):
-        last = _read(design, job, memory, slots, now, row, elements)
+        last = max(_read(design, job, memory, slots, begins, row, elements), now + 1)
         start = last + BEFORE_CODES + scale_steps(form.scale, form.bits)
         now = _codes(form, design, job, row, start, per_code, writer) + 1
+        begins = now if _merges(form, job, row) else last + 1
     done = max(now, writer.answers[-1] + 1)
     beats = job.rows * job.row_beats(design)
     return QuantiserCycles(done + LAST_WORDS, beats + writer.read, writer.read, len(writer.answers))
 
 
 def _read(design: Design, job: QuantiserJob, memory: Memory, slots: _Slots, clear: int, row: int, elements: int) -> int:
-    """Cycle of the last beat of a row whose engine begins (``clear``) in that cycle."""
+    """Cycle of the last beat of a row whose engine begins in cycle ``clear``."""
     stream = row_stream(design, elements)
     address, left = job.source + row * job.source_stride, job.row_beats(design)
     grant, beat = clear, clear
@@ -122,7 +124,7 @@ def _codes(
     token = job.first_token + row
     shares = form.bits == 4 and job.kind == Kind.V
     waits = shares and token % 2 == 0 and row + 1 < job.rows
-    merges = shares and token % 2 == 1 and row == 0
+    merges = _merges(form, job, row)
     # The scale is a beat of its own, and is gathered at once.
     gathered = -1
     gathered_merges = False
@@ -137,6 +139,11 @@ def _codes(
             taken = writer.push(taken, gathered_merges)
             gathered, gathered_merges = beat, merges
     return _flush(writer, max(given, taken) + 1, gathered_merges)
+
+
+def _merges(form: Geometry, job: QuantiserJob, row: int) -> bool:
+    """Whether beats of a row are read to keep what they share with the token before the job."""
+    return form.bits == 4 and job.kind == Kind.V and row == 0 and job.first_token % 2 == 1
 
 
 def _flush(writer: _Writer, now: int, merges: bool) -> int:

@@ -52,7 +52,7 @@ class QuantiserJob:
 def block_bytes(design: Design, kind: int, elements: int, tokens: int) -> int:
     """Bytes from a block of columns to the next in the image of a cache of ``tokens`` tokens: ``codes_stride``."""
     inner = tokens if kind == Kind.V else elements
-    return design.streams["weights"].beats(int(ceil_div(inner, design.step_k))) * design.bus_bytes
+    return int(design.streams["weights"].beats(ceil_div(inner, design.step_k))) * design.bus_bytes
 
 
 def cache_bytes(design: Design, kind: int, elements: int, tokens: int) -> dict[str, int]:

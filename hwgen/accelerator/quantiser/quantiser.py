@@ -1,8 +1,10 @@
 """The quantiser: reads rows of FP32, finds a scale for each, and writes codes and scales where a tile wants them.
 
-A row passes four phases, one after the other: it is read into a buffer while its largest magnitude is found; the scale
-is divided out, a bit a cycle; the codes are, each in bits / 2 + 1 cycles, while the beats that they fill are written;
-the last beat leaves. `hwgen.accelerator.quantiser.cycles` has the same to the cycle.
+A row passes four phases, one after the other: it is read into a half of a buffer while its largest magnitude is found;
+the scale is divided out, a bit a cycle; the codes are, each in bits / 2 + 1 cycles, while the beats that they fill are
+written; the last beat leaves. The next row is read into the other half from the moment in which the scale's division
+begins, unless beats of this one are merged, which are read, too. `hwgen.accelerator.quantiser.cycles` has the same to
+the cycle.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from amaranth.lib.wiring import In
 
 from hwgen.accelerator.accelerator import accelerator_ports
 from hwgen.accelerator.control import COUNTER_BITS
-from hwgen.accelerator.design import Design, Stream
+from hwgen.accelerator.design import Design
 from hwgen.accelerator.quantiser.arithmetic import (
     SIGNIFICAND,
     CodeDivider,
@@ -33,6 +35,7 @@ from hwgen.accelerator.quantiser.writer import BeatWriter
 from hwgen.accelerator.read_engine import ReadEngine
 from hwgen.accelerator.registers import RegisterFile, RegisterMap
 from hwgen.accelerator.sram import sram_name
+from hwgen.accelerator.stream import Stream
 from hwgen.formats import get
 
 __all__ = ["MERGE_ID", "ROW_ID", "Quantiser", "row_stream"]
@@ -49,7 +52,7 @@ _FP32 = 32
 
 
 def row_stream(design: Design, elements: int) -> Stream:
-    """The rows as a stream: its ring is the buffer of one row of at most ``elements`` values."""
+    """The rows as a stream: its ring is the half of the buffer that holds a row of at most ``elements`` values."""
     beats = max(-(-elements * _FP32 // design.bus_bits), 2)
     return Stream("rows", design.bus_bits, design.bus_bits, beats, min(design.burst, beats))
 
@@ -185,15 +188,15 @@ class _Rows:
     # ------------------------------------------------------------------ rows
 
     def _memories(self) -> None:
-        """The buffer of a row, and beside codes of 4 bits that of a token's codes for the next token."""
+        """The buffer of two rows, and beside codes of 4 bits that of a token's codes for the next token."""
         self.write_at, self.read_at = (
-            Signal(range(self.stream.depth), name=name, reset_less=True) for name in ("write_at", "read_at")
+            Signal(range(2 * self.stream.depth), name=name, reset_less=True) for name in ("write_at", "read_at")
         )
         self.fetch, self.here = Signal(name="fetch"), Signal(name="here")
         top = self.top
         self.row_data = self._sram(
             "row",
-            self.stream.depth,
+            2 * self.stream.depth,
             self.design.bus_bits,
             {
                 "w_en": self.here,
@@ -205,7 +208,7 @@ class _Rows:
         )
 
     def _read_rows(self) -> None:
-        """Reads the row of the job at ``row_at`` and finds its largest magnitude."""
+        """Reads rows from ``row_at`` on, each when it ``begins``, and finds its largest magnitude."""
         m, top, job = self.m, self.top, self.job
         m.submodules.engine = engine = ReadEngine(self.design, self.stream)
         self.engine = engine
@@ -213,15 +216,22 @@ class _Rows:
         last = Signal(self.design.count_bits, name="last_element")
         lane_bits = (self.lanes - 1).bit_length()
         row_beats = Signal.like(self.beats, name="row_beats")
-        of_row = top.m_axi_rvalid & (top.m_axi_rid == ROW_ID)
+        # A row begins ahead where the one before it merges nothing.
+        self.begins, self.ahead = Signal(name="begins"), Signal(name="ahead")
+        self.merges = Signal(name="merges")
+        reading, other = Signal(name="reading"), Signal(name="other_half")
+        self.of_row = of_row = Signal(name="of_row")
+        starts = self.at["norm"] & (self.rows_left != 0) & ~self.merges
         m.d.comb += [
+            of_row.eq(top.m_axi_rvalid & (top.m_axi_rid == ROW_ID)),
+            self.begins.eq(starts | (self.at["clear"] & ~self.ahead)),
             last.eq((job["elements"] - 1)[: len(last)]),
             row_beats.eq(last[lane_bits:] + 1),
-            self.here.eq(of_row & self.at["read"]),
-            engine.clear.eq(self.at["clear"]),
+            self.here.eq(of_row & reading),
+            engine.clear.eq(self.begins),
             engine.address.eq(self.row_at),
             engine.beats.eq(row_beats),
-            engine.stop.eq(~self.at["read"]),
+            engine.stop.eq(~reading | self.at["drain"]),
             engine.done.eq(of_row & top.m_axi_rlast),
         ]
         lanes = [top.m_axi_rdata[_FP32 * lane : _FP32 * (lane + 1)] for lane in range(self.lanes)]
@@ -236,8 +246,27 @@ class _Rows:
             ]
             magnitudes.append(magnitude)
             fine.append(magnitude[23:] != 0xFF)
-        with m.If(self.at["clear"]):
-            m.d.sync += [self.largest.eq(0), self.finite.eq(1), self.beats.eq(row_beats), self.write_at.eq(0)]
+        with m.If(self.at["check"] | self.at["clear"]):
+            m.d.sync += self.ahead.eq(0)
+        with m.Elif(starts):
+            m.d.sync += self.ahead.eq(1)
+        with m.If(self.at["drain"]):
+            m.d.sync += reading.eq(0)
+        with m.Elif(self.begins):
+            m.d.sync += reading.eq(1)
+        with m.If(self.at["norm"]):
+            m.d.sync += self.read_at.eq(Mux(other, 0, self.stream.depth))
+        with m.Elif(self.fetch):
+            m.d.sync += self.read_at.eq((self.read_at + 1)[: len(self.read_at)])
+        with m.If(self.begins):
+            m.d.sync += [
+                self.largest.eq(0),
+                self.finite.eq(1),
+                self.beats.eq(row_beats),
+                other.eq(~other),
+                self.write_at.eq(Mux(other, self.stream.depth, 0)),
+                self.row_at.eq((self.row_at + job["source_stride"])[: len(self.row_at)]),
+            ]
         with m.Elif(self.here):
             m.d.sync += [
                 self.largest.eq(_largest(m, magnitudes)),
@@ -247,6 +276,12 @@ class _Rows:
             ]
         with m.If(self.at["offset"]):
             m.d.sync += self.row_at.eq(job["source"])
+        # An error of a row that is read ahead waits until it is that row's turn.
+        self.spoilt = Signal(name="spoilt")
+        with m.If(self.begins):
+            m.d.sync += self.spoilt.eq(0)
+        with m.Elif(of_row & top.m_axi_rresp[1]):
+            m.d.sync += self.spoilt.eq(1)
         # --- the address channel: a row, or a beat to be merged; never both
         self.ar_valid = Signal(name="ar_valid")
         address = Signal(self.design.address_bits, name="ar_addr", reset_less=True)
@@ -302,19 +337,16 @@ class _Rows:
         with m.Elif(loads):
             m.d.sync += beat.eq(beat[_FP32:])
         with m.If(self.at["clear"]):
-            m.d.sync += [self.read_at.eq(0), lane.eq(0), some.eq(1), self.left.eq(job["elements"])]
-        with m.Else():
-            with m.If(self.fetch):
-                m.d.sync += self.read_at.eq((self.read_at + 1)[: len(self.read_at)])
-            with m.If(loads):
-                m.d.sync += [
-                    significand.eq(self.normaliser.o),
-                    gap.eq(self.normaliser.o_exponent - exponent),
-                    negative.eq(self.element[-1]),
-                    lane.eq((lane + 1)[: len(lane)]),
-                    self.left.eq((self.left - 1)[: len(self.left)]),
-                    some.eq(self.left != 1),
-                ]
+            m.d.sync += [lane.eq(0), some.eq(1), self.left.eq(job["elements"])]
+        with m.Elif(loads):
+            m.d.sync += [
+                significand.eq(self.normaliser.o),
+                gap.eq(self.normaliser.o_exponent - exponent),
+                negative.eq(self.element[-1]),
+                lane.eq((lane + 1)[: len(lane)]),
+                self.left.eq((self.left - 1)[: len(self.left)]),
+                some.eq(self.left != 1),
+            ]
         m.d.comb += self.last_code.eq(divider.o_valid & divider.o_ready & ~some)
 
     # ------------------------------------------------------------------ places
@@ -340,8 +372,6 @@ class _Rows:
                 for name in ("kind", "codes", "scales", "codes_stride", "first_token")
             ),
         ]
-        with m.If(self.next_row):
-            m.d.sync += self.row_at.eq((self.row_at + job["source_stride"])[: len(self.row_at)])
 
     # ------------------------------------------------------------------ writing
 
@@ -354,7 +384,6 @@ class _Rows:
         code = Signal(8, name="code", reset_less=True)
         self.code_valid, self.scale_valid = Signal(name="code_valid"), Signal(name="scale_valid")
         free, gives = Signal(name="code_free"), Signal(name="gives")
-        merges: Value = Const(0, 1)
         high: Value = Const(0, 1)
         byte: Value = code
         stores: Value = Const(0, 1)
@@ -363,7 +392,7 @@ class _Rows:
             odd, later = self.odd, self.rows_left != 0
             # Two tokens of V share bytes: the first waits for the second where that comes in the same job.
             stores = self.of_values & ~odd & later
-            merges = self.of_values & odd & self.first_row
+            m.d.comb += self.merges.eq(self.of_values & odd & self.first_row)
             high = ~self.of_values & odd
             coming = Cat(self._halves(divider.code, gives & stores), divider.code)
             joined = Mux(self.of_values & ~self.first_row, code[:4], 0)
@@ -379,7 +408,7 @@ class _Rows:
             writer.address.eq(Mux(self.scale_valid, self.scale_at, self.code_at)),
             writer.data.eq(Mux(self.scale_valid, self.scale, byte)),
             writer.high.eq(high & ~self.scale_valid),
-            writer.merge.eq(merges & ~self.scale_valid),
+            writer.merge.eq(self.merges & ~self.scale_valid),
             writer.flush.eq(self.at["finish"] & ~self.code_valid),
             writer.push.eq(self.at["quantise"] | self.at["finish"]),
             writer.r_valid.eq(top.m_axi_rvalid & (top.m_axi_rid == MERGE_ID)),
@@ -426,7 +455,9 @@ class _Rows:
                 m.d.sync += given.eq((given + 1)[: len(given)])
             with m.If(self.loads):
                 m.d.sync += taken.eq((taken + 1)[: len(taken)])
-        inputs = {"w_en": stores, "w_addr": given, "w_data": code, "r_en": self.loads & ~stores, "r_addr": taken}
+        # No word is read that was not written.
+        reads = self.loads & self.of_values & self.odd & ~self.first_row
+        inputs = {"w_en": stores, "w_addr": given, "w_data": code, "r_en": reads, "r_addr": taken}
         return self._sram("halves", self.top._elements, 4, inputs)
 
     # ------------------------------------------------------------------ the job
@@ -445,7 +476,8 @@ class _Rows:
         m, top, at = self.m, self.top, self.at
         bad = Signal(8, name="bad")
         m.d.comb += bad.eq(self._bad())
-        with m.If(top.m_axi_rvalid & top.m_axi_rresp[1]):
+        wrong = top.m_axi_rvalid & top.m_axi_rresp[1] & ~self.of_row
+        with m.If(wrong | (at["read"] & (self.spoilt | (self.of_row & top.m_axi_rresp[1])))):
             m.d.comb += self.failure.eq(Cause.READ_RESPONSE)
         with m.Elif(top.m_axi_bvalid & top.m_axi_bresp[1]):
             m.d.comb += self.failure.eq(Cause.WRITE_RESPONSE)
@@ -456,7 +488,7 @@ class _Rows:
         ends = {
             "check": Const(1),
             "place": self.steps == 0,
-            "read": self.here & (self.beats == 1),
+            "read": (self.here & (self.beats == 1)) | (self.beats == 0),
             "divide": self.steps == 0,
             "quantise": self.last_code,
         }

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from hwgen.accelerator.quantiser.geometry import Geometry
 from hwgen.accelerator.quantiser.job import Kind
-from hwgen.accelerator.registers.common import flag, identity, whole
-from hwgen.accelerator.registers.description import BITS, Coded, Field, Register, RegisterMap, pair
-from hwgen.errors import HwgenError
+from hwgen.accelerator.registers.common import check_widths, control, identity, status, whole
+from hwgen.accelerator.registers.description import Coded, Field, Register, RegisterMap, pair
 
 __all__ = ["QUANTISER_MAGIC", "QuantiserCause", "quantiser_map"]
 
@@ -35,9 +34,7 @@ def quantiser_map(address_bits: int, count_bits: int, form: Geometry) -> Registe
 
     Raises `HwgenError` unless addresses have 32 to 64 bits and counts 1 to 32.
     """
-    for name, value, low, high in (("address_bits", address_bits, BITS, 2 * BITS), ("count_bits", count_bits, 1, BITS)):
-        if not low <= value <= high:
-            raise HwgenError(f"quantiser_map: {name} must be a whole number from {low} to {high}, not {value}")
+    check_widths("quantiser_map", address_bits, count_bits)
     registers = [
         *identity(QUANTISER_MAGIC, 'Constant: a quantiser of hwgen ("HWQ1").'),
         Register(
@@ -51,27 +48,12 @@ def quantiser_map(address_bits: int, count_bits: int, form: Geometry) -> Registe
             ),
             "Constant: the weight words of the design.",
         ),
-        # Enables in bytes of their own: a byte write of one leaves the other alone.
-        Register(
-            "CONTROL",
-            0x010,
-            (
-                flag("start", 0, "pulse", "Start the job that the registers from 0x080 describe."),
-                flag("abort", 1, "pulse", "End the running job with an error."),
-                flag("irq_enable", 8, "rw", "Interrupt while STATUS.done or STATUS.error is set."),
-            ),
+        control(
+            "Start the job that the registers from 0x080 describe.",
+            "End the running job with an error.",
             "What the quantiser is to do.",
         ),
-        Register(
-            "STATUS",
-            0x014,
-            (
-                flag("busy", 0, "ro", "A job runs."),
-                flag("done", 8, "w1c", "A job was finished, its codes and scales are in memory."),
-                flag("error", 9, "w1c", "A job was not done as asked: see ERROR."),
-            ),
-            "What it does.",
-        ),
+        status("A job was finished, its codes and scales are in memory."),
         Register(
             "ERROR",
             0x018,

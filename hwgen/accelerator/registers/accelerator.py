@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from hwgen.accelerator.registers.common import VERSION, flag, identity, whole
-from hwgen.accelerator.registers.description import BITS, Coded, Field, Register, RegisterMap, pair
-from hwgen.errors import HwgenError
+from hwgen.accelerator.registers.common import VERSION, check_widths, control, flag, identity, status, whole
+from hwgen.accelerator.registers.description import Coded, Field, Register, RegisterMap, pair
 
 __all__ = ["MAGIC", "VERSION", "ErrorCause", "Order", "Stream", "accelerator_map"]
 
@@ -24,6 +23,7 @@ class ErrorCause(Coded):
     DOES_NOT_FIT = 6, "A window that is to be held does not fit its ring."
     GROUPS = 7, "K_GROUPS does not fit K_STEPS."
     ABORTED = 8, "CONTROL.abort ended the job."
+    NOT_FINITE = 9, "An activation is an infinity or NaN, where a block before the ring makes blocks of them."
 
 
 class Stream(Coded):
@@ -49,33 +49,18 @@ def accelerator_map(address_bits: int, count_bits: int) -> RegisterMap:
 
     Raises `HwgenError` unless addresses have 32 to 64 bits and counts 1 to 32.
     """
-    for name, value, low, high in (("address_bits", address_bits, BITS, 2 * BITS), ("count_bits", count_bits, 1, BITS)):
-        if not low <= value <= high:
-            raise HwgenError(f"accelerator_map: {name} must be a whole number from {low} to {high}, not {value}")
+    check_widths("accelerator_map", address_bits, count_bits)
 
     registers = [
         *identity(MAGIC, 'Constant: an accelerator of hwgen ("HWG1").'),
-        # Enables in bytes of their own: a byte write of one leaves the other alone.
-        Register(
-            "CONTROL",
-            0x010,
-            (
-                flag("start", 0, "pulse", "Start the job that the registers from 0x080 describe, or queue it."),
-                flag("abort", 1, "pulse", "End the running job with an error; a waiting one begins."),
-                flag("irq_enable", 8, "rw", "Interrupt while STATUS.done or STATUS.error is set."),
-            ),
+        control(
+            "Start the job that the registers from 0x080 describe, or queue it.",
+            "End the running job with an error; a waiting one begins.",
             "What the accelerator is to do.",
         ),
-        Register(
-            "STATUS",
-            0x014,
-            (
-                flag("busy", 0, "ro", "A job runs."),
-                flag("queued", 1, "ro", "A second job waits for it."),
-                flag("done", 8, "w1c", "A job was finished, its results are in memory."),
-                flag("error", 9, "w1c", "A job was not done as asked: see ERROR."),
-            ),
-            "What it does.",
+        status(
+            "A job was finished, its results are in memory.",
+            flag("queued", 1, "ro", "A second job waits for it."),
         ),
         Register(
             "ERROR",

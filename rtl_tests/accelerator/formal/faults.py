@@ -32,6 +32,9 @@ FAULTS: dict[str, dict[str, Fault]] = {
         "w_early": Fault(_TOP, "buffer.valid & writer.w_active)", "buffer.valid)"),
         "w_last": Fault(_WRITER, "self.w_last.eq(left == 1)", "self.w_last.eq(left <= 2)"),
         "finished": Fault(_ENGINE, "windows.eq(self.windows_last)", "windows.eq(self.windows_last + 1)"),
+        "busy": Fault(_CONTROL, "with m.If(self.idle):", "with m.If(1):"),
+        "clear": Fault(_CONTROL, "with m.If(self.idle):", "with m.If(1):"),
+        "done": Fault(_CORE, "outputs.left & outputs.idle", "outputs.left"),
         "begins": Fault(_ENGINE, "(flying != design.outstanding) & ~self.stop", "(flying != design.outstanding)"),
     },
     "weights": {

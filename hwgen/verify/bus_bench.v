@@ -41,6 +41,7 @@ module @top@_tb;
 
   // ------------------------------------------------------------------ memory: in order, with wait states
 
+  integer lane;
   reg [31:0] noise;
   reg [ADDRESS-1:0] ar_addr [0:7];
   reg [7:0] ar_len [0:7];
@@ -103,13 +104,15 @@ module @top@_tb;
       if (m_axi_bready)
         m_axi_bvalid <= 1'b0;
       if (m_axi_wvalid && m_axi_wready) begin
-        if ((w_index >= WORDS || m_axi_wlast !== (w_beat == aw_len[aw_out]) || m_axi_wstrb !== {(BUS / 8){1'b1}})
+        if ((w_index >= WORDS || m_axi_wlast !== (w_beat == aw_len[aw_out]) || @strobes@)
             && !stopped) begin
           $display("FAIL: @top@: beat %0d of the write at address %h: no memory there, or last or strobes are wrong",
                    w_beat, aw_addr[aw_out]);
           fail;
         end
-        memory[w_index] <= m_axi_wdata;
+        for (lane = 0; lane < BUS / 8; lane = lane + 1)
+          if (m_axi_wstrb[lane])
+            memory[w_index][8 * lane +: 8] <= m_axi_wdata[8 * lane +: 8];
         w_beat <= w_beat + 8'd1;
         if (w_beat == aw_len[aw_out]) begin
           w_beat <= 8'd0;

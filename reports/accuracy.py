@@ -1,0 +1,227 @@
+"""``python -m reports.accuracy PART...``: what formats, methods and arithmetic cost SmolLM2-135M.
+
+Parts: ``formats`` (weights alone, and the pairs that tiles have), ``methods`` (formats by methods), ``arithmetic``
+(every family's default tile beside its formats alone). Every measurement is kept as it is made, so that a run that was
+interrupted goes on; a page shows what is there, and with ``--kept`` nothing new is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hwgen.files import write_atomic
+from hwgen.options import AccuracyOptions
+from hwgen.pe import families
+from reports.accuracy_plot import perplexity_picture
+from reports.families import table
+from reports.provenance import provenance, write_result
+from sim.accuracy.language import Measured
+from sim.accuracy.recipe import Recipe, recipe
+from sim.accuracy.run import Subject, Task, measured, subject, tile
+from sim.accuracy.table import TABLE, Known, table_text
+from sim.accuracy.tile import formats_of, tile_label
+
+__all__ = ["FORMATS", "METHODS", "PARTS", "main", "tasks_of"]
+
+FORMATS = (
+    *("int8", "int6", "int5", "int4", "int3", "int8.asymmetric", "int4.asymmetric", "int3.asymmetric"),
+    *(
+        "int4.asymmetric/32",
+        "int4.minimum/32",
+        "int2.asymmetric",
+        "fp8_e4m3",
+        "fp6_e2m3",
+        "fp6_e3m2",
+        "fp4_e2m1",
+        "e3m0",
+    ),
+    *("e2m0", "bitmod_fp4", "bitmod_fp3", "nf4", "mxfp8_e4m3", "mxfp6_e2m3", "mxfp4", "mxint8", "nvfp4", "nvint4"),
+    *("hif4", "posit8_1", "posit4_1", "ternary", "bipolar1"),
+)
+"""Formats of weights, alone; groups of 128 where a format has no block of its own."""
+METHODS = ("rtn", "clip", "gptq", "awq", "smoothquant", "hadamard", "lowrank", "scales", "powers", "trits")
+_BY_METHODS = (
+    *("int4", "int3", "int4.asymmetric", "int3.asymmetric", "fp4_e2m1", "e2m0", "bitmod_fp4", "bitmod_fp3", "nf4"),
+    *("mxfp4", "nvfp4", "nvint4", "hif4", "mxfp6_e2m3", "int2.asymmetric", "ternary", "posit4_1", "e3m0", "int6"),
+    *("fp6_e2m3",),
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part: its title and on how many windows it is measured."""
+
+    title: str
+    windows: int
+
+
+PARTS: Mapping[str, Part] = {
+    "formats": Part("What formats cost a language model", 3),
+    "methods": Part("What methods of quantisation win back", 1),
+    "arithmetic": Part("What the arithmetic of tiles costs", 1),
+}
+
+
+def demo_recipes() -> list[Recipe]:
+    """Pairs of formats that the demo's tiles have."""
+    from reports.demo import FORMATS as DEMO
+
+    specs = [
+        tile(" ".join([name, *(f"{k}={v}" for k, v in values.items())]))
+        for name, many in DEMO.items()
+        for values in many
+    ]
+    return list({one.digest_text(): one for one in map(formats_of, specs)}.values())
+
+
+def tasks_of(part: str) -> list[Task]:
+    """Measurements of a part, the float model first."""
+    if part == "formats":
+        recipes = [*(recipe({"weights": name}) for name in FORMATS), *demo_recipes()]
+        return [Task(recipe({})), *map(Task, recipes)]
+    if part == "methods":
+        names = [(form, by) for form in _BY_METHODS for by in METHODS]
+        return [Task(recipe({})), *(Task(recipe({"weights": form}, by)) for form, by in names)]
+    tiles = [one.default() if hasattr(one, "default") else one() for one in families().values()]
+    return [Task(recipe({})), *(Task(tile=one, exact=exact) for one in tiles for exact in (False, True))]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure parts and write their pages; the formats' part writes the table that comes with the package too."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("parts", nargs="+", choices=list(PARTS))
+    parser.add_argument("--kept", action="store_true", help="show what was measured before and measure nothing")
+    options = parser.parse_args(arguments)
+    for part in options.parts:
+        _write(part, options.kept)
+    return 0
+
+
+def _write(part: str, kept_alone: bool) -> None:
+    tasks = tasks_of(part)
+    found = subject(AccuracyOptions(windows=PARTS[part].windows), None, tasks)
+    rows = [row for task in tasks if (row := _one(found, task, kept_alone)) is not None]
+    facts = provenance()
+    stem = Path("reports/results") / f"accuracy_{part}"
+    windows = found.evaluation.windows
+    about = (
+        f"{found.model.name} on {len(windows)} windows of {len(windows[0].tokens)} tokens of `{found.text.name}` "
+        f"(sha256 {found.text.sha256[:12]}…), {rows[0][1].tokens:,} tokens scored, no start token; lm_head and "
+        "embedding as they are. The model is a file whose layers are Q4_1 already: numbers are what comes on top."
+    )
+    if found.learned_from is not None:
+        about += f" Methods learn from {sum(map(len, found.calibration)):,} tokens of `{found.learned_from.name}`."
+    body = {"formats": _formats_body, "methods": _methods_body, "arithmetic": _arithmetic_body}[part](rows)
+    if part != "arithmetic":
+        picture = perplexity_picture([one.row() for _, one in rows], ".png", found.text.name)
+        stem.with_suffix(".png").write_bytes(picture)
+        body += f"\n\n![perplexity against bits a weight]({stem.name}.png)"
+    write_result(
+        stem.with_suffix(".md"), PARTS[part].title, f"python -m reports.accuracy {part}", f"{about}\n\n{body}", facts
+    )
+    if part == "formats":
+        _write_table(rows, found, facts)
+
+
+def _one(found: Subject, task: Task, kept_alone: bool) -> tuple[Task, Measured] | None:
+    kept = found.evaluation.known(task.document(), task.calibration(found))
+    if kept is None and not kept_alone:
+        print(task.document(), file=sys.stderr, flush=True)
+        ((_, kept),) = measured(found, [task], lambda what, done, of: None)
+        print(f"  {kept.perplexity:.3f}, {kept.seconds:.0f} s", file=sys.stderr, flush=True)
+    return None if kept is None else (task, kept)
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if value < 1e4 else f"{value:.1e}"
+
+
+def _formats_body(rows: Sequence[tuple[Task, Measured]]) -> str:
+    lines = []
+    for task, one in rows:
+        said = task.document()["formats"]
+        lines.append(
+            [
+                said.get("weights", "float"),
+                said.get("acts", "float"),
+                f"{one.bits_per_weight:.2f}",
+                _number(one.perplexity),
+                f"{one.kl_nats:.4f}",
+                f"{one.agreement:.1%}",
+                f"{one.seconds:.0f}",
+            ]
+        )
+    names = ["weights", "activations", "bits a weight", "perplexity", "KL [nats]", "agreement", "seconds"]
+    return table(names, lines)
+
+
+def _methods_body(rows: Sequence[tuple[Task, Measured]]) -> str:
+    cells: dict[str, dict[str, Measured]] = {}
+    for task, one in rows[1:]:
+        assert task.recipe is not None
+        cells.setdefault(task.recipe.formats["weights"].name, {})[str(task.recipe.method)] = one
+    used = [by for by in METHODS if any(by in row for row in cells.values())]
+    lines = [
+        [name, *(f"{_number(row[by].perplexity)} ({row[by].bits_per_weight:.2f})" if by in row else "–" for by in used)]
+        for name, row in cells.items()
+    ]
+    head = f"Float model: {rows[0][1].perplexity:.2f}. Perplexity (bits a weight); –: not measured, or refused.\n\n"
+    return head + table(["weights", *used], lines)
+
+
+def _arithmetic_body(rows: Sequence[tuple[Task, Measured]]) -> str:
+    base = rows[0][1]
+    pairs: dict[str, dict[bool, Measured]] = {}
+    for task, one in rows[1:]:
+        assert task.tile is not None
+        pairs.setdefault(tile_label(task.tile), {})[task.exact] = one
+    lines = []
+    for name, pair in pairs.items():
+        if len(pair) == 2:
+            formats, exact = pair[False], pair[True]
+            lines.append(
+                [
+                    name,
+                    _number(formats.perplexity),
+                    _number(exact.perplexity),
+                    f"{formats.perplexity - base.perplexity:+.4f}",
+                    f"{exact.perplexity - formats.perplexity:+.4f}",
+                    f"{exact.kl_nats - formats.kl_nats:+.5f}",
+                ]
+            )
+    names = ["tile", "formats alone", "tile's arithmetic", "loss of the formats", "of the arithmetic", "in KL [nats]"]
+    return f"Float model: {base.perplexity:.2f}.\n\n" + table(names, lines)
+
+
+def _write_table(rows: Sequence[tuple[Task, Measured]], found: Subject, facts: Mapping[str, str]) -> None:
+    pairs = [
+        (task.recipe, Known(one.bits_per_weight, one.perplexity, one.kl_nats, one.agreement, one.tokens))
+        for task, one in rows
+        if task.recipe is not None
+    ]
+    windows = found.evaluation.windows
+    said: dict[str, Any] = {
+        "model": found.model.name,
+        "text": found.text.name,
+        "text_sha256": found.text.sha256,
+        "windows": len(windows),
+        "window_tokens": len(windows[0].tokens),
+        "command": "python -m reports.accuracy formats",
+        "torch": torch.__version__,
+        **facts,
+    }
+    TABLE.parent.mkdir(exist_ok=True)
+    write_atomic(TABLE, table_text(pairs), "accuracy")
+    lines = [f"{key} = {value}" if isinstance(value, int) else f'{key} = "{value}"' for key, value in said.items()]
+    write_atomic(TABLE.with_suffix(".toml"), "\n".join(lines) + "\n", "accuracy")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""Pictures of what formats cost a model."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.transforms import BboxBase
+
+from reports.plot import COLOURS
+
+__all__ = ["perplexity_picture"]
+
+_MARKERS = "os^Dv<>Ph*Xp8d"
+_OFFSETS = [(side * 6, up * step) for step in (0, 6, 12, 18, 24, 32) for up in (1, -1) for side in (1, -1)]
+"""Where names are tried, in points from theirs."""
+_CUT = 30.0
+"""Perplexities so many times the float model's are drawn at the upper edge: what is beyond has lost the language."""
+
+
+def perplexity_picture(
+    rows: Sequence[Mapping[str, Any]],
+    suffix: str,
+    text: str,
+    x: str = "bits_per_weight",
+    label: str = "bits per weight",
+) -> bytes:
+    """Perplexity against bits a weight (or another column ``x``), methods by colour; the float model is a line.
+
+    ``rows`` are those of `sim.accuracy.language.Measured.row`, the float model's first. Returns PNG or SVG.
+    """
+    whole, *others = rows
+    base = float(whole["perplexity"])
+    limit = base * _CUT
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.axhline(base, color="0.5", linewidth=1, linestyle="--", label=f"float model, {base:.2f}")
+    by = [str((row.get("pe") and "tile") or row.get("method", "rtn")) for row in others]
+    methods = list(dict.fromkeys(by))
+    for number, name in enumerate(methods):
+        mine = [row for row, method in zip(others, by, strict=True) if method == name and row.get(x) is not None]
+        axes.scatter(
+            [row[x] for row in mine],
+            [min(row["perplexity"], limit) for row in mine],
+            color=COLOURS[number % len(COLOURS)],
+            marker=_MARKERS[number % len(_MARKERS)],
+            s=34,
+            label=name,
+            zorder=3,
+        )
+    axes.set_yscale("log")
+    axes.set_xlabel(label)
+    axes.set_ylabel(f"perplexity on {text}, {whole['tokens']:,} tokens")
+    axes.grid(True, which="both", color="0.9")
+    axes.set_axisbelow(True)
+    axes.legend(fontsize=8)
+    _label(figure, axes, [(row[x], min(row["perplexity"], limit), _name(row, limit)) for row in _labelled(others, x)])
+    picture = io.BytesIO()
+    figure.savefig(picture, format=suffix.removeprefix("."), dpi=130, metadata=None)
+    return picture.getvalue()
+
+
+def _name(row: Mapping[str, Any], limit: float) -> str:
+    """Formats or tile; groups of 128, which most have, are not said."""
+    high = row["perplexity"] > limit or not math.isfinite(row["perplexity"])
+    return str(row.get("weights") or row.get("pe")).removesuffix("/128") + (" (off the scale)" if high else "")
+
+
+def _label(figure: Figure, axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
+    """Names beside points, the best first, wherever there is room for them; a name that finds none is left out."""
+    figure.draw_without_rendering()
+    taken: list[BboxBase] = []
+    for at_x, at_y, name in sorted(points, key=lambda point: point[1]):
+        for dx, dy in _OFFSETS:
+            ends = "left" if dx > 0 else "right"
+            text = axes.annotate(
+                name, (at_x, at_y), xytext=(dx, dy), textcoords="offset points", fontsize=7, ha=ends, va="center"
+            )
+            box = text.get_window_extent()
+            inside = axes.bbox.x0 < box.x0 and box.x1 < axes.bbox.x1 and box.y1 < axes.bbox.y1
+            if inside and not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                break
+            text.remove()
+
+
+def _labelled(rows: Sequence[Mapping[str, Any]], x: str) -> list[Mapping[str, Any]]:
+    """Of every format the best point: its name stands there once."""
+    best: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+        name = str(row.get("weights") or row.get("pe"))
+        if row.get(x) is not None and (name not in best or row["perplexity"] < best[name]["perplexity"]):
+            best[name] = row
+    return list(best.values())
