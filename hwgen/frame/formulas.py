@@ -220,6 +220,11 @@ class TileFormulas(TileParameters):
         return 0
 
     @classmethod
+    def carry_chains(cls, p: P, kind: str) -> Num:
+        """Adders one behind the other on the longest way through a block, beyond those of a tree of K products."""
+        return 0
+
+    @classmethod
     def fp32_loop(cls, p: P, kind: str) -> Num:
         """1 where a block's sums are kept by an FP32 adder."""
         return int(kind == "post")

@@ -94,6 +94,7 @@ def block_features(
     counts = {name: block.primitives.get(name, 0) for name in PRIMITIVES}
     cut = cut_numbers(spec, p, kind)
     own = cut | {"fp32_levels": spec.fp32_levels(p, kind), "fp32_loop": spec.fp32_loop(p, kind)}
+    own["chains"] = spec.carry_chains(p, kind)
     own["held"] = held_bits(spec, p) if kind == "control" else 0
     left = path_shares(kind, p["stages"], cut["cuts"], cut["loop"])
     return Features(counts, numbers | own, names, kind in ONCE, left)

@@ -59,6 +59,11 @@ class LutFormulas(LutParameters):
         return levels.get(kind, 0)
 
     @classmethod
+    def carry_chains(cls, p: P, kind: str) -> Num:
+        # Planes are joined one after the other.
+        return p["planes_per_cycle"] - 1 + clog2(p["tables"]) if kind == "cell" and not cls.fp32_sums(p) else 0
+
+    @classmethod
     def _floating(cls, p: P) -> bool:
         """Whether activations are floating point and are aligned."""
         return p["acts"] in FLOATS and not cls.fp32_sums(p)
