@@ -1,4 +1,8 @@
-"""``python -m reports.held_out``: the cost model against tiles that no calibration measured."""
+"""``python -m reports.held_out``: the cost model against tiles that no calibration measured.
+
+What was measured on them is committed (``held_out.json``), so that the page follows a change of the model or of a table
+at once; with Liberty files the tiles of their technology are measured again.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +22,12 @@ from sim.calibrate.measure import RECIPES as MEASURED_WITH
 from sim.calibrate.measure import TARGET_NS, measure_all
 from sim.calibrate.plan import COUNTS_ALONE, held_out_tiles
 from sim.tech import load
-from sim.tech._calibrated import CalibratedTech, Measured, fitted_family, tile_step, tile_values
+from sim.tech._calibrated import CalibratedTech, Measured, fitted_family, parse_row, tile_step, tile_values
 
 __all__ = ["BOUNDS", "Checked", "checked", "label", "main", "new_value", "noise_floor", "page", "step_pj"]
 
 RESULT = Path("reports/results/held_out.md")
+MEASURED = RESULT.with_suffix(".json")
 
 BOUNDS: Mapping[str, tuple[float, float]] = {"area": (0.05, 0.15), "energy": (0.10, 0.25), "period": (0.10, 0.25)}
 """Wanted: median and largest absolute error by quantity."""
@@ -91,7 +96,13 @@ def noise_floor(
             assert result.flat is not None
             tries[recipe] = (result.flat.area, result.flat.min_clk_period_ns)
         areas, periods = (np.array([value[i] for value in tries.values()]) for i in (0, 1))
-        rows.append({"spec": spec, "area": areas / areas.min() - 1, "period": periods / periods.min() - 1})
+        rows.append(
+            {
+                "tile": label(spec),
+                "area": (areas / areas.min() - 1).tolist(),
+                "period": (periods / periods.min() - 1).tolist(),
+            }
+        )
         progress(index + 1, len(specs))
     return rows
 
@@ -178,19 +189,17 @@ def page(sections: Sequence[tuple[str, Sequence[Checked], Sequence[dict[str, Any
 @click.option("--asap7", multiple=True, type=click.Path(path_type=Path), help="Liberty files of ASAP7")
 @click.option("--tiles", type=int, default=9, show_default=True, help="tiles of each family")
 @click.option("--jobs", type=int, default=1, show_default=True, help="tiles at a time")
-@click.option("--noise", type=int, default=10, show_default=True, help="tiles that the noise floor is measured on")
+@click.option("--noise", type=int, default=0, show_default=True, help="tiles that the noise floor is measured on")
 def main(sky130hd: tuple[Path, ...], asap7: tuple[Path, ...], tiles: int, jobs: int, noise: int) -> None:
-    """Measure the held-out tiles and write the page."""
+    """Write the page, from the committed measurements or new ones."""
     from rich.console import Console
     from rich.progress import Progress
 
-    sections = []
+    stored = json.loads(MEASURED.read_text()) if MEASURED.is_file() else {}
     with Progress(console=Console(stderr=True), transient=True) as bar:
         for name, files in (("sky130hd", sky130hd), ("asap7", asap7)):
             if not files:
                 continue
-            tech = load(name)
-            assert isinstance(tech, CalibratedTech)
             library = read_library(files)
             specs = [spec for one in sorted(families()) for spec in held_out_tiles(one, tiles)]
             task = bar.add_task(f"{name}: held-out tiles", total=len(specs))
@@ -208,14 +217,18 @@ def main(sky130hd: tuple[Path, ...], asap7: tuple[Path, ...], tiles: int, jobs: 
                 jobs,
                 lambda done, of, task=task: bar.update(task, completed=done),  # type: ignore[misc]
             )
-            sections.append((name, checked(tech, rows, calibrated_specs(tech)), floor))
-    facts = provenance()
-    command = "python -m reports.held_out --sky130hd FILE --asap7 FILE …"
-    write_result(RESULT, "The cost model on tiles that it has not seen", command, page(sections), facts)
-    document = {
-        name: [{"tile": repr(row.spec), "cells": row.cells, **row.errors} for row in rows] for name, rows, _ in sections
-    }
-    RESULT.with_suffix(".json").write_text(json.dumps({**facts, "errors": document}, indent=1) + "\n")
+            stored[name] = {**provenance(), "tiles": [row.row() for row in rows], "noise": floor}
+    MEASURED.write_text(json.dumps(stored, indent=1) + "\n")
+    sections = []
+    for name, entry in stored.items():
+        tech = load(name)
+        assert isinstance(tech, CalibratedTech)
+        rows = [parse_row(row) for row in entry["tiles"]]
+        sections.append((name, checked(tech, rows, calibrated_specs(tech)), entry["noise"]))
+    said = ", ".join(f"{name} measured at commit {entry['commit']}" for name, entry in stored.items())
+    command = "python -m reports.held_out"
+    title = "The cost model on tiles that it has not seen"
+    write_result(RESULT, title, command, page(sections), {**provenance(), "measurements": said})
     click.echo(f"wrote {RESULT}")
 
 

@@ -16,9 +16,8 @@ from hwgen.frame.spec import TileSpec
 __all__ = ["Tile", "input_layout", "output_layout"]
 
 
-_WITH_BUS, _WITH_ADDEND = ("phase", "mode"), ("en", "clear", "fold")
-"""Control that goes from cell to cell in a systolic row: beside the row's bus, and beside what is added."""
 _WITH_RESET = ("en", "sums_en", "fold", "folded")
+"""Control that makes something happen; what it says beside that needs no reset."""
 
 
 def input_layout(spec: TileSpec) -> data.StructLayout:
@@ -56,6 +55,32 @@ def output_layout(spec: TileSpec) -> data.StructLayout:
     if spec.has_row_sums:
         fields["row_sums"] = data.ArrayLayout(signed(int(spec.row_sum_bits(p))), spec.m)
     return data.StructLayout(fields)
+
+
+class _Line:
+    """Control on its way through a tile: a register a cycle for each of its fields, as far as somebody takes it.
+
+    In a systolic tile row i takes what row i - 1 took a cycle before; so does every cell of the one before it.
+    """
+
+    def __init__(self, m: Module, control: dict[str, Value]) -> None:
+        self._m = m
+        self._taps = {name: {0: value} for name, value in control.items()}
+
+    def begin(self, name: str, cycle: int, value: Value) -> None:
+        """A field that begins at a cycle."""
+        self._taps[name] = {cycle: value}
+
+    def at(self, name: str, cycle: int) -> Value:
+        """A field ``cycle`` cycles after the step's own."""
+        taps = self._taps[name]
+        if cycle not in taps:
+            before = self.at(name, cycle - 1)
+            if isinstance(before, Const):
+                return before
+            taps[cycle] = Signal(len(before), name=f"{name}_{cycle}", reset_less=name not in _WITH_RESET)
+            self._m.d.sync += taps[cycle].eq(before)
+        return taps[cycle]
 
 
 class Tile(wiring.Component):
@@ -96,26 +121,21 @@ class Tile(wiring.Component):
                 name: self._register(m, f"{name}_in", value, control["en"] & (control["phase"] == 0))
                 for name, value in operands.items()
             }
-            control = self._delay_control(m, control, "in")
-        rows, row_controls = self._rows(m, operands, control)
-        cols = self._cols(m, operands, control)
-        if not spec.cell_uses_mode:
-            row_controls = [{**c, "mode": Const(0, 1)} for c in row_controls]
-        for cut in range(spec.front_cuts):
-            row_controls = [self._delay_control(m, c, f"front{i}_{cut}") for i, c in enumerate(row_controls)]
-        if spec.stages >= 1:
-            row_controls = [self._delay_control(m, c, f"bus{i}" if i else "bus") for i, c in enumerate(row_controls)]
-        # What drives the accumulators comes with the addends, and the rest with the buses.
-        late_controls = [self._product_control(m, c, i) for i, c in enumerate(row_controls)]
-        sums, row_sums = self._cells(m, rows, cols, row_controls, late_controls)
+        line = _Line(m, control)
+        # Cycles from the step to the front-ends, to the buses' outputs, and to the addends; all of row and column 0.
+        begin = int(spec.stages >= 3)
+        bus = begin + spec.front_cuts + int(spec.stages >= 1)
+        late = bus + int(spec.product_delay(spec.p))
+        rows = self._fronts(m, operands, line, begin, "row")
+        cols = self._fronts(m, operands, line, begin, "col")
+        sums, row_sums = self._cells(m, rows, cols, line, bus, late)
 
-        final = late_controls[0]
         valid = Signal(name="sums_valid")
-        ended = final["folded"] if spec.folds else final["en"] & final["last"]
+        ended = line.at("folded", late) if spec.folds else line.at("en", late) & line.at("last", late)
         for cut in range(int(spec.accumulator_latency(spec.p)) - 1):
-            late = Signal(name=f"ended{cut}")
-            m.d.sync += late.eq(ended)
-            ended = late
+            later = Signal(name=f"ended{cut}")
+            m.d.sync += later.eq(ended)
+            ended = later
         m.d.sync += valid.eq(ended)
         if not spec.lanes:
             m.d.comb += self.o.valid.eq(valid)
@@ -124,39 +144,20 @@ class Tile(wiring.Component):
                 m.d.comb += self.o.payload.row_sums.as_value().eq(Cat(*row_sums))
             return m
         done = Signal(name="sums_done", reset_less=True)
-        ends_output = final["done"]
+        ends_output = line.at("done", late)
         for cut in range(int(spec.accumulator_latency(spec.p)) - 1):
             ends_output = self._register(m, f"done_ended{cut}", ends_output)
         m.d.sync += done.eq(ends_output)
-        self._post(m, operands, control, sums, row_sums, valid, done)
+        self._post(m, operands, line, begin, sums, row_sums, valid, done)
         return m
 
-    def _product_control(self, m: Module, control: dict[str, Value], row: int) -> dict[str, Value]:
-        """Control of one row's accumulators, from that of its bus; ``sums_en`` is the enable of activation sums."""
-        spec = self.spec
-        late: dict[str, Value] = {}
-        for name in ("en", "clear", "folded" if spec.folds else "last", "done", "fold"):
-            if name in control:
-                late[name] = control[name]
-        if spec.has_row_sums and spec.step_cycles_max > 1:
-            # Once a step: in its first phase.
-            first = Signal(name=f"sums_en{row}")
-            m.d.comb += first.eq(control["en"] & (control["phase"] == 0))
-            late["sums_en"] = first
-        tag = str(row) if row else ""
-        for cut in range(int(spec.product_delay(spec.p))):
-            late = self._delay_control(m, late, f"product{tag}" + (f"_{cut}" if cut else ""))
-        if spec.folds:
-            late["sums_clear"] = late["clear"]
-            late["clear"] = self._ring_clear(m, late, tag)
-        return late
-
-    def _ring_clear(self, m: Module, late: dict[str, Value], tag: str) -> Value:
+    def _ring_clear(self, m: Module, line: _Line, cycle: int, tag: str) -> Value:
         """Whether what comes out of the ring is no partial sum of the group: which are follows them round."""
         stages = int(self.spec.ring_stages(self.spec.p))
+        enable = line.at("en", cycle)
         fresh, live = Signal(name=f"ring_fresh{tag}"), Signal(stages, name=f"ring_live{tag}", reset_less=True)
-        m.d.comb += fresh.eq(late["en"] & late["clear"])
-        with m.If(late["en"] | late["fold"].any()):
+        m.d.comb += fresh.eq(enable & line.at("clear", cycle))
+        with m.If(enable | line.at("fold", cycle).any()):
             # The first update of a group leaves no other partial sum alive.
             m.d.sync += live.eq(Cat(Const(1, 1), live[:-1] & ~fresh.replicate(stages - 1)))
         clear = Signal(name=f"ring_clear{tag}")
@@ -276,22 +277,6 @@ class Tile(wiring.Component):
                 m.d.sync += register.eq(value)
         return register
 
-    def _delay_control(
-        self, m: Module, control: dict[str, Value], name: str, only: tuple[str, ...] | None = None
-    ) -> dict[str, Value]:
-        """The control one cycle later; only enables and ``fold`` make something happen and need a reset."""
-        delayed: dict[str, Value] = {}
-        for field, value in control.items():
-            if only is not None and field not in only:
-                continue
-            if isinstance(value, Const):
-                delayed[field] = value
-                continue
-            register = Signal(len(value), name=f"{field}_{name}", reset_less=field not in _WITH_RESET)
-            m.d.sync += register.eq(value)
-            delayed[field] = register
-        return delayed
-
     # ------------------------------------------------------------------ blocks
 
     def _side(self, operands: dict[str, Value], prefix: str, fields: dict[str, Any], index: int) -> Value:
@@ -301,87 +286,75 @@ class Tile(wiring.Component):
             parts.append(operands[f"{prefix}_{name}"].as_unsigned()[index * side.bits : (index + 1) * side.bits])
         return Cat(*parts)
 
-    def _border(
-        self, m: Module, operands: dict[str, Value], control: dict[str, Value], prefix: str, count: int
-    ) -> list[tuple[dict[str, Value], dict[str, Value]]]:
-        """Operands and control at each row or column; in a systolic tile number i is i cycles late."""
-        result = []
-        fields = self.spec.row_side() if prefix == "row" else self.spec.col_side()
-        data_name = "acts" if prefix == "row" else "weights"
+    def _fronts(self, m: Module, operands: dict[str, Value], line: _Line, begin: int, prefix: str) -> list[Value]:
+        """Buses of the rows or columns; in a systolic tile number i takes its operands i cycles late."""
+        spec, rows = self.spec, prefix == "row"
+        count, fields = (spec.m, spec.row_side()) if rows else (spec.n, spec.col_side())
+        codes = operands["acts" if rows else "weights"]
+        kind = RowBlock if rows else ColBlock
+        needs = {"en": spec.front_enabled(spec.p), "phase": spec.step_cycles_max > 1, "mode": spec.mode_bits}
+        buses = []
         for index in range(count):
-            width = len(operands[data_name]) // count
+            width = len(codes) // count
             own = {
-                "codes": operands[data_name][index * width : (index + 1) * width],
+                "codes": codes[index * width : (index + 1) * width],
                 "side": self._side(operands, prefix, fields, index),
             }
-            late = dict(control)
-            if self.spec.transport == "systolic":
+            cycle = begin
+            if spec.transport == "systolic":
+                cycle = begin + index
                 for hop in range(index):
                     own = {
                         key: self._register(m, f"{prefix}{index}_{key}_skew{hop}", value) if len(value) else value
                         for key, value in own.items()
                     }
-                    late = self._delay_control(m, late, f"{prefix}{index}_skew{hop}")
-            result.append((own, late))
-        return result
-
-    def _rows(
-        self, m: Module, operands: dict[str, Value], control: dict[str, Value]
-    ) -> tuple[list[Value], list[dict[str, Value]]]:
-        buses, controls = [], []
-        border = self._border(m, operands, control, "row", self.spec.m)
-        for index, (own, late) in enumerate(border):
-            buses.append(
-                self._place(m, "row", f"row{index}", lambda: RowBlock(self.spec, self._place), **own, **late).bus
-            )
-            controls.append(late)
-        if self.spec.transport == "broadcast":
-            controls = controls[:1]
-        return buses, controls
-
-    def _cols(self, m: Module, operands: dict[str, Value], control: dict[str, Value]) -> list[Value]:
-        buses = []
-        for index, (own, late) in enumerate(self._border(m, operands, control, "col", self.spec.n)):
-            buses.append(
-                self._place(m, "col", f"col{index}", lambda: ColBlock(self.spec, self._place), **own, **late).bus
-            )
+            driven = {name: line.at(name, cycle) for name, needed in needs.items() if needed}
+            front = self._place(m, prefix, f"{prefix}{index}", lambda: kind(spec, self._place), **own, **driven)
+            buses.append(front.bus)
         return buses
 
     def _cells(
-        self,
-        m: Module,
-        rows: list[Value],
-        cols: list[Value],
-        controls: list[dict[str, Value]],
-        late_controls: list[dict[str, Value]],
+        self, m: Module, rows: list[Value], cols: list[Value], line: _Line, bus: int, late: int
     ) -> tuple[list[Value], list[Value]]:
+        """Sums of all cells and rows; control comes to cell 0, 0 ``bus`` and ``late`` cycles after the step."""
         spec = self.spec
         systolic = spec.transport == "systolic"
-        with_addend = _WITH_ADDEND if spec.cell_enabled(spec.p) else _WITH_ADDEND[1:]
+        own_enable = spec.has_row_sums and spec.step_cycles_max > 1
+        if own_enable:
+            # Once a step: in its first phase.
+            first = Signal(name="sums_en")
+            m.d.comb += first.eq(line.at("en", bus) & (line.at("phase", bus) == 0))
+            line.begin("sums_en", bus, first)
+        with_bus = [name for name, taken in (("phase", spec.cell_uses_phase), ("mode", spec.cell_uses_mode)) if taken]
+        with_addend = [*(["en"] if spec.cell_enabled(spec.p) else []), "fold" if spec.folds else "clear"]
         sums, row_sums = [], []
         col_buses = list(cols)
+        ring_clear: Value | None = None
         for i in range(spec.m):
             row_bus = rows[i]
-            control, late = controls[i if systolic else 0], late_controls[i if systolic else 0]
+            begin, end = (bus + i, late + i) if systolic else (bus, late)
+            if spec.folds and (systolic or ring_clear is None):
+                ring_clear = self._ring_clear(m, line, end, str(i) if i else "")
             if spec.has_row_sums:
+                driven = {"clear": line.at("clear", end)}
+                if spec.row_sum_enabled:
+                    driven["en"] = line.at("sums_en" if own_enable else "en", end)
                 total = self._place(
-                    m,
-                    "rowsum",
-                    f"rowsum{i}",
-                    lambda: RowSumBlock(self.spec, self._place),
-                    row=row_bus,
-                    en=late.get("sums_en", late["en"]),
-                    clear=late.get("sums_clear", late["clear"]),
+                    m, "rowsum", f"rowsum{i}", lambda: RowSumBlock(spec, self._place), row=row_bus, **driven
                 )
                 row_sums.append(total.sums)
+            clear = ring_clear
             for j in range(spec.n):
-                driven = {name: control[name] for name in _WITH_BUS}
-                driven |= {name: late[name] for name in _WITH_ADDEND if name in late}
+                hops = j if systolic else 0
+                driven = {name: line.at(name, begin + hops) for name in with_bus}
+                driven |= {name: line.at(name, end + hops) for name in with_addend}
+                if clear is not None:
+                    driven["clear"] = clear
                 cell = self._place(
                     m,
                     "cell",
                     f"cell{i}_{j}",
-                    lambda: CellBlock(self.spec, self._place),
+                    lambda: CellBlock(spec, self._place),
                     row=row_bus,
                     col=col_buses[j],
                     **driven,
@@ -389,8 +362,8 @@ class Tile(wiring.Component):
                 sums.append(cell.sums)
                 if systolic and j + 1 < spec.n:
                     row_bus = self._register(m, f"row{i}_hop{j}", row_bus)
-                    control = self._delay_control(m, control, f"row{i}_hop{j}", only=_WITH_BUS)
-                    late = self._delay_control(m, late, f"row{i}_late_hop{j}", only=with_addend)
+                    if clear is not None:
+                        clear = self._register(m, f"ring_clear{i}_hop{j}", clear)
                 if systolic and i + 1 < spec.m:
                     col_buses[j] = self._register(m, f"col{j}_hop{i}", col_buses[j])
         return sums, row_sums
@@ -399,7 +372,8 @@ class Tile(wiring.Component):
         self,
         m: Module,
         operands: dict[str, Value],
-        control: dict[str, Value],
+        line: _Line,
+        begin: int,
         sums: list[Value],
         row_sums: list[Value],
         valid: Value,
@@ -414,17 +388,11 @@ class Tile(wiring.Component):
         sides = {name: operands[name] for name in operands if name.startswith(("row_", "col_"))}
         wanted = [f"row_{name}" for name in spec.row_side() if name in spec.POST_SIDES]
         wanted += [f"col_{name}" for name in spec.col_side() if name in spec.POST_SIDES]
-        late = control
         hops, apart = int(spec.post_wait(spec.p)), int(spec.groups_apart(spec.p))
         carried = {name: sides[name] for name in wanted}
-        for hop in range((-(-hops // apart) - 1) * apart + 1):
-            if hop:
-                late = self._delay_control(m, late, f"post{hop - 1}", only=("en", "last"))
-            if hop % apart == 0:
-                carried = {
-                    name: self._register(m, f"{name}_wait{hop}", value, late["en"] & late["last"])
-                    for name, value in carried.items()
-                }
+        for hop in range(0, (-(-hops // apart) - 1) * apart + 1, apart):
+            ends = line.at("en", begin + hop) & line.at("last", begin + hop)
+            carried = {name: self._register(m, f"{name}_wait{hop}", value, ends) for name, value in carried.items()}
         post = self._place(
             m,
             "post",

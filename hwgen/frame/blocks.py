@@ -54,8 +54,8 @@ class _FrontBlock(wiring.Component):
             self.inputs["mode"] = spec.mode_bits
         ports: dict[str, Any] = {name: In(width) for name, width in self.inputs.items()}
         self.idles_at_zero = bool(spec.idles_at_zero(spec.p))
-        # Between cuts nothing is held: what comes with a step stays as long as the step, and so all that follows it.
-        if self.idles_at_zero or (spec.stages >= 1 and not spec.front_cuts):
+        # What comes with a step stays as long as the step, and so all that follows it.
+        if spec.front_enabled(spec.p):
             ports["en"] = In(1)
         ports["bus"] = Out(bus_bits)
         super().__init__(ports)

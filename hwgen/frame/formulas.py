@@ -190,6 +190,11 @@ class TileFormulas(TileParameters):
         return 1 - cls.idles_at_zero(p)
 
     @classmethod
+    def front_enabled(cls, p: P) -> Num:
+        """Whether a front-end must know which cycles are at work. Between cuts nothing is held."""
+        return maximum(cls.idles_at_zero(p), where((p["stages"] >= 1) & (p["front_cuts"] == 0), 1, 0))
+
+    @classmethod
     def accumulator_primitives(cls, p: P) -> Counts:
         """Primitives of a cell's accumulators, all P of them, with their registers."""
         return {name: cls.sums_of_cell(p) * count for name, count in accumulator(p, cls.acc_bits(p)).items()}
@@ -208,6 +213,21 @@ class TileFormulas(TileParameters):
     def col_primitives(cls, p: P) -> Counts:
         """Primitives of a column front-end, without its output register."""
         return {}
+
+    @classmethod
+    def fp32_levels(cls, p: P, kind: str) -> Num:
+        """FP32 adders one behind the other on the longest way through a block, that of its sums left out."""
+        return 0
+
+    @classmethod
+    def carry_chains(cls, p: P, kind: str) -> Num:
+        """Adders one behind the other on the longest way through a block, beyond those of a tree of K products."""
+        return 0
+
+    @classmethod
+    def fp32_loop(cls, p: P, kind: str) -> Num:
+        """1 where a block's sums are kept by an FP32 adder."""
+        return int(kind == "post")
 
     @classmethod
     def step_cycles(cls, p: P, mode: int = 0) -> Num:

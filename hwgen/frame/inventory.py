@@ -8,7 +8,7 @@ stated band of what Yosys finds (the same test). All functions take scalars or a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from hwgen.frame.numbers import Num, ceil_div, clog2, maximum, unsigned_bits, wh
 from hwgen.frame.primitives import FP32_ADD, accumulator, is_named, merge, within
 from hwgen.frame.statement import TileStatement
 
-__all__ = ["ONCE", "blocks", "modules", "post_lanes", "waiting_sides"]
+__all__ = ["ONCE", "blocks", "held_bits", "modules", "post_lanes", "waiting_sides"]
 
 P = Mapping[str, Any]
 
@@ -44,43 +44,6 @@ def modules(parts: Mapping[str, Block]) -> dict[str, Block]:
         before = found.get(kind, Block(0, {}))
         found[kind] = Block(maximum(before.count, where(block.count > 0, 1, 0)), merge(before.primitives, inside))
     return found
-
-
-class _Control(NamedTuple):
-    """Bits of the control that travels with the operands; constant fields have no register."""
-
-    phase: Num
-    mode: Num
-    done: Num
-    fold: Num
-    folded: Num
-    enable: Num
-    """Whether cells have one."""
-    cell_mode: Num
-    """Bits of the mode behind the front-ends."""
-
-    @property
-    def full(self) -> Num:
-        return 3 + self.phase + self.mode + self.done + self.fold + self.folded
-
-    @property
-    def behind(self) -> Num:
-        """Behind the front-ends."""
-        return self.full - self.mode + self.cell_mode
-
-    @property
-    def hop(self) -> Num:
-        """Between the cells of a systolic row: clear, enable, phase, mode, fold count."""
-        return 1 + self.enable + self.phase + self.cell_mode + self.fold
-
-
-def _control(spec: type[TileStatement], p: P) -> _Control:
-    phase = unsigned_bits(spec.longest_step(p) - 1)
-    done = where(p["post_lanes"] > 0, 1, 0) if spec.uses_lanes(p) else 0
-    folds = where(spec.fold_cycles(p) > 0, 1, 0)
-    mode = clog2(spec.mode_count(p))
-    in_cells = mode if spec.cell_uses_mode else 0
-    return _Control(phase, mode, done, FOLD_BITS * folds, folds, spec.cell_enabled(p), in_cells)
 
 
 def _sum(numbers: Iterable[Num]) -> Num:
@@ -124,37 +87,77 @@ def blocks(spec: type[TileStatement], p: P, post: Callable[[P], dict[str, Block]
 
 def _sequencer(spec: type[TileStatement], p: P) -> Counts:
     """What stands in the tile itself: phase counter, pipeline cuts of operands and control, systolic registers."""
-    m, n, stages = p["m"], p["n"], p["stages"]
-    cut_input = where(stages >= 3, 1, 0)
-    # From the input, and an input register, to the buses; from there to the addends.
-    bus, product = where(stages >= 1, 1, 0) + p["front_cuts"], spec.product_delay(p)
+    m, n = p["m"], p["n"]
+    cut_input = where(p["stages"] >= 3, 1, 0)
     systolic = is_named(p, "transport", "systolic")
-    control = _control(spec, p)
     row_side, col_side = spec.side_bits(p)
     act_count, act_bits = spec.act_port(p)
     weight_count, weight_bits = spec.weight_port(p)
     row = act_count * act_bits + _sum(row_side.values())
     col = weight_count * weight_bits + _sum(col_side.values())
-    ended = spec.accumulator_latency(p) * (1 + control.done)
-    # What drives the accumulators: enable, clear, end of the group, and in multi-cycle steps the sums' own enable.
-    several = where(control.phase > 0, 1, 0) if spec.row_sum_range(p) is not None else 0
-    late = 3 + several + control.done + control.fold
+    phase = unsigned_bits(spec.longest_step(p) - 1)
+    done = where(p["post_lanes"] > 0, 1, 0) if spec.uses_lanes(p) else 0
+    ended = spec.accumulator_latency(p) * (1 + done)
     folding = unsigned_bits(spec.fold_cycles(p))
     live = where(spec.ring_stages(p) > 1, spec.ring_stages(p), 0)
-    ff = control.phase + folding + ended + (live + product * late) * (m if systolic else 1)
-    ff = ff + cut_input * (m * row + n * col + control.full)
-    ff = ff + bus * control.behind * (m if systolic else 1)
+    ff = phase + folding + ended + live * (m if systolic else 1) + _control_line(spec, p)
+    ff = ff + cut_input * (m * row + n * col)
     if systolic:
-        ff = ff + m * (m - 1) // 2 * (row + control.full) + n * (n - 1) // 2 * (col + control.full)
-        ff = ff + m * (n - 1) * (spec.row_bus_bits(p) + control.hop) + (m - 1) * n * spec.col_bus_bits(p)
+        ff = ff + m * (m - 1) // 2 * row + n * (n - 1) // 2 * col
+        ff = ff + m * (n - 1) * (spec.row_bus_bits(p) + where(live > 0, 1, 0)) + (m - 1) * n * spec.col_bus_bits(p)
     wait: Num = 0
     if spec.uses_lanes(p):
         wait = unsigned_bits(maximum(spec.post_cycles(p) - 1, 0))
+        held = where(spec.fold_cycles(p) > 0, 1, 0)
+        ff = ff + wait + where(p["post_lanes"] > 0, held, 0)
+    return {"ff": ff, "add": phase + wait + folding}
+
+
+def _control_line(spec: type[TileStatement], p: P) -> Num:
+    """Flip-flops of the control on its way through the tile: its fields' bits times the cycles to who takes them last.
+
+    Constant fields have none.
+    """
+    longest, rows = spec.longest_step(p), spec.row_sum_range(p) is not None
+    several, lanes = where(longest > 1, 1, 0), spec.uses_lanes(p)
+    folds = where(spec.fold_cycles(p) > 0, 1, 0)
+    own_enable = several if rows else 0
+    # To the front-ends, the buses' outputs and the addends; then on to the last row, and to its last cell.
+    begin = where(p["stages"] >= 3, 1, 0)
+    bus = begin + p["front_cuts"] + where(p["stages"] >= 1, 1, 0)
+    late = bus + spec.product_delay(p)
+    systolic = is_named(p, "transport", "systolic")
+    down, along = systolic * (p["m"] - 1), systolic * (p["n"] - 1)
+    fronts = begin + maximum(down, along)
+    # Between two groups' ends side information waits in the same registers.
+    waits: Num = 0
+    if lanes:
         apart = spec.groups_apart(p)
         last = (ceil_div(spec.post_wait(p), apart) - 1) * apart
-        held = where(spec.fold_cycles(p) > 0, 1, 0)
-        ff = ff + wait + where(p["post_lanes"] > 0, 2 * last + held, 0)
-    return {"ff": ff, "add": control.phase + wait + folding}
+        waits = where(p["post_lanes"] > 0, begin + last, 0)
+    sums_last = where(folds > 0, late + down, late + down + along)
+    ended = maximum(where(folds > 0, 0, late), waits)
+    enable = maximum(ended, maximum(spec.front_enabled(p) * fronts, spec.cell_enabled(p) * (late + down + along)))
+    if rows:
+        enable = maximum(enable, where(own_enable > 0, bus, (1 - spec.idles_at_zero(p)) * (late + down)))
+    phase_last = maximum(fronts, maximum((bus + down + along) * int(spec.cell_uses_phase), own_enable * bus))
+    mode_last = maximum(fronts, (bus + down + along) * int(spec.cell_uses_mode))
+    bits = enable + sums_last + ended + unsigned_bits(longest - 1) * phase_last
+    bits = bits + clog2(spec.mode_count(p)) * mode_last + folds * late + FOLD_BITS * folds * (late + down + along)
+    bits = bits + own_enable * (late - bus + down)
+    if lanes:
+        bits = bits + where(p["post_lanes"] > 0, late, 0)
+    return bits
+
+
+def held_bits(spec: type[TileStatement], p: P) -> Num:
+    """Flip-flops with an enable in the tile itself: those of its inputs, and where side information waits for sums."""
+    (act_count, act_bits), (weight_count, weight_bits) = spec.act_port(p), spec.weight_port(p)
+    row_side, col_side = spec.side_bits(p)
+    rows = p["m"] * (act_count * act_bits + _sum(row_side.values()))
+    cols = p["n"] * (weight_count * weight_bits + _sum(col_side.values()))
+    waiting = where(p["post_lanes"] > 0, waiting_sides(spec, p), 0) if spec.uses_lanes(p) else 0
+    return where(p["stages"] >= 3, rows + cols, 0) + waiting
 
 
 def waiting_sides(spec: type[TileStatement], p: P) -> Num:

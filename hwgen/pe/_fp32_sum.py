@@ -21,7 +21,7 @@ from hwgen.arith import FP32_NAN, fp32_add, fp32_add_reference
 from hwgen.formats import get
 from hwgen.frame.facts import Counts, P
 from hwgen.frame.loops import LoopSpec
-from hwgen.frame.numbers import Num, where
+from hwgen.frame.numbers import Num, clog2, where
 from hwgen.frame.param import param
 from hwgen.frame.primitives import FP32_ADD
 
@@ -118,6 +118,14 @@ class Fp32SumSpec(LoopSpec):
         counts["and"] = counts["and"] + sums * FP32_BITS
         counts["mux2"] = counts["mux2"] + 2 * sums * ring * FP32_BITS
         return {**counts, "ff": cls.loop_registers(p, FP32_BITS, FP32_BITS)}
+
+    @classmethod
+    def fp32_levels(cls, p: P, kind: str) -> Num:
+        return clog2(cls.fp32_terms(p)) if kind == "cell" and cls.fp32_sums(p) else super().fp32_levels(p, kind)
+
+    @classmethod
+    def fp32_loop(cls, p: P, kind: str) -> Num:
+        return 1 if kind == "cell" and cls.fp32_sums(p) else super().fp32_loop(p, kind)
 
     @classmethod
     def fp32_tree_primitives(cls, p: P) -> Counts:

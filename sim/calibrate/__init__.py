@@ -15,7 +15,7 @@ import numpy as np
 from hwgen.errors import HwgenError, suggest
 from hwgen.files import write_all
 from hwgen.options import CalibrateOptions
-from hwgen.pe import families, family
+from hwgen.pe import TileSpec, families, family
 from hwgen.provenance import commit
 from hwgen.synth import Library, gate_delay_ns
 from hwgen.synth._logic import function
@@ -25,12 +25,23 @@ from sim.calibrate.fit import fit_any, fit_family
 from sim.calibrate.measure import RECIPES, TARGET_NS, Wanted, measure_all, measure_speed
 from sim.calibrate.plan import calibration_tiles
 from sim.calibrate.transfer import Reference, quick_tiles, scaled
-from sim.calibrate.wide import end_tiles, large_tiles, legal_tiles
+from sim.calibrate.wide import end_tiles, large_tiles, legal_tiles, seldom_tiles
 from sim.energy import LAYERS
 from sim.memory import library_memories, library_memory
 from sim.tables import read_toml
-from sim.tech import load, names
-from sim.tech._calibrated import ANY, COLUMNS, QUANTITIES, SCALED, TILE, CalibratedTech, Measured, parse_row, read_rows
+from sim.tech import Tech, load, names
+from sim.tech._calibrated import (
+    ANY,
+    COLUMNS,
+    ENOUGH_TILES,
+    QUANTITIES,
+    SCALED,
+    TILE,
+    CalibratedTech,
+    Measured,
+    parse_row,
+    read_rows,
+)
 
 __all__ = ["QUICK_TILES", "Calibration", "calibrate", "mean_flattening", "nand2_area", "plan"]
 
@@ -78,6 +89,10 @@ def plan(names: Sequence[str], tiles: int, seed: int) -> list[Wanted]:
         legal = legal_tiles(name, tiles)
         wanted += [(spec, False) for spec in legal]
         wanted += [(spec, True) for spec in legal[::_FLAT_SHARE]]
+        if tiles >= ENOUGH_TILES:
+            seldom = seldom_tiles(name, [spec for spec, _ in wanted if spec.family == name])
+            wanted += [(spec, False) for spec in seldom]
+            wanted += [(spec, True) for spec in seldom[::_FLAT_SHARE]]
     return wanted
 
 
@@ -93,11 +108,16 @@ def references(library: Library, wanted: Sequence[str] = ()) -> list[Reference]:
             if wanted:
                 raise HwgenError(f"calibrate: scale_from must be a technology that was measured, which {name} is not")
             continue
-        raw = read_toml(tech.toml)
-        if raw["calibration"]["library_sha256"] != library.sha256:
-            rows = read_rows(tech.toml.with_suffix(".csv").read_text(encoding="utf-8"), name)
-            found.append(Reference(name, rows, _flattening(raw)))
+        if read_toml(tech.toml)["calibration"]["library_sha256"] != library.sha256:
+            found.append(_reference(tech))
     return found
+
+
+def _reference(tech: Tech) -> Reference:
+    """A technology that was measured, as others are scaled from it."""
+    assert isinstance(tech, CalibratedTech)
+    rows = read_rows(tech.toml.with_suffix(".csv").read_text(encoding="utf-8"), tech.name)
+    return Reference(tech.name, rows, _flattening(read_toml(tech.toml)))
 
 
 def _flattening(raw: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
@@ -278,23 +298,36 @@ def write_tables(
     return models
 
 
-def refit(table: Path, more: Sequence[Measured] = (), note: str = "") -> None:
+def refit(
+    table: Path,
+    more: Sequence[Measured] = (),
+    note: str = "",
+    replaced: Callable[[TileSpec], bool] = lambda spec: False,
+) -> None:
     """Fit the measurements of a table anew, with ``more`` beside them, and write it again.
 
-    For a change of the model, which needs no new measurement. ``note`` says what ``more`` is. Raises `HwgenError` for a
-    file that is no table of a calibration.
+    For a change of the model, which needs no new measurement, and for tiles whose hardware changed: of those that are
+    ``replaced`` the old measurements go. What was scaled from other libraries is scaled again, from what their tables
+    are now. ``note`` says what ``more`` is. Raises `HwgenError` for a file that is no table of a calibration.
     """
     raw = read_toml(table)
     entries = read_rows(table.with_suffix(".csv").read_text(encoding="utf-8"), table.name)
+    entries = [entry for entry in entries if not replaced(entry.spec)]
     known = {(repr(entry.spec), entry.kind) for entry in entries}
     entries += [entry for entry in more if (repr(entry.spec), entry.kind) not in known]
     counts = ("_measured", "_scaled")
     done = {key: value for key, value in raw["calibration"].items() if not key.endswith(counts)}
     done |= {"fitted_commit": commit(), "fitted_versions": tool_versions()} | ({"more": note} if note else {})
     facts = {key: value for key, value in raw.items() if key not in _SECTIONS}
+    flattening = None
+    if "scaled_from" in done:
+        others = [_reference(load(name)) for name in done["scaled_from"].split(", ")]
+        own = [entry for entry in entries if entry.recipe != SCALED]
+        entries = [parse_row(row.row()) for row in scaled(others, own)]
+        flattening = mean_flattening(others)
     order = {name: place for place, name in enumerate(sorted({entry.spec.family for entry in entries}))}
     entries.sort(key=lambda entry: order[entry.spec.family])
-    write_tables(entries, table, facts, done, _flattening(raw) if "scaled_from" in done else None)
+    write_tables(entries, table, facts, done, flattening)
 
 
 def default_memory(library: Library) -> str | None:

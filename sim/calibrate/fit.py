@@ -29,7 +29,6 @@ from sim.tech._model import (
     Features,
     Kernel,
     Regression,
-    shares,
     squares,
     trend_term,
     trend_value,
@@ -39,10 +38,14 @@ __all__ = ["fit_any", "fit_family", "fit_kernel", "fit_trend", "left_out"]
 
 _COUNTS = ("one", "ff", "add", "mux2", "xor", "and", "mul")
 _WIDTHS = ("k", "acc_bits", "addend_bits", "act_bits", "weight_bits")
-_LONGEST = tuple(f"{PATH}{name}" for name in ("one", *(f"log.{n}" for n in (*_WIDTHS, "add", "mul", "mux2", "ff"))))
-_LOOPS = tuple(f"{LOOP}{name}" for name in ("one", "log.acc_bits", "log.addend_bits"))
+_LONGEST = tuple(
+    f"{PATH}{name}" for name in ("one", "fp32_levels", "chains", *(f"log.{n}" for n in (*_WIDTHS, "add", "mul", "mux2", "ff")))
+)
+_LOOPS = tuple(f"{LOOP}{name}" for name in ("one", "fp32_loop", "log.acc_bits", "log.addend_bits"))
 _WITH_LOOPS = ("cell", "rowsum", "post")
 """Kinds of blocks with sums in them."""
+_WITH_HELD = ("area_um2", "active_pj", "leakage_uw")
+"""Quantities to which a flip-flop's enable adds; of a tile's own logic alone it is known how many have one."""
 TERMS: Mapping[str, tuple[str, ...]] = {
     "area_um2": _COUNTS,
     "clock_pj": ("ff",),
@@ -98,23 +101,26 @@ def _coefficients(
     plain = np.array(
         [[float(trend_term(term.removeprefix(PATH).removeprefix(LOOP), block)) for term in terms] for block in blocks]
     )
-    of = np.array([[float(share) for share in shares(block)] for block in blocks])
+    of = np.array([[float(share) for share in block.shares] for block in blocks])
     one = np.where(part[0], plain * of[:, [0]], np.where(part[1], plain * of[:, [1]], plain))
     other = np.where(part[0], 0.0, np.where(part[1], plain * of[:, [2]], plain))
-    columns, best, least = one, np.zeros(len(terms)), np.inf
-    weights = np.ones(len(blocks))
-    for _ in range(_ROUNDS):
-        coefficients, _ = nnls(columns / values[:, None] * weights[:, None], weights)
-        chosen = np.where((other @ coefficients > one @ coefficients)[:, None], other, one)
-        ratio = np.maximum(chosen @ coefficients / values, _LEAST)
-        # (r - 1)^2 / r = r + 1 / r - 2: squares with the weights of the round before.
-        missed = float(np.sum(ratio + 1 / ratio - 2))
-        if missed < least:
-            best, least = coefficients, missed
-        weights, before = 1 / np.sqrt(ratio), weights
-        if np.array_equal(chosen, columns) and np.allclose(weights, before, rtol=1e-3):
-            break
-        columns = chosen
+    best, least = np.zeros(len(terms)), np.inf
+    # From all blocks with their path, and from those with their loop that have more of it in a cycle: where registers
+    # are before a loop no path tells anything of it.
+    for columns in (one, np.where((of[:, 2] > of[:, 0])[:, None], other, one)):
+        weights = np.ones(len(blocks))
+        for _ in range(_ROUNDS):
+            coefficients, _ = nnls(columns / values[:, None] * weights[:, None], weights)
+            chosen = np.where((other @ coefficients > one @ coefficients)[:, None], other, one)
+            ratio = np.maximum(chosen @ coefficients / values, _LEAST)
+            # (r - 1)^2 / r = r + 1 / r - 2: squares with the weights of the round before.
+            missed = float(np.sum(ratio + 1 / ratio - 2))
+            if missed < least:
+                best, least = coefficients, missed
+            weights, before = 1 / np.sqrt(ratio), weights
+            if np.array_equal(chosen, columns) and np.allclose(weights, before, rtol=1e-3):
+                break
+            columns = chosen
     return np.where((other @ best > one @ best)[:, None], other, one), best
 
 
@@ -176,6 +182,14 @@ def _fit_kernel(
     return Kernel(SPREAD, noise, kept), left_out(ratios, square, noise)
 
 
+def _terms(kind: str, quantity: str) -> tuple[str, ...]:
+    """Terms of a kind of block's own regression."""
+    terms = TERMS[quantity]
+    if quantity == "min_clk_period_ns" and kind in _WITH_LOOPS:
+        return (*terms, *_LOOPS)
+    return (*terms, "held") if quantity in _WITH_HELD and kind == "control" else terms
+
+
 def fit_family(
     entries: Sequence[Measured], kinds: Sequence[str], flattening: Mapping[str, float] | None = None
 ) -> dict[str, Any]:
@@ -191,7 +205,7 @@ def fit_family(
         pooled = fit_trend(*samples(parts, quantity), terms)
         for kind in kinds:
             found, values = samples([entry for entry in parts if entry.kind == kind], quantity)
-            own = (*terms, *_LOOPS) if quantity == "min_clk_period_ns" and kind in _WITH_LOOPS else terms
+            own = _terms(kind, quantity)
             if len(found) < _FEW:
                 found, values, trend, kernel, errors = [], np.zeros(0), pooled, PLAIN, np.zeros(0)
             else:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,8 @@ from hwgen.formats import block_format, block_names, names
 from hwgen.frame.param import Param, Range
 from hwgen.pe import TileSpec, family
 from hwgen.pe._scaled import UNMEASURED_SCALES
-from sim.calibrate.plan import MOST_CUTS, calibration_tiles, hardware, rough_ge, spread_out, without_loop
+from sim.calibrate.plan import MOST_CUTS, calibration_tiles, hardware, rough_ge, runs, spread_out, without_loop
+from sim.tech._model import ACTIVITY
 
 __all__ = [
     "LARGE_GE",
@@ -32,6 +33,7 @@ __all__ = [
     "large_tiles",
     "legal_tiles",
     "legal_values",
+    "seldom_tiles",
     "wide_tiles",
 ]
 
@@ -45,6 +47,8 @@ _CANDIDATES, _CANDIDATE_DRAWS = 200, 60_000
 _LEGAL_DRAWS = 60_000
 _LANES_SHARE = 6
 _LARGEST_DRAWS = 400_000
+_LEAST_OF_A_NAME, _SELDOM_DRAWS = 6, 20_000
+"""Tiles that a calibration has of each name, and most draws to find those that are missing."""
 
 
 @dataclass(frozen=True)
@@ -104,14 +108,17 @@ def _value(legal: tuple[Any, ...] | Range, rng: random.Random) -> Any:
     return min(int(low * ((high + 1) / low) ** rng.random()), high) - shift
 
 
-def draws(name: str, seed: int, shapes: tuple[int, ...] = (), usual: float = 0.0) -> Iterator[TileSpec | None]:
+def draws(
+    name: str, seed: int, shapes: tuple[int, ...] = (), usual: float = 0.0, given: Mapping[str, Any] | None = None
+) -> Iterator[TileSpec | None]:
     """Tiles of a family over its legal values, one after the other; None where a combination is refused.
 
     For calibrations, which have to find small tiles: ``shapes`` are rows and columns to choose from, ``usual`` is the
-    probability of a default instead of a drawn name.
+    probability of a default instead of a drawn name, ``given`` are names that are not drawn.
     """
-    spec = family(name)
-    rng = random.Random(f"wide {name} {seed} {shapes} {usual}" if shapes else f"wide {name} {seed}")
+    spec, given = family(name), given or {}
+    about = f"wide {name} {seed} {shapes} {usual}" if shapes else f"wide {name} {seed}"
+    rng = random.Random(f"{about} {given}" if given else about)
     while True:
         values = {parameter: _value(legal_values(name, parameter), rng) for parameter in spec.parameters()}
         if shapes:
@@ -119,6 +126,10 @@ def draws(name: str, seed: int, shapes: tuple[int, ...] = (), usual: float = 0.0
         for parameter, p in spec.parameters().items():
             if usual and p.type is not int and rng.random() < usual:
                 values[parameter] = p.default
+            if given and p.type is int and parameter not in ("m", "n") and rng.random() < 0.7:
+                # Tiles with what goes together seldom are large by their numbers already.
+                values[parameter] = min(values[parameter], p.default)
+        values |= given
         for parameter, p in spec.cut_parameters().items():
             more = rng.randint(0, MOST_CUTS)
             values[parameter] = p.default + more
@@ -230,6 +241,29 @@ def _legal(name: str, seed: int, low: float, high: float, count: int, lanes: boo
             more = _candidates(name, seed, (1, 2), low, high, count, usual, _LEGAL_DRAWS, lanes)
             found |= {repr(spec): spec for spec in more}
     return list(found.values())[:count]
+
+
+def seldom_tiles(name: str, known: Sequence[TileSpec], least: int = _LEAST_OF_A_NAME, seed: int = 14) -> list[TileSpec]:
+    """Small tiles of a calibration with names that fewer than ``least`` of the ``known`` tiles have, until each has so
+    many: what goes together seldom, or takes many values beside it, draws and walks hardly meet.
+    """
+    found: list[TileSpec] = []
+    for parameter, p in family(name).parameters().items():
+        legal = legal_values(name, parameter)
+        # Labels are told by their numbers.
+        labels = family(name).NOT_IN_BLOCKS - set(ACTIVITY)
+        if p.type is int or isinstance(legal, Range) or parameter in labels:
+            continue
+        for value in legal:
+            missing = least - sum(getattr(spec, parameter) == value for spec in (*known, *found))
+            drawn = draws(name, seed, (1, 2), 0.3, {parameter: value}) if missing > 0 else iter(())
+            for spec in itertools.islice(drawn, _SELDOM_DRAWS):
+                if missing <= 0:
+                    break
+                if spec is not None and rough_ge(spec) <= SMALL_GE and runs(spec) and spec not in found:
+                    found.append(spec)
+                    missing -= 1
+    return found
 
 
 def large_tiles(name: str, count: int, seed: int = 12) -> list[TileSpec]:

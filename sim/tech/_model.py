@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from hwgen.formats import Format
 from hwgen.frame.facts import Block
-from hwgen.frame.inventory import ONCE
+from hwgen.frame.inventory import ONCE, held_bits
 from hwgen.frame.numbers import Num, ceil_div, maximum, where
 from hwgen.frame.primitives import PRIMITIVES
 from hwgen.frame.spec import TileSpec
@@ -30,7 +31,7 @@ __all__ = [
     "Kernel",
     "Regression",
     "block_features",
-    "shares",
+    "path_shares",
     "squares",
     "tile_numbers",
     "trend_term",
@@ -42,13 +43,25 @@ P = Mapping[str, Any]
 _AT_ONCE = 1 << 18
 """Distances between points and measured blocks that are held at a time: 2 MB."""
 
-ACTIVITY = ("steps", "scheme")
-"""What hardware is not made of, but what its energy at work follows: how often it starts anew, and which codes weights
-have.
+ACTIVITY = ("steps", "act_quiet", "weight_quiet", "scheme")
+"""What hardware is not made of, but what its energy at work follows: how often it starts anew, how seldom a code is
+other than zero, and which codes weights have.
 """
 _STEPS = 64
 """Steps of a group from which one more makes no difference."""
+_CYCLES = 128
+"""Cycles of a stream on which energies are measured, about (`sim.energy`): what shares a scale there is no longer."""
+_MOST_LEVELS = 1 << 20
+"""Largest value of a format in its smallest steps from which no code is zero."""
+_ACT_QUIET, _ACT_GROWTH = 0.71, 0.373
+_WEIGHT_QUIET, _WEIGHT_GROWTH = 0.5, 0.155
+"""Of codes that share a scale so many are zero: with g of them and a largest value of L steps exp(-q) are not, q =
+0.71 g^0.373 / L of activations and (0.5 + 0.155 log2 g) / L of weights. Counted on the three layers of `sim.energy`, g
+1 to 512, L 1 to 511: within 0.1 of the share.
+"""
 _WIDTHS = ("acc_bits", "addend_bits", "row_bus_bits", "col_bus_bits", "row_sum_bits")
+_FIXED = 3
+"""Pieces of post lanes' logic without cuts in it: correct, multiply, round; the longest of them is about half of it."""
 _NOT_IN_FORMATS = ("m", "n", "group", "depth", "stages", "post_lanes")
 """Parameters on which no format depends; nor does any on cuts."""
 
@@ -58,13 +71,15 @@ class Features:
     """What the model knows of a block: ``counts`` by primitive, ``numbers`` (parameters) and ``names``.
 
     Values of counts and numbers are scalars or arrays that broadcast. ``whole`` blocks hold all copies of something, so
-    that their counts depend on the tile's shape; they are interpolated over numbers and names alone.
+    that their counts depend on the tile's shape; they are interpolated over numbers and names alone. ``shares`` is what
+    registers leave of the longest path (`path_shares`).
     """
 
     counts: Mapping[str, Num]
     numbers: Mapping[str, Num]
     names: Mapping[str, str]
     whole: bool = False
+    shares: tuple[Num, Num, Num] = (1.0, 1.0, 1.0)
 
 
 def block_features(
@@ -77,7 +92,12 @@ def block_features(
     """Features of one copy of a block of a tile; ``shared`` is its `tile_numbers`, where they are known already."""
     numbers, names = tile_numbers(spec, p) if shared is None else shared
     counts = {name: block.primitives.get(name, 0) for name in PRIMITIVES}
-    return Features(counts, numbers | cut_numbers(spec, p, kind), names, kind in ONCE)
+    cut = cut_numbers(spec, p, kind)
+    own = cut | {"fp32_levels": spec.fp32_levels(p, kind), "fp32_loop": spec.fp32_loop(p, kind)}
+    own["chains"] = spec.carry_chains(p, kind)
+    own["held"] = held_bits(spec, p) if kind == "control" else 0
+    left = path_shares(kind, p["stages"], cut["cuts"], cut["loop"])
+    return Features(counts, numbers | own, names, kind in ONCE, left)
 
 
 def cut_numbers(spec: type[TileSpec], p: P, kind: str) -> dict[str, Num]:
@@ -107,11 +127,19 @@ def tile_numbers(spec: type[TileSpec], p: P) -> tuple[dict[str, Num], dict[str, 
     numbers["cycles"] = spec.layer_cycles(p)
     group = spec.sum_group(p)
     numbers["steps"] = where(group > 0, np.minimum(ceil_div(group, spec.layer_k(p)), _STEPS), _STEPS)
-    return numbers | _formats(spec, p), names
+    formats = _formats(spec, p)
+    levels = {side: formats.pop(f"{side}_levels") for side in ("act", "weight")}
+    longest = maximum(ceil_div(_CYCLES * spec.layer_k(p), numbers["cycles"]), 1)
+    octaves = np.log2(where(p["group"] > 0, np.minimum(p["group"], longest), longest))
+    numbers["act_quiet"] = _ACT_QUIET * 2 ** (_ACT_GROWTH * octaves) / levels["act"]
+    numbers["weight_quiet"] = (_WEIGHT_QUIET + _WEIGHT_GROWTH * octaves) / levels["weight"]
+    return numbers | formats, names
 
 
 def _formats(spec: type[TileSpec], p: P) -> dict[str, Num]:
-    """What the formats of a layer are made of: bits of a code, of its exponent, and of the rest."""
+    """What the formats of a layer are made of: bits of a code, of its exponent, and of the rest, and its levels: how
+    many of its smallest steps the largest value is.
+    """
 
     def ask(tile: TileSpec) -> dict[str, int]:
         found = {}
@@ -120,6 +148,9 @@ def _formats(spec: type[TileSpec], p: P) -> dict[str, Num]:
             found[f"{side}_exponent_bits"] = exponent
             found[f"{side}_bits"] = form.code_bits // form.elements
             found[f"{side}_signed"] = int(form.signed)
+            found[f"{side}_levels"] = _levels(form)
+        if tile.quantization().scheme in _NEVER_QUIET:
+            found["weight_levels"] = _MOST_LEVELS
         return found
 
     fixed = {*_NOT_IN_FORMATS, *spec.cut_parameters()}
@@ -128,6 +159,17 @@ def _formats(spec: type[TileSpec], p: P) -> dict[str, Num]:
         for name, value in p.items()
     }
     return spec._facts(settled, ask)
+
+
+_NEVER_QUIET = ("bipolar", "ternary")
+"""Weights that have no zero, and those of which always the same share is."""
+
+
+def _levels(form: Format) -> int:
+    """Largest value of a signed format in steps of its smallest; codes without a sign are about a zero point."""
+    if not form.signed:
+        return _MOST_LEVELS
+    return max(int(min(form.max_value / 2.0**form.lsb_exp, _MOST_LEVELS)), 1)
 
 
 @dataclass(frozen=True)
@@ -235,7 +277,7 @@ def trend_value(trend: Mapping[str, float], features: Features) -> Num:
     """Structural value: coefficients times terms.
 
     Those of a ``path.`` through a block and of the ``loop.`` at its end make a clock period with what registers leave
-    of them (`shares`).
+    of them (`path_shares`).
     """
     sums: dict[str, Num] = dict.fromkeys(("", PATH, LOOP), 0.0)
     for term, coefficient in trend.items():
@@ -243,7 +285,7 @@ def trend_value(trend: Mapping[str, float], features: Features) -> Num:
         sums[part] = sums[part] + coefficient * trend_term(term.removeprefix(part), features)
     if not any(term.startswith((PATH, LOOP)) for term in trend):
         return sums[""]
-    of_path, of_loop, cycle = shares(features)
+    of_path, of_loop, cycle = features.shares
     return sums[""] + maximum(sums[PATH] * of_path + sums[LOOP] * of_loop, sums[LOOP] * cycle)
 
 
@@ -251,15 +293,16 @@ PATH, LOOP = "path.", "loop."
 """Beginnings of terms of a path through a block, and of the loop at its end."""
 
 
-def shares(features: Features) -> tuple[Num, Num, Num]:
+def path_shares(kind: str, stages: Num, cuts: Num, loop: Num) -> tuple[Num, Num, Num]:
     """What registers leave of a block's longest path: the share of the path and of the loop in it, and the share of the
     loop in a cycle of its own, which may be longer.
 
     Cuts divide path and loop together where no register is between them (``stages`` below 2), so that the loop is what
-    no cut makes shorter. A loop of several cycles takes what comes straight out of a register.
+    no cut makes shorter. A loop of several cycles takes what comes straight out of a register. Post lanes have
+    registers before their adder, and within the path to it.
     """
-    numbers = features.numbers
-    cuts, stages, loop = numbers["cuts"], numbers["stages"], numbers["loop"]
+    if kind == "post":
+        return 1 / where(cuts > 0, cuts + _FIXED, _FIXED - 1), 0.0, 1 / loop
     straight = (loop > 1) & (cuts > 0) & (stages < 2)
     pieces = where(straight, maximum(cuts, 1), cuts + 1)
     joined = np.logical_not(straight | (stages >= 2))

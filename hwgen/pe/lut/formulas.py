@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
 
@@ -49,6 +50,20 @@ class LutFormulas(LutParameters):
         return p["planes_per_cycle"] * p["tables"]
 
     @classmethod
+    def fp32_levels(cls, p: P, kind: str) -> Num:
+        if not cls.fp32_sums(p):
+            return super().fp32_levels(p, kind)
+        # A row or the block before the buffer builds the tables; a lane adds those of all tables, then all lanes.
+        builds = "pre_row" if p["precompute"] == "external" else "row"
+        levels = {builds: clog2(p["k"]), "cell": clog2(p["tables"]) + clog2(p["planes_per_cycle"])}
+        return levels.get(kind, 0)
+
+    @classmethod
+    def carry_chains(cls, p: P, kind: str) -> Num:
+        # Planes are joined one after the other.
+        return p["planes_per_cycle"] - 1 + clog2(p["tables"]) if kind == "cell" and not cls.fp32_sums(p) else 0
+
+    @classmethod
     def _floating(cls, p: P) -> bool:
         """Whether activations are floating point and are aligned."""
         return p["acts"] in FLOATS and not cls.fp32_sums(p)
@@ -81,7 +96,33 @@ class LutFormulas(LutParameters):
         """Bits of an entry in the table."""
         if cls.fp32_sums(p):
             return FP32_BITS + 0 * p["k"]
-        return 8 + 0 * p["k"] if cls._bytes(p) else cls._entry_bits(p)
+        if not cls._bytes(p):
+            return cls._entry_bits(p)
+        # A mirrored half is rounded before: of the largest entry there is the negative too.
+        largest = cls._largest(p)
+        needed = cls._entry_bits(p) if p["symmetry"] == "half" else bits_for(-largest, largest)
+        return where(needed < 8, needed, 8)
+
+    @classmethod
+    def _plain(cls, p: P) -> bool:
+        """Whether entries are sums of subsets of the activations, of which each takes the bits that it needs."""
+        return bool(p["planes"] == "twos_complement" and not cls.fp32_sums(p))
+
+    @classmethod
+    def _subset_bits(cls, p: P, count: Num) -> Num:
+        """Bits of a sum of ``count`` activations; none of the sum of none."""
+        low, high = cls._int_range(p)
+        return where(count > 0, bits_for(count * low, count * high), 0)
+
+    @classmethod
+    def _table_bits(cls, p: P) -> Num:
+        """Bits of a table on the row bus."""
+        if not cls._plain(p):
+            return cls._entries(p) * cls._stored_bits(p)
+        k = p["k"]
+        return sum(
+            np.array([comb(n, count) for n in range(9)])[k] * cls._subset_bits(p, count) for count in range(1, 9)
+        )
 
     @classmethod
     def _factors(cls, p: P) -> bool:
@@ -120,7 +161,7 @@ class LutFormulas(LutParameters):
         own_sum = cls._bytes(p) and cls.row_sum_range(p) is not None
         several = p["tables"] > 1
         return {
-            "table": cls._entries(p) * cls._stored_bits(p),
+            "table": cls._table_bits(p),
             "shift": unsigned_bits(where(several, cls._own_shift(p), cls._cell_shift(p))),
             "factor": cls._factor_bits(p),
             "sum": cls._entry_bits(p) if own_sum else 0,
@@ -331,6 +372,8 @@ class LutFormulas(LutParameters):
         scales = tables * shift_mux2(cls._sum_bits(p), cls._own_shift(p))
         counts: Counts = {
             "mux2": cls.lookup_mux2(p) + scales + shifts,
+            # The entry of no activation is 0.
+            "and": cls._lookups(p) * cls._stored_bits(p) if cls._plain(p) else 0,
             "xor": cls._signs(p) * cls._stored_bits(p),
             "add": cls._cell_adders(p),
         }
@@ -373,4 +416,10 @@ class LutFormulas(LutParameters):
     @classmethod
     def lookup_mux2(cls, p: P) -> Num:
         """Two-way multiplexers, one bit each, with which a cell selects its entries."""
-        return p["tables"] * p["planes_per_cycle"] * (cls._entries(p) - 1) * cls._stored_bits(p)
+        choices = cls._entries(p) - (2 if cls._plain(p) else 1)
+        return cls._lookups(p) * choices * cls._stored_bits(p)
+
+    @staticmethod
+    def _lookups(p: P) -> Num:
+        """Entries that a cell looks up at once."""
+        return p["tables"] * p["planes_per_cycle"]

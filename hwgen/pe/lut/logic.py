@@ -93,7 +93,9 @@ class Lut(LutArithmetic):
             top = int(self._entry_shift(self.p))
             scale = _bytes.shift_of(m, peak, largest, f"{tag}entry_shift")[: top.bit_length()]
             entries = [_bytes.round_by_shift(m, entry, scale, top, f"{tag}byte{i}") for i, entry in enumerate(table)]
-        return scale, self._mirrored(m, entries, 8, tag) if self.symmetry == "none" else entries
+        bits = int(self._stored_bits(self.p))
+        entries = self._mirrored(m, entries, bits, tag) if self.symmetry == "none" else entries
+        return scale, [entry[:bits] for entry in entries]
 
     def _build_table(self, m: Module, acts: list[Value], tag: str) -> list[Value]:
         """Entries of signed integers; the stored half where they become bytes."""
@@ -192,9 +194,13 @@ class Lut(LutArithmetic):
     def build_row(self, m: Module, acts: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
         """Builds the tables of activation sums, or takes them from the port."""
         if self.precompute == "external":
+            port, starts = acts.as_value(), range(0, len(acts.as_value()), self._port_bits)
+            if self._plain(self.p):
+                bits, entries = int(self._stored_bits(self.p)), int(self._entries(self.p))
+                return Cat(*(self._on_bus([port[at + e * bits :] for e in range(entries)]) for at in starts))
             # Without the bits that fill up the last element of a table.
-            port, bits = acts.as_value(), int(sum(self._row_fields(self.p).values()))
-            return Cat(*(port[start : start + bits] for start in range(0, len(port), self._port_bits)))
+            bits = int(sum(self._row_fields(self.p).values()))
+            return Cat(*(port[start : start + bits] for start in starts))
         if self.fp32_sums(self.p):
             codes = [acts[index] for index in range(int(self.layer_k(self.p)))]
             return Cat(*(Cat(*self._build_fp32_table(m, part, tag)) for part, tag in self._each_table(codes)))
@@ -207,7 +213,7 @@ class Lut(LutArithmetic):
         alone = self.tables == 1
         table = self._build_table(m, ints, tag)
         if not self._bytes(self.p):
-            return Cat(*table, *((exponent,) if alone else ()))
+            return Cat(self._on_bus(table), *((exponent,) if alone else ()))
         scale, entries = self._build_bytes(m, ints, table, tag)
         fields = self._row_fields(self.p)
         shift = scale
@@ -224,6 +230,27 @@ class Lut(LutArithmetic):
                 phases = range(index * cycles, (index + 1) * cycles)
                 with m.Case(*phases) if index + 1 < count else m.Default():
                     yield index
+
+    def _widths(self) -> list[int]:
+        """Bits of each entry of a table on the row bus."""
+        entries = int(self._entries(self.p))
+        if not self._plain(self.p):
+            return [int(self._stored_bits(self.p))] * entries
+        return [int(self._subset_bits(self.p, index.bit_count())) for index in range(entries)]
+
+    def _on_bus(self, entries: list[Value]) -> Value:
+        """A table's entries as the row bus has them, each without the copies of its sign."""
+        return Cat(*(entry[:width] for entry, width in zip(entries, self._widths(), strict=True)))
+
+    def _stored(self, field: Value) -> list[Value]:
+        """Entries of a table on the row bus, all of one width."""
+        bits, start = int(self._stored_bits(self.p)), 0
+        found: list[Value] = []
+        for width in self._widths():
+            entry = field[start : start + width]
+            found.append(Cat(entry, entry[-1].replicate(bits - width)) if width else Const(0, bits))
+            start += width
+        return found
 
     def build_col(self, m: Module, weights: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
         """Serialises the bit planes: a key and a sign for each plane."""
@@ -261,10 +288,10 @@ class Lut(LutArithmetic):
 
     def _look_up_entry(self, m: Module, row: Value, col: Value, lane: int, table: int) -> tuple[Value, Value | None]:
         """The entry that a lane selects in a table, and whether its key says that it is negated."""
-        bits, entries, tag = int(self._stored_bits(self.p)), int(self._entries(self.p)), self._tag(table)
+        bits, tag = int(self._stored_bits(self.p)), self._tag(table)
         half = self.symmetry == "half"
         field, key = self._field(row, "table", table), self._key(col, lane, table)
-        stored = [field[index * bits : (index + 1) * bits] for index in range(entries)]
+        stored = self._stored(field)
         entry = Signal(signed(bits), name=f"{tag}entry{lane}")
         m.d.comb += entry.eq(select(m, stored, key[:-1] if half else key, f"{tag}lookup{lane}"))
         return entry, key[-1] if half else None
