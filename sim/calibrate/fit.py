@@ -39,7 +39,8 @@ __all__ = ["fit_any", "fit_family", "fit_kernel", "fit_trend", "left_out"]
 _COUNTS = ("one", "ff", "add", "mux2", "xor", "and", "mul")
 _WIDTHS = ("k", "acc_bits", "addend_bits", "act_bits", "weight_bits")
 _LONGEST = tuple(
-    f"{PATH}{name}" for name in ("one", "fp32_levels", "chains", *(f"log.{n}" for n in (*_WIDTHS, "add", "mul", "mux2", "ff")))
+    f"{PATH}{name}"
+    for name in ("one", "fp32_levels", "chains", *(f"log.{n}" for n in (*_WIDTHS, "add", "mul", "mux2", "ff")))
 )
 _LOOPS = tuple(f"{LOOP}{name}" for name in ("one", "fp32_loop", "log.acc_bits", "log.addend_bits"))
 _WITH_LOOPS = ("cell", "rowsum", "post")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hwgen.emit import Reset
 from hwgen.errors import HwgenError
 from hwgen.frame.interface import tile_ports
 from hwgen.pe import family
@@ -82,7 +83,7 @@ def test_an_unknown_vendor() -> None:
 
 def test_the_shift_registers_reach_every_port_once() -> None:
     spec = family("int")(**SMALL)
-    text = _harness(spec, "int_tile")
+    text = _harness(spec, "int_tile", Reset())
     connected = re.findall(r"\.(\w+)\((\w+)(?:\[(\d+):(\d+)\])?\)", text)
     ports = {port.name: port for port in tile_ports(spec)}
     assert {name for name, *_ in connected} == {"clk", "rst", *ports}

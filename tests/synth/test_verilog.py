@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hwgen.emit import emit
+from hwgen.emit import Reset, emit
 from hwgen.errors import HwgenError
 from hwgen.pe import family
 from hwgen.synth import SynthOptions, UnitResult, read_library, read_unit, synthesise, synthesise_verilog, tile_netlist
@@ -488,10 +488,10 @@ def test_flags_that_need_each_other(tmp_path: Path) -> None:
 
 def test_the_harness_of_an_fpga_has_the_units_own_clock(tmp_path: Path) -> None:
     text = MAC.replace("posedge clk", "negedge clock").replace("input clk", "input clock")
-    found = _harness(read_unit([written(tmp_path, text)], "mac"), "mac")
+    found = _harness(read_unit([written(tmp_path, text)], "mac"), "mac", Reset())
     assert "  always @(negedge clk) begin\n" in found
     assert ".clock(clk),\n    .rst(given[0:0]),\n    .en(given[1:1]),\n    .a(given[5:2]),\n" in found
-    alone = _harness(read_unit([written(tmp_path, ADDER)], "adder"), "adder")
+    alone = _harness(read_unit([written(tmp_path, ADDER)], "adder"), "adder", Reset())
     assert "dut(\n    .a(given[7:0]),\n    .b(given[15:8]),\n    .y(result[8:0])\n  );" in alone
 
 
