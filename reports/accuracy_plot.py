@@ -12,9 +12,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import BboxBase
 
-from reports.plot import COLOURS
+from hwgen.pe import TileSpec
+from reports.plot import AXIS_LABELS, COLOURS
+from sim.accuracy.tile import energy_pj_per_mac
+from sim.tech import load
 
-__all__ = ["perplexity_picture"]
+__all__ = ["energy_picture", "perplexity_picture"]
 
 _MARKERS = "os^Dv<>Ph*Xp8d"
 _OFFSETS = [(side * 6, up * step) for step in (0, 6, 12, 18, 24, 32) for up in (1, -1) for side in (1, -1)]
@@ -64,6 +67,27 @@ def perplexity_picture(
     picture = io.BytesIO()
     figure.savefig(picture, format=suffix.removeprefix("."), dpi=130, metadata=None)
     return picture.getvalue()
+
+
+def energy_picture(
+    whole: Mapping[str, Any], tiles: Sequence[tuple[TileSpec, Mapping[str, Any]]], suffix: str, text: str
+) -> bytes:
+    """Perplexity against energy of a multiply-accumulate: tiles with their rows, families by colour.
+
+    Energies are of the default technology at its default clock (`sim.accuracy.tile.energy_pj_per_mac`).
+    """
+    x = "energy_pj_per_mac"
+    rows = [{**row, x: energy_pj_per_mac(spec), "method": spec.family, "pe": None} for spec, row in tiles]
+    rows = [{**row, "weights": _pair(row, spec)} for row, (spec, _) in zip(rows, tiles, strict=True)]
+    tech = load()
+    label = f"{AXIS_LABELS[x]}, {tech.name} at {tech.default_clk_period_ns:g} ns, buffers included"
+    return perplexity_picture([whole, *rows], suffix, text, x, label)
+
+
+def _pair(row: Mapping[str, Any], spec: TileSpec) -> str:
+    """Formats of a tile, as short as they can be said."""
+    said = spec.quantization()
+    return f"{row.get('weights', said.weights)} × {row.get('acts', said.acts)}".replace("/128", "").replace("/row", "")
 
 
 def _name(row: Mapping[str, Any], limit: float) -> str:

@@ -23,13 +23,16 @@ from hwgen.pe import TileSpec, family
 from hwgen.schedule import Layer
 from reports import plot, table
 from reports.provenance import facts_text
-from sim.golden import golden_layer
+from sim.accuracy.recipe import Recipe
+from sim.accuracy.run import as_the_table
+from sim.accuracy.table import Known, known_of, provenance_of
+from sim.accuracy.tile import formats_of
 from sim.inputs import layer_operands
 from sim.models.fetch import default_model
 from sim.run import LayerRun, run_layer
 from sim.tech import DEFAULT, Tech, load
 
-__all__ = ["DemoOptions", "Formats", "errors_of_formats", "run_demo"]
+__all__ = ["DemoOptions", "Formats", "perplexities", "run_demo"]
 
 Say = Callable[[str], None]
 Watch = Callable[[str, int, int], None]
@@ -68,8 +71,11 @@ FREE: Mapping[str, dict[str, list[Any]]] = {
 """Other axes, by family."""
 
 
-OBJECTIVES = ("energy_pj_per_mac", "-tops_per_mm2", "output_error")
+OBJECTIVES = ("energy_pj_per_mac", "-tops_per_mm2", "perplexity")
 """What the front is made of; the first two are the axes of the plot."""
+
+_SAME = 1e-3
+"""Relative difference of perplexities between machines: torch's sums of float32 are in an order of each one's own."""
 
 
 @dataclass(frozen=True)
@@ -79,38 +85,39 @@ class DemoOptions:
     layer: str = "blk.0.ffn_up"
     tokens: int = 8
     folder: Path = Path("out/demo")
-    max_error: float = 0.2
+    max_perplexity: float = 50.0
     model: Path | None = None
     tech: str = DEFAULT
     max_cells: int = 128
+    measure: bool = True
 
 
 @dataclass(frozen=True)
 class Formats:
-    """A pair of formats on a family and the error that they cause on the layer (relative L2 of the outputs)."""
+    """A pair of formats on a family, and what was measured of the default model with them; None: nothing was."""
 
     pe: str
     settings: dict[str, Any]
     label: str
-    error: float
+    known: Known | None
+
+    @property
+    def perplexity(self) -> float:
+        """NaN where nothing was measured."""
+        return math.nan if self.known is None else self.known.perplexity
 
 
-def errors_of_formats(weights: np.ndarray, acts: np.ndarray) -> list[Formats]:
-    """Error of every pair of formats against float, measured with the golden layers. Arrays [N, K] and [tokens, K]."""
-    want = acts.astype(np.float64) @ weights.astype(np.float64).T
+def perplexities() -> list[Formats]:
+    """Every pair of formats with its row of the table that comes with hwgen (`sim.accuracy.table`)."""
     found = []
     for name, choices in FORMATS.items():
         for settings in choices:
             spec = family(name).from_values(settings)
-            import torch
-
-            golden = golden_layer(spec.quantize_weights(weights), spec.quantization())
-            got = golden(torch.from_numpy(acts)).double().numpy()
-            formats = spec.quantization()
+            said = spec.quantization()
             # By the family's own names where it has them: block formats share their elements, ternary shares int2.
-            weights_name = "ternary" if formats.scheme == "ternary" else settings.get("weights", formats.weights)
-            label = f"{weights_name} × {settings.get('acts', formats.acts)}"
-            found.append(Formats(name, settings, label, float(np.linalg.norm(got - want) / np.linalg.norm(want))))
+            weights = "ternary" if said.scheme == "ternary" else settings.get("weights", said.weights)
+            label = f"{weights} × {settings.get('acts', said.acts)}"
+            found.append(Formats(name, settings, label, known_of(formats_of(spec))))
     return found
 
 
@@ -134,18 +141,42 @@ def _sweep(
         progress=lambda done, of: watch("sweeping", done, of),
     )
     points = sweep.points
-    points["output_error"] = _error_column(points, kept)
+    points["perplexity"] = _perplexity_column(points, kept)
     return points, sweep.looked_at, sweep.points_per_second, sweep.skipped
 
 
-def _error_column(points: pd.DataFrame, kept: list[Formats]) -> np.ndarray:
-    error = np.full(len(points), np.nan)
+def _perplexity_column(points: pd.DataFrame, kept: list[Formats]) -> np.ndarray:
+    perplexity = np.full(len(points), np.nan)
     for form in kept:
         mask = (points["pe"] == form.pe).to_numpy(copy=True)
         for name, value in form.settings.items():
             mask &= (points[name].astype(object) == value).to_numpy()
-        error[mask] = form.error
-    return error
+        perplexity[mask] = form.perplexity
+    return perplexity
+
+
+def _figure(perplexity: float) -> str:
+    return f"{perplexity:.2f}" if perplexity < 1e5 else f"{perplexity:.1e}"
+
+
+def _measure(spec: TileSpec, perplexity: float, model: Path | None, say: Say, watch: Watch) -> None:
+    """Perplexity of the chosen formats on this machine, beside the table's.
+
+    Raises `HwgenError` where both should be the same and are not.
+    """
+    recipe = formats_of(spec)
+    found, one = as_the_table(recipe, model)
+    made = one.measure(found, lambda what, done, of: watch(f"reading {found.text.name}", done, of))
+    words = f"      {recipe}: {made.perplexity:.3f} in {made.seconds:.0f} s"
+    if model is not None:
+        say(f"{words} with {model.name}; {perplexity:.3f} in the table, of another model")
+        return
+    say(f"{words}; {perplexity:.3f} in the table")
+    if abs(made.perplexity / perplexity - 1) > _SAME:
+        raise HwgenError(
+            f"demo: perplexity of {recipe} must be the table's, {perplexity:.3f}, not {made.perplexity:.3f}; please "
+            "report it with your versions of torch and numpy"
+        )
 
 
 def _model_errors(tech: Tech, names: Iterable[str]) -> dict[str, tuple[float, float]]:
@@ -163,11 +194,11 @@ def _model_errors(tech: Tech, names: Iterable[str]) -> dict[str, tuple[float, fl
 
 def _lines(front: pd.DataFrame) -> list[str]:
     """A table of points that fits 80 columns."""
-    rows = [("family", "formats", "tile", "pJ/MAC", "TOPS/mm²", "mm²", "error")]
+    rows = [("family", "formats", "tile", "pJ/MAC", "TOPS/mm²", "mm²", "perplexity")]
     for (_, row), formats in zip(front.iterrows(), plot.formats_of(front), strict=True):
         tile = "×".join(str(int(row[name])) for name in ("m", "n", "k"))
         numbers = f"{row['energy_pj_per_mac']:.3g}", f"{row['tops_per_mm2']:.3f}", f"{row['area_um2'] / 1e6:.3f}"
-        rows.append((str(row["pe"]), formats, tile, *numbers, f"{row['output_error']:.2%}"))
+        rows.append((str(row["pe"]), formats, tile, *numbers, f"{row['perplexity']:.2f}"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
@@ -197,7 +228,7 @@ def spec_of_row(row: pd.Series[Any]) -> TileSpec:
 def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
     """Run the demo; returns the run of the chosen point's Verilog. Raises `HwgenError` as its parts do."""
     tech = load(options.tech)
-    say("[1/5] real input")
+    say("[1/6] real input")
     model = options.model or default_model(download=True, progress=say)
     weights, acts = layer_operands(model, options.layer, options.tokens)
     # No earlier: what is refused leaves no folder behind.
@@ -208,19 +239,25 @@ def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
     layer = Layer(options.layer, len(acts), n, k)
     say(f"      {options.layer}: {n} x {k} weights, activations of {layer.m} tokens of real text")
 
-    say(f"[2/5] quantise: error of the layer's outputs against float (kept up to {100 * options.max_error:.0f} %)")
-    errors = errors_of_formats(weights, acts)
-    for form in errors:
-        verdict = "kept" if form.error <= options.max_error else "too far off"
-        say(f"      {form.pe:9s} {form.label:24s} {100 * form.error:6.2f} %  {verdict}")
-    kept = [form for form in errors if form.error <= options.max_error]
+    about = provenance_of()
+    whole = known_of(Recipe())
+    say(f"[2/6] formats: perplexity of {about['model']} (kept up to {options.max_perplexity:g})")
+    text = f"{about['windows']} windows of {about['window_tokens']:,} tokens of {about['text']}"
+    say(
+        f"      table of commit {about['commit']}, {text}; float: {math.nan if whole is None else whole.perplexity:.2f}"
+    )
+    forms = perplexities()
+    kept = [form for form in forms if form.perplexity <= options.max_perplexity]
+    for form in forms:
+        verdict = "kept" if form in kept else "dropped" if form.known else "not measured, dropped"
+        say(f"      {form.pe:9s} {form.label:24s} {_figure(form.perplexity):>9s}  {verdict}")
     if not kept:
-        best = min(form.error for form in errors)
+        best = min(form.perplexity for form in forms if form.known)
         raise HwgenError(
-            f"demo: max_error must leave a format, the best has {100 * best:.2f} %, not {100 * options.max_error:.2f} %"
+            f"demo: max_perplexity must leave a format, the best has {best:.2f}, not {options.max_perplexity:g}"
         )
 
-    say("[3/5] sweep PE families, formats and tile shapes")
+    say("[3/6] sweep PE families, formats and tile shapes")
     clock = tech.default_clk_period_ns
     pace = "each at its own clock" if clock is None else f"all at {clock:g} ns"
     say(f"      costs {tech.status} on {tech.title}; {pace}")
@@ -229,7 +266,7 @@ def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
     small = points[points["m"].astype(int) * points["n"].astype(int) <= options.max_cells]
     best_points = pareto_front(small, OBJECTIVES)
     say(f"      {looked_at:,} points, {speed:,.0f} a second: {len(points):,} legal, {sum(skipped.values()):,} skipped")
-    say(f"      front of pJ/MAC, TOPS/mm² and output error, up to {options.max_cells} cells: {len(best_points)} points")
+    say(f"      front of pJ/MAC, TOPS/mm² and perplexity, up to {options.max_cells} cells: {len(best_points)} points")
     position = choose(best_points, OBJECTIVES[:2])
     columns = [
         "pe",
@@ -243,7 +280,7 @@ def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
         "area_um2",
         "latency_us",
         "power_mw",
-        "output_error",
+        "perplexity",
         "clk_period_ns",
         *(name for name in best_points.columns if name in _cuts(best_points)),
     ]
@@ -257,7 +294,7 @@ def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
         x=OBJECTIVES[0],
         y=OBJECTIVES[1],
         title=f"SmolLM2-135M {options.layer}, {layer.m} tokens, "
-        f"output error up to {100 * options.max_error:.0f} %, {options.tech}, {pace}",
+        f"perplexity up to {options.max_perplexity:g}, {options.tech}, {pace}",
         basis=f"{tech.status}, pre-layout",
         chosen=position,
         errors=_model_errors(tech, points["pe"].astype(str).unique()),
@@ -265,13 +302,18 @@ def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
     plot.save(figure, folder / "front.png")
 
     spec = spec_of_row(best_points.iloc[position])
-    say("[4/5] emit the Verilog of the point with the smallest pJ/MAC over TOPS/mm²")
+    if options.measure:
+        say("[4/6] measure the formats of the point with the smallest pJ/MAC over TOPS/mm²")
+        _measure(spec, best_points["perplexity"].iloc[position], options.model, say, watch)
+    else:
+        say("[4/6] measure nothing: perplexities are the table's")
+    say("[5/6] emit the Verilog of that point")
     emission = emit(spec, clock=None if clock is None else {"tech": tech.name, "clk_period_ns": clock})
     write_atomic(folder / f"{emission.top}.v", emission.verilog, "demo")
     write_atomic(folder / f"{emission.top}.json", json.dumps(emission.manifest, indent=2) + "\n", "demo")
     say(f"      {spec.family} {spec.m}x{spec.n}x{spec.k}, {len(emission.verilog.splitlines()):,} lines of Verilog")
 
-    say("[5/5] run the layer through that Verilog and compare with the golden PyTorch layer")
+    say("[6/6] run the layer through that Verilog and compare with the golden PyTorch layer")
     run = run_layer(spec, weights, acts, name=options.layer, progress=lambda line: say(f"      {line}"))
     from hwgen.cli.run import report
 

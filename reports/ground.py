@@ -363,7 +363,7 @@ _WORK = (
     ("sim.models.fetch", "_download"),
     ("torch", "inference_mode"),
     ("sim.calibrate.measure", "measure"),
-    ("reports.demo", "errors_of_formats"),
+    ("reports.demo", "perplexities"),
 )
 """Where the long part of a command begins; a name that is gone costs this module time and nothing else."""
 

@@ -36,6 +36,7 @@ AXIS_LABELS = {
     "cycles": "cycles",
     "pre_cycles": "cycles of the pre block",
     "utilization": "utilisation",
+    "perplexity": "perplexity of the default model",
     "weight_bits": "bits per weight",
     "tile_area_um2": "area of the tile [µm²]",
     "around_area_um2": "area around the tile [µm²]",

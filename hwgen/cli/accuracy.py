@@ -44,6 +44,12 @@ __all__ = ["command"]
 @click.option(
     "--plot", type=OutputFile("PNG", "SVG", need_suffix=True), metavar="FILE", help="perplexity against bits a weight"
 )
+@click.option(
+    "--plot-energy",
+    type=OutputFile("PNG", "SVG", need_suffix=True),
+    metavar="FILE",
+    help="perplexity against energy of a multiply-accumulate, of the tiles (--pe)",
+)
 @format_option
 def command(
     options: AccuracyOptions,
@@ -52,6 +58,7 @@ def command(
     listed: bool,
     output: Path | None,
     plot: Path | None,
+    plot_energy: Path | None,
     form: str,
 ) -> None:
     """Measure a language model whose numbers are stored in formats of a tile: perplexity, KL divergence, agreement.
@@ -73,11 +80,13 @@ def command(
     from sim.accuracy.run import measured, mixed, plan, subject
 
     if options.tasks:
-        _tasks(sheet, options, model, mix, output, plot)
+        _tasks(sheet, options, model, mix, output, plot or plot_energy)
         return
     tasks = plan(options)
     if len(tasks) == 1 and not mix.formats:
         raise HwgenError("accuracy: give a format, such as --weights int4, or a tile, such as --pe bitmod")
+    if plot_energy is not None and not options.tiles:
+        raise HwgenError("accuracy: --plot-energy shows tiles; give one, such as --pe bitmod")
     found = subject(options, model, tasks, bool(mix.formats))
     rows: list[Measured] = []
     with _Bars(len(tasks)) as bars:
@@ -95,6 +104,11 @@ def command(
         from reports.accuracy_plot import perplexity_picture
 
         files[plot] = perplexity_picture([one.row() for one in rows], plot.suffix, found.text.name)
+    if plot_energy is not None:
+        from reports.accuracy_plot import energy_picture
+
+        tiles = [(task.tile, one.row()) for task, one in zip(tasks, rows, strict=True) if task.tile and task.exact]
+        files[plot_energy] = energy_picture(rows[0].row(), tiles, plot_energy.suffix, found.text.name)
     if files:
         write_all(files, "accuracy")
 

@@ -18,8 +18,13 @@ from hwgen.cli._values import InputFile, Number, OutputFolder, Whole
     "--model", type=InputFile(), metavar="FILE", help="GGUF file; SmolLM2-135M (fetched once, 93 MB) if not given"
 )
 @click.option(
-    "--max-error", type=Number(), default=0.2, show_default=True, help="largest relative output error of a format"
+    "--max-perplexity",
+    type=Number(),
+    default=50.0,
+    show_default=True,
+    help="largest perplexity of the model with a pair of formats",
 )
+@click.option("--no-measure", is_flag=True, help="do not measure the chosen formats on the model: the table's are told")
 @tech_option
 @click.option(
     "-o",
@@ -30,14 +35,21 @@ from hwgen.cli._values import InputFile, Number, OutputFolder, Whole
     show_default=True,
     help="where the files go",
 )
-def command(layer: str, tokens: int, model: Path | None, max_error: float, tech: str, output: Path) -> None:
-    """Quantise, sweep, pick, emit and run a layer of a real model, and leave a plot and a table behind."""
+def command(
+    layer: str, tokens: int, model: Path | None, max_perplexity: float, no_measure: bool, tech: str, output: Path
+) -> None:
+    """From what formats cost a language model to Verilog that computes a layer of it.
+
+    Formats are kept by the model's perplexity with them, from a table of measurements that comes with hwgen; families,
+    formats and tile shapes are swept, the chosen point's formats measured again here, its Verilog emitted, and a whole
+    layer run through it. A plot and tables stay behind.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from reports.demo import DemoOptions, run_demo
 
-    options = DemoOptions(layer, tokens, output, max_error, model, tech)
+    options = DemoOptions(layer, tokens, output, max_perplexity, model, tech, measure=not no_measure)
     bars = Progress(
         TextColumn("      {task.description}"),
         BarColumn(),

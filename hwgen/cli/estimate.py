@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hwgen.cli._accuracy import accuracy_options, lookup, words
 from hwgen.cli._layer import LAYER_HELP, parse_layer
 from hwgen.cli._level import Level, LevelCommand
 from hwgen.cli._table import Column, print_table
@@ -20,6 +21,8 @@ from hwgen.pe import TileSpec
 from hwgen.schedule import Layer
 
 if TYPE_CHECKING:
+    from sim.accuracy.recipe import Recipe
+    from sim.accuracy.table import Known
     from sim.estimate import Report
     from sim.workload import Phase, Run, Workload
 
@@ -58,6 +61,7 @@ _ACCELERATOR = Level(
 )
 @click.option("--layer", "layers", multiple=True, metavar="MxNxK", help=f"{LAYER_HELP}; may be repeated")
 @workload_option
+@accuracy_options("what a language model loses with the tile's formats, where that was measured")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def command(
     spec: TileSpec,
@@ -66,6 +70,8 @@ def command(
     workload: str | None,
     phase: PhaseOptions,
     dims: tuple[str, ...],
+    accurate: bool,
+    measure: bool,
     as_json: bool,
     values: dict[str, Any] | None,
     every: bool = False,
@@ -80,23 +86,26 @@ def command(
 
     `--level accelerator` puts memory around the tile: for each layer its best job, cycles, what the tile waits for and
     what is moved; then area and energy of all parts.
+
+    `--accuracy` adds perplexity, KL divergence and agreement of a language model that is stored in the tile's formats.
     """
     from sim.estimate import estimate
     from sim.tech import DEFAULT
 
     one_source("estimate", layers, workload, phase, dims)
+    accuracy = _accuracy(spec, measure) if accurate or measure else None
     if values is not None:
         products = [parse_layer(text) for text in layers] if workload is None else _products(workload, phase, dims)
-        _accelerator(spec, clock, products, values, as_json, every, timeline_file)
+        _accelerator(spec, clock, products, values, as_json, every, timeline_file, accuracy)
         return
     tech = clock.tech or DEFAULT
     if workload is None:
         first, *others = (estimate(spec, parse_layer(text), tech, clock.period_ns) for text in layers)
         report = sum(others, start=first)
         if as_json:
-            click.echo(json.dumps(report.as_dict(), indent=2))
+            click.echo(json.dumps({**report.as_dict(), **_document(accuracy)}, indent=2))
             return
-        _print(report, clock.words(spec))
+        _print(report, clock.words(spec), accuracy)
         return
     from sim.workload.cost import estimate_runs
 
@@ -107,10 +116,35 @@ def command(
     report = sum((one for _, one in parts[1:]), start=parts[0][1])
     if as_json:
         found = {"workload": model.name, "phase": {"name": chosen.name, **vars(chosen)}, **report.as_dict()}
+        found |= _document(accuracy)
         click.echo(json.dumps({**found, "operators": [_operator(*part) for part in parts]}, indent=2))
         return
     _print_parts(model, chosen, parts, report)
-    _print(report, clock.words(spec))
+    _print(report, clock.words(spec), accuracy)
+
+
+Accuracy = tuple["Known | None", "Recipe"]
+
+
+def _accuracy(spec: TileSpec, measure: bool) -> Accuracy:
+    """What a language model loses with a tile's formats; None where that was not measured."""
+    from sim.accuracy.tile import formats_of
+
+    asked = formats_of(spec)
+    return lookup(measure)(asked), asked
+
+
+def _document(accuracy: Accuracy | None) -> dict[str, Any]:
+    """For JSON: nothing where nobody asked, null where nothing was measured."""
+    if accuracy is None:
+        return {}
+    known, asked = accuracy
+    from sim.accuracy.table import provenance_of
+
+    names = ("model", "text", "windows", "window_tokens")
+    about = {name: provenance_of()[name] for name in names}
+    found = None if known is None else {**vars(known), **about}
+    return {"accuracy": {"formats": asked.document()["formats"], "measured": found}}
 
 
 def _products(workload: str, phase: PhaseOptions, dims: tuple[str, ...]) -> list[Layer]:
@@ -130,6 +164,7 @@ def _accelerator(
     as_json: bool,
     every: bool,
     timeline_file: Path | None,
+    accuracy: Accuracy | None,
 ) -> None:
     from hwgen.accelerator import Design
     from hwgen.accelerator.use import Use
@@ -147,7 +182,8 @@ def _accelerator(
     costs = job_costs(found, clock.tech, clock.period_ns)
     if as_json:
         document = as_dict(found, every)
-        click.echo(json.dumps({**document, "cost": None if costs is None else costs.as_dict()}, indent=2))
+        document = {**document, "cost": None if costs is None else costs.as_dict(), **_document(accuracy)}
+        click.echo(json.dumps(document, indent=2))
         return
     print_jobs(found, every, clock.period_ns)
     click.echo()
@@ -155,6 +191,8 @@ def _accelerator(
         click.echo("no area or energy: the block before the ring of activations is not measured")
     else:
         print_costs(costs)
+    if accuracy is not None:
+        click.echo(words(*accuracy))
 
 
 def _operator(run: Run, report: Report) -> dict[str, object]:
@@ -198,7 +236,7 @@ def _print_parts(model: Workload, phase: Phase, parts: Sequence[tuple[Run, Repor
     click.echo()
 
 
-def _print(report: Report, registers: str) -> None:
+def _print(report: Report, registers: str, accuracy: Accuracy | None) -> None:
     from sim.estimate import OFF_CHIP
 
     if report.meets_clock is False:
@@ -232,3 +270,5 @@ def _print(report: Report, registers: str) -> None:
         click.echo(f"extrapolated, beyond all measured tiles: {'; '.join(report.extrapolated)}")
     click.echo(f"energies of buffers (sram) are {report.buffer_status}")
     click.echo(f"off-chip memory is {OFF_CHIP}")
+    if accuracy is not None:
+        click.echo(words(*accuracy))

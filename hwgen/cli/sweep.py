@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from hwgen.cli._accuracy import accuracy_options, lookup
 from hwgen.cli._layer import LAYER_HELP, needs, parse_layer
 from hwgen.cli._level import Level, Leveled
 from hwgen.cli._table import Column, Sheet, format_option
@@ -93,13 +94,9 @@ _MOST_PRODUCTS = 1024
     metavar="FILE",
     help="table of the front, .md or .csv",
 )
-@click.option(
-    "--accuracy",
-    "accurate",
-    is_flag=True,
-    help="columns perplexity, kl_nats and agreement: of a language model with each point's formats, where measured",
+@accuracy_options(
+    "columns perplexity, kl_nats and agreement: of a language model with each point's formats, where measured"
 )
-@click.option("--measure", is_flag=True, help="measure formats that were not (minutes each), see `hwgen accuracy`")
 @click.option("--top", type=Whole(), default=10, show_default=True, help="points of the front to print")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 @format_option
@@ -154,7 +151,9 @@ def command(
         shapes, title = _products(workload, phase, dims)
     wanted = tuple(dict.fromkeys(objectives)) or ("area_um2", "latency_us")
     if accurate or measure or {name.removeprefix("-") for name in wanted} & {*ACCURACY}:
-        made = _accurate(made, measure)
+        from dse.accuracy import with_accuracy
+
+        made = with_accuracy(made, lookup(measure))
     _check_plot(plot, wanted)
     console = Console(stderr=True)
     bar = Progress(
@@ -242,19 +241,6 @@ def _levels() -> dict[str, LevelOfSweeps]:
     from dse.tiles import TILES
 
     return {level.name: level for level in (TILES, ACCELERATORS)}
-
-
-def _accurate(level: LevelOfSweeps, measure: bool) -> LevelOfSweeps:
-    """The level with accuracies: from the table that comes with hwgen, and measured where asked for."""
-    from dse.accuracy import with_accuracy
-    from sim.accuracy.table import known_of
-
-    if not measure:
-        return with_accuracy(level, known_of)
-    from sim.accuracy.run import measured_as_the_table
-
-    console = Console(stderr=True)
-    return with_accuracy(level, measured_as_the_table(lambda what: console.print(what, highlight=False)))
 
 
 def _spaces(

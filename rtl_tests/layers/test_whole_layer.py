@@ -46,15 +46,17 @@ def test_demo(real_model: Path, tmp_path: Path) -> None:
     from reports.demo import DemoOptions, run_demo
 
     said: list[str] = []
-    run = run_demo(DemoOptions(folder=tmp_path / "out" / "demo", max_cells=32), said.append, lambda *_: None)
+    run = run_demo(
+        DemoOptions(folder=tmp_path / "out" / "demo", max_cells=32, measure=False), said.append, lambda *_: None
+    )
     assert run.ok
     folder = tmp_path / "out" / "demo"
     for name in ("front.png", "front.svg", "front.md", "front.csv", "sweep.parquet", "run.json"):
         assert (folder / name).stat().st_size > 0, name
     assert json.loads((folder / "run.json").read_text())["ok"]
-    assert any(line.startswith("[5/5]") for line in said)
-    with pytest.raises(HwgenError, match=r"^demo: max_error must leave a format, the best has 0\.0\d %, not 0\.01 %$"):
-        run_demo(DemoOptions(folder=tmp_path / "none", max_error=1e-4), said.append, lambda *_: None)
+    assert any(line.startswith("[6/6]") for line in said)
+    with pytest.raises(HwgenError, match=r"^demo: max_perplexity must leave a format, the best has 30\.\d\d, not 10$"):
+        run_demo(DemoOptions(folder=tmp_path / "none", max_perplexity=10.0), said.append, lambda *_: None)
 
 
 @pytest.mark.slow

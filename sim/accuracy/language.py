@@ -85,7 +85,7 @@ class Measured:
         return {
             **formats,
             "method": self.recipe.get("method", "rtn"),
-            **({"pe": self.recipe["pe"]} if "pe" in self.recipe else {}),
+            **{name: self.recipe[name] for name in ("pe", "arithmetic") if name in self.recipe},
             "bits_per_weight": self.bits_per_weight,
             "perplexity": self.perplexity,
             "kl_nats": self.kl_nats,

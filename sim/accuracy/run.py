@@ -192,13 +192,22 @@ def other_tasks(options: AccuracyOptions, watch: Watch) -> Iterator[dict[str, An
             yield {"task": name, **formats, "method": str(one.method), **figures}
 
 
-def measured_as_the_table(say: Callable[[str], None]) -> Callable[[Recipe], Known]:
-    """A lookup that measures what `sim.accuracy.table` does not have, on the same text and windows.
+def as_the_table(asked: Recipe, model: Path | None = None) -> tuple[Subject, Task]:
+    """A measurement on the text and windows of the table that comes with hwgen, of its model unless another is given.
 
     Raises `HwgenError` where the model or the text is not there.
     """
     about = provenance_of()
     options = AccuracyOptions(text=about["text"], window=about["window_tokens"], windows=about["windows"])
+    one = Task(asked)
+    return subject(options, model, [one]), one
+
+
+def measured_as_the_table(say: Callable[[str], None]) -> Callable[[Recipe], Known]:
+    """A lookup that measures what `sim.accuracy.table` does not have, on the same text and windows.
+
+    Raises `HwgenError` where the model or the text is not there.
+    """
     found: list[Subject] = []
 
     def look(asked: Recipe) -> Known:
@@ -207,7 +216,7 @@ def measured_as_the_table(say: Callable[[str], None]) -> Callable[[Recipe], Know
             return known
         one = Task(asked)
         if not found:
-            found.append(subject(options, None, [one]))
+            found.append(as_the_table(asked)[0])
         before = found[0].evaluation.known(one.document(), "")
         if before is None:
             say(f"measuring {asked}")

@@ -20,8 +20,14 @@ from sim.accuracy.arithmetic import compiled_layer
 from sim.accuracy.operand import stored_bits
 from sim.accuracy.recipe import Recipe, recipe
 from sim.accuracy.stored import Product
+from sim.clock import at_clock
+from sim.estimate import estimate
+from sim.tech import DEFAULT
 
-__all__ = ["formats_alone", "formats_of", "tile_arithmetic", "tile_label"]
+__all__ = ["energy_pj_per_mac", "formats_alone", "formats_of", "tile_arithmetic", "tile_label"]
+
+_LARGE = Layer("large", 256, 4096, 4096)
+"""A layer of which every tile is filled, whatever its shape."""
 
 Chosen = Callable[[str, Tensor], tuple[Product, float]]
 
@@ -33,6 +39,12 @@ def tile_label(spec: TileSpec) -> str:
         f"{name}={value}" for name in spec.parameters() if (value := getattr(spec, name)) != getattr(defaults, name)
     ]
     return " ".join([spec.family, *changed])
+
+
+def energy_pj_per_mac(spec: TileSpec, tech: str = DEFAULT) -> float:
+    """Energy of a multiply-accumulate of a tile that is filled, with its buffers, at the technology's default clock."""
+    changed = {name: value for name, value in spec.p.items() if value != getattr(type(spec)(), name)}
+    return estimate(at_clock(type(spec), changed, tech), _LARGE, tech).energy_pj_per_mac
 
 
 def formats_of(spec: TileSpec) -> Recipe:

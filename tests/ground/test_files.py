@@ -194,7 +194,7 @@ def test_two_names_of_one_file_are_refused_by_the_writer_too(tmp_path: Path) -> 
             ["calibrate", "-o", "x.toml", "--node-nm", "-1"],
             "calibrate: Invalid value for '--node-nm': must be a number",
         ),
-        (["demo", "--max-error", "nan"], "demo: Invalid value for '--max-error': must be a number above 0"),
+        (["demo", "--max-perplexity", "nan"], "demo: Invalid value for '--max-perplexity': must be a number above 0"),
         (["synth", "--pe", "int", "--timeout-s", "nan"], "synth: Invalid value for '--timeout-s': must be a number"),
         (["verify", "--pe", "int", "--seed", "-1"], "verify: Invalid value for '--seed': -1 is not in the range"),
     ],
