@@ -42,8 +42,8 @@ def long(spec: TileSpec) -> bool:
     return spec.family in ("bitmod", "mixpe") and work >= 1000
 
 
-def holds(spec: TileSpec) -> None:
-    failed = [finding for finding in check_contract(spec) if not finding.ok]
+def holds(spec: TileSpec, engine: str = "amaranth") -> None:
+    failed = [finding for finding in check_contract(spec, engine=engine) if not finding.ok]
     assert not failed, "\n".join(f"{finding.check}: {finding.detail}" for finding in failed)
 
 
@@ -56,7 +56,8 @@ def test_every_sweep_value(spec: TileSpec) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("spec", cases(2))
 def test_every_pair_of_sweep_values(spec: TileSpec) -> None:
-    holds(spec)
+    # Compiled where that is two to four times as fast, as measured; single values above run in Amaranth's simulator.
+    holds(spec, "verilator" if spec.family in ("bitmod", "mixpe") or spec.m * spec.n > 16 else "amaranth")
 
 
 @pytest.mark.parametrize("name", FAMILIES)
