@@ -136,4 +136,11 @@ class MixedOptions:
         f"{', '.join(SENSITIVITIES[2:])} (proxies)",
         metavar="NAME",
     )
+    learn_tokens: int = option(
+        256,
+        "tokens of the calibration text that each unit reads once a format",
+        flag="--mix-tokens",
+        least=2,
+        most=1 << 20,
+    )
     assign: str = option("ilp", f"who assigns: {', '.join(ASSIGN)}", metavar="NAME")

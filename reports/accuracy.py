@@ -1,8 +1,9 @@
 """``python -m reports.accuracy PART...``: what formats, methods and arithmetic cost SmolLM2-135M.
 
 Parts: ``formats`` (weights alone, and the pairs that tiles have), ``methods`` (formats by methods), ``arithmetic``
-(every family's default tile beside its formats alone). Every measurement is kept as it is made, so that a run that was
-interrupted goes on; a page shows what is there, and with ``--kept`` nothing new is measured.
+(every family's default tile beside its formats alone), ``mixed`` (formats for single blocks and groups of layers under
+a budget). Every measurement is kept as it is made, so that a run that was
+interrupted goes on; a page shows what is there, and with ``--kept`` nothing new is measured (not of ``mixed``).
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from typing import Any
 import torch
 
 from hwgen.files import write_atomic
-from hwgen.options import AccuracyOptions
+from hwgen.options import AccuracyOptions, MixedOptions
 from hwgen.pe import families
-from reports.accuracy_plot import perplexity_picture
+from reports.accuracy_plot import energy_picture, perplexity_picture
 from reports.families import table
 from reports.provenance import provenance, write_result
 from sim.accuracy.language import Measured
 from sim.accuracy.recipe import Recipe, recipe
-from sim.accuracy.run import Subject, Task, measured, subject, tile
+from sim.accuracy.run import Subject, Task, measured, mixed, subject, tile
 from sim.accuracy.table import TABLE, Known, table_text
 from sim.accuracy.tile import formats_of, tile_label
 
@@ -66,7 +67,15 @@ PARTS: Mapping[str, Part] = {
     "formats": Part("What formats cost a language model", 3),
     "methods": Part("What methods of quantisation win back", 1),
     "arithmetic": Part("What the arithmetic of tiles costs", 1),
+    "mixed": Part("What formats for single layers win", 3),
 }
+
+MIXES = (
+    MixedOptions(("int3.asymmetric", "int4.asymmetric", "int5.asymmetric", "int6.asymmetric"), 4.17, learn_tokens=512),
+    MixedOptions(("int2.asymmetric", "int3.asymmetric", "int4.asymmetric"), 3.17, learn_tokens=512),
+    MixedOptions(("mxfp4", "mxfp6_e2m3", "nvfp4"), 4.5, learn_tokens=512),
+)
+"""What is chosen from, and bits a weight: those of INT4 and INT3 with zero points, and of NVFP4."""
 
 
 def demo_recipes() -> list[Recipe]:
@@ -100,7 +109,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kept", action="store_true", help="show what was measured before and measure nothing")
     options = parser.parse_args(arguments)
     for part in options.parts:
-        _write(part, options.kept)
+        if part == "mixed":
+            _write_mixed()
+        else:
+            _write(part, options.kept)
     return 0
 
 
@@ -123,11 +135,43 @@ def _write(part: str, kept_alone: bool) -> None:
         picture = perplexity_picture([one.row() for _, one in rows], ".png", found.text.name)
         stem.with_suffix(".png").write_bytes(picture)
         body += f"\n\n![perplexity against bits a weight]({stem.name}.png)"
+    else:
+        tiles = [(task.tile, one.row()) for task, one in rows if task.tile is not None and task.exact]
+        stem.with_suffix(".png").write_bytes(energy_picture(rows[0][1].row(), tiles, ".png", found.text.name))
+        body += f"\n\n![perplexity against energy of a multiply-accumulate]({stem.name}.png)"
     write_result(
         stem.with_suffix(".md"), PARTS[part].title, f"python -m reports.accuracy {part}", f"{about}\n\n{body}", facts
     )
     if part == "formats":
         _write_table(rows, found, facts)
+
+
+def _write_mixed() -> None:
+    bodies = []
+    for mix in MIXES:
+        options = AccuracyOptions(windows=PARTS["mixed"].windows)
+        found = subject(options, None, [Task(recipe({}))], mix)
+        said = f"{', '.join(mix.formats)} by {mix.by}, at most {mix.budget_bits:g} bits a weight"
+        print(said, file=sys.stderr, flush=True)
+        compared = mixed(found, options, mix, lambda what, done, of: None)
+        names = ("assign", "formats", "bits_per_weight", "predicted", "learned_kl_nats", "perplexity", "kl_nats")
+        lines = [
+            [f"{value:.4g}" if isinstance(value, float) else str(value) for value in (row[name] for name in names)]
+            for row in compared.rows()
+        ]
+        verdicts = "\n".join(f"* {verdict}" for verdict in compared.verdicts)
+        bodies.append(f"## {said}\n\n{table(names, lines)}\n\n{verdicts}")
+    windows = found.evaluation.windows
+    assert found.learned_from is not None
+    about = (
+        f"{found.model.name} on {len(windows)} windows of {len(windows[0].tokens)} tokens of `{found.text.name}`. "
+        f"Formats are chosen by the divergence that each brings alone, on {MIXES[0].learn_tokens} tokens of "
+        f"`{found.learned_from.name}`: *predicted* is the sum of these, *learned_kl_nats* what all together bring "
+        "there, the rest is measured on the text that is read. *uniform* is the best single format within the budget."
+    )
+    body = "\n\n".join([about, *bodies])
+    stem = Path("reports/results/accuracy_mixed.md")
+    write_result(stem, PARTS["mixed"].title, "python -m reports.accuracy mixed", body, provenance())
 
 
 def _one(found: Subject, task: Task, kept_alone: bool) -> tuple[Task, Measured] | None:

@@ -87,7 +87,7 @@ def command(
         raise HwgenError("accuracy: give a format, such as --weights int4, or a tile, such as --pe bitmod")
     if plot_energy is not None and not options.tiles:
         raise HwgenError("accuracy: --plot-energy shows tiles; give one, such as --pe bitmod")
-    found = subject(options, model, tasks, bool(mix.formats))
+    found = subject(options, model, tasks, mix if mix.formats else None)
     rows: list[Measured] = []
     with _Bars(len(tasks)) as bars:
         for task, one in measured(found, tasks, bars.watch):

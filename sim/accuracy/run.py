@@ -37,8 +37,6 @@ from sim.models.weights import open_model
 __all__ = ["Subject", "Task", "measured", "measured_as_the_table", "mixed", "other_tasks", "plan", "subject", "tile"]
 
 Watch = Callable[[str, int, int], None]
-_LEARN_TOKENS = 256
-"""Of the window by which formats of single layers are chosen: each layer reads it once a format."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +112,10 @@ def plan(options: AccuracyOptions) -> list[Task]:
     return list({json.dumps(one.document(), sort_keys=True): one for one in tasks}.values())
 
 
-def subject(options: AccuracyOptions, model: Path | None, tasks: Sequence[Task], chooses: bool = False) -> Subject:
-    """Open the model and the texts; ``chooses``: formats will be chosen by what they do to the calibration text.
+def subject(
+    options: AccuracyOptions, model: Path | None, tasks: Sequence[Task], chooses: MixedOptions | None = None
+) -> Subject:
+    """Open the model and the texts; ``chooses``: how formats will be chosen by what they do to the calibration text.
 
     Raises `HwgenError` for a model that cannot be run or does not fit memory, texts that are not there or too short,
     and a device that is not there.
@@ -131,7 +131,7 @@ def subject(options: AccuracyOptions, model: Path | None, tasks: Sequence[Task],
     said = text(options.text)
     cut = windows(_tokens(view, said, config), options.window, options.windows, options.stride, f"text {said.name}")
     learned, calibration = None, tuple[tuple[int, ...], ...]()
-    if chooses or any(one.recipe is not None and one.recipe.method.calibrated for one in tasks):
+    if chooses is not None or any(one.recipe is not None and one.recipe.method.calibrated for one in tasks):
         learned = text(options.calibration)
         if learned.sha256 == said.sha256:
             raise HwgenError(f"accuracy: calibration must be another text than the one that is read, {said.name}")
@@ -147,8 +147,8 @@ def subject(options: AccuracyOptions, model: Path | None, tasks: Sequence[Task],
 
     device = _device(options.device)
     learn = None
-    if chooses:
-        first = [Window(calibration[0][: min(len(calibration[0]), _LEARN_TOKENS)], 1)]
+    if chooses is not None:
+        first = [Window(calibration[0][: chooses.learn_tokens], 1)]
         learn = Evaluation(load, model_digest, first, device)
     return Subject(path, Evaluation(load, model_digest, cut, device), calibration, said, learned, learn)
 
