@@ -33,7 +33,9 @@ def perplexity_picture(
     x: str = "bits_per_weight",
     label: str = "bits per weight",
 ) -> bytes:
-    """Perplexity against bits a weight (or another column ``x``), methods by colour; the float model is a line.
+    """Perplexity against bits a weight (or another column ``x``); the float model is a line.
+
+    Colours are methods and formats of activations.
 
     ``rows`` are those of `sim.accuracy.language.Measured.row`, the float model's first. Returns PNG or SVG.
     """
@@ -44,7 +46,7 @@ def perplexity_picture(
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.axhline(base, color="0.5", linewidth=1, linestyle="--", label=f"float model, {base:.2f}")
-    by = [str((row.get("pe") and "tile") or row.get("method", "rtn")) for row in others]
+    by = [_series(row) for row in others]
     methods = list(dict.fromkeys(by))
     for number, name in enumerate(methods):
         mine = [row for row, method in zip(others, by, strict=True) if method == name and row.get(x) is not None]
@@ -69,6 +71,14 @@ def perplexity_picture(
     return picture.getvalue()
 
 
+def _series(row: Mapping[str, Any]) -> str:
+    """What a colour stands for: tiles, or the method and what the activations are stored in."""
+    if row.get("pe"):
+        return f"tile, {row['arithmetic']}" if "arithmetic" in row else "tile"
+    method, acts = str(row.get("method", "rtn")), row.get("acts")
+    return f"{method}, activations {str(acts).partition('/')[0]}" if acts else method
+
+
 def energy_picture(
     whole: Mapping[str, Any], tiles: Sequence[tuple[TileSpec, Mapping[str, Any]]], suffix: str, text: str
 ) -> bytes:
@@ -78,7 +88,7 @@ def energy_picture(
     """
     x = "energy_pj_per_mac"
     rows = [{**row, x: energy_pj_per_mac(spec), "method": spec.family, "pe": None} for spec, row in tiles]
-    rows = [{**row, "weights": _pair(row, spec)} for row, (spec, _) in zip(rows, tiles, strict=True)]
+    rows = [{**row, "weights": _pair(row, spec), "acts": None} for row, (spec, _) in zip(rows, tiles, strict=True)]
     tech = load()
     label = f"{AXIS_LABELS[x]}, {tech.name} at {tech.default_clk_period_ns:g} ns, buffers included"
     return perplexity_picture([whole, *rows], suffix, text, x, label)
