@@ -1,0 +1,182 @@
+"""An `Array` as a core: computing and memory overlap, the slower one counts; what does not fit a buffer comes again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from hwgen.errors import HwgenError
+from hwgen.schedule import Layer, Schedule
+from sim.estimate import layer_costs
+from sim.system.array import Array
+from sim.system.arrays import Arrays
+from sim.system.engine import BOUNDS, BYTES, Num, Table, better, merged, shared_waits
+from sim.system.off_chip import OffChip
+from sim.system.system import System
+from sim.tech import PJ_PER_UW_NS, Structure, Tech
+
+__all__ = ["ArrayEngine"]
+
+_COMPUTE, _CHANNEL = BOUNDS.index("compute"), BOUNDS.index("channel")
+
+
+class ArrayEngine:
+    """An array that takes second operands of one kind; see `sim.system.engine.Engine`.
+
+    ``operand``: ``weights``, ``kv``, ``acts``, or ``scales``, which the core applies at full width.
+    """
+
+    mappings = ("both held", "weights stay", "activations stay")
+
+    def __init__(self, array: Array, system: System, operand: str, tech: Tech, clk_period_ns: Num) -> None:
+        self.array, self.system, self.operand = array, system, operand
+        self.tech, self.period = tech, clk_period_ns
+        self.arrays: Arrays = array.arrays
+        self.memory: OffChip = system.memory
+
+    @cached_property
+    def _bits(self) -> tuple[Any, Any, Any, Any, Any]:
+        """Of the second operand in memory and its share of scales, of activations, and of what computing sees of
+        both.
+        """
+        a, one = self.arrays, self.array
+        acts, side = a.real(one.act_bits), a.real(one.side_bits if self.system.metadata else 0)
+        if self.operand == "scales":
+            # At full width, and of what is there already.
+            whole = a.larger(a.real(one.weight_parts), a.real(one.act_parts))
+            return 0 * acts, 0 * acts, 0 * acts, whole, whole
+        if self.operand == "weights":
+            weights = a.real(one.weight_bits)
+            return weights, side, acts, weights, acts
+        kv = a.real(one.kv_bits)
+        kv = a.where(kv > 0, kv, acts)
+        return kv, 0 * kv, acts, a.real(one.weight_bits) if self.system.kv_steps == "weights" else kv, acts
+
+    @property
+    def lanes(self) -> tuple[Num, Num]:
+        """Tokens and outputs of a pass."""
+        _, _, _, weights, acts = self._bits
+        return self.array.token_lanes(acts), self.array.output_lanes(weights)
+
+    def stored_bits(self) -> tuple[Num, Num]:
+        """Bits of a weight in memory, and its share of scales and the like."""
+        return self._bits[0], self._bits[1]
+
+    def _moved(self, m: Any, n: Any, k: Any, row: Any) -> dict[str, Any]:
+        """Bytes of each operand once, rows in whole bytes."""
+        a = self.arrays
+        weights, side, acts, _, _ = self._bits
+        codes = a.ceil(a.real(k) * weights / 8) * n
+        scaled = a.ceil(a.real(k) * (weights + side) / 8) * n
+        given = a.real(0 if self.operand == "scales" else self.array.result_bits)
+        return {
+            "weights": codes,
+            "weight_sides": scaled - codes,
+            "acts": a.ceil(a.real(row) * acts / 8) * m,
+            "results": a.ceil(a.real(n) * given / 8) * m,
+        }
+
+    def _tried(self, m: Any, n: Any, k: Any, row: Any, active: Any) -> Iterator[tuple[Any, Table]]:
+        """Every mapping: where it is legal, and what it takes."""
+        a, one = self.arrays, self.array
+        m, n, k, row = (a.whole(size) for size in (m, n, k, row))
+        if one.tile is not None:
+            _check(one, m, n, k)
+        once = self._moved(m, n, k, row)
+        weights = once["weights"] + once["weight_sides"]
+        room_w, room_a = a.whole(one.weight_bytes), a.whole(one.act_bytes)
+        fits_w, fits_a = (room_w == 0) | (weights <= room_w), (room_a == 0) | (once["acts"] <= room_a)
+        computing = one.cycles(m, n, k, self._bits[3], self._bits[4])
+        rate = a.real(self.memory.bytes_per_cycle(self.period)) / a.real(active)
+        parts_w = a.ceil_div(weights, a.larger(room_w, a.whole(1)))
+        parts_a = a.ceil_div(once["acts"], a.larger(room_a, a.whole(1)))
+        held = fits_w | fits_a
+        for place, (legal, of_weights, of_acts) in enumerate(
+            ((held, 1, 1), (~held, 1, parts_w), (~held, parts_a, 1)),
+        ):
+            sizes = {
+                "weights": once["weights"] * of_weights,
+                "weight_sides": once["weight_sides"] * of_weights,
+                "acts": once["acts"] * of_acts,
+                "results": once["results"],
+            }
+            nothing = 0 * sum(sizes.values())
+            table: Table = {f"bytes_{name}": nothing + sizes.get(name, 0) for name in BYTES}
+            whole = sum(sizes.values())
+            moving = self._cycles(a.real(whole) / rate) if self.memory.waits else 0 * whole
+            computed = computing + nothing
+            cycles = a.larger(computed, moving + nothing)
+            table |= {"cycles": cycles, "work": computed, "mapping": nothing + place}
+            table["bound"] = a.where(cycles > computed, nothing + _CHANNEL, nothing + _COMPUTE)
+            table["certain"] = nothing == 1
+            table |= {"size_m": nothing + m, "size_n": nothing + n, "size_k": nothing + k}
+            table |= shared_waits(a, cycles - computed, table)
+            yield legal | (nothing == 1), table
+
+    def _cycles(self, value: Any) -> Any:
+        """Of a time in cycles."""
+        return self.arrays.ceil(value) if self.memory.rounding == "up" else self.arrays.floor(value)
+
+    def best(self, m: Any, n: Any, k: Any, row: Any, active: Any) -> Table:
+        """See `sim.system.engine.Engine`."""
+        found: Table | None = None
+        known: Any = None
+        for legal, table in self._tried(m, n, k, row, active):
+            if found is None:
+                found, known = table, legal
+                continue
+            take = legal & (~known | better(table, found))
+            found, known = merged(self.arrays, take, table, found), known | legal
+        assert found is not None
+        return found
+
+    def each(self, m: Any, n: Any, k: Any, row: Any, active: Any) -> Iterator[tuple[int, Any, Any, Any]]:
+        """See `sim.system.engine.Engine`."""
+        for place, (legal, table) in enumerate(self._tried(m, n, k, row, active)):
+            yield place, legal, table["cycles"], sum(table[f"bytes_{name}"] for name in BYTES)
+
+    @cached_property
+    def _structure(self) -> Structure | None:
+        tile = self.array.tile
+        return None if tile is None else self.tech.structure(type(tile), tile.p, self.period)
+
+    def energy(self, table: Table) -> Mapping[str, Num]:
+        """See `sim.system.engine.Engine`."""
+        a, one = self.arrays, self.array
+        if one.tile is not None:
+            sizes = (table["size_m"], table["size_n"], table["size_k"])
+            tile, structure = one.tile, self._structure
+            assert structure is not None
+            costs = layer_costs(type(tile), tile.p, structure, *sizes, self.tech, self.period)
+            # The layer's own energy, and what goes on while it waits.
+            wait, idle = table["cycles"] - table["work"], self.idle_pj()
+            found = {f"tile_{name}": value for name, value in costs.energy_pj.items()}
+            return {name: value + wait * idle.get(name, 0.0) for name, value in found.items()}
+        return {"tile": a.real(table["work"]) * a.real(one.elements) * a.real(one.element_pj)}
+
+    def idle_pj(self) -> Mapping[str, Num]:
+        """See `sim.system.engine.Engine`."""
+        structure = self._structure
+        if structure is None:
+            return {}
+        leaking = PJ_PER_UW_NS * self.period
+        return {
+            f"tile_{name}": structure.clock_pj.get(name, 0.0) + structure.leakage_uw.get(name, 0.0) * leaking
+            for name in structure.area_um2
+        }
+
+    def area_um2(self) -> Mapping[str, Num]:
+        """See `sim.system.engine.Engine`."""
+        if self._structure is not None:
+            return {f"tile_{name}": value for name, value in self._structure.area_um2.items()}
+        area = self.arrays.real(self.array.elements) * self.arrays.real(self.array.element_um2)
+        return {"tile": area}
+
+
+def _check(array: Array, m: Any, n: Any, k: Any) -> None:
+    """Raise `HwgenError` for products that the tile does not take."""
+    if array.tile is None:
+        raise HwgenError("array: has no tile")
+    for sizes in {tuple(int(one) for one in row) for row in zip(*(x.reshape(-1) for x in (m, n, k)), strict=True)}:
+        Schedule(array.tile, Layer("product", *sizes))
