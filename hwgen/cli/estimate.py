@@ -11,6 +11,7 @@ import click
 
 from hwgen.cli._layer import LAYER_HELP, parse_layer
 from hwgen.cli._level import Level, LevelCommand
+from hwgen.cli._system import SYSTEM, Asked, run_system
 from hwgen.cli._table import Column, print_table
 from hwgen.cli._tech import Clock
 from hwgen.cli._values import OutputFile
@@ -53,7 +54,7 @@ _ACCELERATOR = Level(
 
 @click.command(
     cls=LevelCommand,
-    levels={"accelerator": _ACCELERATOR},
+    levels={"accelerator": _ACCELERATOR, "system": SYSTEM},
     epilog="Example: hwgen estimate --pe lut --bits 2 --layer 8x1536x576",
 )
 @click.option("--layer", "layers", multiple=True, metavar="MxNxK", help=f"{LAYER_HELP}; may be repeated")
@@ -68,8 +69,10 @@ def command(
     dims: tuple[str, ...],
     as_json: bool,
     values: dict[str, Any] | None,
+    level: str,
     every: bool = False,
     timeline_file: Path | None = None,
+    **asked_for: Any,
 ) -> None:
     """Estimate layers or a model on a tile: `hwgen estimate --pe lut --bits 2 --layer 8x1536x576` or `hwgen estimate
     --pe int --workload smollm2-135m --phase decode --context 1024`.
@@ -80,11 +83,19 @@ def command(
 
     `--level accelerator` puts memory around the tile: for each layer its best job, cycles, what the tile waits for and
     what is moved; then area and energy of all parts.
+
+    `--level system` is a model on several of them that share a memory: a tree of its parts with cycles, waits, bytes,
+    energies and mappings; tokens a second, joules a token. Its options imply it: `hwgen estimate --pe bitmod --workload
+    llama-2-7b --cores 16 --kv int8`.
     """
     from sim.estimate import estimate
     from sim.tech import DEFAULT
 
     one_source("estimate", layers, workload, phase, dims)
+    if level == "system" and values is not None:
+        model, chosen = asked(workload or "", phase, dims)
+        run_system(spec, clock, values, model, chosen, Asked(every=every, as_json=as_json, **asked_for))
+        return
     if values is not None:
         products = [parse_layer(text) for text in layers] if workload is None else _products(workload, phase, dims)
         _accelerator(spec, clock, products, values, as_json, every, timeline_file)

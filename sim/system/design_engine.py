@@ -29,7 +29,7 @@ P = Mapping[str, Any]
 
 _NEAREST = 256
 """Largest denominator of a share of beats; larger where a share is so small that it would be off by more."""
-_WRITE = BOUNDS.index("write")
+_CHANNEL, _WRITE = BOUNDS.index("channel"), BOUNDS.index("write")
 _HELD = (("weights", "hold_weights"), ("activations", "hold_acts"))
 _JOB = ("m_blocks", "n_blocks", "k_steps", "k_groups", *FLAGS)
 
@@ -123,7 +123,7 @@ class DesignEngine:
         least = np.ceil(moved * np.asarray(active) / self.rate).astype(np.int64)
         late = least > table["cycles"]
         table["wait_results"] = table["wait_results"] + np.where(late, least - table["cycles"], 0)
-        table["bound"] = np.where(late, _WRITE, table["bound"])
+        table["bound"] = np.where(late, _CHANNEL, table["bound"])
         return table | {"cycles": np.maximum(table["cycles"], least), "certain": table["certain"] & ~late}
 
     def _bytes(self, counts: JobCounts, shape: tuple[int, ...]) -> Table:
