@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -77,7 +77,9 @@ class ArrayEngine:
             "results": a.ceil(a.real(n) * given / 8) * m,
         }
 
-    def _tried(self, m: Any, n: Any, k: Any, row: Any, active: Any) -> Iterator[tuple[Any, Table]]:
+    def _tried(
+        self, m: Any, n: Any, k: Any, row: Any, active: Any, alike: Sequence[str]
+    ) -> Iterator[tuple[Any, Table]]:
         """Every mapping: where it is legal, and what it takes."""
         a, one = self.arrays, self.array
         m, n, k, row = (a.whole(size) for size in (m, n, k, row))
@@ -89,6 +91,7 @@ class ArrayEngine:
         fits_w, fits_a = (room_w == 0) | (weights <= room_w), (room_a == 0) | (once["acts"] <= room_a)
         computing = one.cycles(m, n, k, self._bits[3], self._bits[4])
         rate = a.real(self.memory.bytes_per_cycle(self.period)) / a.real(active)
+        active = a.real(active)
         parts_w = a.ceil_div(weights, a.larger(room_w, a.whole(1)))
         parts_a = a.ceil_div(once["acts"], a.larger(room_a, a.whole(1)))
         held = fits_w | fits_a
@@ -103,8 +106,8 @@ class ArrayEngine:
             }
             nothing = 0 * sum(sizes.values())
             table: Table = {f"bytes_{name}": nothing + sizes.get(name, 0) for name in BYTES}
-            whole = sum(sizes.values())
-            moving = self._cycles(a.real(whole) / rate) if self.memory.waits else 0 * whole
+            whole = sum(a.real(value) / (active if name in alike else 1.0) for name, value in sizes.items())
+            moving = self._cycles(whole / rate) if self.memory.waits else a.whole_of(0 * whole)
             computed = computing + nothing
             cycles = a.larger(computed, moving + nothing)
             table |= {"cycles": cycles, "work": computed, "mapping": nothing + place}
@@ -118,11 +121,11 @@ class ArrayEngine:
         """Of a time in cycles."""
         return self.arrays.ceil(value) if self.memory.rounding == "up" else self.arrays.floor(value)
 
-    def best(self, m: Any, n: Any, k: Any, row: Any, active: Any) -> Table:
+    def best(self, m: Any, n: Any, k: Any, row: Any, active: Any, alike: Sequence[str] = ()) -> Table:
         """See `sim.system.engine.Engine`."""
         found: Table | None = None
         known: Any = None
-        for legal, table in self._tried(m, n, k, row, active):
+        for legal, table in self._tried(m, n, k, row, active, alike):
             if found is None:
                 found, known = table, legal
                 continue
@@ -131,9 +134,11 @@ class ArrayEngine:
         assert found is not None
         return found
 
-    def each(self, m: Any, n: Any, k: Any, row: Any, active: Any) -> Iterator[tuple[int, Any, Any, Any]]:
+    def each(
+        self, m: Any, n: Any, k: Any, row: Any, active: Any, alike: Sequence[str] = ()
+    ) -> Iterator[tuple[int, Any, Any, Any]]:
         """See `sim.system.engine.Engine`."""
-        for place, (legal, table) in enumerate(self._tried(m, n, k, row, active)):
+        for place, (legal, table) in enumerate(self._tried(m, n, k, row, active, alike)):
             yield place, legal, table["cycles"], sum(table[f"bytes_{name}"] for name in BYTES)
 
     @cached_property

@@ -41,8 +41,8 @@ def compared(
             if cores < 1:
                 room, core = (one.total_area_um2 / 1e6 for one in (found[0], own))
                 raise HwgenError(
-                    f"system: a core of {own.system} must be no larger than the {room:.4g} mm² of {found[0].system}, not "
-                    f"{core / own.cores:.4g} mm²"
+                    f"system: a core of {own.system} must be no larger than the {room:.4g} mm² of {found[0].system}, "
+                    f"not {core / own.cores:.4g} mm²"
                 )
             own = report(replace(system, cores=min(cores, _most())))
         elif equal == "throughput":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -94,8 +94,8 @@ class DesignEngine:
         share, cycles = beat_shares(self.rate / (np.asarray(active) * (self.d["bus_bits"] // 8)))
         return DesignArrays(self.spec, self.p, self.d, self.latency, share, cycles)
 
-    def best(self, m: Any, n: Any, k: Any, row: Any, active: Any) -> Table:
-        """See `sim.system.engine.Engine`."""
+    def best(self, m: Any, n: Any, k: Any, row: Any, active: Any, alike: Sequence[str] = ()) -> Table:
+        """See `sim.system.engine.Engine`; every core reads all that it takes."""
         made, k = self._made(active), k * self.passes
         found = made.best_of_sizes(m, n, k, self.orders)
         job, cycles, certain = dict(found.job), found.cycles, found.exact
@@ -148,7 +148,9 @@ class DesignEngine:
         waits = {name: value for name, value in table.items() if name.startswith("wait_")}
         return {name: table[name] for name in _JOB}, table["cycles"], waits
 
-    def each(self, m: Any, n: Any, k: Any, row: Any, active: Any) -> Iterator[tuple[int, Any, Any, Any]]:
+    def each(
+        self, m: Any, n: Any, k: Any, row: Any, active: Any, alike: Sequence[str] = ()
+    ) -> Iterator[tuple[int, Any, Any, Any]]:
         """See `sim.system.engine.Engine`; by closed form, bytes are those that are read."""
         known = [tuple(flags.values()) for flags in choices()]
         bus = self.d["bus_bits"] // 8

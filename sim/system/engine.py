@@ -12,7 +12,7 @@ A `Table` holds arrays [products, designs] by name:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from hwgen.accelerator.closed import REGIMES
@@ -41,10 +41,15 @@ class Engine(Protocol):
     def lanes(self) -> tuple[Num, Num]:
         """Tokens and outputs of a pass: products are shared by cores in whole numbers of them."""
 
-    def best(self, m: Any, n: Any, k: Any, row: Any, active: Any) -> Table:
-        """Products by their best mappings, while ``active`` cores share the memory; sizes [products, 1]."""
+    def best(self, m: Any, n: Any, k: Any, row: Any, active: Any, alike: Sequence[str] = ()) -> Table:
+        """Products by their best mappings, while ``active`` cores share the memory; sizes [products, 1].
 
-    def each(self, m: Any, n: Any, k: Any, row: Any, active: Any) -> Iterator[tuple[int, Any, Any, Any]]:
+        ``alike``: streams that all of them read at once, so that they pass the memory once.
+        """
+
+    def each(
+        self, m: Any, n: Any, k: Any, row: Any, active: Any, alike: Sequence[str] = ()
+    ) -> Iterator[tuple[int, Any, Any, Any]]:
         """Every mapping: its place, where it is legal, cycles, bytes."""
 
     def energy(self, table: Table) -> Mapping[str, Num]:

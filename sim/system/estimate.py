@@ -161,7 +161,7 @@ def _choices(one: PartCosts, system: System) -> tuple[Choice, ...]:
     found = [
         Choice(split, mapping, _first(cycles), _first(moved))
         for split, mapping, legal, cycles, moved in every_share(
-            a, one.engine, sizes_of(a, [longest]), system.cores, system.split
+            a, one.engine, sizes_of(a, [longest]), system.cores, system.split, system.multicast
         )
         if _first(legal)
     ]

@@ -80,7 +80,9 @@ def part_costs(
     tables: dict[Key, tuple[Table, Mapping[str, Num]]] = {}
     for key, known in products.items():
         engine = engines[key]
-        table = best_shares(engine.arrays, engine, sizes_of(engine.arrays, list(known)), cores, system.split)
+        table = best_shares(
+            engine.arrays, engine, sizes_of(engine.arrays, list(known)), cores, system.split, system.multicast
+        )
         tables[key] = table, _energy(engine, table, system)
     found = []
     for part in parts:

@@ -13,6 +13,10 @@ from sim.system.system import SPLITS
 __all__ = ["Sizes", "best_shares", "every_share"]
 
 
+_ALIKE = {"outputs": ("acts", "act_sides"), "tokens": ("weights", "weight_sides", "channels"), "copies": ()}
+"""Streams that cores read alike by what they share."""
+
+
 @dataclass(frozen=True)
 class Sizes:
     """Products as arrays [products, 1]; ``copies`` do not depend on each other."""
@@ -73,12 +77,15 @@ def _active(a: Arrays, big: _Work, small: _Work) -> Any:
     return big.doing + a.where(small.rounds > 0, small.doing, 0 * small.doing)
 
 
-def _shared(a: Arrays, engine: Engine, sizes: Sizes, place: int, big: _Work, small: _Work, cores: Num) -> Table:
+def _shared(
+    a: Arrays, engine: Engine, sizes: Sizes, place: int, big: _Work, small: _Work, cores: Num, multicast: bool
+) -> Table:
     """What a split takes: of the chip ``time``, bytes and idle cycles of cores; ``big_`` and ``small_`` tables."""
     active = _active(a, big, small)
-    first = engine.best(big.m, big.n, sizes.k, sizes.row, active)
+    same = _ALIKE[SPLITS[place]] if multicast else ()
+    first = engine.best(big.m, big.n, sizes.k, sizes.row, active, same)
     alike = bool(a.xp.all(small.doing == 0)) or place == SPLITS.index("copies")
-    other = first if alike else engine.best(small.m, small.n, sizes.k, sizes.row, active)
+    other = first if alike else engine.best(small.m, small.n, sizes.k, sizes.row, active, same)
     none = 0 * first["cycles"]
     table: Table = {"split": none + place}
     runs = {"big": none + big.doing * big.rounds, "small": none + small.doing * small.rounds}
@@ -88,7 +95,8 @@ def _shared(a: Arrays, engine: Engine, sizes: Sizes, place: int, big: _Work, sma
     table["idle"] = time * a.whole(cores) - busy
     for name in BYTES:
         key = f"bytes_{name}"
-        table[key] = runs["big"] * first[key] + runs["small"] * other[key]
+        every = runs["big"] * first[key] + runs["small"] * other[key]
+        table[key] = none + big.rounds * first[key] if name in same else every
     for name in ("work", *(f"wait_{one}" for one in WAITS)):
         table[name] = big.rounds * first[name] + none
     table |= {"bound": first["bound"] + none, "mapping": first["mapping"] + none}
@@ -106,7 +114,7 @@ def _allowed(split: str, cores: Num) -> tuple[str, ...]:
     return SPLITS if not isinstance(cores, int) or cores > 1 else SPLITS[:1]
 
 
-def best_shares(a: Arrays, engine: Engine, sizes: Sizes, cores: Num, split: str) -> Table:
+def best_shares(a: Arrays, engine: Engine, sizes: Sizes, cores: Num, split: str, multicast: bool = False) -> Table:
     """Of every product the split that takes the least time, of those the one that moves the fewest bytes.
 
     Arrays [products, designs]: ``cycles`` of all copies, ``idle`` cycles of cores together, ``bytes_STREAM`` of all
@@ -115,7 +123,7 @@ def best_shares(a: Arrays, engine: Engine, sizes: Sizes, cores: Num, split: str)
     """
     found: Table | None = None
     for place, big, small in _splits(a, engine, sizes, cores, _allowed(split, cores)):
-        table = _shared(a, engine, sizes, place, big, small, cores)
+        table = _shared(a, engine, sizes, place, big, small, cores, multicast)
         if found is None:
             found = table
             continue
@@ -127,12 +135,13 @@ def best_shares(a: Arrays, engine: Engine, sizes: Sizes, cores: Num, split: str)
 
 
 def every_share(
-    a: Arrays, engine: Engine, sizes: Sizes, cores: Num, split: str
+    a: Arrays, engine: Engine, sizes: Sizes, cores: Num, split: str, multicast: bool = False
 ) -> list[tuple[str, str, Any, Any, Any]]:
     """Every split and mapping: their names, where they are legal, cycles and bytes of a core that does most."""
     found = []
     for place, big, small in _splits(a, engine, sizes, cores, _allowed(split, cores)):
         active = _active(a, big, small)
-        for mapping, legal, cycles, moved in engine.each(big.m, big.n, sizes.k, sizes.row, active):
+        same = _ALIKE[SPLITS[place]] if multicast else ()
+        for mapping, legal, cycles, moved in engine.each(big.m, big.n, sizes.k, sizes.row, active, same):
             found.append((SPLITS[place], engine.mappings[mapping], legal, big.rounds * cycles, big.rounds * moved))
     return found

@@ -34,6 +34,8 @@ class System:
         memory are taken to overlap perfectly. tech, clk_period_ns: technology of areas and energies, and clock; None
         is the shortest period of the design. off_chip: memory in place of ``dram`` and what belongs to it.
     metadata: scales and selectors of weights pass the memory; only an `Array` can be without.
+    multicast: what several cores with an `Array` read alike (activations where they share outputs, weights where they
+        share tokens) passes the memory once.
     kv_steps: an `Array` takes keys and values in as many cycles as their own bits ask for (``own``), or as if they were
         ``weights``.
     """
@@ -43,6 +45,7 @@ class System:
     clk_period_ns: float | None = None
     off_chip: OffChip | None = None
     metadata: bool = True
+    multicast: bool = False
     kv_steps: str = "own"
     cores: int = param(
         1, "copies of the accelerator that share the memory", legal=Range(1, 4096), sweep=(1, 4, 16), unit="cores"
@@ -115,6 +118,8 @@ class System:
             )
         if not self.metadata:
             raise HwgenError("system: metadata must be true for a design, whose streams bring scales")
+        if self.multicast:
+            raise HwgenError("system: multicast must be false for a design, which reads all that it takes")
         if self.kv_steps != "own":
             raise HwgenError("system: kv_steps must be own for a design, not weights")
 
