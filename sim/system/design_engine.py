@@ -81,9 +81,23 @@ class DesignEngine:
         made: Design | None = None,
     ) -> None:
         self.spec, self.p, self.d, self.tech, self.period = spec, p, d, tech, clk_period_ns
-        self.latency, self.orders, self.rate = latency, ORDERS[order], bytes_per_cycle
+        self.latency, self.order, self.orders, self.rate = latency, order, ORDERS[order], bytes_per_cycle
         self.passes, self.exact, self.design = passes, exact, made
         self.arrays = Arrays(np.zeros(1))
+
+    def over(self, p: P, d: P) -> DesignEngine:
+        """The same core with other parameters, which may be arrays."""
+        return DesignEngine(
+            self.spec,
+            p,
+            d,
+            tech=self.tech,
+            clk_period_ns=self.period,
+            latency=self.latency,
+            order=self.order,
+            bytes_per_cycle=self.rate,
+            passes=self.passes,
+        )
 
     @property
     def lanes(self) -> tuple[Num, Num]:
