@@ -237,9 +237,9 @@ def mixpe_decomposition() -> list[tuple[str, int]]:
     return [
         ("FP16, scales before the product", mixpe_cycles(first, "core_before")),
         ("64 × 64 elements in place of 32 × 28", mixpe_cycles(larger, "core_before")),
-        ("two weights of 4 bits share an element", mixpe_cycles(weights, "core_before")),
-        ("two activations do too, as if they had 4 bits", mixpe_cycles(last, "core_before")),
-        ("scales after the sums of groups", mixpe_cycles(last, "core_after")),
+        ("scales after the sums of groups", mixpe_cycles(larger, "core_after")),
+        ("two weights of 4 bits share an element", mixpe_cycles(weights, "core_after")),
+        ("two activations do too, as if they had 4 bits", mixpe_cycles(last, "core_after")),
     ]
 
 

@@ -186,6 +186,7 @@ class DesignArrays:
             cycles, reads = np.broadcast_arrays(took.cycles, reads)
             yield of, {"cycles": cycles, "reads": reads, "exact": took.exact, "regime": took.regime, **flags}
 
+
 class _Picked:
     """Some of the pairs of a layer and a design, by their places; all of them, as they are, for ``places`` None."""
 

@@ -27,7 +27,7 @@ class ArrayEngine:
     ``operand``: ``weights``, ``kv``, ``acts``, or ``scales``, which the core applies at full width.
     """
 
-    mappings = ("both held", "weights stay", "activations stay")
+    mappings: tuple[str, ...] = ("both held", "weights stay", "activations stay")
 
     def __init__(self, array: Array, system: System, operand: str, tech: Tech, clk_period_ns: Num) -> None:
         self.array, self.system, self.operand = array, system, operand

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from hwgen.errors import HwgenError
 from sim.system.estimate import estimate_system
@@ -30,12 +31,15 @@ def compared(
     if equal not in EQUAL:
         raise HwgenError(f"system: equal must be {' or '.join(EQUAL)}, not {equal!r}")
 
-    def report(system: System) -> Report:
-        return estimate_system(system, workload, phase, rules)
+    def report(system: System, cores: int) -> Report:
+        return estimate_system(replace(system, cores=cores), workload, phase, rules)
 
-    found = [report(systems[0])]
+    found = [report(systems[0], systems[0].cores)]
     for system in systems[1:]:
-        own = report(system)
+        if equal == "throughput":
+            found.append(_as_fast(partial(report, system), found[0]))
+            continue
+        own = report(system, system.cores)
         if equal == "area":
             cores = int(found[0].total_area_um2 / (own.total_area_um2 / own.cores))
             if cores < 1:
@@ -44,9 +48,7 @@ def compared(
                     f"system: a core of {own.system} must be no larger than the {room:.4g} mm² of {found[0].system}, "
                     f"not {core / own.cores:.4g} mm²"
                 )
-            own = report(replace(system, cores=min(cores, _most())))
-        elif equal == "throughput":
-            own = _as_fast(lambda cores, one=system: report(replace(one, cores=cores)), found[0])
+            own = report(system, min(cores, _most()))
         found.append(own)
     return found
 

@@ -29,7 +29,7 @@ P = Mapping[str, Any]
 
 _NEAREST = 256
 """Largest denominator of a share of beats; larger where a share is so small that it would be off by more."""
-_CHANNEL, _WRITE = BOUNDS.index("channel"), BOUNDS.index("write")
+_COMPUTE, _CHANNEL, _WRITE = (BOUNDS.index(name) for name in ("compute", "channel", "write"))
 _HELD = (("weights", "hold_weights"), ("activations", "hold_acts"))
 _JOB = ("m_blocks", "n_blocks", "k_steps", "k_groups", *FLAGS)
 
@@ -63,7 +63,7 @@ class DesignEngine:
     exact: cycles of the exact cycle model; of one design.
     """
 
-    mappings = tuple(job_words(flags) for flags in choices())
+    mappings: tuple[str, ...] = tuple(job_words(flags) for flags in choices())
 
     def __init__(
         self,
@@ -125,11 +125,21 @@ class DesignEngine:
         table |= {"cycles": cycles, "work": np.minimum(work, cycles), "certain": certain, "bound": bound}
         table["mapping"] = np.broadcast_to(places, cycles.shape)
         if self.exact:
+            table["bound"] = self._bound(table, active)
             return self._on_one_bus(table | walked, active)
+        table["bound"] = bound = self._bound(table, active)
         # What a job that only computes takes beside its steps is filling and draining.
-        waiting = np.where(bound == 0, 0, cycles - table["work"])
+        waiting = np.where(bound == _COMPUTE, 0, cycles - table["work"])
         waits = shared_waits(self.arrays, waiting, table, bound == _WRITE)
         return self._on_one_bus(table | waits, active)
+
+    def _bound(self, table: Table, active: Any) -> Any:
+        """Jobs whose last results leave late, but that read more than they write, are bound by reading or computing."""
+        reads = sum(table[f"bytes_{name}"] for name in BYTES if name != "results")
+        slowest = np.maximum(reads * np.asarray(active) / self.rate, reads / (self.d["bus_bits"] // 8))
+        other = np.where(slowest > table["work"], _CHANNEL, _COMPUTE)
+        few = (table["bound"] == _WRITE) & (table["bytes_results"] < reads)
+        return np.where(few, other, table["bound"])
 
     def _on_one_bus(self, table: Table, active: Any) -> Table:
         """Reads and writes have channels of their own at the port, but pass the memory one after the other."""
@@ -159,8 +169,8 @@ class DesignEngine:
             waits = {f"wait_{name}": found.waits[name] for name in ("weights", "acts", "results")}
             rows.append({**{name: getattr(job, name) for name in _JOB}, "cycles": found.cycles, **waits})
         table = {name: np.array([row[name] for row in rows], np.int64).reshape(shape) for name in rows[0]}
-        waits = {name: value for name, value in table.items() if name.startswith("wait_")}
-        return {name: table[name] for name in _JOB}, table["cycles"], waits
+        waited: Table = {name: value for name, value in table.items() if name.startswith("wait_")}
+        return {name: table[name] for name in _JOB}, table["cycles"], waited
 
     def each(
         self, m: Any, n: Any, k: Any, row: Any, active: Any, alike: Sequence[str] = ()
@@ -225,7 +235,7 @@ class DesignEngine:
             Schedule(self.design.tile, layer)
             for holds, text in made.limits(layer):
                 if not np.all(holds):
-                    raise HwgenError(f"system: {text.format(**self.p | self.d)}")
+                    raise HwgenError(f"system: {text.format(**{**self.p, **self.d})}")
 
     def job(self, table: Table, place: int) -> Job:
         """The job of a product on the first of the designs, in no place."""

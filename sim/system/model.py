@@ -95,7 +95,8 @@ def part_costs(
 
 def _energy(engine: Engine, table: Table, system: System) -> Mapping[str, Num]:
     """Energy of each product with all its copies by block, memory outside the chip included where it is counted."""
-    a, found = engine.arrays, {}
+    a = engine.arrays
+    found: dict[str, Num] = {}
     for name in ("big", "small"):
         own = {key.removeprefix(f"{name}_"): value for key, value in table.items() if key.startswith(f"{name}_")}
         runs = a.real(table[f"runs_{name}"])

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sim.estimate import power_mw, tops_per_mm2
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["Choice", "PartReport", "Report", "block_group", "grouped"]
 
@@ -267,10 +264,8 @@ class Report:
             "parts": [part.as_dict() for part in self.parts],
         }
 
-    def frame(self) -> pd.DataFrame:
-        """Parts as rows; waits, bytes and energies (by `block_group`) have a column each."""
-        import pandas as pd
-
+    def rows(self) -> list[dict[str, Any]]:
+        """Parts as flat rows; waits, bytes and energies (by `block_group`) have a column each, units in their names."""
         rows = []
         for part in self.parts:
             row = {name: value for name, value in part.as_dict().items() if not isinstance(value, dict | list)}
@@ -278,4 +273,4 @@ class Report:
             row |= {f"{name}_bytes": value for name, value in part.bytes.items()}
             row |= {f"{name}_energy_pj": value for name, value in grouped(part.energy_pj).items()}
             rows.append(row)
-        return pd.DataFrame(rows)
+        return rows

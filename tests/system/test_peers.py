@@ -73,9 +73,10 @@ def test_mixpe_decomposition() -> None:
     assert cycles[0] == mixpe_cycles("FP16", "core_before")
     assert cycles[-1] == mixpe_cycles("MixPE W4A8", "core_after")
     assert cycles[0] / cycles[1] == pytest.approx(4096 / 896, rel=0.01)
+    assert cycles[1] / cycles[2] == pytest.approx(1.125, rel=0.01)
+    assert cycles[2] / cycles[3] == pytest.approx(2, rel=0.01)
     # 64 sequences fill half of the rows that narrower activations would make room for.
-    assert cycles[2] == cycles[3]
-    assert cycles[3] / cycles[4] > 1.1
+    assert cycles[3] == cycles[4]
 
 
 @pytest.mark.parametrize("row", LUT_ROWS, ids=lambda one: one.name)
