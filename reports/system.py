@@ -176,7 +176,6 @@ def cycle_model() -> str:
             near = estimate_system(system, model, phase)
             walked = estimate_system(dataclasses.replace(system, timing="exact"), model, phase)
             pairs = list(zip(near.parts, walked.parts, strict=True))
-            sure = [one.cycles == other.cycles for one, other in pairs if one.certain]
             same = sum(one.cycles == other.cycles for one, other in pairs)
             worst = max(abs(one.cycles / other.cycles - 1) for one, other in pairs)
             rows.append(
@@ -186,12 +185,11 @@ def cycle_model() -> str:
                     f"{walked.cycles:,}",
                     f"{near.cycles:,}",
                     f"{near.cycles / walked.cycles - 1:+.2%}",
-                    f"{sum(sure)} of {len(sure)}",
                     f"{same} of {len(pairs)}",
                     f"{worst:.2%}",
                 ]
             )
-    names = ("exact", "closed form", "difference", "marked exact and equal", "equal", "largest difference of a part")
+    names = ("exact", "closed form", "difference", "parts that are equal", "largest difference of a part")
     return table(["family", "phase", *names], rows)
 
 
@@ -212,7 +210,8 @@ def page() -> Iterator[str]:
     yield "## The cycle model"
     yield (
         "SmolLM2-135M on one core whose memory always has a beat. The exact model is equal to the Verilog, cycle for "
-        "cycle; `tests/system/test_rtl.py` runs every layer of both phases on it. `--timing exact` reports by it."
+        "cycle; `tests/system/test_rtl.py` runs every layer of both phases on it. `--timing exact` reports by it. "
+        "The closed form vouches for none of these parts (their streams are longer than a ring), and is equal on some all the same."
     )
     yield cycle_model()
     yield "## SCALE-Sim 3.0.0"

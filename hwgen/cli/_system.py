@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,7 +109,8 @@ def run_system(
         return
     if asked.plot_file is not None:
         needs("estimate --plot", "dse", "matplotlib")
-    report = estimate_system(system, workload, phase, rules, choices=asked.every)
+    with _progress() as told:
+        report = estimate_system(system, workload, phase, rules, choices=asked.every, progress=told)
     if asked.plot_file is not None:
         from hwgen.files import write_atomic
         from reports.roofline import roofline_picture
@@ -120,6 +122,18 @@ def run_system(
     _print(report, workload)
     if asked.plot_file is not None:
         click.echo(f"wrote {asked.plot_file}")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal: products that the exact model walks."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("products walked", total=None, visible=False)
+        yield lambda done, of: bar.update(task, completed=done, total=of, visible=True)
 
 
 def _system(tile: TileSpec, values: Mapping[str, Any], clock: Clock) -> System:
@@ -194,7 +208,7 @@ def _print(report: Report, workload: Workload) -> None:
     rows.append(("total", f"{whole_area / 1e6:,.5g}", "", _amount(whole_energy * 1e-12, "J"), ""))
     print_table([Column("block", right=False), *map(Column, ("area [mm²]", "", "energy", ""))], rows, bold_last=True)
     click.echo()
-    exact = "exact" if report.certain else "closed form"
+    exact = "exact" if report.certain else "exact model" if report.timing == "exact" else "closed form"
     click.echo(
         f"cycles: {report.cycles:,} ({exact}); {_amount(report.time_s, 's')} at {report.clk_period_ns:.4g} ns"
         + _late(report)
@@ -219,10 +233,11 @@ def _print(report: Report, workload: Workload) -> None:
 
 
 def _late(report: Report) -> str:
-    least = report.min_clk_period_ns
-    if least is None or least <= report.clk_period_ns:
+    if report.meets_clock is not False:
         return ""
-    return f", which cannot be met: the logic needs {least:.3f} ns"
+    known = (("logic", report.min_clk_period_ns), ("memories", report.memory_cycle_ns))
+    needed = " and ".join(f"{what} {period:.3f} ns" for what, period in known if period is not None)
+    return f", which cannot be met: {needed} are needed"
 
 
 _COLUMNS = (

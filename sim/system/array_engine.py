@@ -54,6 +54,11 @@ class ArrayEngine:
         return kv, 0 * kv, acts, a.real(one.weight_bits) if self.system.kv_steps == "weights" else kv, acts
 
     @property
+    def near(self) -> ArrayEngine:
+        """Itself."""
+        return self
+
+    @property
     def lanes(self) -> tuple[Num, Num]:
         """Tokens and outputs of a pass."""
         _, _, _, weights, acts = self._bits

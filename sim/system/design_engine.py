@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from hwgen.accelerator import Design, Memory
+from hwgen.accelerator import Design, JobCycles, Memory
 from hwgen.accelerator.best import DesignArrays, walked_jobs
 from hwgen.accelerator.job import FLAGS, Job
 from hwgen.accelerator.plan import choices
@@ -23,9 +23,10 @@ from sim.system.arrays import Arrays
 from sim.system.engine import BOUNDS, BYTES, Num, Table, shared_waits
 from sim.tech import Structure, Tech
 
-__all__ = ["DesignEngine", "beat_shares", "job_words"]
+__all__ = ["DesignEngine", "Progress", "beat_shares", "job_words"]
 
 P = Mapping[str, Any]
+Progress = Callable[[int, int], None]
 
 _NEAREST = 256
 """Largest denominator of a share of beats; larger where a share is so small that it would be off by more."""
@@ -60,7 +61,7 @@ class DesignEngine:
     ----------
     p, d: parameters of tile and design. passes: of an integer second operand that is wider than the tile's weights, so
         many digits, each an element along K with a scale of its own. bytes_per_cycle: of the memory.
-    exact: cycles of the exact cycle model; of one design.
+    exact: cycles of the exact cycle model; of one design, ``made``. progress: is told products that are walked.
     """
 
     mappings: tuple[str, ...] = tuple(job_words(flags) for flags in choices())
@@ -79,14 +80,22 @@ class DesignEngine:
         passes: int = 1,
         exact: bool = False,
         made: Design | None = None,
+        progress: Progress = lambda done, of: None,
     ) -> None:
         self.spec, self.p, self.d, self.tech, self.period = spec, p, d, tech, clk_period_ns
         self.latency, self.order, self.orders, self.rate = latency, order, ORDERS[order], bytes_per_cycle
         self.passes, self.exact, self.design = passes, exact, made
         self.arrays = Arrays(np.zeros(1))
+        self._known: dict[tuple[Any, ...], tuple[Job, JobCycles]] = {}
+        self._progress = progress
+
+    @property
+    def near(self) -> DesignEngine:
+        """By closed form."""
+        return self.over(self.p, self.d) if self.exact else self
 
     def over(self, p: P, d: P) -> DesignEngine:
-        """The same core with other parameters, which may be arrays."""
+        """The same core with other parameters, which may be arrays, by closed form."""
         return DesignEngine(
             self.spec,
             p,
@@ -163,9 +172,14 @@ class DesignEngine:
         shape = (len(sizes[0]), 1)
         beats = [np.broadcast_to(one, shape)[:, 0].tolist() for one in (made.share, made.cycles)]
         rows = []
-        for size, share in zip(zip(*sizes, strict=True), zip(*beats, strict=True), strict=True):
-            schedule = Schedule(self.design.tile, Layer("product", *size))
-            job, found = walked_jobs(self.design, schedule, Memory(self.latency, share), self.orders)[0]
+        asked = list(zip(zip(*sizes, strict=True), zip(*beats, strict=True), strict=True))
+        for done, (size, share) in enumerate(asked):
+            self._progress(done, len(asked))
+            if (size, share) not in self._known:
+                schedule = Schedule(self.design.tile, Layer("product", *size))
+                jobs = walked_jobs(self.design, schedule, Memory(self.latency, share), self.orders)
+                self._known[size, share] = jobs[0]
+            job, found = self._known[size, share]
             waits = {f"wait_{name}": found.waits[name] for name in ("weights", "acts", "results")}
             rows.append({**{name: getattr(job, name) for name in _JOB}, "cycles": found.cycles, **waits})
         table = {name: np.array([row[name] for row in rows], np.int64).reshape(shape) for name in rows[0]}

@@ -38,6 +38,10 @@ class Engine(Protocol):
     mappings: tuple[str, ...]
 
     @property
+    def near(self) -> Engine:
+        """The same core with cycles that cost nothing to know, by which splits are chosen; itself where it has them."""
+
+    @property
     def lanes(self) -> tuple[Num, Num]:
         """Tokens and outputs of a pass: products are shared by cores in whole numbers of them."""
 

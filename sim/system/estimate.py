@@ -12,14 +12,14 @@ from hwgen.accelerator import Design
 from hwgen.errors import HwgenError
 from sim.accelerator.cost import AcceleratorCost, cost
 from sim.system.array import Array
-from sim.system.design_engine import DesignEngine
+from sim.system.design_engine import DesignEngine, Progress
 from sim.system.engine import BOUNDS, BYTES, Engine
 from sim.system.model import Key, PartCosts, engine_for, part_costs, sizes_of, vector_work
 from sim.system.products import Part, parts_of
 from sim.system.report import Choice, PartReport, Report
 from sim.system.room import check_room, needed_bytes
 from sim.system.share import every_share
-from sim.system.system import SPLITS, System
+from sim.system.system import SPLITS, System, takes_tables
 from sim.system.variant import variant
 from sim.tech import Tech, load
 from sim.workload import Phase, Rule, Workload
@@ -32,14 +32,20 @@ _VECTOR = "vector"
 
 
 def estimate_system(
-    system: System, workload: Workload, phase: Phase, rules: Sequence[Rule] = (), *, choices: bool = False
+    system: System,
+    workload: Workload,
+    phase: Phase,
+    rules: Sequence[Rule] = (),
+    *,
+    choices: bool = False,
+    progress: Progress = lambda done, of: None,
 ) -> Report:
     """A phase of a workload on a system.
 
     Parameters
     ----------
     rules: formats of weights, keys and values by role, in place of the tile's. choices: list every way to do the
-        longest product of each part.
+        longest product of each part. progress: is told how many products the exact model has walked, of how many.
 
     Raises `HwgenError` for a phase, context, role or format that does not go with the model or the tile, and where the
     phase does not fit the memory.
@@ -52,7 +58,7 @@ def estimate_system(
     period = _period(system, whole)
     parts = parts_of(workload, phase, system, rules, _group(core))
     keys: dict[Key, None] = dict.fromkeys((part.operand, part.form) for part in parts)
-    engines = {key: engine_for(system, *key, tech, period) for key in keys}
+    engines = {key: engine_for(system, *key, tech, period, progress) for key in keys}
     needed = needed_bytes(workload, phase, parts, engines, system, rules)
     check_room(workload, phase, needed, system)
     _check_products(parts, engines, system)
@@ -67,7 +73,9 @@ def estimate_system(
         memory=system.memory.name,
         cores=system.cores,
         clk_period_ns=period,
-        min_clk_period_ns=None if whole is None or whole.min_clk_period_ns is None else float(whole.min_clk_period_ns),
+        min_clk_period_ns=None if whole is None else _known(whole.min_clk_period_ns),
+        memory_cycle_ns=None if whole is None else _known(whole.memory_cycle_ns),
+        timing=system.timing,
         parts=tuple(rows),
         tokens=_tokens(phase),
         peak_macs=system.cores * _peak(core),
@@ -85,6 +93,10 @@ def _period(system: System, whole: AcceleratorCost | None) -> float:
     if whole is None:
         raise HwgenError("system: clk_period_ns must be given for an array; try 1.0")
     return float(whole.clk_period_ns)
+
+
+def _known(period: Any) -> float | None:
+    return None if period is None else _number(period)
 
 
 def _number(value: Any) -> float:
@@ -223,6 +235,8 @@ def _status(system: System, tech: Tech, whole: AcceleratorCost | None, keys: Map
     if isinstance(system.core, Design):
         kind = "the exact cycle model's" if system.timing == "exact" else "by closed form"
         found.append(f"cycles are {kind}; cores share the memory's rate evenly")
+        if system.timing == "closed":
+            found.append("waits are told apart by the bytes that each operand brings")
         for operand, form in keys:
             if operand == "kv" or form:
                 found.append(f"{operand} are multiplied as {variant(system.core, form).words}")
@@ -240,6 +254,8 @@ def _status(system: System, tech: Tech, whole: AcceleratorCost | None, keys: Map
 
 def _not_counted(system: System, whole: AcceleratorCost | None) -> tuple[str, ...]:
     found = [] if whole is None else [one for one in whole.unknown if one != "memory outside the chip"]
+    if isinstance(system.core, Design) and system.tables == "tile" and takes_tables(system.core.tile):
+        found.append("who makes the tables that the tile takes (--tables)")
     if system.memory.pj_per_bit is None:
         found.append("energy of memory outside the chip")
     if not system.vector_lanes:

@@ -9,7 +9,7 @@ from typing import Any
 from sim.system.array import Array
 from sim.system.array_engine import ArrayEngine
 from sim.system.arrays import Arrays
-from sim.system.design_engine import DesignEngine
+from sim.system.design_engine import DesignEngine, Progress
 from sim.system.engine import BYTES, WAITS, Engine, Num, Table
 from sim.system.products import Part, Product
 from sim.system.share import Sizes, best_shares
@@ -40,8 +40,18 @@ class PartCosts:
     engine: Engine
 
 
-def engine_for(system: System, operand: str, form: str, tech: Any, clk_period_ns: float) -> Engine:
-    """The core for second operands of a kind. Raises `HwgenError` for a format that it cannot take."""
+def engine_for(
+    system: System,
+    operand: str,
+    form: str,
+    tech: Any,
+    clk_period_ns: float,
+    progress: Progress = lambda done, of: None,
+) -> Engine:
+    """The core for second operands of a kind; ``progress`` is told products that the exact model walks.
+
+    Raises `HwgenError` for a format that it cannot take.
+    """
     if isinstance(system.core, Array):
         return ArrayEngine(system.core, system, operand, tech, clk_period_ns)
     found = variant(system.core, form)
@@ -58,6 +68,7 @@ def engine_for(system: System, operand: str, form: str, tech: Any, clk_period_ns
         passes=found.passes,
         exact=system.timing == "exact",
         made=found.design,
+        progress=progress,
     )
 
 

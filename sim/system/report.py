@@ -121,8 +121,10 @@ class Report:
 
     Parameters
     ----------
-    system, memory: in words. cores, clk_period_ns: of the chip. parts: in the order of the model. tokens: that the
-        phase gives (pictures, passes). peak_macs: multiply-accumulates of the chip in a cycle. gb_per_s: of the memory.
+    system, memory: in words. cores, clk_period_ns: of the chip. min_clk_period_ns, memory_cycle_ns: shortest periods of
+        its logic and of its memories, None where nothing says. timing: ``closed`` or ``exact``.
+    parts: in the order of the model. tokens: that the phase gives (pictures, passes). peak_macs: multiply-accumulates
+        of the chip in a cycle. gb_per_s: of the memory.
     area_um2: of the chip by block. needed_bytes: of the memory, by what. status: what stands behind cycles and numbers;
         not_counted: what is in neither.
     """
@@ -134,6 +136,8 @@ class Report:
     cores: int
     clk_period_ns: float
     min_clk_period_ns: float | None
+    memory_cycle_ns: float | None
+    timing: str
     parts: tuple[PartReport, ...]
     tokens: int
     peak_macs: float
@@ -157,6 +161,12 @@ class Report:
     def certain(self) -> bool:
         """Whether all cycles are the exact model's."""
         return all(part.certain for part in self.parts)
+
+    @property
+    def meets_clock(self) -> bool | None:
+        """Whether logic and memories keep the clock; None where nothing says."""
+        known = [period for period in (self.min_clk_period_ns, self.memory_cycle_ns) if period is not None]
+        return all(period <= self.clk_period_ns for period in known) if known else None
 
     @property
     def time_s(self) -> float:
@@ -233,6 +243,7 @@ class Report:
         return {
             "cycles": self.cycles,
             "cycles_exact": self.certain,
+            "meets_clock": self.meets_clock,
             "time_s": self.time_s,
             "tokens": self.tokens,
             "tokens_per_s": self.tokens_per_s,
@@ -250,7 +261,8 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, JSON-serialisable."""
-        facts = ("workload", "phase", "system", "memory", "cores", "clk_period_ns", "min_clk_period_ns", "gb_per_s")
+        facts = ["workload", "phase", "system", "memory", "cores", "clk_period_ns", "min_clk_period_ns"]
+        facts += ["memory_cycle_ns", "timing", "gb_per_s"]
         return {
             **{name: getattr(self, name) for name in facts},
             "totals": self.totals(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sim.system.arrays import Arrays
@@ -122,8 +122,9 @@ def best_shares(a: Arrays, engine: Engine, sizes: Sizes, cores: Num, split: str,
     ``big_…`` and ``small_…``.
     """
     found: Table | None = None
-    for place, big, small in _splits(a, engine, sizes, cores, _allowed(split, cores)):
-        table = _shared(a, engine, sizes, place, big, small, cores, multicast)
+    near = engine.near
+    for place, big, small in _splits(a, near, sizes, cores, _allowed(split, cores)):
+        table = _shared(a, near, sizes, place, big, small, cores, multicast)
         if found is None:
             found = table
             continue
@@ -131,6 +132,23 @@ def best_shares(a: Arrays, engine: Engine, sizes: Sizes, cores: Num, split: str,
         fewer = sum(table[f"bytes_{name}"] for name in BYTES) < sum(found[f"bytes_{name}"] for name in BYTES)
         found = merged(a, (table["cycles"] < found["cycles"]) | (same & fewer), table, found)
     assert found is not None
+    return found if near is engine else _walked(a, engine, sizes, cores, multicast, found)
+
+
+def _walked(a: Arrays, engine: Engine, sizes: Sizes, cores: Num, multicast: bool, near: Table) -> Table:
+    """Each product by the split that was chosen, of one design."""
+    found = dict(near)
+    for place, name in enumerate(SPLITS):
+        rows = [row for row, chosen in enumerate(near["split"][:, 0].tolist()) if chosen == place]
+        if not rows:
+            continue
+        index = a.whole(rows)
+        own = Sizes(**{one.name: getattr(sizes, one.name)[index] for one in fields(Sizes)})
+        ((_, big, small),) = _splits(a, engine, own, cores, (name,))
+        table = _shared(a, engine, own, place, big, small, cores, multicast)
+        for key, value in table.items():
+            found[key] = found[key] + 0 if found[key] is near[key] else found[key]
+            found[key][index] = value
     return found
 
 

@@ -11,12 +11,19 @@ from hwgen.accelerator.use import Use
 from hwgen.errors import HwgenError
 from hwgen.formats import get
 from hwgen.frame.param import Param, Range, again, check, param, parameters, resolve
+from hwgen.pe import TileSpec
 from sim.memory import dram_types
 from sim.system.array import Array
 from sim.system.off_chip import OffChip
 from sim.tech import DEFAULT, Tech
 
-__all__ = ["SPLITS", "System"]
+__all__ = ["SPLITS", "System", "takes_tables"]
+
+
+def takes_tables(tile: TileSpec) -> bool:
+    """Whether a tile takes tables of sums in place of activations."""
+    return bool(tile.p.get("precompute") == "external")
+
 
 SPLITS = ("outputs", "tokens", "copies")
 """How a product is shared by cores: its outputs, its tokens, or products of a layer that are alike (heads, experts,
@@ -112,6 +119,11 @@ class System:
 
     def _check_design(self) -> None:
         assert isinstance(self.core, Design)
+        if self.tables != "tile" and not takes_tables(self.core.tile):
+            raise HwgenError(
+                f"system: tables must be tile where the {self.core.tile.family} tile makes what it looks up, or looks "
+                f"up nothing, not {self.tables}; use --pe lut --precompute external"
+            )
         if self.core.pre != "none":
             raise HwgenError(
                 f"system: pre must be none, not {self.core.pre}; what stands before the ring has no price yet"

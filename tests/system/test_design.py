@@ -29,6 +29,7 @@ DESIGNS = {
     "lut": Design(tile=family("lut").from_values({"m": 2, "n": 32, "bits": 2, "group": 64}), **AROUND),
     "mx": Design(tile=family("mx").from_values({"m": 2, "n": 8, "k": 8}), **AROUND),
 }
+TABLES = Design(tile=family("lut").from_values({"m": 1, "n": 32, "bits": 2, "precompute": "external"}), **AROUND)
 SMOLLM = load_workload("smollm2-135m")
 
 
@@ -193,6 +194,15 @@ def test_dequantisation_and_tables_on_the_vector_unit() -> None:
     assert operations() == 0
     assert operations(dequant="vector_before") == weights
     assert operations(dequant="vector_after") == weights // 64
+    base = dataclasses.replace(base, core=TABLES)
+    # Eight sums for four activations; again for each block of 32 outputs.
+    plain, fused, naive = (operations(tables=which) for which in ("tile", "fused", "naive"))
+    assert plain == 0
+    products = [(run.m * -(-run.k // 4) * 8 * run.total_count, -(-run.n // 32)) for run in SMOLLM.runs(Decode(64))]
+    assert fused == sum(once for once, _ in products)
+    assert naive == sum(once * uses for once, uses in products)
+    assert "who makes the tables" in " ".join(estimate_system(base, SMOLLM, Decode(64)).not_counted)
+    base = dataclasses.replace(base, core=DESIGNS["int"])
     hidden = estimate_system(dataclasses.replace(base, vector_overlap=True), SMOLLM, Decode(64))
     assert hidden.cycles < estimate_system(base, SMOLLM, Decode(64)).cycles
 
@@ -205,7 +215,12 @@ def test_dequantisation_and_tables_on_the_vector_unit() -> None:
         ({"kv": "int99"}, "bits must be 1 to 32, not 99"),
         ({"multicast": True}, "multicast must be false for a design"),
         ({"metadata": False}, "metadata must be true for a design"),
-        ({"tables": "fused"}, "tables must be tile without a vector unit, not fused; use --vector-lanes"),
+        ({"tables": "fused"}, "tables must be tile where the int tile makes what it looks up, .*, not fused; use --pe"),
+        (
+            {"core": TABLES, "tables": "fused"},
+            "tables must be tile without a vector unit, not fused; use --vector-lanes",
+        ),
+        ({"dequant": "vector_after"}, "dequant must be tile without a vector unit, not vector_after"),
         ({"core": 3}, "core must be a Design or an Array, not 3"),
     ],
 )
