@@ -211,7 +211,8 @@ def page() -> Iterator[str]:
     yield (
         "SmolLM2-135M on one core whose memory always has a beat. The exact model is equal to the Verilog, cycle for "
         "cycle; `tests/system/test_rtl.py` runs every layer of both phases on it. `--timing exact` reports by it. "
-        "The closed form vouches for none of these parts (their streams are longer than a ring), and is equal on some all the same."
+        "The closed form vouches for none of these parts (their streams are longer than a ring), and is "
+        "equal on some all the same."
     )
     yield cycle_model()
     yield "## SCALE-Sim 3.0.0"

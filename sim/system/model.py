@@ -109,6 +109,8 @@ def _energy(engine: Engine, table: Table, system: System) -> Mapping[str, Num]:
     a = engine.arrays
     found: dict[str, Num] = {}
     for name in ("big", "small"):
+        if not bool(a.xp.any(table[f"runs_{name}"] > 0)):
+            continue
         own = {key.removeprefix(f"{name}_"): value for key, value in table.items() if key.startswith(f"{name}_")}
         runs = a.real(table[f"runs_{name}"])
         for block, value in engine.energy(own).items():
@@ -122,13 +124,21 @@ def _energy(engine: Engine, table: Table, system: System) -> Mapping[str, Num]:
     return found
 
 
+_SUMMED = (
+    *("cycles", "work", "certain", "bound", "split", "mapping"),
+    *(f"wait_{name}" for name in WAITS),
+    *(f"bytes_{name}" for name in BYTES),
+)
+"""What of tables parts are made of."""
+
+
 def _part(engine: Engine, part: Part, table: Table, energy: Mapping[str, Num], places: list[int]) -> PartCosts:
     a = engine.arrays
     index, times = a.whole(places), a.whole([[count] for count in part.times.values()])
-    own = {name: value[index] for name, value in table.items()}
+    own = {name: value[index] for name, value in table.items() if name in _SUMMED}
 
     def total(value: Any) -> Any:
-        return a.xp.sum(times * value, axis=0)
+        return times[0] * value[0] if len(places) == 1 else a.xp.sum(times * value, axis=0)
 
     return PartCosts(
         part=part,

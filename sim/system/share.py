@@ -84,7 +84,8 @@ def _shared(
     active = _active(a, big, small)
     same = _ALIKE[SPLITS[place]] if multicast else ()
     first = engine.best(big.m, big.n, sizes.k, sizes.row, active, same)
-    alike = bool(a.xp.all(small.doing == 0)) or place == SPLITS.index("copies")
+    idle = bool(a.xp.all(small.doing == 0))
+    alike = idle or place == SPLITS.index("copies")
     other = first if alike else engine.best(small.m, small.n, sizes.k, sizes.row, active, same)
     none = 0 * first["cycles"]
     table: Table = {"split": none + place}
@@ -102,8 +103,8 @@ def _shared(
     table |= {"bound": first["bound"] + none, "mapping": first["mapping"] + none}
     table["certain"] = first["certain"] & (other["certain"] | (runs["small"] == 0))
     table |= {f"runs_{name}": value for name, value in runs.items()}
-    table |= {f"big_{name}": value + none if name != "certain" else value for name, value in first.items()}
-    table |= {f"small_{name}": value + none if name != "certain" else value for name, value in other.items()}
+    table |= {f"big_{name}": value for name, value in first.items()}
+    table |= {f"small_{name}": value for name, value in other.items()}
     return table
 
 
