@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import resource
+import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,7 @@ from reports.system_peers import (
     scale_sim_cycles,
 )
 from sim.clock import at_clock
-from sim.system import OffChip, Report, System, estimate_system
+from sim.system import Array, OffChip, Report, System, estimate_arrays, estimate_system
 from sim.tech import load
 from sim.workload import Decode, Phase, Prefill, load_workload
 
@@ -193,6 +196,63 @@ def cycle_model() -> str:
     return table(["family", "phase", *names], rows)
 
 
+_CHUNK = 4096
+_RATED = "llama-2-7b"
+
+
+def _arrays(chunks: int) -> float:
+    """Evaluate so many chunks of described arrays on a prefill: bytes that the process has held at most."""
+    model, rng = load_workload(_RATED), np.random.default_rng(1)
+    for _ in range(chunks):
+        array = Array(
+            rows=rng.choice([8, 16, 32, 64], _CHUNK),
+            columns=rng.choice([8, 16, 32, 64], _CHUNK),
+            weight_bits=rng.choice([2.0, 4.0, 8.0], _CHUNK),
+            weight_bytes=rng.choice([1 << 16, 1 << 18], _CHUNK),
+            act_bytes=1 << 16,
+        )
+        system = System(core=array, off_chip=OffChip("32 GB/s", 32.0, 8.0), clk_period_ns=1.0)
+        estimate_arrays(system, model, Prefill(256))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+
+
+def _designs(chunks: int) -> None:
+    """The same of accelerators, whose cycles are the closed form's."""
+    rng, count = np.random.default_rng(1), 256
+    system = System(core=design("int"), clk_period_ns=_PERIOD_NS)
+    for _ in range(chunks):
+        p, d = {"n": rng.choice([8, 16, 32], count)}, {"act_ring": rng.choice([512, 1024, 2048], count)}
+        estimate_arrays(system, load_workload(_RATED), Prefill(256), p, d)
+
+
+def rates() -> str:
+    """Pairs of a design and a product of the model that are evaluated in a second."""
+    products = len(load_workload(_RATED).operators)
+    rows = []
+    _arrays(1)
+    for chunks in (8, 32, 128):
+        begin = time.perf_counter()
+        held = _arrays(chunks)
+        seconds = time.perf_counter() - begin
+        rows.append(
+            ["arrays, one process", f"{chunks * _CHUNK:,}", seconds, chunks * _CHUNK, f"{held / 2**20:.0f} MiB"]
+        )
+    with ProcessPoolExecutor(2) as pool:
+        list(pool.map(_arrays, (1, 1)))
+        begin = time.perf_counter()
+        list(pool.map(_arrays, (64, 64)))
+        rows.append(["arrays, two processes", f"{128 * _CHUNK:,}", time.perf_counter() - begin, 128 * _CHUNK, ""])
+    _designs(1)
+    begin = time.perf_counter()
+    _designs(4)
+    rows.append(["accelerators, one process", f"{4 * 256:,}", time.perf_counter() - begin, 4 * 256, ""])
+    shown = [
+        [what, points, f"{seconds:.2f}", f"{count * products / seconds / 1e6:.3g} M", held]
+        for what, points, seconds, count, held in rows
+    ]
+    return table(["what", "points", "seconds", "points × products a second", "most memory"], shown)
+
+
 def page() -> Iterator[str]:
     """Paragraphs of the page."""
     yield (
@@ -250,6 +310,13 @@ def page() -> Iterator[str]:
         "nothing here, as 64 sequences fill no more than half of the rows."
     )
     yield steps
+    yield "## Rate"
+    yield (
+        f"`estimate_arrays` on a prefill of {_RATED} ({len(load_workload(_RATED).operators)} products, equal ones "
+        f"evaluated once), in chunks of {_CHUNK:,} points. Accelerators try eight jobs of each product by the closed form of the "
+        "cycle model."
+    )
+    yield rates()
     found, error = lut()
     yield "## LUT Tensor Core, Table 1"
     yield (

@@ -11,7 +11,7 @@ from hwgen.schedule import Layer, Schedule
 from sim.estimate import layer_costs
 from sim.system.array import Array
 from sim.system.arrays import Arrays
-from sim.system.engine import BOUNDS, BYTES, Num, Table, better, merged, shared_waits
+from sim.system.engine import BOUNDS, BYTES, Num, Table, shared_waits
 from sim.system.off_chip import OffChip
 from sim.system.system import System
 from sim.tech import PJ_PER_UW_NS, Structure, Tech
@@ -82,69 +82,77 @@ class ArrayEngine:
             "results": a.ceil(a.real(n) * given / 8) * m,
         }
 
-    def _tried(
-        self, m: Any, n: Any, k: Any, row: Any, active: Any, alike: Sequence[str]
-    ) -> Iterator[tuple[Any, Table]]:
-        """Every mapping: where it is legal, and what it takes."""
+    def _mappings(self, once: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+        """Whether a buffer holds its operand, and in how many parts weights and activations fit theirs."""
         a, one = self.arrays, self.array
-        m, n, k, row = (a.whole(size) for size in (m, n, k, row))
+        weights, acts = once["weights"] + once["weight_sides"], once["acts"]
+        room_w, room_a = a.whole(one.weight_bytes), a.whole(one.act_bytes)
+        held = (room_w == 0) | (weights <= room_w) | (room_a == 0) | (acts <= room_a)
+        return held, a.ceil_div(weights, a.larger(room_w, a.whole(1))), a.ceil_div(acts, a.larger(room_a, a.whole(1)))
+
+    def _cycles(self, computing: Any, sizes: Mapping[str, Any], active: Any, alike: Sequence[str]) -> Any:
+        """The slower one of computing and of what passes the memory for a core."""
+        a = self.arrays
+        if not self.memory.waits:
+            return computing
+        active = a.real(active)
+        # What all read alike passes once for all of them.
+        each = sum((value for name, value in sizes.items() if name not in alike), start=a.whole(0))
+        shared = sum((value for name, value in sizes.items() if name in alike), start=a.whole(0))
+        rate = self.memory.bytes_per_cycle(self.period)
+        time = (a.real(each) * active + a.real(shared)) * (1 / rate)
+        return a.larger(computing, a.ceil(time) if self.memory.rounding == "up" else a.floor(time))
+
+    def _asked(self, m: Any, n: Any, k: Any, row: Any) -> tuple[Any, Any, Any, dict[str, Any], Any]:
+        """Sizes as counts, bytes of operands once, cycles of computing."""
+        a, one = self.arrays, self.array
+        m, n, k = (a.whole(size) for size in (m, n, k))
         if one.tile is not None:
             _check(one, m, n, k)
-        once = self._moved(m, n, k, row)
-        weights = once["weights"] + once["weight_sides"]
-        room_w, room_a = a.whole(one.weight_bytes), a.whole(one.act_bytes)
-        fits_w, fits_a = (room_w == 0) | (weights <= room_w), (room_a == 0) | (once["acts"] <= room_a)
-        computing = one.cycles(m, n, k, self._bits[3], self._bits[4])
-        rate = a.real(self.memory.bytes_per_cycle(self.period)) / a.real(active)
-        active = a.real(active)
-        parts_w = a.ceil_div(weights, a.larger(room_w, a.whole(1)))
-        parts_a = a.ceil_div(once["acts"], a.larger(room_a, a.whole(1)))
-        held = fits_w | fits_a
-        for place, (legal, of_weights, of_acts) in enumerate(
-            ((held, 1, 1), (~held, 1, parts_w), (~held, parts_a, 1)),
-        ):
-            sizes = {
-                "weights": once["weights"] * of_weights,
-                "weight_sides": once["weight_sides"] * of_weights,
-                "acts": once["acts"] * of_acts,
-                "results": once["results"],
-            }
-            nothing = 0 * sum(sizes.values())
-            table: Table = {f"bytes_{name}": nothing + sizes.get(name, 0) for name in BYTES}
-            whole = sum(a.real(value) / (active if name in alike else 1.0) for name, value in sizes.items())
-            moving = self._cycles(whole / rate) if self.memory.waits else a.whole_of(0 * whole)
-            computed = computing + nothing
-            cycles = a.larger(computed, moving + nothing)
-            table |= {"cycles": cycles, "work": computed, "mapping": nothing + place}
-            table["bound"] = a.where(cycles > computed, nothing + _CHANNEL, nothing + _COMPUTE)
-            table["certain"] = nothing == 1
-            table |= {"size_m": nothing + m, "size_n": nothing + n, "size_k": nothing + k}
-            table |= shared_waits(a, cycles - computed, table)
-            yield legal | (nothing == 1), table
-
-    def _cycles(self, value: Any) -> Any:
-        """Of a time in cycles."""
-        return self.arrays.ceil(value) if self.memory.rounding == "up" else self.arrays.floor(value)
+        return m, n, k, self._moved(m, n, k, a.whole(row)), one.cycles(m, n, k, self._bits[3], self._bits[4])
 
     def best(self, m: Any, n: Any, k: Any, row: Any, active: Any, alike: Sequence[str] = ()) -> Table:
-        """See `sim.system.engine.Engine`."""
-        found: Table | None = None
-        known: Any = None
-        for legal, table in self._tried(m, n, k, row, active, alike):
-            if found is None:
-                found, known = table, legal
-                continue
-            take = legal & (~known | better(table, found))
-            found, known = merged(self.arrays, take, table, found), known | legal
-        assert found is not None
-        return found
+        """See `sim.system.engine.Engine`; computing takes the same by any mapping, so that fewest bytes are best."""
+        a = self.arrays
+        m, n, k, once, computing = self._asked(m, n, k, row)
+        held, parts_w, parts_a = self._mappings(once)
+        one = a.whole(1)
+        stays, goes = a.whole(1), a.whole(1)
+        mapping = a.whole([[0]])
+        if not bool(a.xp.all(held)):
+            acts, weights = once["acts"], once["weights"] + once["weight_sides"]
+            if "acts" in alike:
+                weights = weights * a.whole(active)
+            if "weights" in alike:
+                acts = acts * a.whole(active)
+            again = weights + acts * parts_w <= weights * parts_a + acts
+            stays, goes = a.where(held | again, one, parts_a), a.where(~held & again, parts_w, one)
+            mapping = a.where(held, one - 1, a.where(again, one, one + 1))
+        sizes = {
+            "weights": once["weights"] * stays,
+            "weight_sides": once["weight_sides"] * stays,
+            "acts": once["acts"] * goes,
+            "results": once["results"],
+        }
+        cycles = self._cycles(computing, sizes, active, alike)
+        table: Table = {f"bytes_{name}": sizes.get(name, a.whole([[0]])) for name in BYTES}
+        table |= {"cycles": cycles, "work": computing, "mapping": mapping, "certain": a.whole([[0]]) == 1}
+        table["bound"] = a.where(cycles > computing, a.whole(_CHANNEL), a.whole(_COMPUTE))
+        table |= {"size_m": m, "size_n": n, "size_k": k}
+        return table | shared_waits(a, cycles - computing, table)
 
     def each(
         self, m: Any, n: Any, k: Any, row: Any, active: Any, alike: Sequence[str] = ()
     ) -> Iterator[tuple[int, Any, Any, Any]]:
         """See `sim.system.engine.Engine`."""
-        for place, (legal, table) in enumerate(self._tried(m, n, k, row, active, alike)):
-            yield place, legal, table["cycles"], sum(table[f"bytes_{name}"] for name in BYTES)
+        m, n, k, once, computing = self._asked(m, n, k, row)
+        held, parts_w, parts_a = self._mappings(once)
+        for place, (legal, stays, goes) in enumerate(((held, 1, 1), (~held, 1, parts_w), (~held, parts_a, 1))):
+            sizes = dict(once)
+            sizes |= {name: once[name] * stays for name in ("weights", "weight_sides")}
+            sizes["acts"] = once["acts"] * goes
+            cycles = self._cycles(computing, sizes, active, alike)
+            yield place, legal | (0 * cycles == 1), cycles, sum(sizes.values()) + 0 * cycles
 
     @cached_property
     def _structure(self) -> Structure | None:

@@ -87,6 +87,7 @@ class DesignEngine:
         self.passes, self.exact, self.design = passes, exact, made
         self.arrays = Arrays(np.zeros(1))
         self._known: dict[tuple[Any, ...], tuple[Job, JobCycles]] = {}
+        self._checked: set[tuple[int, int, int]] = set()
         self._progress = progress
 
     @property
@@ -240,12 +241,13 @@ class DesignEngine:
         side = np.where(np.asarray(group) > 0, sides.there * sides.padded_bits / scaled, 0.0)
         return codes.padded_bits / per_word * self.passes, side * self.passes
 
-    def check(self, m: Any, n: Any, k: Any) -> None:
+    def check(self, role: str, m: int, n: int, k: int) -> None:
         """Raise `HwgenError` for a product of one design that its counters, addresses or sums do not hold."""
         assert self.design is not None
-        made = DesignArrays(self.spec, self.p, self.d, self.latency)
-        for size in sorted({tuple(int(x) for x in row) for row in np.stack([m[:, 0], n[:, 0], k[:, 0]], axis=1)}):
-            layer = Layer("product", size[0], size[1], size[2] * self.passes)
+        if (m, n, k) not in self._checked:
+            self._checked.add((m, n, k))
+            made = DesignArrays(self.spec, self.p, self.d, self.latency)
+            layer = Layer(role, m, n, k * self.passes)
             Schedule(self.design.tile, layer)
             for holds, text in made.limits(layer):
                 if not np.all(holds):

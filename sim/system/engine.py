@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from hwgen.accelerator.closed import REGIMES
 from sim.system.arrays import Arrays
 
-__all__ = ["BOUNDS", "BYTES", "WAITS", "Engine", "Num", "Table", "better", "merged", "shared_waits", "total_bytes"]
+__all__ = ["BOUNDS", "BYTES", "WAITS", "Engine", "Num", "Table", "merged", "shared_waits"]
 
 Num = Any
 Table = dict[str, Any]
@@ -69,28 +69,16 @@ class Engine(Protocol):
         """Bits of a weight in memory, and its share of scales and the like."""
 
 
-def total_bytes(table: Table) -> Any:
-    """Bytes of all streams."""
-    return sum(table[_BYTES + name] for name in BYTES)
-
-
 def shared_waits(a: Arrays, wait: Any, table: Table, writes: Any = False) -> Table:
     """Cycles of waiting by what is waited for: as the bytes that each operand brings; ``writes``: all for results."""
-    weights = table["bytes_weights"] + table["bytes_weight_sides"] + table["bytes_channels"]
-    acts, results = table["bytes_acts"] + table["bytes_act_sides"], table["bytes_results"]
-    whole = a.larger(a.real(weights + acts), a.real(1))
-    none = wait * 0
-    of_weights = a.floor(a.real(wait) * (a.real(weights) / whole))
-    found = {"wait_weights": of_weights, "wait_acts": wait - of_weights, "wait_results": none + 0 * results}
+    weights = a.real(table["bytes_weights"] + table["bytes_weight_sides"] + table["bytes_channels"])
+    acts = a.real(table["bytes_acts"] + table["bytes_act_sides"])
+    of_weights = a.floor(a.real(wait) * (weights / a.larger(weights + acts, a.real(1))))
+    none = a.whole([[0]])
+    found = {"wait_weights": of_weights, "wait_acts": wait - of_weights, "wait_results": none}
     if writes is False:
         return found
     return {name: a.where(writes, wait if name == "wait_results" else none, value) for name, value in found.items()}
-
-
-def better(table: Table, other: Table) -> Any:
-    """Where one takes fewer cycles than the other, or as many and fewer bytes."""
-    same = table["cycles"] == other["cycles"]
-    return (table["cycles"] < other["cycles"]) | (same & (total_bytes(table) < total_bytes(other)))
 
 
 def merged(a: Arrays, take: Any, table: Table, other: Table) -> Table:

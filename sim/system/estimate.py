@@ -117,10 +117,10 @@ def _check_products(parts: Sequence[Part], engines: Mapping[Key, Engine], system
     for key, engine in engines.items():
         if isinstance(engine, DesignEngine):
             own = [part for part in parts if (part.operand, part.form) == key]
-            products = list({product: None for part in own for product in part.times})
-            sizes = sizes_of(engine.arrays, products)
-            engine.check(sizes.m, sizes.n, sizes.k)
-            count += len(products)
+            for part in own:
+                for product in part.times:
+                    engine.check(part.role, product.m, product.n, product.k)
+            count += len({product for part in own for product in part.times})
     if system.timing == "exact" and count > _MOST_WALKED:
         raise HwgenError(
             f"system: timing must be closed for more than {_MOST_WALKED} products that differ, not exact for {count}; "
@@ -136,8 +136,11 @@ def _first(value: Any) -> Any:
 def _row(one: PartCosts, choices: tuple[Choice, ...]) -> PartReport:
     part, table = one.part, one.table
     times = np.array(list(part.times.values()))
-    spent = times * np.asarray(table["cycles"]).reshape(-1)
-    bound = np.asarray(table["bound"]).reshape(-1)
+    cycles, bound, split, mapping = (
+        np.broadcast_to(np.asarray(table[name])[:, :1], (len(times), 1))[:, 0]
+        for name in ("cycles", "bound", "split", "mapping")
+    )
+    spent = times * cycles
     by_bound = [spent[bound == place].sum() for place in range(len(BOUNDS))]
     longest = int(spent.argmax())
     m, n, k = part.sizes[0] if part.sizes else (one.products[0].m, one.products[0].n, one.products[0].k)
@@ -158,8 +161,8 @@ def _row(one: PartCosts, choices: tuple[Choice, ...]) -> PartReport:
         bytes={name: _first(value) for name, value in one.bytes.items()},
         energy_pj={name: _first(value) for name, value in one.energy_pj.items()},
         bound=BOUNDS[int(np.argmax(by_bound))],
-        split=SPLITS[int(np.asarray(table["split"]).reshape(-1)[longest])],
-        mapping=one.engine.mappings[int(np.asarray(table["mapping"]).reshape(-1)[longest])],
+        split=SPLITS[split[longest]],
+        mapping=one.engine.mappings[mapping[longest]],
         certain=bool(_first(one.certain)),
         choices=choices,
     )

@@ -80,7 +80,9 @@ def estimate_arrays(
     seconds = next(iter(engines.values())).arrays.real(columns["cycles"]) * (period * 1e-9)
     columns["tokens_per_s"] = tokens / seconds
     columns["joules_per_token"] = columns["energy_pj"] * (1e-12 / tokens)
-    return columns
+    whole = columns["cycles"].shape
+    xp = next(iter(engines.values())).arrays.xp
+    return {name: xp.broadcast_to(value, whole) for name, value in columns.items()}
 
 
 def _engine(system: System, key: Key, tech: Any, period: float, p: P, d: P) -> Engine:

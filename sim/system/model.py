@@ -115,9 +115,10 @@ def _energy(engine: Engine, table: Table, system: System) -> Mapping[str, Num]:
         runs = a.real(table[f"runs_{name}"])
         for block, value in engine.energy(own).items():
             found[block] = found.get(block, 0.0) + runs * value
-    idle = a.real(table["idle"])
-    for block, value in engine.idle_pj().items():
-        found[block] = found.get(block, 0.0) + idle * value
+    if bool(a.xp.any(table["idle"] > 0)):
+        idle = a.real(table["idle"])
+        for block, value in engine.idle_pj().items():
+            found[block] = found.get(block, 0.0) + idle * value
     if system.memory.pj_per_bit is not None:
         moved = sum(table[f"bytes_{name}"] for name in BYTES)
         found["dram"] = a.real(moved) * 8 * system.memory.pj_per_bit
@@ -135,7 +136,12 @@ _SUMMED = (
 def _part(engine: Engine, part: Part, table: Table, energy: Mapping[str, Num], places: list[int]) -> PartCosts:
     a = engine.arrays
     index, times = a.whole(places), a.whole([[count] for count in part.times.values()])
-    own = {name: value[index] for name, value in table.items() if name in _SUMMED}
+
+    def rows(value: Any) -> Any:
+        """Of the part's products; what is the same for all has one row."""
+        return value if value.shape[0] == 1 else value[index]
+
+    own = {name: rows(table[name]) for name in _SUMMED}
 
     def total(value: Any) -> Any:
         return times[0] * value[0] if len(places) == 1 else a.xp.sum(times * value, axis=0)
@@ -146,7 +152,7 @@ def _part(engine: Engine, part: Part, table: Table, energy: Mapping[str, Num], p
         work=total(own["work"]),
         waits={name: total(own[f"wait_{name}"]) for name in WAITS},
         bytes={name: total(own[f"bytes_{name}"]) for name in BYTES},
-        energy_pj={name: total((value + 0.0 * table["cycles"])[index]) for name, value in energy.items()},
+        energy_pj={name: total(rows(value)) for name, value in energy.items()},
         certain=a.xp.all(own["certain"], axis=0),
         table=own,
         products=tuple(part.times),

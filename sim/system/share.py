@@ -108,11 +108,23 @@ def _shared(
     return table
 
 
+def _alone(a: Arrays, engine: Engine, sizes: Sizes) -> Table:
+    """The same of one core, which does all copies one after the other; without a ``small_`` table."""
+    first = engine.best(sizes.m, sizes.n, sizes.k, sizes.row, a.whole([[1]]))
+    once = bool(a.xp.all(sizes.copies == 1))
+    none = a.whole([[0]])
+    table: Table = {"split": none, "idle": none, "runs_big": sizes.copies, "runs_small": none}
+    for name in ("cycles", "work", *(f"wait_{one}" for one in WAITS), *(f"bytes_{one}" for one in BYTES)):
+        table[name] = first[name] if once else sizes.copies * first[name]
+    table |= {name: first[name] for name in ("bound", "mapping", "certain")}
+    return table | {f"big_{name}": value for name, value in first.items()}
+
+
 def _allowed(split: str, cores: Num) -> tuple[str, ...]:
     """Splits to try; one core has nothing to share."""
-    if split != "best":
-        return (split,)
-    return SPLITS if not isinstance(cores, int) or cores > 1 else SPLITS[:1]
+    if isinstance(cores, int) and cores == 1:
+        return SPLITS[:1]
+    return SPLITS if split == "best" else (split,)
 
 
 def best_shares(a: Arrays, engine: Engine, sizes: Sizes, cores: Num, split: str, multicast: bool = False) -> Table:
@@ -122,6 +134,8 @@ def best_shares(a: Arrays, engine: Engine, sizes: Sizes, cores: Num, split: str,
     cores, ``work`` and ``wait_…`` of a core that does most; ``runs_big`` and ``runs_small`` products of the tables
     ``big_…`` and ``small_…``.
     """
+    if isinstance(cores, int) and cores == 1:
+        return _alone(a, engine, sizes)
     found: Table | None = None
     near = engine.near
     for place, big, small in _splits(a, near, sizes, cores, _allowed(split, cores)):

@@ -64,7 +64,8 @@ def test_sums_are_those_of_all_cores(place: int, cores: int, split: str) -> None
         assert int(table["idle"][0, 0]) == cores * time - busy
         runs = {name: float(table[f"runs_{name}"][0, 0]) for name in ("big", "small")}
         found = 0.0
-        for name, count in runs.items():
+        for name in [name for name, count in runs.items() if count]:
+            count = runs[name]
             part = {key.removeprefix(f"{name}_"): value for key, value in table.items() if key.startswith(f"{name}_")}
             found += count * sum(float(np.ravel(value)[0]) for value in own.energy(part).values())
         assert found == pytest.approx(energy)
