@@ -228,27 +228,25 @@ def _designs(chunks: int) -> None:
 def rates() -> str:
     """Pairs of a design and a product of the model that are evaluated in a second."""
     products = len(load_workload(_RATED).operators)
-    rows = []
+    rows: list[tuple[str, int, float, str]] = []
     _arrays(1)
     for chunks in (8, 32, 128):
         begin = time.perf_counter()
         held = _arrays(chunks)
         seconds = time.perf_counter() - begin
-        rows.append(
-            ["arrays, one process", f"{chunks * _CHUNK:,}", seconds, chunks * _CHUNK, f"{held / 2**20:.0f} MiB"]
-        )
+        rows.append(("arrays, one process", chunks * _CHUNK, seconds, f"{held / 2**20:.0f} MiB"))
     with ProcessPoolExecutor(2) as pool:
         list(pool.map(_arrays, (1, 1)))
         begin = time.perf_counter()
         list(pool.map(_arrays, (64, 64)))
-        rows.append(["arrays, two processes", f"{128 * _CHUNK:,}", time.perf_counter() - begin, 128 * _CHUNK, ""])
+        rows.append(("arrays, two processes", 128 * _CHUNK, time.perf_counter() - begin, ""))
     _designs(1)
     begin = time.perf_counter()
     _designs(4)
-    rows.append(["accelerators, one process", f"{4 * 256:,}", time.perf_counter() - begin, 4 * 256, ""])
+    rows.append(("accelerators, one process", 4 * 256, time.perf_counter() - begin, ""))
     shown = [
-        [what, points, f"{seconds:.2f}", f"{count * products / seconds / 1e6:.3g} M", held]
-        for what, points, seconds, count, held in rows
+        [what, f"{count:,}", f"{seconds:.2f}", f"{count * products / seconds / 1e6:.3g} M", most]
+        for what, count, seconds, most in rows
     ]
     return table(["what", "points", "seconds", "points × products a second", "most memory"], shown)
 
@@ -313,8 +311,8 @@ def page() -> Iterator[str]:
     yield "## Rate"
     yield (
         f"`estimate_arrays` on a prefill of {_RATED} ({len(load_workload(_RATED).operators)} products, equal ones "
-        f"evaluated once), in chunks of {_CHUNK:,} points. Accelerators try eight jobs of each product by the closed form of the "
-        "cycle model."
+        f"evaluated once), in chunks of {_CHUNK:,} points. Accelerators try eight jobs of each product "
+        "by the closed form of the cycle model."
     )
     yield rates()
     found, error = lut()

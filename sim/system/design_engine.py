@@ -114,6 +114,11 @@ class DesignEngine:
         """Tokens and outputs of a block."""
         return self.p["m"], self.p["n"] * self.spec.layer_outputs(self.p)
 
+    @cached_property
+    def _plain(self) -> DesignArrays:
+        """With a beat a cycle."""
+        return DesignArrays(self.spec, self.p, self.d, self.latency)
+
     def _made(self, active: Any) -> DesignArrays:
         share, cycles = beat_shares(self.rate / (np.asarray(active) * (self.d["bus_bits"] // 8)))
         return DesignArrays(self.spec, self.p, self.d, self.latency, share, cycles)
@@ -232,8 +237,7 @@ class DesignEngine:
         """Bits of a weight in memory as images have them, padding of words included, and its share of what a group
         has.
         """
-        made = DesignArrays(self.spec, self.p, self.d, self.latency)
-        streams, group = made.inventory.streams, self.p["group"]
+        streams, group = self._plain.inventory.streams, self.p["group"]
         per_word = self.p["n"] * self.spec.layer_outputs(self.p) * self.spec.layer_k(self.p)
         codes, sides = streams["weights"], streams["weight_sides"]
         scaled = self.p["n"] * self.spec.layer_outputs(self.p) * np.maximum(group, 1)
@@ -246,10 +250,9 @@ class DesignEngine:
         assert self.design is not None
         if (m, n, k) not in self._checked:
             self._checked.add((m, n, k))
-            made = DesignArrays(self.spec, self.p, self.d, self.latency)
             layer = Layer(role, m, n, k * self.passes)
             Schedule(self.design.tile, layer)
-            for holds, text in made.limits(layer):
+            for holds, text in self._plain.limits(layer):
                 if not np.all(holds):
                     raise HwgenError(f"system: {text.format(**{**self.p, **self.d})}")
 
