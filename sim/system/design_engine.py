@@ -15,6 +15,7 @@ from hwgen.accelerator.job import FLAGS, Job
 from hwgen.accelerator.plan import choices
 from hwgen.accelerator.use import ORDERS
 from hwgen.errors import HwgenError
+from hwgen.frame.numbers import ceil_div
 from hwgen.pe import TileSpec
 from hwgen.schedule import Layer, Schedule, closed_cycles
 from sim.accelerator.activity import JobCounts, job_counts
@@ -59,8 +60,8 @@ class DesignEngine:
 
     Parameters
     ----------
-    p, d: parameters of tile and design. passes: of an integer second operand that is wider than the tile's weights, so
-        many digits, each an element along K with a scale of its own. bytes_per_cycle: of the memory.
+    p, d: parameters of tile and design. passes: digits of an integer second operand that is wider than the tile's
+        weights, each an element along K in groups with a scale of their own. bytes_per_cycle: of the memory.
     exact: cycles of the exact cycle model; of one design, ``made``. progress: is told products that are walked.
     """
 
@@ -114,6 +115,13 @@ class DesignEngine:
         """Tokens and outputs of a block."""
         return self.p["m"], self.p["n"] * self.spec.layer_outputs(self.p)
 
+    def _inner(self, k: Any) -> Any:
+        """Elements along K of all digits: each but the last fills whole groups, as its scale is another one."""
+        if self.passes == 1:
+            return k
+        group = np.maximum(self.p["group"], 1)
+        return (self.passes - 1) * ceil_div(k, group) * group + k
+
     @cached_property
     def _plain(self) -> DesignArrays:
         """With a beat a cycle."""
@@ -125,7 +133,7 @@ class DesignEngine:
 
     def best(self, m: Any, n: Any, k: Any, row: Any, active: Any, alike: Sequence[str] = ()) -> Table:
         """See `sim.system.engine.Engine`; every core reads all that it takes."""
-        made, k = self._made(active), k * self.passes
+        made, k = self._made(active), self._inner(k)
         found = made.best_of_sizes(m, n, k, self.orders)
         job, cycles, certain = dict(found.job), found.cycles, found.exact
         work = np.broadcast_to(np.asarray(closed_cycles(self.spec, self.p, m, n, k)), cycles.shape)
@@ -198,7 +206,7 @@ class DesignEngine:
         """See `sim.system.engine.Engine`; by closed form, bytes are those that are read."""
         known = [tuple(flags.values()) for flags in choices()]
         bus = self.d["bus_bits"] // 8
-        for flags, found in self._made(active).all_of_sizes(m, n, k * self.passes, self.orders):
+        for flags, found in self._made(active).all_of_sizes(m, n, self._inner(k), self.orders):
             place = known.index(tuple(flags[name] for name in FLAGS))
             yield place, found["cycles"] > 0, found["cycles"], found["reads"] * bus
 
@@ -250,7 +258,7 @@ class DesignEngine:
         assert self.design is not None
         if (m, n, k) not in self._checked:
             self._checked.add((m, n, k))
-            layer = Layer(role, m, n, k * self.passes)
+            layer = Layer(role, m, n, int(self._inner(k)))
             Schedule(self.design.tile, layer)
             for holds, text in self._plain.limits(layer):
                 if not np.all(holds):

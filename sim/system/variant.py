@@ -48,6 +48,11 @@ def variant(design: Design, form: str) -> Variant:
         passes = int(ceil_div(wanted.code_bits, held.code_bits))
         if passes == 1:
             return Variant(design, 1, f"{form}, in codes of {own}")
+        if not tile.group:
+            raise HwgenError(
+                f"system: group of the tile must be positive for {form} as {passes} digits of {own}, whose scales "
+                "differ, not 0"
+            )
         return Variant(design, passes, f"{form}, as {passes} digits of {own}")
     known = list(dict.fromkeys([own, *(other.weight_format.name for other in _modes(tile))]))
     integers = " or a wider integer" if isinstance(held, IntFormat) else ""

@@ -18,7 +18,9 @@ from hwgen.schedule import Layer, Schedule
 from sim.accelerator.cost import cost
 from sim.system import OffChip, System, estimate_arrays, estimate_system
 from sim.system.design_engine import beat_shares
+from sim.system.estimate import engine_for
 from sim.system.variant import variant
+from sim.tech import load
 from sim.workload import Decode, Generation, Operator, Pass, Prefill, Size, Workload, load_workload, parse_rule
 
 FAST = OffChip("no limit", math.inf)
@@ -173,6 +175,9 @@ def test_formats_of_second_operands() -> None:
     assert variant(DESIGNS["int"], "int3").passes == 1
     with pytest.raises(HwgenError, match="must be fp4_e2m1 on this mx tile, not int8"):
         variant(DESIGNS["mx"], "int8")
+    rows = dataclasses.replace(DESIGNS["int"], tile=type(DESIGNS["int"].tile)(**{**DESIGNS["int"].tile.p, "group": 0}))
+    with pytest.raises(HwgenError, match="group of the tile must be positive for int8 as 2 digits of int4"):
+        variant(rows, "int8")
     system = System(core=DESIGNS["int"], clk_period_ns=6.0)
     own = estimate_system(system, SMOLLM, Decode(64))
     wide = estimate_system(dataclasses.replace(system, kv="int8"), SMOLLM, Decode(64))
@@ -181,6 +186,19 @@ def test_formats_of_second_operands() -> None:
     by = {part.role: part for part in wide.parts}
     for part in own.parts:
         assert by[part.role].bytes["weights"] == part.bytes["weights"] * (2 if part.operand == "kv" else 1)
+
+
+def test_digits_fill_groups() -> None:
+    """Ten steps of 8 are 80 elements: the first digit takes 128, two groups of 64, the second 80."""
+    design = DESIGNS["int"]
+    wide = engine_for(System(core=design, clk_period_ns=6.0), "kv", "int8", load("sky130hd"), 6.0)
+    own = engine_for(System(core=design, clk_period_ns=6.0), "kv", "", load("sky130hd"), 6.0)
+    one, m, n = np.array([[1]]), np.array([[1]]), np.array([[16]])
+    digits = wide.best(m, n, np.array([[80]]), one, 1)
+    plain = own.best(m, n, np.array([[208]]), one, 1)
+    assert {name: value.tolist() for name, value in digits.items()} == {
+        name: value.tolist() for name, value in plain.items()
+    }
 
 
 def test_dequantisation_and_tables_on_the_vector_unit() -> None:

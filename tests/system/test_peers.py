@@ -30,6 +30,7 @@ def test_scale_sim(point: ScaleSimPoint) -> None:
     assert scale_sim_cycles(point) == point.cycles
 
 
+@pytest.mark.few(20)
 @pytest.mark.parametrize("model", BITMOD_MODELS)
 @pytest.mark.parametrize(
     ("phase", "design"), [(phase, name) for phase in BITMOD_CYCLES for name in BITMOD_CYCLES[phase]]

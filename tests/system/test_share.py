@@ -40,6 +40,7 @@ def shares(product: Product, core: Any, cores: int, split: str) -> list[tuple[in
     return [(product.copies, *((product.m, size) if split == "outputs" else (size, product.n))) for size in sizes]
 
 
+@pytest.mark.few(9)
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("cores", [1, 3, 5])
 @pytest.mark.parametrize("place", [0, 1], ids=["array", "design"])
