@@ -162,7 +162,8 @@ def _walked(a: Arrays, engine: Engine, sizes: Sizes, cores: Num, multicast: bool
         ((_, big, small),) = _splits(a, engine, own, cores, (name,))
         table = _shared(a, engine, own, place, big, small, cores, multicast)
         for key, value in table.items():
-            found[key] = found[key] + 0 if found[key] is near[key] else found[key]
+            if found[key] is near[key]:
+                found[key] = a.xp.asarray(near[key], copy=True)
             found[key][index] = value
     return found
 

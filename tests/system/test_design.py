@@ -100,6 +100,44 @@ def test_cores_get_their_share_of_the_beats() -> None:
     assert found.cycles == min(exact(design, job, Memory(20, (3, 4))).cycles for job in jobs)
 
 
+def test_many_cores_by_the_exact_model() -> None:
+    """What was chosen by closed form is walked; nothing but the cycles of jobs and what follows from them changes."""
+    system = System(core=DESIGNS["int"], cores=3, off_chip=FAST, clk_period_ns=6.0)
+    near = estimate_system(system, SMOLLM.only(["attn.*"]), Decode(40))
+    told: list[tuple[int, int]] = []
+    walked = estimate_system(
+        dataclasses.replace(system, timing="exact"),
+        SMOLLM.only(["attn.*"]),
+        Decode(40),
+        progress=lambda done, of: told.append((done, of)),
+    )
+    assert walked.certain
+    assert told
+    assert [part.split for part in walked.parts] == [part.split for part in near.parts]
+    assert {part.split for part in walked.parts} == {"outputs", "copies"}
+    assert [part.bytes for part in walked.parts] == [part.bytes for part in near.parts]
+    assert walked.cycles == pytest.approx(near.cycles, rel=0.05)
+    for part in walked.parts:
+        assert part.work + sum(part.waits.values()) <= part.cycles
+
+
+def test_cores_that_wait_take_energy() -> None:
+    """One block of outputs: one core works, two have clocks and leakage for as long."""
+    design = DESIGNS["int"]
+    system = System(core=design, off_chip=FAST, timing="exact", split="outputs", clk_period_ns=6.0)
+    alone, many = (
+        estimate_system(dataclasses.replace(system, cores=cores), model((1, 8, 64)), Pass()) for cores in (1, 3)
+    )
+    assert many.cycles == alone.cycles
+    job = next(iter(layer_jobs(design, Schedule(design.tile, Layer("p", 1, 8, 64)))))
+    longer, shorter = (
+        cost(design, clk_period_ns=6.0, job=job, cycles=cycles).total_energy_pj for cycles in (1001, 1000)
+    )
+    resting = 2 * alone.cycles * (float(longer) - float(shorter))
+    assert many.total_energy_pj - alone.total_energy_pj == pytest.approx(resting, rel=1e-6)
+    assert many.total_area_um2 == pytest.approx(3 * alone.total_area_um2)
+
+
 def test_reads_and_writes_share_the_memory() -> None:
     """Many outputs of few inputs: results alone fill the memory."""
     design = DESIGNS["int"]
