@@ -49,6 +49,7 @@ PACKAGES = (
     Package("pyosys", "writes the Verilog, maps it to cells", "hwgen emit, verify, run, synth", None),
     Package("scipy", "linear programs that place registers; least squares", "--cell-cuts and the like", None),
     Package("threadpoolctl", "one BLAS thread where calibrations invert small matrices", "calibrate", "sim"),
+    Package("array-api-compat", "one code for numpy and torch", "hwgen estimate --level system", "sim"),
     Package("torch", "golden layers", "hwgen run, demo", "sim"),
     Package("onnx", "ONNX graphs as workloads", "hwgen workload, estimate, sweep", "sim"),
     Package("highspy", "integer programs that give formats to layers", "sim.accuracy.mixed", "sim"),

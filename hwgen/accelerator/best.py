@@ -11,14 +11,16 @@ import numpy as np
 
 from hwgen.accelerator import inventory
 from hwgen.accelerator.closed import closed_job_cycles
-from hwgen.accelerator.geometry import Geometry, StreamGeometry
+from hwgen.accelerator.design import Design
+from hwgen.accelerator.exact import JobCycles, Memory, exact
+from hwgen.accelerator.geometry import Geometry, StreamGeometry, job_arrays
 from hwgen.accelerator.job import FLAGS, Job
-from hwgen.accelerator.plan import choices, image_addresses, layer_counts
+from hwgen.accelerator.plan import choices, image_addresses, layer_counts, layer_jobs, placed
 from hwgen.frame.numbers import Num, ceil_div, maximum, where
 from hwgen.frame.spec import TileSpec
-from hwgen.schedule import Layer
+from hwgen.schedule import Layer, Schedule
 
-__all__ = ["BestJobs", "DesignArrays"]
+__all__ = ["BestJobs", "DesignArrays", "walked_jobs"]
 
 P = Mapping[str, Any]
 
@@ -26,6 +28,21 @@ _MOST = float(1 << 52)
 """Cycles below which the closed form, which reckons in floating point, counts each of them."""
 _OF_A_BURST = 8.0
 """More cycles than a burst takes beside the memory's latency and its beats."""
+_NEAR = 1.25
+"""Jobs whose closed form is so near to the best one's are walked: few differ from it by as much."""
+
+
+def walked_jobs(
+    design: Design, schedule: Schedule, memory: Memory, orders: Sequence[int] = (0, 1), *, every: bool = False
+) -> list[tuple[Job, JobCycles]]:
+    """Jobs of a layer with their exact cycles, the best first: those that may be the best, or all legal ones."""
+    jobs = [placed(design, job)[0] for job in layer_jobs(design, schedule) if job.order in orders]
+    if not every:
+        near = closed_job_cycles(Geometry.of(design), job_arrays(jobs), memory.latency, *memory.beats).cycles
+        jobs = [job for job, cycles in zip(jobs, near, strict=True) if cycles <= _NEAR * near.min()]
+    walked = [(job, exact(design, job, memory)) for job in jobs]
+    walked.sort(key=lambda one: (one[1].cycles, sum(one[1].read_beats.values())))
+    return walked
 
 
 @dataclass(frozen=True)
@@ -104,17 +121,51 @@ class DesignArrays:
 
     def best(self, layers: Sequence[Layer], orders: Sequence[int] = (0, 1)) -> BestJobs:
         """The best jobs, in one of the ``orders``; arrays of ``p``, ``d`` and memory have one dimension."""
-        sizes = np.array([(layer.m, layer.n, layer.k) for layer in layers]).T[..., np.newaxis]
-        counts = self.counts(*sizes)
-        streams = self.inventory.streams
+        m, n, k = np.array([(layer.m, layer.n, layer.k) for layer in layers]).T[..., np.newaxis]
+        return self.best_of_sizes(m, n, k, orders)
+
+    def best_of_sizes(self, m: Num, n: Num, k: Num, orders: Sequence[int] = (0, 1)) -> BestJobs:
+        """The same of sizes [layers, 1] or [layers, designs]; ``share`` and ``cycles`` may have that shape too."""
+        counts = self.counts(m, n, k)
+        shape = self._shape(m, n, k)
+        places, _ = self._addresses(counts)
+        found = {name: np.zeros(shape, np.int64) for name in (*FLAGS, "cycles", "reads", "exact", "regime")}
+        found["cycles"][...] = np.iinfo(np.int64).max
+        for of, values in self._tried(counts, places, shape, orders):
+            cycles, old = values["cycles"], of(found["cycles"])
+            better = (cycles < old) | ((cycles == old) & (values["reads"] < of(found["reads"])))
+            of.put(found, values, better)
+        whole = {name: np.broadcast_to(value, shape) for name, value in {**counts, **places}.items()}
+        flags_found = {name: found[name] for name in FLAGS}
+        return BestJobs({**whole, **flags_found}, found["cycles"], found["exact"] > 0, found["regime"])
+
+    def all_of_sizes(
+        self, m: Num, n: Num, k: Num, orders: Sequence[int] = (0, 1)
+    ) -> Iterator[tuple[dict[str, int], dict[str, np.ndarray]]]:
+        """Each combination of flags, and ``cycles`` and ``reads`` (bus beats) of `best_of_sizes` by it; cycles are 0
+        where it is not legal.
+        """
+        counts, shape = self.counts(m, n, k), self._shape(m, n, k)
+        places, _ = self._addresses(counts)
+        for of, values in self._tried(counts, places, shape, orders):
+            found = {name: np.zeros(shape, np.int64) for name in ("cycles", "reads")}
+            of.put(found, {name: values[name] for name in found}, np.ones_like(values["cycles"], dtype=bool))
+            yield {name: values[name] for name in FLAGS}, found
+
+    def _shape(self, *sizes: Num) -> tuple[int, ...]:
+        """Layers and designs."""
         designs = np.broadcast_shapes(
             *(np.shape(value) for value in (*self.p.values(), *self.d.values(), self.latency))
         )
-        shape = (len(layers), *(designs or (1,)))
-        places, _ = self._addresses(counts)
-        job = {**counts, **places}
-        found = {name: np.zeros(shape, np.int64) for name in (*FLAGS, "cycles", "reads", "exact", "regime")}
-        found["cycles"][...] = np.iinfo(np.int64).max
+        # Scalars are one design.
+        of_memory = np.broadcast_shapes(np.shape(self.share), np.shape(self.cycles))
+        return np.broadcast_shapes(*(np.shape(one) for one in sizes), designs or (1,), of_memory)
+
+    def _tried(
+        self, counts: P, places: P, shape: tuple[int, ...], orders: Sequence[int]
+    ) -> Iterator[tuple[_Picked, dict[str, Any]]]:
+        """By flags the pairs of a layer and a design for which they are legal, and what jobs take there."""
+        streams, job = self.inventory.streams, {**counts, **places}
         for flags in choices():
             if flags["order"] not in orders:
                 continue
@@ -132,13 +183,8 @@ class DesignArrays:
                 of(self.cycles),
             )
             reads = of(sum(asked.read_beats(streams).values(), start=0))
-            values = {"cycles": took.cycles, "reads": reads, "exact": took.exact, "regime": took.regime, **flags}
-            old = of(found["cycles"])
-            better = (took.cycles < old) | ((took.cycles == old) & (reads < of(found["reads"])))
-            of.put(found, values, better)
-        whole = {name: np.broadcast_to(value, shape) for name, value in job.items()}
-        flags_found = {name: found[name] for name in FLAGS}
-        return BestJobs({**whole, **flags_found}, found["cycles"], found["exact"] > 0, found["regime"])
+            cycles, reads = np.broadcast_arrays(took.cycles, reads)
+            yield of, {"cycles": cycles, "reads": reads, "exact": took.exact, "regime": took.regime, **flags}
 
 
 class _Picked:

@@ -9,17 +9,13 @@ from typing import Any
 
 import click
 
-from hwgen.accelerator import Design, Job, JobCycles, Memory, exact, layer_jobs, placed
-from hwgen.accelerator.closed import closed_job_cycles
-from hwgen.accelerator.geometry import Geometry, job_arrays
+from hwgen.accelerator import Design, Job, JobCycles, Memory
+from hwgen.accelerator.best import walked_jobs
 from hwgen.accelerator.use import ORDERS, Use
 from hwgen.cli._table import Column, print_table
 from hwgen.schedule import Layer, Schedule
 
 __all__ = ["LayerJobs", "as_dict", "found_jobs", "print_jobs", "write_timeline"]
-
-_NEAR = 1.25
-"""Jobs whose closed form is so near to the best one's are walked: few differ from it by as much."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +53,7 @@ class LayerJobs:
 def found_jobs(design: Design, layer: Layer, use: Use, every: bool) -> LayerJobs:
     """Jobs of a layer: all legal ones, or those that may be the best. Raises `HwgenError` where there is none."""
     schedule, memory, orders = Schedule(design.tile, layer), use.memory, ORDERS[use.order]
-    jobs = [placed(design, job)[0] for job in layer_jobs(design, schedule) if job.order in orders]
-    if not every:
-        near = closed_job_cycles(Geometry.of(design), job_arrays(jobs), memory.latency, *memory.beats).cycles
-        jobs = [job for job, cycles in zip(jobs, near, strict=True) if cycles <= _NEAR * near.min()]
-    walked = [(job, exact(design, job, memory)) for job in jobs]
-    walked.sort(key=lambda one: (one[1].cycles, sum(one[1].read_beats.values())))
+    walked = walked_jobs(design, schedule, memory, orders, every=every)
     return LayerJobs(design, memory, schedule, tuple(walked))
 
 

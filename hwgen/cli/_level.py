@@ -24,7 +24,8 @@ class Level(click.Command):
 
     Its options are its own, the parameters of the classes that ``declares`` gives (whose values the callback gets as
     ``values``), and those of the command ``without`` some, by their names. Without a callback the command's is called,
-    with the defaults of what the level is without.
+    with the defaults of what the level is without. Where no level is named, an option that only this level has means
+    it if it may be ``implied``.
     """
 
     def __init__(
@@ -32,9 +33,10 @@ class Level(click.Command):
         *args: Any,
         declares: Callable[[], Sequence[Any]] = lambda: (),
         without: Collection[str] = (),
+        implied: bool = False,
         **kwargs: Any,
     ) -> None:
-        self.declares, self.without = declares, without
+        self.declares, self.without, self.implied = declares, without, implied
         super().__init__(*args, **kwargs)
 
     def lacks(self, option: click.Parameter) -> bool:
@@ -96,6 +98,8 @@ class Leveled(click.Command):
                         f"{ctx.info_name}: --level must be {' or '.join(names)}, not {given!r}{suggest(given, names)}"
                     )
                 ctx.meta["hwgen.level"] = given
+        if "hwgen.level" not in ctx.meta and (meant := self._implied(args)):
+            ctx.meta["hwgen.level"] = meant
         level = self.level(ctx)
         there = {flag for option in self.get_params(ctx) for flag in _flags(option)}
         for word in args:
@@ -107,6 +111,20 @@ class Leveled(click.Command):
                     raise HwgenError(f"{ctx.info_name}: {flag} goes with --level {other}, not with --level {level}")
         return super().parse_args(ctx, args)
 
+    def _implied(self, args: Sequence[str]) -> str | None:
+        """The level that an option means which no other has."""
+        flags = {word.partition("=")[0] for word in args if word.startswith("-")}
+        for name, made in self.levels.items():
+            if not made.implied:
+                continue
+            others = {flag for other in (TILE, *self.levels) if other != name for flag in self._flags_of(other)}
+            if flags & {flag for flag in self._flags_of(name) if flag not in others}:
+                return name
+        return None
+
+    def _flags_of(self, level: str) -> list[str]:
+        return [flag for option in self._options(level) for flag in _flags(option)]
+
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         params, level = super().get_params(ctx), self.level(ctx)
         if level == TILE:
@@ -116,7 +134,8 @@ class Leveled(click.Command):
         return [*kept[:first], *self._options(level), *kept[first:]]
 
     def invoke(self, ctx: click.Context) -> Any:
-        level = ctx.params.pop("level")
+        ctx.params.pop("level")
+        level = self.level(ctx)
         values: dict[str, Any] | None = None
         if level != TILE:
             made = self.levels[level]

@@ -12,6 +12,7 @@ import click
 from hwgen.cli._accuracy import accuracy_options, lookup, words
 from hwgen.cli._layer import LAYER_HELP, parse_layer
 from hwgen.cli._level import Level, LevelCommand
+from hwgen.cli._system import SYSTEM, Asked, run_system
 from hwgen.cli._table import Column, print_table
 from hwgen.cli._tech import Clock
 from hwgen.cli._values import OutputFile
@@ -56,7 +57,7 @@ _ACCELERATOR = Level(
 
 @click.command(
     cls=LevelCommand,
-    levels={"accelerator": _ACCELERATOR},
+    levels={"accelerator": _ACCELERATOR, "system": SYSTEM},
     epilog="Example: hwgen estimate --pe lut --bits 2 --layer 8x1536x576",
 )
 @click.option("--layer", "layers", multiple=True, metavar="MxNxK", help=f"{LAYER_HELP}; may be repeated")
@@ -74,8 +75,10 @@ def command(
     measure: bool,
     as_json: bool,
     values: dict[str, Any] | None,
+    level: str,
     every: bool = False,
     timeline_file: Path | None = None,
+    **asked_for: Any,
 ) -> None:
     """Estimate layers or a model on a tile: `hwgen estimate --pe lut --bits 2 --layer 8x1536x576` or `hwgen estimate
     --pe int --workload smollm2-135m --phase decode --context 1024`.
@@ -87,6 +90,10 @@ def command(
     `--level accelerator` puts memory around the tile: for each layer its best job, cycles, what the tile waits for and
     what is moved; then area and energy of all parts.
 
+    `--level system` is a model on several of them that share a memory: a tree of its parts with cycles, waits, bytes,
+    energies and mappings; tokens a second, joules a token. Its options imply it: `hwgen estimate --pe bitmod --workload
+    llama-2-7b --cores 16 --kv int8`.
+
     `--accuracy` adds perplexity, KL divergence and agreement of a language model that is stored in the tile's formats.
     """
     from sim.estimate import estimate
@@ -94,6 +101,14 @@ def command(
 
     one_source("estimate", layers, workload, phase, dims)
     accuracy = _accuracy(spec, measure) if accurate or measure else None
+    if level == "system" and values is not None:
+        model, chosen = asked(workload or "", phase, dims)
+        run_system(
+            spec, clock, values, model, chosen, Asked(_document(accuracy), every=every, as_json=as_json, **asked_for)
+        )
+        if accuracy is not None and not as_json:
+            click.echo(words(*accuracy))
+        return
     if values is not None:
         products = [parse_layer(text) for text in layers] if workload is None else _products(workload, phase, dims)
         _accelerator(spec, clock, products, values, as_json, every, timeline_file, accuracy)

@@ -1,4 +1,4 @@
-"""Energy of memory outside the chip, per bit moved, by type."""
+"""Memory outside the chip by type: energy of a bit that is moved, and the rate of a channel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ _TABLE = Path(__file__).with_name("dram.toml")
 class Dram:
     """A type of DRAM. ``pj_per_bit`` is one number of ``source``; ``low`` to ``high`` the range that it gives, if any.
 
-    ``others`` are what further sources say, which nothing here computes with.
+    ``others`` are what further sources say, which nothing here computes with. ``gb_per_s`` is the peak rate of one
+    ``channel`` in 10⁹ bytes a second, by ``rate_source``.
     """
 
     name: str
@@ -27,6 +28,9 @@ class Dram:
     pj_per_bit: float
     status: str
     source: str
+    gb_per_s: float
+    channel: str
+    rate_source: str
     low: float | None = None
     high: float | None = None
     others: tuple[str, ...] = ()

@@ -46,6 +46,7 @@ def test_accelerators_and_models_are_told_too() -> None:
     for how in (
         ["--level", "accelerator", "--layer", "8x64x64"],
         ["--workload", "smollm2-135m", "--phase", "decode", "--context", "8"],
+        ["--workload", "smollm2-135m", "--phase", "decode", "--context", "8", "--cores", "2"],
     ):
         done = command(*ASKED[:6], *how, "--accuracy")
         assert done.returncode == 0, done.stderr
