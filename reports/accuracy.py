@@ -261,9 +261,9 @@ def _orderings(rows: Sequence[tuple[Task, Measured]]) -> list[str]:
             ["format", "bits a weight", "perplexity", "KL [nats]", "agreement"],
             [[name, f"{alone[name].bits_per_weight:.2f}", *figures(name)] for name in BLOCKS if name in alone],
         ),
-        "MXFP4, whose scale is a power of two for 32 values, loses most, as published. HiF4 (64 values, three levels of "
+        "MXFP4, whose scale is a power of two for 32 values, loses most, as published. HiF4 (64 values, 3 levels of "
         "scales, elements of even steps) and NVFP4 (16 values, an E4M3 scale, E2M1 elements) are alike here, with "
-        "NVINT4 (NVFP4's blocks with integers) lowest in perplexity and NVFP4 in divergence. HiF4's authors report 24 % "
+        "NVINT4 (NVFP4's blocks with integers) lowest in perplexity, NVFP4 in divergence. HiF4's authors report 24 % "
         "less squared error than NVFP4's on normal numbers; these weights are no normal numbers but multiples of a "
         "step in each 32, which grids of even steps meet better and blocks of 64 span two of.",
     ]
