@@ -166,8 +166,10 @@ def _measure(spec: TileSpec, perplexity: float, model: Path | None, say: Say, wa
     """
     recipe = formats_of(spec)
     found, one = as_the_table(recipe, model)
+    kept = found.evaluation.known(one.document(), "") is not None
     made = one.measure(found, lambda what, done, of: watch(f"reading {found.text.name}", done, of))
-    words = f"      {recipe}: {made.perplexity:.3f} in {made.seconds:.0f} s"
+    how = "measured before" if kept else f"measured in {made.seconds:.0f} s"
+    words = f"      {recipe}: {made.perplexity:.3f}, {how}"
     if model is not None:
         say(f"{words} with {model.name}; {perplexity:.3f} in the table, of another model")
         return

@@ -29,8 +29,10 @@ def test_a_measurement_is_held_against_the_table(
     measured: float, model: str | None, ok: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = SimpleNamespace(perplexity=measured, seconds=1.0)
-    task = SimpleNamespace(measure=lambda found, watch: made)
-    monkeypatch.setattr(demo, "as_the_table", lambda *_: (SimpleNamespace(text=SimpleNamespace(name="lee")), task))
+    task = SimpleNamespace(measure=lambda found, watch: made, document=dict)
+    evaluation = SimpleNamespace(known=lambda document, calibration: None)
+    found = SimpleNamespace(text=SimpleNamespace(name="lee"), evaluation=evaluation)
+    monkeypatch.setattr(demo, "as_the_table", lambda *_: (found, task))
     said: list[str] = []
     arguments: Any = (family("int")(), 41.0, None if model is None else Path(model), said.append, lambda *_: None)
     if ok:
