@@ -26,6 +26,7 @@ from reports.provenance import facts_text
 from sim.accuracy.recipe import Recipe
 from sim.accuracy.run import as_the_table
 from sim.accuracy.table import Known, known_of, provenance_of
+from sim.accuracy.texts import text
 from sim.accuracy.tile import formats_of
 from sim.inputs import layer_operands
 from sim.models.fetch import default_model
@@ -232,6 +233,11 @@ def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
     tech = load(options.tech)
     say("[1/6] real input")
     model = options.model or default_model(download=True, progress=say)
+    if options.measure:
+        try:
+            text(str(provenance_of()["text"]), download=True, progress=say)
+        except HwgenError as error:
+            raise HwgenError(f"{error}; --no-measure does without") from error
     weights, acts = layer_operands(model, options.layer, options.tokens)
     # No earlier: what is refused leaves no folder behind.
     for parent in reversed(options.folder.parents):
@@ -244,10 +250,9 @@ def run_demo(options: DemoOptions, say: Say, watch: Watch) -> LayerRun:
     about = provenance_of()
     whole = known_of(Recipe())
     say(f"[2/6] formats: perplexity of {about['model']} (kept up to {options.max_perplexity:g})")
-    text = f"{about['windows']} windows of {about['window_tokens']:,} tokens of {about['text']}"
-    say(
-        f"      table of commit {about['commit']}, {text}; float: {math.nan if whole is None else whole.perplexity:.2f}"
-    )
+    read = f"{about['windows']} windows of {about['window_tokens']:,} tokens of {about['text']}"
+    base = math.nan if whole is None else whole.perplexity
+    say(f"      table of commit {about['commit']}, {read}; float: {base:.2f}")
     forms = perplexities()
     kept = [form for form in forms if form.perplexity <= options.max_perplexity]
     for form in forms:
