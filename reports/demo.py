@@ -89,7 +89,7 @@ class DemoOptions:
     max_perplexity: float = 50.0
     model: Path | None = None
     tech: str = DEFAULT
-    max_cells: int = 128
+    max_cells: int = 64
     measure: bool = True
 
 
