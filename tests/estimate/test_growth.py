@@ -72,7 +72,8 @@ def test_energy_grows_with_the_bits_of_weights_but_for_those_that_are_never_zero
     # Measured on layers of SmolLM2 (`hwgen energy --pe int --m 2 --n 8 --k 4`, sky130hd, 4 ns): 0.970 pJ a MAC with one
     # bit, 0.642 with two. Weights of one bit are plus or minus one; a good half of those of two bits is zero.
     def core_pj(bits: int) -> float:
-        report = estimate(family("int")(m=2, n=8, k=4, bits=bits), Layer("x", 16, 64, 512), "sky130hd", 4.0)
+        tile = family("int").from_values({"m": 2, "n": 8, "k": 4, "bits": bits})
+        report = estimate(tile, Layer("x", 16, 64, 512), "sky130hd", 4.0)
         return sum(pj for block, pj in report.energy_pj.items() if not block.startswith("sram")) / report.macs
 
     found = {bits: core_pj(bits) for bits in (1, 2, 3, 4, 5, 6, 8, 12, 16)}
