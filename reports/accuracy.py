@@ -309,10 +309,11 @@ def _arithmetic_body(rows: Sequence[tuple[Task, Measured]]) -> str:
             )
     names = ["tile", "formats alone", "tile's arithmetic", "loss of the formats", "of the arithmetic", "in KL [nats]"]
     about = (
-        "Where all sums are exact both columns are equal (mx, posit). Products of int, minifloat, lut and mixpe without "
-        "aligned activations differ by the rounding of FP32 sums, some 3·10⁻⁷ of the result; what they show is noise: a "
-        "last bit moves an activation of a later layer to the next code now and then, and a small model passes that on. "
-        "What an arithmetic costs is told apart from this only where it is more: in bitmod, whose sums are truncated."
+        "Where all sums are exact both columns are equal (mx, posit). Products of int, minifloat, lut and mixpe with "
+        "integer activations differ by the rounding of FP32 sums, some 3·10⁻⁷ of the result, and what they show is "
+        "noise: a last bit moves an activation of a later layer to the next code now and then, and a small model "
+        "passes that on. What an arithmetic costs is told apart from this only where it is more, as in bitmod, whose "
+        "sums are truncated."
     )
     return f"Float model: {base.perplexity:.2f}.\n\n{table(names, lines)}\n\n{about}"
 
