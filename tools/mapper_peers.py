@@ -6,7 +6,8 @@ Python 3.12, and ZigZag imports six without saying so):
     pip install zigzag-dse==3.9.1 six && python tools/mapper_peers.py zigzag
     pip install accelforge==1.0.467
     pip download --no-deps --no-binary accelforge accelforge==1.0.467 && tar xzf accelforge-1.0.467.tar.gz
-    python tools/mapper_peers.py accelforge --examples accelforge-1.0.467/examples
+    python tools/mapper_peers.py accelforge_simple --examples accelforge-1.0.467/examples
+    python tools/mapper_peers.py accelforge_tpu_v4i --examples accelforge-1.0.467/examples
 
 Writes ``reports/results/system_mappers_PEER.json``, which `reports.system_mappers` sets beside `sim.system`. A row of
 it is a layer with an objective of the peer's search: its cycles by term, bytes by memory, operand and direction, the
@@ -30,7 +31,12 @@ from typing import Any
 
 RESULTS = Path(__file__).parents[1] / "reports" / "results"
 LAYERS = {
-    "smollm2-135m": {"attn.q, attn.o": (576, 576), "attn.k, attn.v": (192, 576), "ffn.up": (1536, 576), "ffn.down": (576, 1536)},
+    "smollm2-135m": {
+        "attn.q, attn.o": (576, 576),
+        "attn.k, attn.v": (192, 576),
+        "ffn.up": (1536, 576),
+        "ffn.down": (576, 1536),
+    },
     "llama-2-7b": {"attn": (4096, 4096), "ffn.up": (11008, 4096), "ffn.down": (4096, 11008)},
 }
 """Outputs and inner dimension of linear layers."""
@@ -117,36 +123,34 @@ def _zigzag_row(best: Any, cycles: float, energy: float) -> dict[str, Any]:
 # --------------------------------------------------------------------------------------------------------- AccelForge
 
 
-def accelforge(found: dict[str, Any], save: Callable[[], None], examples: Path) -> None:
-    """`simple` with a buffer that is too small, and `tpu_v4i` as it is: examples of the source distribution."""
+def accelforge(found: dict[str, Any], save: Callable[[], None], machine: str, examples: Path) -> None:
+    """`simple` with a buffer that is too small, or `tpu_v4i` as it is: examples of the source distribution."""
     import accelforge as package
     from accelforge.mapper.FFM.mappings import Mappings
 
     # Every search ends with a picture of its mapping by Graphviz, which nothing here needs.
     Mappings.render = lambda *_, **__: ""
     package.set_n_parallel_jobs(1)
-    metrics = package.mapper.Metrics
+    values, objective = MACHINES[machine]
+    arch = examples.resolve() / "arches" / f"{machine}.yaml"
+    found["values"] = values
     for layer in layers():
-        for machine, asked in MACHINES.items():
-            for objective in asked["objectives"]:
-                arch = examples.resolve() / "arches" / f"{machine}.yaml"
-                with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-                    Path("layer.yaml").write_text(_EINSUM.format(**layer), encoding="utf-8")
-                    spec = package.Spec.from_yaml(str(arch), "layer.yaml", jinja_parse_data=asked["values"])
-                    spec.mapper.metrics = getattr(metrics, objective.upper())
-                    begin, busy = time.perf_counter(), time.process_time()
-                    best = spec.map_workload_to_arch(print_progress=False)[0]
-                took = {"wall_s": time.perf_counter() - begin, "cpu_s": time.process_time() - busy}
-                row = {**layer, "machine": machine, "objective": objective, **_accelforge_row(best), **took}
-                found["rows"].append(row)
-                save()
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            Path("layer.yaml").write_text(_EINSUM.format(**layer), encoding="utf-8")
+            spec = package.Spec.from_yaml(str(arch), "layer.yaml", jinja_parse_data=values)
+            spec.mapper.metrics = getattr(package.mapper.Metrics, objective.upper())
+            begin, busy = time.perf_counter(), time.process_time()
+            best = spec.map_workload_to_arch(print_progress=False)[0]
+        took = {"wall_s": time.perf_counter() - begin, "cpu_s": time.process_time() - busy}
+        found["rows"].append({**layer, "objective": objective, **_accelforge_row(best), **took})
+        save()
 
 
-MACHINES: dict[str, dict[str, Any]] = {
-    "simple": {"values": {"MainMemoryEnergy": 100, "GlobalBufferSize": 1 << 20}, "objectives": ("energy",)},
-    "tpu_v4i": {"values": {}, "objectives": ("latency", "energy")},
+MACHINES: dict[str, tuple[dict[str, int], str]] = {
+    "simple": ({"MainMemoryEnergy": 100, "GlobalBufferSize": 1 << 20}, "energy"),
+    "tpu_v4i": ({}, "latency"),
 }
-"""Examples, values of their parameters (energy of a bit, bits of the buffer) and objectives."""
+"""Examples: values of their parameters (energy of a bit, bits of the buffer), and the objective."""
 _EINSUM = """
 workload:
   iteration_space_shape:
@@ -174,21 +178,21 @@ def _accelforge_row(best: Any) -> dict[str, Any]:
         "terms": {name: float(value) for name, value in best.latency(per_component=True).items()},
         "bytes": levels,
         "energy_j": float(best.energy()),
-        "mapping": [line.strip() for line in str(best.mapping()).splitlines()],
+        "mapping": "; ".join(node.compact_str() for node in best.mapping().nodes),
     }
 
 
 def main() -> None:
     """Run one peer and write what it gave, layer by layer."""
-    packages = {"zigzag": "zigzag-dse", "accelforge": "accelforge"}
+    peers = ("zigzag", *(f"accelforge_{name}" for name in MACHINES))
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("peer", choices=packages)
+    asked.add_argument("peer", choices=peers)
     asked.add_argument("--out", type=Path, help="file to write in place of the committed one")
     asked.add_argument("--examples", type=Path, help="AccelForge's examples, of its source distribution")
     given = asked.parse_args()
-    if given.peer == "accelforge" and given.examples is None:
-        asked.error("accelforge needs --examples, as its wheel has none")
-    package = packages[given.peer]
+    if given.peer != "zigzag" and given.examples is None:
+        asked.error("AccelForge needs --examples, as its wheel has none")
+    package = "zigzag-dse" if given.peer == "zigzag" else "accelforge"
     out = given.out or RESULTS / f"system_mappers_{given.peer}.json"
     found: dict[str, Any] = {
         "command": f"python tools/mapper_peers.py {given.peer}",
@@ -204,7 +208,7 @@ def main() -> None:
     if given.peer == "zigzag":
         zigzag(found, save)
     else:
-        accelforge(found, save, given.examples)
+        accelforge(found, save, given.peer.removeprefix("accelforge_"), given.examples)
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ class ArrayEngine:
         tokens = a.ceil_div(m, parts)
         passing = a.ceil(a.real(tokens * self.array.inner_lanes()) * self._bits[2] / 8)
         each = a.real(tokens) * a.real(one.sum_bits) / 8
-        outputs = a.floor(a.real(a.whole(one.act_bytes) - passing) / a.larger(each, 0 * each + 2.0**-60))
+        outputs = a.floor(a.real(a.whole(one.act_bytes) - passing) / a.where(each > 0, each, 0 * each + 1))
         legal = (a.real(one.sum_bits) > 0) & (outputs >= 1)
         outputs = a.larger(a.smaller(outputs, n + 0 * outputs), 0 * outputs + 1)
         return _Way(3, legal, a.ceil_div(m, tokens) + 0 * outputs, a.ceil_div(n, outputs))
