@@ -36,9 +36,9 @@ class Array:
         quarter of the bits), as BitFusion has it. 0: they do not.
     weight_bits, act_bits, result_bits: of an element in memory. side_bits: a weight's share of its group's scale and
         the like. kv_bits: of keys and values, 0: as activations. group: elements that share a scale, 0: a row.
-    weight_bytes, act_bytes: buffers; 0: as large as it takes. sum_bits: of a partial sum, which lies with activations in
-        their buffer; with them sums of many outputs may stay there while the inner dimension passes once. 0: sums never
-        leave the elements.
+    weight_bytes, act_bytes: buffers; 0: as large as it takes. sum_bits: of a partial sum, which lies with activations
+        in their buffer; sums of many outputs may then stay there while the inner dimension passes once. 0: sums take no
+        room.
     table_group: activations of a table of sums, where elements look up; 0: none.
     element_pj: energy of an element in each cycle of computing, idle ones too. element_um2: area. 0: not counted.
     tile: of the generator, whose steps, groups and results then decide the cycles; rows, columns, depth and term_bits

@@ -118,7 +118,8 @@ class ArrayEngine:
             for way, cost in zip(found[1:], costs[1:], strict=True):
                 take = way.legal & (cost < least)
                 least = a.where(take, cost, least)
-                best = _Way(3, best.legal | way.legal, *(a.where(take, x, y) for x, y in zip(way[2:], best[2:])))
+                times = (a.where(take, way.weights, best.weights), a.where(take, way.acts, best.acts))
+                best = _Way(3, best.legal | way.legal, *times)
             ways.append(best)
         return held, ways
 

@@ -201,6 +201,15 @@ def test_arrays_are_what_each_is_alone_in_numpy_and_torch(phase: Any) -> None:
         assert found["tokens_per_s"][place] == pytest.approx(alone.tokens_per_s)
 
 
+def test_buffers_of_many_sizes_where_nothing_waits() -> None:
+    """Cycles are the same for all of them, and columns all as long."""
+    array = Array(rows=4, columns=4, weight_bytes=np.array([100, 1200]), act_bytes=100)
+    system = System(core=array, off_chip=OffChip("no limit", math.inf), clk_period_ns=1.0)
+    found = estimate_arrays(system, product(20, 40, 30), Pass())
+    assert found["weights_bytes"].tolist() == [6 * 1200, 1200]
+    assert found["cycles"].tolist() == 2 * [5 * 10 * 30]
+
+
 def test_multicast_moves_once_what_all_read() -> None:
     array = Array(rows=4, columns=4)
     about = {"cores": 4, "off_chip": MEMORY, "split": "outputs"}
