@@ -8,6 +8,7 @@ Python 3.12, and ZigZag imports six without saying so):
     pip download --no-deps --no-binary accelforge accelforge==1.0.467 && tar xzf accelforge-1.0.467.tar.gz
     python tools/mapper_peers.py accelforge_simple --examples accelforge-1.0.467/examples
     python tools/mapper_peers.py accelforge_tpu_v4i --examples accelforge-1.0.467/examples
+    python tools/mapper_peers.py accelforge_tpu_v4i_any_block --examples accelforge-1.0.467/examples
 
 Writes ``reports/results/system_mappers_PEER.json``, which `reports.system_mappers` sets beside `sim.system`. A row of
 it is a layer with an objective of the peer's search: its cycles by term, bytes by memory, operand and direction, the
@@ -25,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -124,33 +126,57 @@ def _zigzag_row(best: Any, cycles: float, energy: float) -> dict[str, Any]:
 
 
 def accelforge(found: dict[str, Any], save: Callable[[], None], machine: str, examples: Path) -> None:
-    """`simple` with a buffer that is too small, or `tpu_v4i` as it is: examples of the source distribution."""
+    """An example of the source distribution, as `MACHINES` has it."""
     import accelforge as package
     from accelforge.mapper.FFM.mappings import Mappings
 
     # Every search ends with a picture of its mapping by Graphviz, which nothing here needs.
     Mappings.render = lambda *_, **__: ""
     package.set_n_parallel_jobs(1)
-    values, objective = MACHINES[machine]
-    arch = examples.resolve() / "arches" / f"{machine}.yaml"
-    found["values"] = values
+    asked = MACHINES[machine]
+    arch = examples.resolve() / "arches" / f"{asked.arch}.yaml"
+    found["values"], found["options"] = asked.values, asked.options
     for layer in layers():
+        if layer["model"] not in asked.models or layer["m"] not in asked.tokens:
+            continue
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
             Path("layer.yaml").write_text(_EINSUM.format(**layer), encoding="utf-8")
-            spec = package.Spec.from_yaml(str(arch), "layer.yaml", jinja_parse_data=values)
-            spec.mapper.metrics = getattr(package.mapper.Metrics, objective.upper())
+            spec = package.Spec.from_yaml(str(arch), "layer.yaml", jinja_parse_data=asked.values)
+            spec.mapper.metrics = getattr(package.mapper.Metrics, asked.objective.upper())
+            for name, value in asked.options.items():
+                setattr(spec.mapper, name, value)
             begin, busy = time.perf_counter(), time.process_time()
             best = spec.map_workload_to_arch(print_progress=False)[0]
         took = {"wall_s": time.perf_counter() - begin, "cpu_s": time.process_time() - busy}
-        found["rows"].append({**layer, "objective": objective, **_accelforge_row(best), **took})
+        found["rows"].append({**layer, "objective": asked.objective, **_accelforge_row(best), **took})
         save()
 
 
-MACHINES: dict[str, tuple[dict[str, int], str]] = {
-    "simple": ({"MainMemoryEnergy": 100, "GlobalBufferSize": 1 << 20}, "energy"),
-    "tpu_v4i": ({}, "latency"),
+@dataclass(frozen=True)
+class Machine:
+    """An example: values of its parameters (energy of a bit, bits of the buffer), options of the mapper, objective; the
+    models and tokens of layers that are tried.
+    """
+
+    arch: str
+    objective: str
+    values: dict[str, int] = field(default_factory=dict)
+    options: dict[str, bool] = field(default_factory=dict)
+    models: tuple[str, ...] = tuple(LAYERS)
+    tokens: tuple[int, ...] = TOKENS
+
+
+MACHINES = {
+    "simple": Machine("simple", "energy", {"MainMemoryEnergy": 100, "GlobalBufferSize": 1 << 20}),
+    "tpu_v4i": Machine("tpu_v4i", "latency"),
+    "tpu_v4i_any_block": Machine(
+        "tpu_v4i",
+        "latency",
+        options={"explore_imperfect_spatial_loops": True},
+        models=("smollm2-135m",),
+        tokens=(512,),
+    ),
 }
-"""Examples: values of their parameters (energy of a bit, bits of the buffer), and the objective."""
 _EINSUM = """
 workload:
   iteration_space_shape:

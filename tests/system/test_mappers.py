@@ -70,13 +70,29 @@ def test_simple_does_a_product_a_cycle(row: PeerRow) -> None:
     assert own("accelforge_simple", row).cycles == row.cycles == row.m * row.n * row.k
 
 
-@pytest.mark.parametrize("row", peer_rows("accelforge_tpu_v4i"), ids=name_of)
-def test_tpu_v4i_is_the_longest_of_its_parts(row: PeerRow) -> None:
-    found = own("accelforge_tpu_v4i", row)
+TPU = [(peer, row) for peer, row in ROWS if peer.startswith("accelforge_tpu")]
+
+
+@pytest.mark.parametrize(("peer", "row"), TPU, ids=name_of)
+def test_tpu_v4i_is_the_longest_of_its_parts(peer: str, row: PeerRow) -> None:
+    found, rate = own(peer, row), TPU_V4I.memory.bytes_per_cycle(1 / 1.05)
     assert max(row.terms.values()) == pytest.approx(row.cycles)
-    memory = found.total / TPU_V4I.memory.bytes_per_cycle(1 / 1.05)
-    assert memory == pytest.approx(row.terms["MainMemory"], rel=1e-6)
-    assert found.cycles <= math.ceil(row.cycles)
+    assert row.terms["MainMemory"] == pytest.approx(row.total / rate, rel=1e-6)
+    assert found.cycles == max(found.computing, math.ceil(found.total / rate))
+    if peer == "accelforge_tpu_v4i":
+        assert found.cycles <= math.ceil(row.cycles)
+    if row.model == "llama-2-7b":
+        assert found.cycles == math.ceil(row.cycles - 1e-3)
+
+
+@pytest.mark.parametrize("row", peer_rows("accelforge_tpu_v4i_any_block"), ids=name_of)
+def test_blocks_that_are_no_factors_are_counted_in_parts(row: PeerRow) -> None:
+    """AccelForge is below ours by blocks that it does not count whole: the loops of its own mapping take no less."""
+    steps = math.prod(int(count) for count in re.findall(r"T-\w+ in \[0\.\.(\d+)\)", row.mapping))
+    found = own("accelforge_tpu_v4i_any_block", row)
+    assert found.cycles <= steps
+    assert row.cycles < steps
+    assert row.cycles < found.cycles < 1.02 * row.cycles
 
 
 @pytest.mark.parametrize(
@@ -93,7 +109,7 @@ def test_every_value_of_the_machine_is_needed(change: dict[str, object]) -> None
 
 def test_the_page_is_of_today() -> None:
     text = RESULT.read_text(encoding="utf-8")
-    tables = [system_mappers.zigzag_cycles(), system_mappers.tpu_cycles()]
+    tables = [system_mappers.zigzag_cycles(), *(system_mappers.tpu_cycles(peer) for peer in PEERS[2:])]
     tables += [
         system_mappers.traffic(peer, objective, title)
         for peer, objective, title in (
