@@ -21,12 +21,14 @@ __all__ = [
     "LUT_ROWS",
     "MIXPE_TIMES",
     "SCALE_SIM",
+    "UNLIMITED",
     "LutRow",
     "ScaleSimPoint",
     "bitmod_report",
     "lut_report",
     "mixpe_cycles",
     "mixpe_decomposition",
+    "one_product",
     "scale_sim_cycles",
 ]
 
@@ -79,7 +81,8 @@ SCALE_SIM = _points()
 """Layers without stalls (CALC mode)."""
 
 
-def _layer(name: str, m: int, n: int, k: int) -> Workload:
+def one_product(name: str, m: int, n: int, k: int) -> Workload:
+    """A workload of one product, which is done in a `Pass`."""
     product = Operator(name, name, Size(m), Size(n), Size(k))
     return Workload(name, (product,), phases=("pass",))
 
@@ -90,7 +93,7 @@ def scale_sim_cycles(point: ScaleSimPoint) -> int:
 
     array = Array(rows=point.size, columns=point.size, dataflow=point.dataflow, fill="pass")
     system = System(core=array, off_chip=UNLIMITED, clk_period_ns=1.0)
-    return estimate_system(system, _layer("layer", point.m, point.n, point.k), Pass()).cycles - 1
+    return estimate_system(system, one_product("layer", point.m, point.n, point.k), Pass()).cycles - 1
 
 
 # ------------------------------------------------------------------------------------------------------------- BitMoD

@@ -36,7 +36,9 @@ class Array:
         quarter of the bits), as BitFusion has it. 0: they do not.
     weight_bits, act_bits, result_bits: of an element in memory. side_bits: a weight's share of its group's scale and
         the like. kv_bits: of keys and values, 0: as activations. group: elements that share a scale, 0: a row.
-    weight_bytes, act_bytes: buffers; 0: as large as it takes.
+    weight_bytes, act_bytes: buffers; 0: as large as it takes. sum_bits: of a partial sum, which lies with activations
+        in their buffer; sums of many outputs may then stay there while the inner dimension passes once. 0: sums take no
+        room.
     table_group: activations of a table of sums, where elements look up; 0: none.
     element_pj: energy of an element in each cycle of computing, idle ones too. element_um2: area. 0: not counted.
     tile: of the generator, whose steps, groups and results then decide the cycles; rows, columns, depth and term_bits
@@ -59,6 +61,7 @@ class Array:
     group: Num = 0
     weight_bytes: Num = 0
     act_bytes: Num = 0
+    sum_bits: Num = 0.0
     table_group: Num = 0
     element_pj: Num = 0.0
     element_um2: Num = 0.0
@@ -118,6 +121,11 @@ class Array:
         terms = a.whole(self.term_bits)
         bits = a.floor(weight_bits)
         return a.xp.where(terms > 0, a.ceil_div(bits, a.larger(terms, a.whole(1))), a.whole(1))
+
+    def inner_lanes(self) -> Any:
+        """Inner elements that a pass takes at a time."""
+        a = self.arrays
+        return a.whole(self.depth) * (a.whole(self.rows) if self.dataflow == "weights" else a.whole(1))
 
     def cycles(self, m: Any, n: Any, k: Any, weight_bits: Num, act_bits: Num) -> Any:
         """Cycles of a product if nothing waits; sizes are counts that broadcast with the array's numbers."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from hwgen.errors import HwgenError
 from hwgen.schedule import Layer, Schedule
@@ -21,13 +22,26 @@ __all__ = ["ArrayEngine"]
 _COMPUTE, _CHANNEL = BOUNDS.index("compute"), BOUNDS.index("channel")
 
 
+_TOKEN_PARTS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 48, 64, 96, 128, 256, 512, 1024)
+"""Parts of the tokens that are tried where sums stay, beside each token alone."""
+
+
+class _Way(NamedTuple):
+    """A mapping: its place, where it is legal, and how often weights and activations come."""
+
+    place: Any
+    legal: Any
+    weights: Any
+    acts: Any
+
+
 class ArrayEngine:
     """An array that takes second operands of one kind; see `sim.system.engine.Engine`.
 
     ``operand``: ``weights``, ``kv``, ``acts``, or ``scales``, which the core applies at full width.
     """
 
-    mappings: tuple[str, ...] = ("both held", "weights stay", "activations stay")
+    mappings: tuple[str, ...] = ("both held", "weights stay", "activations stay", "sums stay")
 
     def __init__(self, array: Array, system: System, operand: str, tech: Tech, clk_period_ns: Num) -> None:
         self.array, self.system, self.operand = array, system, operand
@@ -82,13 +96,51 @@ class ArrayEngine:
             "results": a.ceil(a.real(n) * given / 8) * m,
         }
 
-    def _mappings(self, once: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-        """Whether a buffer holds its operand, and in how many parts weights and activations fit theirs."""
+    def _ways(self, m: Any, n: Any, once: Mapping[str, Any], copies: tuple[Any, Any]) -> tuple[Any, list[_Way]]:
+        """Whether a buffer holds its operand, and the ways where none does; ``copies``: of weights and of activations
+        that pass the memory for cores that share one of them.
+        """
         a, one = self.arrays, self.array
         weights, acts = once["weights"] + once["weight_sides"], once["acts"]
         room_w, room_a = a.whole(one.weight_bytes), a.whole(one.act_bytes)
-        held = (room_w == 0) | (weights <= room_w) | (room_a == 0) | (acts <= room_a)
-        return held, a.ceil_div(weights, a.larger(room_w, a.whole(1))), a.ceil_div(acts, a.larger(room_a, a.whole(1)))
+        # Beside activations lie the sums of the outputs that are worked on.
+        beside = acts + a.ceil(a.real(m * a.smaller(n, self.lanes[1] + 0 * n)) * a.real(one.sum_bits) / 8)
+        held = (room_w == 0) | (weights <= room_w) | (room_a == 0) | (beside <= room_a)
+        parts_w, parts_a = (
+            a.ceil_div(size, a.larger(room, a.whole(1))) for size, room in ((weights, room_w), (beside, room_a))
+        )
+        once_only, always = 0 * parts_w + 1, held | ~held
+        ways = [_Way(1, always, once_only, parts_w), _Way(2, always, parts_a, 0 * parts_a + 1)]
+        if bool(a.xp.any(a.real(one.sum_bits) > 0)):
+            found = [self._sums(m, n, parts) for parts in (*_TOKEN_PARTS, m)]
+            costs = [a.real(weights * copies[0] * way.weights + acts * copies[1] * way.acts) for way in found]
+            best, least = found[0], a.where(found[0].legal, costs[0], a.real(math.inf) + 0 * costs[0])
+            for way, cost in zip(found[1:], costs[1:], strict=True):
+                take = way.legal & (cost < least)
+                least = a.where(take, cost, least)
+                times = (a.where(take, way.weights, best.weights), a.where(take, way.acts, best.acts))
+                best = _Way(3, best.legal | way.legal, *times)
+            ways.append(best)
+        return held, ways
+
+    def _sums(self, m: Any, n: Any, parts: Any) -> _Way:
+        """Sums of a part of the tokens stay for as many outputs as there is room for, beside the activations of a pass:
+        weights come again for each part of the tokens, activations for each part of the outputs.
+        """
+        a, one = self.arrays, self.array
+        tokens = a.ceil_div(m, parts)
+        passing = a.ceil(a.real(tokens * self.array.inner_lanes()) * self._bits[2] / 8)
+        each = a.real(tokens) * a.real(one.sum_bits) / 8
+        outputs = a.floor(a.real(a.whole(one.act_bytes) - passing) / a.where(each > 0, each, 0 * each + 1))
+        legal = (a.real(one.sum_bits) > 0) & (outputs >= 1)
+        outputs = a.larger(a.smaller(outputs, n + 0 * outputs), 0 * outputs + 1)
+        return _Way(3, legal, a.ceil_div(m, tokens) + 0 * outputs, a.ceil_div(n, outputs))
+
+    def _copies(self, active: Any, alike: Sequence[str]) -> tuple[Any, Any]:
+        """How often weights and activations pass for the cores of a product, over the other one, which all read."""
+        a = self.arrays
+        one = a.whole(1)
+        return (a.whole(active) if "acts" in alike else one), (a.whole(active) if "weights" in alike else one)
 
     def _cycles(self, computing: Any, sizes: Mapping[str, Any], active: Any, alike: Sequence[str]) -> Any:
         """The slower one of computing and of what passes the memory for a core."""
@@ -115,19 +167,18 @@ class ArrayEngine:
         """See `sim.system.engine.Engine`; computing takes the same by any mapping, so that fewest bytes are best."""
         a = self.arrays
         m, n, k, once, computing = self._asked(m, n, k, row)
-        held, parts_w, parts_a = self._mappings(once)
-        one = a.whole(1)
+        copies = self._copies(active, alike)
+        held, ways = self._ways(m, n, once, copies)
         stays, goes = a.whole(1), a.whole(1)
         mapping = a.whole([[0]])
         if not bool(a.xp.all(held)):
-            acts, weights = once["acts"], once["weights"] + once["weight_sides"]
-            if "acts" in alike:
-                weights = weights * a.whole(active)
-            if "weights" in alike:
-                acts = acts * a.whole(active)
-            again = weights + acts * parts_w <= weights * parts_a + acts
-            stays, goes = a.where(held | again, one, parts_a), a.where(~held & again, parts_w, one)
-            mapping = a.where(held, one - 1, a.where(again, one, one + 1))
+            acts, weights = once["acts"] * copies[1], (once["weights"] + once["weight_sides"]) * copies[0]
+            best = ways[0]
+            for way in ways[1:]:
+                fewer = weights * way.weights + acts * way.acts < weights * best.weights + acts * best.acts
+                best = _Way(*(a.where(way.legal & fewer, x, y) for x, y in zip(way, best, strict=True)))
+            stays, goes = a.where(held, stays, best.weights), a.where(held, goes, best.acts)
+            mapping = a.where(held, 0 * best.place, best.place)
         sizes = {
             "weights": once["weights"] * stays,
             "weight_sides": once["weight_sides"] * stays,
@@ -146,13 +197,14 @@ class ArrayEngine:
     ) -> Iterator[tuple[int, Any, Any, Any]]:
         """See `sim.system.engine.Engine`."""
         m, n, k, once, computing = self._asked(m, n, k, row)
-        held, parts_w, parts_a = self._mappings(once)
-        for place, (legal, stays, goes) in enumerate(((held, 1, 1), (~held, 1, parts_w), (~held, parts_a, 1))):
+        held, ways = self._ways(m, n, once, self._copies(active, alike))
+        for way in (_Way(0, held, 1, 1), *ways):
             sizes = dict(once)
-            sizes |= {name: once[name] * stays for name in ("weights", "weight_sides")}
-            sizes["acts"] = once["acts"] * goes
+            sizes |= {name: once[name] * way.weights for name in ("weights", "weight_sides")}
+            sizes["acts"] = once["acts"] * way.acts
             cycles = self._cycles(computing, sizes, active, alike)
-            yield place, legal | (0 * cycles == 1), cycles, sum(sizes.values()) + 0 * cycles
+            legal = way.legal if way.place == 0 else ~held & way.legal
+            yield way.place, legal | (0 * cycles == 1), cycles, sum(sizes.values()) + 0 * cycles
 
     @cached_property
     def _structure(self) -> Structure | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from hwgen.accelerator import Design
 from hwgen.errors import HwgenError
 from sim.system.array import Array
@@ -80,7 +82,8 @@ def estimate_arrays(
     seconds = next(iter(engines.values())).arrays.real(columns["cycles"]) * (period * 1e-9)
     columns["tokens_per_s"] = tokens / seconds
     columns["joules_per_token"] = columns["energy_pj"] * (1e-12 / tokens)
-    whole = columns["cycles"].shape
+    # Buffers of many sizes change bytes alone where nothing waits for them.
+    whole = np.broadcast_shapes(*(tuple(getattr(value, "shape", ())) for value in columns.values()))
     xp = next(iter(engines.values())).arrays.xp
     return {name: xp.broadcast_to(value, whole) for name, value in columns.items()}
 

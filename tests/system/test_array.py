@@ -83,6 +83,53 @@ def test_what_does_not_fit_a_buffer_comes_again() -> None:
     assert many.parts[0].mapping == "activations stay"
 
 
+def walked_bytes(m: int, n: int, k: int, tokens: int, outputs: int, inner: int) -> tuple[int, int, int]:
+    """Bytes of weights and of activations that blocks of sums load slice by slice, and the most that lie in the buffer
+    of activations, with sums of two bytes.
+    """
+    weights = acts = most = 0
+    for first in range(0, m, tokens):
+        rows = min(tokens, m - first)
+        for start in range(0, n, outputs):
+            columns = min(outputs, n - start)
+            for at in range(0, k, inner):
+                width = min(inner, k - at)
+                weights, acts = weights + columns * width, acts + rows * width
+                most = max(most, rows * columns * 2 + rows * width)
+    return weights, acts, most
+
+
+@pytest.mark.parametrize("room", [90, 130, 200, 400, 700])
+@pytest.mark.parametrize("dataflow", ["outputs", "weights"])
+def test_sums_stay_where_that_moves_least(dataflow: str, room: int) -> None:
+    """Every block of sums that fits, walked, and the ways in which weights or activations stay."""
+    m, n, k = 12, 40, 64
+    array = Array(rows=4, columns=4, dataflow=dataflow, weight_bytes=64, act_bytes=room, sum_bits=16)
+    inner = 4 if dataflow == "weights" else 1
+    walks = [walked_bytes(m, n, k, *block, inner) for block in itertools.product(range(1, m + 1), range(1, n + 1))]
+    ways = [weights + acts for weights, acts, most in walks if most <= room]
+    # Activations, and sums of four outputs beside them, in parts; or weights in 40 parts.
+    ways += [n * k * -(-(m * k + m * 4 * 2) // room) + m * k, n * k + m * k * 40]
+    found = report(array, m, n, k, off_chip=MEMORY)
+    assert found.bytes["weights"] + found.bytes["acts"] == min(ways)
+    assert found.parts[0].mapping == "sums stay"
+    (choices,) = (part.choices for part in report_with_choices(array, m, n, k).parts)
+    assert {one.mapping for one in choices} == {"weights stay", "activations stay", "sums stay"}
+    assert min(one.read_bytes for one in choices) == sum(found.bytes.values())
+
+
+def report_with_choices(array: Array, m: int, n: int, k: int) -> Any:
+    system = System(core=array, off_chip=MEMORY, clk_period_ns=1.0)
+    return estimate_system(system, product(m, n, k), Pass(), choices=True)
+
+
+def test_sums_take_room_beside_activations() -> None:
+    """20 × 30 activations fit 640 bytes with sums of 4 outputs that take 20 × 4 × 0.5 bytes, not with larger ones."""
+    about: dict[str, Any] = {"rows": 4, "columns": 4, "weight_bytes": 100, "act_bytes": 640}
+    assert report(Array(**about, sum_bits=4), 20, 40, 30, off_chip=MEMORY).parts[0].mapping == "both held"
+    assert report(Array(**about, sum_bits=8), 20, 40, 30, off_chip=MEMORY).parts[0].mapping != "both held"
+
+
 def test_the_slower_one_counts_and_the_energy_is_of_both() -> None:
     array = Array(rows=4, columns=4, element_pj=0.5, element_um2=100.0)
     found = report(array, 20, 40, 30, off_chip=MEMORY)
@@ -127,6 +174,7 @@ def many(make: Callable[[list[float]], Any]) -> System:
         weight_bytes=make([4096, 65536, 0]),
         act_bytes=65536,
         term_bits=make([2, 0, 1]),
+        sum_bits=make([0.0, 16.0, 32.0]),
         element_pj=0.3,
         element_um2=50.0,
     )
@@ -151,6 +199,15 @@ def test_arrays_are_what_each_is_alone_in_numpy_and_torch(phase: Any) -> None:
         assert found["acts_bytes"][place] == alone.bytes["acts"]
         assert found["area_um2"][place] == pytest.approx(alone.total_area_um2)
         assert found["tokens_per_s"][place] == pytest.approx(alone.tokens_per_s)
+
+
+def test_buffers_of_many_sizes_where_nothing_waits() -> None:
+    """Cycles are the same for all of them, and columns all as long."""
+    array = Array(rows=4, columns=4, weight_bytes=np.array([100, 1200]), act_bytes=100)
+    system = System(core=array, off_chip=OffChip("no limit", math.inf), clk_period_ns=1.0)
+    found = estimate_arrays(system, product(20, 40, 30), Pass())
+    assert found["weights_bytes"].tolist() == [6 * 1200, 1200]
+    assert found["cycles"].tolist() == 2 * [5 * 10 * 30]
 
 
 def test_multicast_moves_once_what_all_read() -> None:
