@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +40,13 @@ class Structure:
     def total_area_um2(self) -> Num:
         """Area of all blocks in µm²."""
         return sum(self.area_um2.values(), start=0.0)
+
+    def each(self, of: Callable[[Num], Num]) -> Structure:
+        """What ``of`` makes of every number."""
+        period = self.min_clk_period_ns
+        parts = (self.area_um2, self.clock_pj, self.active_pj, self.leakage_uw)
+        made = ({name: of(value) for name, value in one.items()} for one in parts)
+        return Structure(*made, None if period is None else of(period))
 
 
 @dataclass(frozen=True)
