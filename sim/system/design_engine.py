@@ -212,8 +212,6 @@ class DesignEngine:
 
     @cached_property
     def _structure(self) -> Structure:
-        if np.ndim(self.period):
-            return self.tech.structure(self.spec, self.p, self.period)
         # Many designs differ only in what is around few tiles, which are dear to price.
         few, places = distinct(self.p)
         made = self.tech.structure(self.spec, few, self.period)

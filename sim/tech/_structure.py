@@ -43,10 +43,18 @@ class Structure:
 
     def each(self, of: Callable[[Num], Num]) -> Structure:
         """What ``of`` makes of every number."""
+
+        def blocks(values: Mapping[str, Num]) -> dict[str, Num]:
+            return {name: of(value) for name, value in values.items()}
+
         period = self.min_clk_period_ns
-        parts = (self.area_um2, self.clock_pj, self.active_pj, self.leakage_uw)
-        made = ({name: of(value) for name, value in one.items()} for one in parts)
-        return Structure(*made, None if period is None else of(period))
+        return Structure(
+            area_um2=blocks(self.area_um2),
+            clock_pj=blocks(self.clock_pj),
+            active_pj=blocks(self.active_pj),
+            leakage_uw=blocks(self.leakage_uw),
+            min_clk_period_ns=None if period is None else of(period),
+        )
 
 
 @dataclass(frozen=True)
