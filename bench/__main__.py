@@ -15,6 +15,7 @@ from unittest import mock
 import numpy as np
 
 from bench.arithmetic import layer_rates, tiles
+from bench.closed_form import COUNTS, pair_rates
 from dse.designs import ACCELERATORS, AROUND
 from dse.space import Space
 from dse.sweep import run_sweep
@@ -185,6 +186,15 @@ def main() -> None:
         rates = layer_rates(spec)
         note = f"golden layer {rates.golden / 1e6:.1f} M MAC/s, {rates.ratio:.0f} x; limit: at least 100 M on two cores"
         add(f"compiled layer: {name}", f"{rates.compiled / 1e6:.0f} M MAC/s", note)
+    for count in COUNTS:
+        pairs = pair_rates(count)
+        note = (
+            f"array code {pairs.arrays / 1e6:.3f} M, {pairs.compiled / pairs.arrays:.0f} x; a core's second "
+            f"{pairs.alone / 1e6:.2f} M; results {pairs.result_mib:.1f} MiB, memory {pairs.more_mib:+.1f}; "
+            "wanted: at least 10 M on two cores"
+        )
+        what = f"closed form, best jobs of {pairs.pairs:,} (layer x design)"
+        add(what, f"{pairs.compiled / 1e6:.2f} M pairs/s", note)
     for name in families():
         speed, points, legal = sweep_rate(name)
         add(f"sweep: {name}", f"{speed / 1e6:.2f} M points/s", f"{points:,} points, {legal:,} legal, one process")

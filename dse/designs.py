@@ -144,14 +144,7 @@ class _Row:
 
     def structure(self, tiles: Structure) -> Structure:
         """The same of what tiles are made of."""
-        period = tiles.min_clk_period_ns
-        return Structure(
-            area_um2=self.of(tiles.area_um2),
-            clock_pj=self.of(tiles.clock_pj),
-            active_pj=self.of(tiles.active_pj),
-            leakage_uw=self.of(tiles.leakage_uw),
-            min_clk_period_ns=None if period is None else self(period),
-        )
+        return tiles.each(self)
 
 
 def _of_tile(space: Space, p: P) -> dict[str, Any]:
@@ -194,7 +187,7 @@ def _metrics(
         return (number * np.broadcast_to(values, best.cycles.shape)).sum(axis=0)
 
     counts = job_counts(spec, p, d, best.job, best.cycles, made.inventory)
-    found = cost_arrays(spec, p, d, tech, clock.period_ns, counts=counts, structure=tiles)
+    found = cost_arrays(spec, p, d, tech, clock.period_ns, counts=counts, structure=tiles, found=made.inventory)
     area, energy = (
         {part: sum((value for name, value in values.items() if _part(name) == part), start=0.0) for part in _PARTS}
         for values in (found.area_um2, found.energy_pj)

@@ -49,8 +49,9 @@ def _tree_hash(sources: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
     for source in (*_SOURCES, *sources):
         path = ROOT / source
-        # Tables of prices lie beside the code that reads them.
-        for file in sorted([*path.rglob("*.py"), *path.rglob("*.toml")]) if path.is_dir() else [path]:
+        # Tables of prices lie beside the code that reads them, kernels beside the code that compiles them.
+        files = [file for kind in ("*.py", "*.toml", "*.cpp") for file in path.rglob(kind)]
+        for file in sorted(files) if path.is_dir() else [path]:
             digest.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 

@@ -74,7 +74,7 @@ PACKAGES = (
 
 _NEEDED_BY = {
     "verilator": "hwgen run, demo; emit's lint; make test",
-    "g++": "hwgen run, demo; make test",
+    "g++": "hwgen run, demo; fast sweeps of accelerators; make test",
     "make": "make demo, make test",
     "perl": "make test (cocotb on Verilator)",
     "iverilog": "emit --testbench; make test (cocotb on Icarus)",

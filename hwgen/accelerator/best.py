@@ -11,10 +11,11 @@ import numpy as np
 
 from hwgen.accelerator import inventory
 from hwgen.accelerator.closed import closed_job_cycles
+from hwgen.accelerator.compiled import best_jobs
 from hwgen.accelerator.design import Design
 from hwgen.accelerator.exact import JobCycles, Memory, exact
 from hwgen.accelerator.geometry import Geometry, StreamGeometry, job_arrays
-from hwgen.accelerator.job import FLAGS, Job
+from hwgen.accelerator.job import ADDRESSES, FLAGS, Job
 from hwgen.accelerator.plan import choices, image_addresses, layer_counts, layer_jobs, placed
 from hwgen.frame.numbers import Num, ceil_div, maximum, where
 from hwgen.frame.spec import TileSpec
@@ -126,8 +127,18 @@ class DesignArrays:
 
     def best_of_sizes(self, m: Num, n: Num, k: Num, orders: Sequence[int] = (0, 1)) -> BestJobs:
         """The same of sizes [layers, 1] or [layers, designs]; ``share`` and ``cycles`` may have that shape too."""
-        counts = self.counts(m, n, k)
-        shape = self._shape(m, n, k)
+        counts, shape = self.counts(m, n, k), self._shape(m, n, k)
+        memory = self.latency, self.share, self.cycles
+        fast = best_jobs(self.geometry, counts, memory, shape, orders)
+        if fast is None:
+            return self.best_by_arrays(m, n, k, orders)
+        job = {name: np.broadcast_to(value, shape) for name, value in counts.items()}
+        job |= {name: fast[name] for name in (*ADDRESSES, *FLAGS)}
+        return BestJobs(job, fast["cycles"], fast["exact"] > 0, fast["regime"])
+
+    def best_by_arrays(self, m: Num, n: Num, k: Num, orders: Sequence[int] = (0, 1)) -> BestJobs:
+        """The same without the compiled kernel, which is equal to it."""
+        counts, shape = self.counts(m, n, k), self._shape(m, n, k)
         places, _ = self._addresses(counts)
         found = {name: np.zeros(shape, np.int64) for name in (*FLAGS, "cycles", "reads", "exact", "regime")}
         found["cycles"][...] = np.iinfo(np.int64).max

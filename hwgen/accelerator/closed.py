@@ -179,7 +179,8 @@ class _Reads:
             for name, other in self.flows.items():
                 if other is not flow and flow.there and other.there:
                     most = np.minimum(needs[name] + other.capacity, other.fetched)
-                    found.append((name, np.minimum(most, other.beside(flow, begun))))
+                    # Designs without the other stream are as they are alone, whatever designs they stand beside.
+                    found.append((name, np.where(other.geo.there > 0, np.minimum(most, other.beside(flow, begun)), 0)))
             self._latest = asked, found
         return self._latest[1]
 

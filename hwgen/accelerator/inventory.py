@@ -189,14 +189,16 @@ def memories(geometry: Geometry, d: P) -> dict[str, Memory]:
     return {**found, "write_buffer": Memory(1, geometry.write_depth, d["bus_bits"])}
 
 
-def accelerator_blocks(spec: type[TileSpec], p: P, d: P, *, living: bool = False) -> dict[str, Block]:
+def accelerator_blocks(
+    spec: type[TileSpec], p: P, d: P, *, living: bool = False, found: Geometry | None = None
+) -> dict[str, Block]:
     """Inventory of every block of an accelerator but the tile's and the memories, by block name.
 
     ``living`` leaves out registers that never change, which synthesis removes: the many of a packer, as results seldom
-    fill a bus beat, and those of the job that count what channels have.
+    fill a bus beat, and those of the job that count what channels have. ``found``: the `geometry`, where it is known.
     """
     d = whole(d)
-    found = geometry(spec, p, d)
+    found = geometry(spec, p, d) if found is None else found
     blocks: dict[str, Block] = {}
     for name, stream in found.streams.items():
         blocks[f"{name}_engine"] = Block(stream.there, _engine(stream, d))

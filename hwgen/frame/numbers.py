@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Num", "bits_for", "bits_for_multiple", "ceil_div", "clog2", "maximum", "unsigned_bits", "where"]
+__all__ = ["Num", "bits_for", "bits_for_multiple", "ceil_div", "clog2", "distinct", "maximum", "unsigned_bits", "where"]
 
 Num = Any
 """An ``int`` or an integer ndarray."""
@@ -77,3 +78,23 @@ def maximum(a: Num, b: Num) -> Num:
 def where(condition: Num, yes: Num, no: Num) -> Num:
     """``yes`` where the condition holds, else ``no``."""
     return np.where(condition, yes, no) if _is_array(condition, yes, no) else (yes if condition else no)
+
+
+def distinct(values: Mapping[str, Num]) -> tuple[dict[str, Num], np.ndarray | None]:
+    """Numbers by name, of which each combination is there once, and at which place each of the given ones is.
+
+    Scalars stay as they are; arrays broadcast, and become of one dimension. The places, of the arrays' shape, are None
+    where there are no arrays.
+    """
+    arrays = {name: value for name, value in values.items() if np.ndim(value)}
+    if not arrays:
+        return dict(values), None
+    shape = np.broadcast_shapes(*(np.shape(value) for value in arrays.values()))
+    rows = {name: np.broadcast_to(value, shape).reshape(-1) for name, value in arrays.items()}
+    known = np.zeros(np.prod(shape, dtype=int), np.int64)
+    for row in rows.values():
+        own, places = np.unique(row, return_inverse=True)
+        # Numbered anew each time: products of many counts might not fit.
+        _, known = np.unique(known * len(own) + places.reshape(-1), return_inverse=True)
+    _, first, places = np.unique(known, return_index=True, return_inverse=True)
+    return {**values, **{name: row[first] for name, row in rows.items()}}, places.reshape(shape)

@@ -103,14 +103,20 @@ def counts_of(design: Design, job: Job, cycles: int) -> JobCounts:
 
 
 def switching_terms(
-    spec: type[TileSpec], p: P, d: P, counts: JobCounts, blocks: Mapping[str, Block] | None = None
+    spec: type[TileSpec],
+    p: P,
+    d: P,
+    counts: JobCounts,
+    blocks: Mapping[str, Block] | None = None,
+    found: Geometry | None = None,
 ) -> dict[str, dict[str, Num]]:
     """By block: what its switching beside the clock grows with in a job, each a number of bits that are moved.
 
-    A coefficient in pJ belongs to each (kind of block, term); see `sim.accelerator.cost`.
+    A coefficient in pJ belongs to each (kind of block, term); see `sim.accelerator.cost`. ``found``: widths and depths,
+    where they are known.
     """
-    found = geometry(spec, p, d)
-    known = accelerator_blocks(spec, p, d)
+    found = geometry(spec, p, d) if found is None else found
+    known = accelerator_blocks(spec, p, d, found=found)
     blocks = known if blocks is None else blocks
     terms: dict[str, dict[str, Num]] = {}
     for name in blocks:

@@ -161,6 +161,7 @@ def cost_arrays(
     counts: JobCounts | None = None,
     dram: str | None = None,
     structure: Structure | None = None,
+    found: Geometry | None = None,
 ) -> AcceleratorCost:
     """As `cost`, of many designs of a family at once.
 
@@ -169,11 +170,12 @@ def cost_arrays(
     p, d: parameters of tile and design; names are scalars, numbers scalars or integer arrays that broadcast.
     counts: of a job on each (`sim.accelerator.activity.job_counts`, which takes the cycles), of the same shape, or of
         several with a dimension more before it.
-    structure: that of the tiles at the clock period, where it is known.
+    structure: that of the tiles at the clock period, where it is known. found: widths and depths, where they are known.
     """
     table = load(tech) if isinstance(tech, str) else tech
-    found = geometry(spec, p, d)
-    blocks = {name: block for name, block in accelerator_blocks(spec, p, d, living=True).items() if np.any(block.count)}
+    found = geometry(spec, p, d) if found is None else found
+    living = accelerator_blocks(spec, p, d, living=True, found=found)
+    blocks = {name: block for name, block in living.items() if np.any(block.count)}
     stores = _memories(table, {name: one for name, one in memories(found, d).items() if np.any(one.there)})
     structure = table.structure(spec, p, clk_period_ns) if structure is None else structure
     inside = [kind for kind in structure.area_um2 if not kind.startswith("pre_")]
@@ -182,7 +184,7 @@ def cost_arrays(
     area = block_values(table, "area_um2", blocks, numbers)
     clock = block_values(table, "clock_pj", blocks, numbers)
     leakage = block_values(table, "leakage_uw", blocks, numbers)
-    terms = switching_terms(spec, p, d, counts, blocks) if counts is not None else {}
+    terms = switching_terms(spec, p, d, counts, blocks, found) if counts is not None else {}
     switching = switching_pj(table, terms, blocks)
     period: Num | None = None
     if isinstance(table, CalibratedTech):

@@ -15,7 +15,7 @@ from hwgen.accelerator.job import FLAGS, Job
 from hwgen.accelerator.plan import choices
 from hwgen.accelerator.use import ORDERS
 from hwgen.errors import HwgenError
-from hwgen.frame.numbers import ceil_div
+from hwgen.frame.numbers import ceil_div, distinct
 from hwgen.pe import TileSpec
 from hwgen.schedule import Layer, Schedule, closed_cycles
 from sim.accelerator.activity import JobCounts, job_counts
@@ -141,7 +141,7 @@ class DesignEngine:
         if self.exact:
             job, cycles, walked = self._walked(m, n, k, made)
             certain = np.ones_like(cycles, dtype=bool)
-        counts = job_counts(self.spec, self.p, self.d, job, cycles, made.inventory)
+        counts = self._counts(job, cycles)
         table = self._bytes(counts, cycles.shape)
         table |= {f"job_{name}": np.broadcast_to(job[name], cycles.shape) for name in _JOB}
         places = sum(np.asarray(job[name]) << (len(FLAGS) - 1 - place) for place, name in enumerate(FLAGS))
@@ -212,24 +212,29 @@ class DesignEngine:
 
     @cached_property
     def _structure(self) -> Structure:
-        return self.tech.structure(self.spec, self.p, self.period)
+        # Many designs differ only in what is around few tiles, which are dear to price.
+        few, places = distinct(self.p)
+        made = self.tech.structure(self.spec, few, self.period)
+        return made if places is None else made.each(lambda value: value[places] if np.ndim(value) else value)
 
     def _cost(self, counts: JobCounts | None) -> AcceleratorCost:
-        structure = self._structure
-        return cost_arrays(self.spec, self.p, self.d, self.tech, self.period, counts=counts, structure=structure)
+        known: dict[str, Any] = {"structure": self._structure, "found": self._plain.inventory}
+        return cost_arrays(self.spec, self.p, self.d, self.tech, self.period, counts=counts, **known)
 
     def energy(self, table: Table) -> Mapping[str, Num]:
         """See `sim.system.engine.Engine`."""
         job = {name: table[f"job_{name}"] for name in _JOB}
-        return self._cost(job_counts(self.spec, self.p, self.d, job, table["cycles"])).energy_pj
+        return self._cost(self._counts(job, table["cycles"])).energy_pj
+
+    def _counts(self, job: P, cycles: Any) -> JobCounts:
+        return job_counts(self.spec, self.p, self.d, job, cycles, self._plain.inventory)
 
     def idle_pj(self) -> Mapping[str, Num]:
         """See `sim.system.engine.Engine`."""
         nothing: dict[str, Any] = dict.fromkeys(_JOB, 0)
-        counts = job_counts(self.spec, self.p, self.d, nothing, 1.0)
-        resting = self._cost(counts).energy_pj
+        resting = self._cost(self._counts(nothing, 1.0)).energy_pj
         # A job's start is no part of a cycle in which there is none.
-        started = self._cost(job_counts(self.spec, self.p, self.d, nothing, 0.0)).energy_pj
+        started = self._cost(self._counts(nothing, 0.0)).energy_pj
         return {name: value - started[name] for name, value in resting.items()}
 
     @cached_property

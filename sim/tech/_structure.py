@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +40,21 @@ class Structure:
     def total_area_um2(self) -> Num:
         """Area of all blocks in µm²."""
         return sum(self.area_um2.values(), start=0.0)
+
+    def each(self, of: Callable[[Num], Num]) -> Structure:
+        """What ``of`` makes of every number."""
+
+        def blocks(values: Mapping[str, Num]) -> dict[str, Num]:
+            return {name: of(value) for name, value in values.items()}
+
+        period = self.min_clk_period_ns
+        return Structure(
+            area_um2=blocks(self.area_um2),
+            clock_pj=blocks(self.clock_pj),
+            active_pj=blocks(self.active_pj),
+            leakage_uw=blocks(self.leakage_uw),
+            min_clk_period_ns=None if period is None else of(period),
+        )
 
 
 @dataclass(frozen=True)

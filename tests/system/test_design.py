@@ -13,6 +13,7 @@ import pytest
 from dse.system import report_frame
 from hwgen.accelerator import Design, Memory, exact, layer_jobs, placed
 from hwgen.errors import HwgenError
+from hwgen.frame.numbers import distinct
 from hwgen.pe import family
 from hwgen.schedule import Layer, Schedule
 from sim.accelerator.cost import cost
@@ -308,3 +309,31 @@ def test_addresses_that_do_not_reach_are_refused() -> None:
     small = dataclasses.replace(DESIGNS["int"], address_bits=32)
     with pytest.raises(HwgenError, match=r"must fit the 32 bits of the design's addresses.*use --address-bits 3"):
         estimate_system(System(core=small, clk_period_ns=6.0), load_workload("llama-2-13b"), Decode(64))
+
+
+def test_tiles_are_priced_once_and_designs_have_the_prices_of_their_own() -> None:
+    """Few tiles among many designs: every design's columns are those of that design alone."""
+    rng = np.random.default_rng(4)
+    p = {"m": rng.choice((1, 2, 4), 12), "n": rng.choice((8, 16), 12)}
+    d = {"weight_ring": rng.choice((128, 256), 12), "burst": rng.choice((8, 32), 12)}
+    system = System(core=DESIGNS["int"], off_chip=FAST, clk_period_ns=6.0)
+    found = estimate_arrays(system, model((3, 24, 64)), Pass(), p, d)
+    for index in (0, 5, 11):
+        own = ({name: value[index : index + 1] for name, value in of.items()} for of in (p, d))
+        alone = estimate_arrays(system, model((3, 24, 64)), Pass(), *own)
+        for name, value in alone.items():
+            assert value[0] == pytest.approx(found[name][index], rel=1e-12), name
+
+
+def test_distinct_combinations() -> None:
+    few, places = distinct({"a": np.array([3, 1, 3, 1]), "b": np.array([0, 2, 0, 3]), "c": 7})
+    assert places is not None
+    assert few["c"] == 7
+    assert sorted(zip(few["a"].tolist(), few["b"].tolist(), strict=True)) == [(1, 2), (1, 3), (3, 0)]
+    assert few["a"][places].tolist() == [3, 1, 3, 1]
+    assert few["b"][places].tolist() == [0, 2, 0, 3]
+    grid, places = distinct({"a": np.array([[1], [2]]), "b": np.array([[5, 5, 6]])})
+    assert places is not None
+    assert grid["a"].size == 4
+    assert np.array_equal(grid["b"][places], [[5, 5, 6], [5, 5, 6]])
+    assert distinct({"c": 7}) == ({"c": 7}, None)

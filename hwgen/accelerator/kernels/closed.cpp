@@ -1,0 +1,861 @@
+// The closed form of jobs' cycles, lanes of eight pairs of a layer and a design at a time: a translation of
+// hwgen/accelerator/closed.py and flow.py, statement by statement, which are the source of truth; names are theirs.
+//
+// Whole numbers are held as doubles, exact below 2^53; pairs for which that might not be enough are counted, and the
+// caller takes the array code. Every operation on numbers that are not whole is the one of the array code, in its
+// order, so that results are equal bit for bit. What is left out is what cannot change the result: streams that no
+// lane has, and bursts that no lane waits for.
+
+#include <cstdint>
+#include <thread>
+#include <vector>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+
+namespace {
+
+constexpr int kLanes = 8;
+typedef double V __attribute__((vector_size(8 * kLanes)));
+typedef int64_t M __attribute__((vector_size(8 * kLanes)));
+
+// Written by hwgen/accelerator/compiled.py: numbers that array code names, enums of streams (STREAMS), of what bounds
+// jobs (REGIMES) and of outputs, the order in which engines ask, the turn of each stream in it, the struct of inputs.
+#include "declared.h"
+
+constexpr double kMost = 1125899906842624.0;  // 2^50
+constexpr double kNever = 9.0e18;
+
+#define INLINE inline __attribute__((always_inline))
+
+INLINE V all(double x) { return V{} + x; }
+INLINE V pick(M c, V a, V b) { return c ? a : b; }
+INLINE V larger(V a, V b) { return a > b ? a : b; }
+INLINE V smaller(V a, V b) { return a < b ? a : b; }
+INLINE V if_(M c, V a) { return c ? a : V{}; }
+#ifdef __AVX512F__
+INLINE V nearest(V x) { return (V)_mm512_roundscale_pd((__m512d)x, 0); }
+INLINE V down(V x) { return (V)_mm512_roundscale_pd((__m512d)x, 1); }
+INLINE V up(V x) { return (V)_mm512_roundscale_pd((__m512d)x, 2); }
+INLINE bool any(M m) { return _mm512_test_epi64_mask((__m512i)m, (__m512i)m) != 0; }
+#else
+// Exact below 2^51.
+INLINE V nearest(V x) { return (x + 6755399441055744.0) - 6755399441055744.0; }
+INLINE V down(V x) { V r = nearest(x); return r > x ? r - 1.0 : r; }
+INLINE V up(V x) { V r = nearest(x); return r < x ? r + 1.0 : r; }
+INLINE bool any(M m) {
+    int64_t found = 0;
+    for (int i = 0; i < kLanes; i++) found |= m[i];
+    return found != 0;
+}
+#endif
+INLINE V quotient(V a, V b) { return down(a / b); }
+INLINE V ceil_div(V a, V b) { return up(a / b); }
+INLINE V modulo(V a, V b) { return a - down(a / b) * b; }
+
+constexpr int kInputs = sizeof(Inputs) / sizeof(V);
+
+struct Places {
+    V streams[kStreams], result;  // bus beats before each
+};
+
+struct Flags {
+    M order, weights, acts;  // order 0; held
+};
+
+// What of a stream does not depend on the flags.
+struct Flow {
+    bool there;
+    V words, word_steps, entries, beats, own_blocks, image, capacity, length, trip, fit, in_flight, flight, hop;
+    V ring_trip, to_page, of_block, alone, loop, rest_time, part, left_first, left_block, in_time, idle, ring_idle;
+    V late_steps, window_wait, window_time;
+    M crosses, slow, lanes;
+};
+
+// What does.
+struct Use {
+    V share, last, first, fetched, window_wait, window_time, begins;
+    M again;
+};
+
+struct Found {
+    V cycles, regime;
+    M certain;
+};
+
+struct Pair {
+    Inputs in;
+    bool every_beat;  // in every lane
+    V rate, begin, begun_at;
+    V block, shortest, first_sum, start, unwaited, results, number, ahead, slow_block;
+    Flow flows[kStreams];
+    // Writes.
+    V w_made, w_count, w_beats, w_own, w_behind, w_burst, w_bursts, w_rest, w_mean, w_trip, w_flush, w_rest_time;
+    M w_certain;
+
+    INLINE V nth_from(V floor_of_begin, V count) const {
+        V cycle = (floor_of_begin + count) * in.cycles;
+        return (every_beat ? cycle : ceil_div(cycle, in.share)) - 1.0;
+    }
+    INLINE V nth(V from, V count) const {
+        return nth_from(every_beat ? from : quotient(from * in.share, in.cycles), count);
+    }
+    INLINE V over_rate(V beats) const { return every_beat ? beats : beats / rate; }
+    INLINE V wait(V cycles) const { return up(cycles * rate) / rate; }
+
+    void compute() {
+        const Inputs& g = in;
+        every_beat = !any((g.share != 1.0) | (g.cycles != 1.0));
+        rate = g.share / g.cycles;
+        begin = all(FIRST_CLEAR + 3) + g.latency;
+        begun_at = quotient(begin * g.share, g.cycles);
+        V sums = pick(g.sum_steps > 0.0, g.sum_steps, g.k_steps);
+        V full = quotient(g.k_steps, sums), ragged = g.k_steps - full * sums;
+        V whole = larger(sums * g.step + g.fold, g.busy);
+        V rest = if_(ragged > 0.0, larger(ragged * g.step + g.fold, g.busy));
+        block = full * whole + rest;
+        shortest = pick((ragged > 0.0) & ((rest < whole) | (full == 0.0)), rest, whole);
+        first_sum = pick(full > 0.0, sums, ragged);
+        start = first_sum * g.step;
+        unwaited = larger(start + g.fold, g.busy) - start;
+        results = pick(g.every > 0.0, full + if_(ragged > 0.0, all(1)), all(1));
+        number = g.m_blocks * g.n_blocks * results;
+        V back = (g.drain + 1.0 + g.step + (g.beats - 1.0) * (g.per_word - 1.0)) * g.beats / g.credit;
+        ahead = quotient(g.credit, g.beats);
+        slow_block = pick(number * g.beats > g.credit, larger(block, back * results), block);
+    }
+
+    // Words and beats of streams, of which places follow.
+    void sizes() {
+        for (int s = 0; s < kStreams; s++) {
+            Flow& f = flows[s];
+            const StreamGeometry& geo = in.streams[s];
+            f.lanes = geo.there > 0.0;
+            f.there = any(f.lanes);
+            f.own_blocks = s == kActs || s == kActSides ? in.m_blocks : in.n_blocks;
+            bool sides = s == kWeightSides || s == kActSides;
+            f.words = sides ? in.k_groups : s == kChannels ? all(1) : in.k_steps;
+            f.word_steps = s == kChannels ? in.k_steps : all(1);
+            if (sides) f.word_steps = pick(in.group_steps > 0.0, in.group_steps, in.k_steps);
+            f.entries = ceil_div(f.words, geo.words);
+            f.beats = geo.there * f.entries * geo.beats;
+            f.image = f.beats * f.own_blocks;
+            f.capacity = geo.there * geo.depth * geo.beats;
+        }
+        w_made = in.beats * in.made;
+        w_count = number * w_made;
+        w_beats = ceil_div(w_count, in.gathers) * in.per_word;
+    }
+
+    Places places() const {
+        Places p;
+        V at = V{};
+        for (int s : {kWeights, kWeightSides, kActs, kActSides}) {
+            p.streams[s] = if_(flows[s].beats > 0.0, at);
+            at += flows[s].image;
+        }
+        p.result = at;
+        at += w_beats;
+        p.streams[kChannels] = if_(flows[kChannels].beats > 0.0, at);
+        return p;
+    }
+
+    INLINE void back(const Flow& f, V geo_beats, V pace, V place, V length, V& hop, V& trip) const {
+        hop = larger(f.capacity - (length - 1.0 - place), all(1));
+        trip = f.loop + quotient(place, geo_beats) * pace;
+    }
+
+    void flow(int s, V place) {
+        Flow& f = flows[s];
+        if (!f.there) return;
+        const StreamGeometry& geo = in.streams[s];
+        V size = larger(f.beats, all(1));
+        V at = modulo(place, in.page);
+        f.to_page = in.page - at;
+        V within = modulo(f.to_page, size);
+        V bursts = ceil_div(size, geo.burst);
+        V more = ceil_div(within, geo.burst) + ceil_div(size - within, geo.burst) - bursts;
+        V crossings = larger(ceil_div(at + f.image, in.page) - 1.0, V{});
+        M even = (modulo(size, geo.burst) == 0.0) & (modulo(at, geo.burst) == 0.0);
+        even &= modulo(in.page, geo.burst) == 0.0;
+        V usual = pick(even, V{}, modulo(size - 1.0, geo.burst) / geo.burst);
+        V extra = smaller(crossings, all(1)) * more + larger(crossings - 1.0, V{}) * usual;
+        f.crosses = crossings > 0.0;
+        f.length = larger(size / (bursts + extra / larger(f.image / size, all(1))), all(1));
+        f.rest_time = (f.length - 1.0) / rate;
+        f.trip = wait(in.latency + 2.0) + f.rest_time;
+        f.fit = larger(down(f.capacity / f.length), all(1));
+        f.in_flight = smaller(in.outstanding, f.fit);
+        f.flight = larger(f.in_flight * f.length, all(1));
+        // Ring.
+        V entry_time = geo.beats / rate, entries = larger(f.entries, all(1));
+        V longest = smaller(geo.burst, size);
+        V pace = larger(entry_time, block / entries);
+        f.loop = in.latency + RING + entry_time;
+        V hops[2], trips[2];
+        V ends[2] = {longest, size};
+        for (int e = 0; e < 2; e++) {
+            V beat = modulo(ends[e] - f.capacity - 1.0, size);
+            V of_burst = modulo(beat, longest);
+            back(f, geo.beats, pace, of_burst, smaller(longest, size - (beat - of_burst)), hops[e], trips[e]);
+        }
+        M slower = trips[1] / hops[1] > trips[0] / hops[0];
+        V hop = pick(slower, hops[1], hops[0]), trip = pick(slower, trips[1], trips[0]);
+        V inner_hop, inner_trip;
+        back(f, geo.beats, pace, modulo(-f.capacity - 1.0, longest), longest, inner_hop, inner_trip);
+        V inner = larger(size - hop, V{}) / inner_hop;
+        f.hop = pick(inner > 0.0, size / (1.0 + inner), hop);
+        f.ring_trip = (trip + inner * inner_trip) / (1.0 + inner);
+        // Others' bursts.
+        V busy = f.flight / rate;
+        f.idle = f.trip - busy;
+        f.ring_idle = f.ring_trip - busy;
+        f.in_time = f.length / rate;
+        f.alone = larger(f.trip / (in.outstanding * f.length), 1.0 / rate);
+        f.window_time = (f.beats - smaller((geo.depth - f.entries) * geo.beats, f.beats)) * f.alone;
+        f.window_wait = larger(f.loop - geo.depth * block / entries, V{});
+        f.of_block = larger(ceil_div(f.beats, geo.burst), all(1));
+        V needed = ceil_div(ceil_div(first_sum, f.word_steps), geo.words);
+        f.part = smaller(needed * geo.beats * geo.there, f.beats);
+        V entry = geo.words * f.word_steps;
+        f.left_first = modulo(first_sum - 1.0, entry) + 1.0;
+        f.left_block = modulo(in.k_steps - 1.0, entry) + 1.0;
+        f.late_steps = smaller(geo.words, modulo(f.words - 1.0, geo.words) + 1.0) * f.word_steps * in.step;
+        if (s == kChannels) f.late_steps = smaller(start, shortest);
+        f.slow = up(entry_time) > f.late_steps;
+    }
+
+    void writes(V place) {
+        w_own = w_made * in.per_word / in.gathers;
+        w_behind = in.drain + in.unit - in.beats + 2.0;
+        w_burst = smaller(in.burst, in.page);
+        V at = modulo(place, in.page);
+        V head = smaller(in.page - at, w_beats);
+        V pages = quotient(w_beats - head, in.page), tail = w_beats - head - pages * in.page;
+        w_bursts = ceil_div(head, w_burst) + pages * ceil_div(in.page, w_burst) + ceil_div(tail, w_burst);
+        V ends = pick(tail > 0.0, tail, pick(pages > 0.0, in.page, head));
+        w_rest = modulo(ends - 1.0, w_burst) + 1.0;
+        w_mean = pick(w_bursts > 1.0, (w_beats - w_rest) / larger(w_bursts - 1.0, all(1)), w_beats);
+        w_trip = wait(in.latency + 3.0) + (w_mean - 1.0) / rate;
+        V partial = modulo(w_count, in.gathers);
+        w_flush = pick(in.gathers > 1.0, if_(partial > 0.0, in.gathers - partial) + 1.0, in.per_word);
+        w_rest_time = w_rest / rate;
+        M apart = (number == 1.0) | (shortest >= w_made * in.per_word);
+        w_certain = (w_bursts == 1.0) & (in.credit >= number * in.beats) & apart;
+    }
+
+    // Cycles of a job whose last step is over then, if only the last burst of results counts.
+    INLINE V last_sent(V time) const {
+        return nth(up(time + w_behind + (w_made - 1.0) * in.per_word + w_flush) + 3.0, w_rest);
+    }
+    INLINE V done(V time) const { return last_sent(time) + in.latency + (1 + LAST_WORDS) + in.pre; }
+
+    void prepare(const Places& p) {
+        for (int s = 0; s < kStreams; s++) flow(s, p.streams[s]);
+        writes(p.result);
+    }
+
+    // Bursts that a stream has in flight at first.
+    INLINE V most_asked(int s, V fetched) const {
+        const Flow& f = flows[s];
+        return if_(f.beats > 0.0, smaller(f.in_flight, nearest(fetched / f.length)));
+    }
+};
+
+// As a job begins: the cycles in which engines first ask, if they have so many bursts to ask for at first, and the
+// first one in which the tile has a step.
+struct Asked {
+    V most[kStreams], begins[kStreams], filled;
+
+    void work_out(const Pair& p) {
+        const Inputs& in = p.in;
+        V left[kStreams], slots[kStreams];
+        M begun[kStreams];
+        for (int i = 0; i < kStreams; i++) {
+            left[i] = most[kAsking[i]];
+            slots[i] = V{};
+            begun[i] = M{};
+        }
+        V now = V{}, last = all(-1);
+        for (int turn = 0; turn < kStreams; turn++) {
+            V one = V{}, other = V{}, of_one = V{}, of_other = V{};
+            M seen = M{}, pair = M{};
+            for (int i = 0; i < kStreams; i++) {
+                M wants = left[i] > 0.0;
+                M second = wants & seen & ~pair;
+                other = pick(second, all(i), other);
+                of_other = pick(second, left[i], of_other);
+                pair |= second;
+                M first = wants & ~seen;
+                one = pick(first, all(i), one);
+                of_one = pick(first, left[i], of_one);
+                seen |= wants;
+            }
+            M swap = pair & (one == last);
+            V both = if_(pair, smaller(of_one, of_other));
+            V at_one = pick(swap, now + 1.0, now), at_other = pick(swap, now, now + 1.0);
+            last = pick(pair, pick(swap, one, other), last);
+            for (int i = 0; i < kStreams; i++) {
+                M wants = left[i] > 0.0, is_one = one == all(i), is_other = pair & (other == all(i));
+                M here = wants & ~begun[i] & (is_one | is_other);
+                slots[i] = pick(here, pick(is_one, at_one, at_other), slots[i]);
+                begun[i] |= here;
+                left[i] -= if_(is_one | is_other, both);
+            }
+            now += 2.0 * both;
+            if (!any(pair)) break;
+        }
+        filled = V{};
+        for (int i = 0; i < kStreams; i++) {
+            int s = kAsking[i];
+            const Flow& f = p.flows[s];
+            if (!f.there) continue;
+            begins[s] = p.begin + slots[i];
+            if (s == kChannels) continue;
+            V ahead = V{};
+            for (int o = 0; o < i; o++) {
+                const Flow& other = p.flows[kAsking[o]];
+                if (!other.there) continue;
+                V before = smaller(larger(down((slots[i] - slots[o] + 1.0) * 0.5), V{}), most[kAsking[o]]);
+                V burst = in.streams[kAsking[o]].burst;
+                V cut = if_(before > 0.0, larger(smaller(burst, other.beats) - other.to_page, V{}));
+                V blocks = quotient(before, other.of_block);
+                ahead += blocks * other.beats + smaller((before - blocks * other.of_block) * burst, other.beats) - cut;
+            }
+            V entry = in.streams[s].beats;
+            V came = larger(p.nth_from(p.begun_at, ahead + entry), p.nth(begins[s], entry));
+            filled = larger(filled, if_(f.beats > 0.0, came));
+        }
+        filled += RING;
+    }
+};
+
+struct Job {
+    const Pair& p;
+    V outer, inner;
+    Use uses[kStreams];
+    V filled, total;
+
+    // `usual`: as engines ask in most jobs, worked out once.
+    INLINE Job(const Pair& pair, const Flags& flags, const Asked& usual) : p(pair) {
+        const Inputs& in = p.in;
+        outer = pick(flags.order, in.n_blocks, in.m_blocks);
+        inner = pick(flags.order, in.m_blocks, in.n_blocks);
+        total = V{};
+        for (int s = 0; s < kStreams; s++) {
+            const Flow& f = p.flows[s];
+            Use& u = uses[s];
+            if (!f.there) {
+                u.first = u.fetched = V{};
+                continue;
+            }
+            const StreamGeometry& geo = in.streams[s];
+            bool of_weights = s != kActs && s != kActSides;
+            M stays = of_weights ? flags.order : ~flags.order;
+            M held = (of_weights ? flags.weights : flags.acts) & ((of_weights ? in.m_blocks : in.n_blocks) > 1.0);
+            u.share = pick(held & stays, inner, all(1));
+            u.last = pick(held & ~stays, inner, outer * inner);
+            u.first = pick(held & stays, f.beats, inner * f.beats);
+            V later = pick(held, if_(stays, f.beats), inner * f.beats);
+            u.fetched = u.first + (outer - 1.0) * later;
+            u.again = ~held;
+            M tight = (geo.there > 0.0) & held & stays & (geo.depth < 2.0 * f.entries);
+            u.window_time = if_(tight, f.window_time);
+            u.window_wait = if_(tight, f.window_wait);
+            total += u.fetched;
+        }
+        Asked own;
+        M others = M{};
+        for (int s = 0; s < kStreams; s++) {
+            own.most[s] = p.flows[s].there ? p.most_asked(s, uses[s].fetched) : V{};
+            others |= own.most[s] != usual.most[s];
+        }
+        if (any(others)) own.work_out(p);
+        const Asked& asked = any(others) ? own : usual;
+        for (int s = 0; s < kStreams; s++) uses[s].begins = asked.begins[s];
+        filled = asked.filled;
+    }
+
+    // Beats of each other stream before so many of one, which come in so many bursts.
+    INLINE void beside(int s, V bursts, const V* most, V* found) const {
+        const Flow& f = p.flows[s];
+        V rounds = larger(up(bursts / f.in_flight) - 1.0, V{}), last = bursts - rounds * f.in_flight;
+        for (int o = 0; o < kStreams; o++) {
+            const Flow& other = p.flows[o];
+            if (o == s || !other.there) continue;
+            V left = kTurn[o] > kTurn[s] ? last - 1.0 : last;
+            V before = rounds * other.flight + smaller(left * other.length, other.flight);
+            found[o] = if_(other.lanes, smaller(most[o], before));
+        }
+    }
+
+    INLINE V channel(int s, V need, const V* next) const {
+        V beats = need;
+        for (int o = 0; o < kStreams; o++)
+            if (o != s && p.flows[o].there) beats = beats + next[o];
+        return p.nth_from(p.begun_at, down(beats));
+    }
+
+    INLINE V held(int s, const V* needs, const V* next, V rounds, V idle) const {
+        V found = V{};
+        M leaves = idle > 0.0;
+        for (int o = 0; o < kStreams; o++) {
+            const Flow& other = p.flows[o];
+            if (o == s || !other.there) continue;
+            M long_ones = leaves & (other.in_time > idle);
+            if (!any(long_ones)) continue;
+            V number = smaller(larger(needs[o] - next[o], V{}), rounds * other.flight) / other.length;
+            found = found + if_(long_ones, number * (other.in_time - idle));
+        }
+        return found;
+    }
+
+    // `most`: what other streams may have at most before the last of `needs`.
+    INLINE void there(int s, V need, const V* needs, const V* most, V* found) const {
+        const Flow& f = p.flows[s];
+        V next[kStreams];
+        V bursts = nearest(need / f.length);
+        V rounds = larger(up(bursts / p.in.outstanding) - 1.0, V{});
+        V of_head = bursts - rounds * p.in.outstanding, head = of_head * f.length;
+        // So many bursts of the head, as whole numbers times a length, divided by it, are nearest to themselves.
+        of_head = pick(head < need, of_head, bursts);
+        head = smaller(head, need);
+        beside(s, of_head, most, next);
+        V flight = channel(s, head, next) + rounds * f.trip;
+        if (any(rounds > 0.0)) flight = flight + held(s, needs, next, rounds, f.idle);
+        flight = larger(flight, uses[s].begins + (bursts - 1.0) * 2.0 + f.rest_time);
+        beside(s, bursts, most, next);
+        found[0] = channel(s, need, next);
+        found[1] = flight;
+        M waits = uses[s].again & (need > f.capacity);
+        if (any(waits)) {
+            V hops = if_(waits, up((need - f.capacity) / f.hop));
+            head = larger(need - hops * f.hop, smaller(f.length, need));
+            beside(s, nearest(head / f.length), most, next);
+            found[2] = channel(s, head, next) + hops * f.ring_trip;
+            found[2] = found[2] + held(s, needs, next, hops, f.ring_idle);
+        } else {
+            found[2] = found[0];
+        }
+    }
+
+    INLINE void most_beside(const V* needs, V* most) const {
+        for (int s = 0; s < kStreams; s++)
+            if (p.flows[s].there) most[s] = smaller(needs[s] + p.flows[s].capacity, uses[s].fetched);
+    }
+
+    INLINE static void later(V& time, V& regime, const V* bound) {
+        for (int place = 0; place < 3; place++) {
+            regime = pick(bound[place] > time, all(kChannel + place), regime);
+            time = larger(time, bound[place]);
+        }
+    }
+
+    INLINE void finished(const V* needs, V blocks, V behind, V& time, V& regime) const {
+        const Flow& f = p.flows[kChannels];
+        if (!f.there) return;
+        const Use& u = uses[kChannels];
+        V need = f.beats * ceil_div(smaller(larger(blocks, V{}), u.last), u.share);
+        if (!any(need > 0.0)) return;
+        V found[3], most[kStreams];
+        most_beside(needs, most);
+        there(kChannels, need, needs, most, found);
+        for (V& one : found) one = if_(need > 0.0, one + RING - 1.0 + behind);
+        later(time, regime, found);
+    }
+
+    void meet(V& time, V& regime, const V* needs, bool first, V blocks) const {
+        V found[3] = {V{}, V{}, V{}}, every = V{}, most[kStreams];
+        most_beside(needs, most);
+        for (int s = 0; s < kStreams; s++) {
+            const Flow& f = p.flows[s];
+            if (!f.there) continue;
+            every += needs[s];
+            if (s == kChannels) continue;
+            V behind = RING + (first ? f.left_first : f.left_block) * p.in.step - 1.0;
+            V each[3];
+            there(s, needs[s], needs, most, each);
+            for (int i = 0; i < 3; i++) found[i] = larger(found[i], if_(needs[s] > 0.0, each[i] + behind));
+        }
+        found[0] = larger(found[0], p.nth_from(p.begun_at, every) + RING + p.in.step - 1.0);
+        later(time, regime, found);
+        finished(needs, blocks - p.ahead, p.in.beats + p.in.step - 1.0, time, regime);
+    }
+
+    void leave(V& time, V& regime, const V* needs, V blocks) const {
+        finished(needs, blocks, p.in.beats - p.in.drain - 2.0, time, regime);
+    }
+
+    M reads_certain() const {
+        M found = ~M{};
+        for (int s = 0; s < kStreams; s++) {
+            const Flow& f = p.flows[s];
+            if (!f.there) continue;
+            V fetched = uses[s].fetched, entry = p.in.streams[s].beats;
+            M waits = (fetched > f.capacity) | (fetched > f.length * p.in.outstanding) | f.crosses;
+            M few = s == kChannels ? M{} : fetched <= entry;
+            V late = p.nth_from(p.begun_at, total - fetched + (s == kChannels ? 1.0 : 2.0) * entry) + RING;
+            found &= (f.beats == 0.0) | (~waits & (few | ~((late > filled + f.late_steps) | f.slow)));
+        }
+        return found;
+    }
+
+    Found run() const {
+        const Inputs& in = p.in;
+        V time = filled - 1.0 + p.start, regime = V{};
+        V needs[kStreams];
+        for (int s = 0; s < kStreams; s++) needs[s] = p.flows[s].there ? p.flows[s].part : V{};
+        meet(time, regime, needs, true, V{});
+        V first_sum = time;
+        time = time + p.block - p.start - p.unwaited;
+        for (int s = 0; s < kStreams; s++) needs[s] = p.flows[s].beats;
+        meet(time, regime, needs, false, all(1));
+        V first_block = time, other = regime;
+        leave(first_block, other, needs, all(1));
+        time = time + (inner - 1.0) * p.slow_block;
+        for (int s = 0; s < kStreams; s++) needs[s] = uses[s].first;
+        meet(time, regime, needs, false, inner);
+        V first_outer = time;
+        leave(first_outer, other, needs, inner);
+        V own = inner * p.slow_block, wait = V{}, edges = V{};
+        for (int s = 0; s < kStreams; s++) {
+            if (!p.flows[s].there) continue;
+            wait = larger(wait, uses[s].window_wait);
+            edges = larger(edges, uses[s].window_time);
+        }
+        V pace = larger(own + wait, (inner - 2.0) * p.slow_block + edges);
+        regime = pick((pace > own) & (outer > 1.0), all(kRing), regime);
+        time = time + (outer - 1.0) * pace;
+        for (int s = 0; s < kStreams; s++) needs[s] = uses[s].fetched;
+        meet(time, regime, needs, false, outer * inner);
+        leave(time, regime, needs, outer * inner);
+        V first = pick((in.every > 0.0) & (p.flows[kChannels].beats == 0.0), first_sum, first_block);
+        V times[4] = {first, first_block, first_outer, time};
+        V till[4] = {all(1), p.results, inner * p.results, p.number};
+        return write(times, till, regime);
+    }
+
+    INLINE V in_buffer(const V* times, const V* till, V count) const {
+        V index = smaller(larger(up(count / p.w_own), all(1)), p.number);
+        V time = times[0];
+        for (int i = 0; i < 3; i++) {
+            V part = (index - till[i]) / larger(till[i + 1] - till[i], all(1));
+            part = smaller(larger(part, V{}), all(1));
+            time = pick(index > till[i], times[i] + part * (times[i + 1] - times[i]), time);
+        }
+        V apart = pick(p.in.gathers > 1.0, p.in.gathers, all(1));
+        return time + p.w_behind + (count - (index - 1.0) * p.w_own) * apart;
+    }
+
+    INLINE V from(const V* times, const V* till, V head) const {
+        V more = p.w_bursts - head;
+        V rounds = larger(up((more + 1.0) / p.in.outstanding) - 1.0, V{});
+        V by_beats = p.over_rate(p.w_beats - (head - 1.0) * p.w_mean);
+        V by_bursts = larger(rounds * p.w_trip, more * 2.0) + p.w_rest_time;
+        V ready = in_buffer(times, till, pick(more > 0.0, head * p.w_mean, p.w_beats)) + 2.0;
+        return if_((head > 0.0) & (more >= 0.0), ready + larger(by_beats, by_bursts));
+    }
+
+    INLINE V head_of(V result) const { return larger(down((result - 1.0) * p.w_own / p.w_mean), V{}) + 1.0; }
+
+    Found write(const V* times, const V* till, V regime) const {
+        const Inputs& in = p.in;
+        V last = p.last_sent(times[3]);
+        V bound = V{};
+        for (int i = 0; i < 3; i++) bound = larger(bound, from(times, till, head_of(till[i])));
+        V of_result = larger(up(up(p.w_own / p.w_burst) / in.outstanding) - 1.0, V{});
+        V of_job = larger(up(p.w_bursts / in.outstanding) - 1.0, V{});
+        if (any(of_job > 0.0)) {
+            V head = if_(of_job > 0.0, p.w_bursts - of_job * in.outstanding);
+            bound = larger(bound, from(times, till, head));
+        }
+        V every = larger(bound, from(times, till, head_of(p.number)));
+        every = larger(every, from(times, till, p.w_bursts - in.outstanding));
+        every = larger(every, from(times, till, p.w_bursts - of_result * in.outstanding));
+        Found found;
+        found.cycles = up(larger(every, last)) + in.latency + (1 + LAST_WORDS) + in.pre;
+        found.certain = (every <= last) & (regime == 0.0) & p.w_certain & (in.pre == 0.0);
+        if (any(found.certain)) found.certain &= reads_certain();
+        found.regime = pick(bound > last, all(kWrite), regime);
+        return found;
+    }
+};
+
+constexpr int kChoices = 8;  // order, hold_weights, hold_acts, in binary
+
+// Of every choice whether it is legal, the bus beats that it reads, and cycles that it takes at least: jobs whose bound
+// says that they are not the best need not be looked at. Every statement is one of the closed form with operands that
+// are not larger, and all of them grow with their operands, as they are rounded too.
+struct Bounds {
+    V cycles[kChoices], reads[kChoices];
+
+    Bounds(const Pair& p, const Asked& usual, int orders) {
+        const Inputs& in = p.in;
+        V fetched[2][2], late[2][2], ahead = V{}, filled = V{};  // of weights and activations, as they are held
+        M same[2][2], fits[2][2];                                // fits: by order
+        for (int operand = 0; operand < 2; operand++)
+            for (int held = 0; held < 2; held++) {
+                fetched[operand][held] = late[operand][held] = V{};
+                same[operand][held] = fits[operand][held] = ~M{};
+            }
+        for (int s = 0; s < kStreams; s++)
+            if (p.flows[s].there) ahead += p.flows[s].length;
+        V low = p.nth_from(p.begun_at, down(-ahead));
+        V first[2][2] = {};    // beats in the first outer iteration of what stays, by operand and whether it is held
+        V waits[2] = {}, edges[2] = {};
+        for (int s = 0; s < kStreams; s++) {
+            const Flow& f = p.flows[s];
+            if (!f.there) continue;
+            const StreamGeometry& geo = in.streams[s];
+            int operand = s == kActs || s == kActSides;
+            V uses = operand ? in.n_blocks : in.m_blocks;
+            M there = geo.there > 0.0;
+            for (int held = 0; held < 2; held++) {
+                V beats = held ? f.image : f.image * uses;
+                V bursts = nearest(beats / f.length);
+                fetched[operand][held] += beats;
+                same[operand][held] &= if_(f.beats > 0.0, smaller(f.in_flight, bursts)) == usual.most[s];
+                first[operand][held] += held ? f.beats : f.beats * uses;
+                if (s == kChannels) continue;
+                V trips = larger(up(bursts / in.outstanding) - 1.0, V{}) * f.trip;
+                if (!held) trips = larger(trips, up(larger(beats - f.capacity, V{}) / f.hop) * f.ring_trip);
+                V last = low + trips + (RING + f.left_block * in.step - 1.0);
+                late[operand][held] = larger(late[operand][held], if_(there, last));
+            }
+            for (int stays = 0; stays < 2; stays++) {
+                V window = if_(uses > 1.0, f.entries * (stays ? all(1) : f.own_blocks));
+                fits[operand][stays] &= (window <= geo.depth) | ~there;
+            }
+            M tight = there & (geo.depth < 2.0 * f.entries);
+            waits[operand] = larger(waits[operand], if_(tight, f.window_wait));
+            edges[operand] = larger(edges[operand], if_(tight, f.window_time));
+            if (s != kChannels) filled = larger(filled, if_(f.beats > 0.0, p.nth_from(p.begun_at, geo.beats)));
+        }
+        filled += RING;
+        for (int choice = 0; choice < kChoices; choice++) {
+            int order = choice >> 2, held[2] = {choice >> 1 & 1, choice & 1};
+            reads[choice] = fetched[0][held[0]] + fetched[1][held[1]];
+            M legal = orders >> order & 1 ? ~M{} : M{};
+            if (held[0]) legal &= (in.m_blocks != 1.0) & fits[0][order == 0];
+            if (held[1]) legal &= (in.n_blocks != 1.0) & fits[1][order == 1];
+            cycles[choice] = all(kNever);
+            if (!any(legal)) continue;
+            V outer = order ? in.m_blocks : in.n_blocks, inner = order ? in.n_blocks : in.m_blocks;
+            V time = pick(same[0][held[0]] & same[1][held[1]], usual.filled, filled) - 1.0 + p.start;
+            time = time + p.block - p.start - p.unwaited;
+            time = time + (inner - 1.0) * p.slow_block;
+            // The other operand is read once for every inner iteration, held or not.
+            V beats = first[order][held[order]] + first_of_other(p, order);
+            time = larger(time, p.nth_from(p.begun_at, beats) + RING + in.step - 1.0);
+            V own = inner * p.slow_block, pace = own;
+            if (held[order]) pace = larger(own + waits[order], (inner - 2.0) * p.slow_block + edges[order]);
+            else pace = larger(own, (inner - 2.0) * p.slow_block);
+            time = time + (outer - 1.0) * pace;
+            time = larger(time, p.nth_from(p.begun_at, reads[choice]) + RING + in.step - 1.0);
+            time = larger(time, larger(late[0][held[0]], late[1][held[1]]));
+            cycles[choice] = pick(legal, p.done(time), all(kNever));
+        }
+    }
+
+    // Beats in the first outer iteration of what does not stay.
+    INLINE static V first_of_other(const Pair& p, int order) {
+        V found = V{};
+        for (int s = 0; s < kStreams; s++)
+            if (p.flows[s].there && (s == kActs || s == kActSides) == (order == 0)) found += p.flows[s].image;
+        return found;
+    }
+};
+
+// ---------------------------------------------------------------------- loads and stores
+
+struct Input {
+    const int64_t* data;
+    int64_t row, lane;  // strides in numbers
+
+    INLINE V load(int64_t at_row, int64_t at_lane, int64_t lanes) const {
+        V found;
+        const int64_t* from = data + at_row * row;
+        if (lane == 0) return all(double(*from));
+        for (int i = 0; i < kLanes; i++) {
+            int64_t one = at_lane + i < lanes ? at_lane + i : lanes - 1;
+            found[i] = double(from[one * lane]);
+        }
+        return found;
+    }
+};
+
+template <typename T>
+struct Output {
+    T* data;
+    int64_t row, lane;
+
+    INLINE void store(V values, int64_t at_row, int64_t at_lane, int64_t lanes) const {
+        if (!data) return;
+        for (int i = 0; i < kLanes && at_lane + i < lanes; i++)
+            data[at_row * row + (at_lane + i) * lane] = T(values[i]);
+    }
+};
+
+// All inputs of a block of lanes, those that rows share loaded once.
+struct Loader {
+    const Input* from;
+    int count;
+    int64_t lanes, lane;
+    V* into;
+
+    void begin() {
+        for (int i = 0; i < count; i++)
+            if (from[i].row == 0) into[i] = from[i].load(0, lane, lanes);
+    }
+    void row(int64_t at) {
+        for (int i = 0; i < count; i++)
+            if (from[i].row != 0) into[i] = from[i].load(at, lane, lanes);
+    }
+};
+
+template <typename Each>
+void shared(int64_t lanes, int64_t threads, Each each) {
+    int64_t blocks = (lanes + kLanes - 1) / kLanes;
+    if (threads > blocks) threads = blocks;
+    auto part = [&](int64_t which) {
+        for (int64_t b = which * blocks / threads; b < (which + 1) * blocks / threads; b++) each(which, b * kLanes);
+    };
+    std::vector<std::thread> others;
+    for (int64_t which = 1; which < threads; which++) others.emplace_back(part, which);
+    part(0);
+    for (auto& one : others) one.join();
+}
+
+// Whether a choice comes before another one: by cycles, what it reads, and its place.
+INLINE M before(V cycles, V reads, V place, V other_cycles, V other_reads, V other_place) {
+    M same = cycles == other_cycles, same_reads = reads == other_reads;
+    return (cycles < other_cycles) | (same & ((reads < other_reads) | (same_reads & (place < other_place))));
+}
+
+// With so many bursts in flight as may be.
+Asked usually(const Pair& p) {
+    Asked found;
+    for (int s = 0; s < kStreams; s++)
+        found.most[s] = p.flows[s].there ? if_(p.flows[s].beats > 0.0, p.flows[s].in_flight) : V{};
+    found.work_out(p);
+    return found;
+}
+
+INLINE M beyond(const Pair& p, V total, V cycles) { return larger(total, cycles) * p.in.cycles > kMost; }
+
+int64_t lanes_of(M m, int64_t lane, int64_t lanes) {
+    int64_t found = 0;
+    for (int i = 0; i < kLanes && lane + i < lanes; i++) found += m[i] != 0;
+    return found;
+}
+
+}  // namespace
+
+extern "C" {
+
+// Jobs as they are: inputs, then order, hold_weights, hold_acts, and the places of streams and results in bus beats.
+// Returns the pairs that doubles may not hold.
+int64_t closed_jobs(const Input* inputs, int64_t lanes, int64_t* cycles, int64_t* exact, int64_t* regime,
+                    int64_t threads) {
+    if (lanes <= 0) return 0;
+    std::vector<int64_t> unsure(threads);
+    shared(lanes, threads, [&](int64_t which, int64_t lane) {
+        constexpr int kAll = kInputs + 3 + kStreams + 1;
+        V values[kAll];
+        for (int i = 0; i < kAll; i++) values[i] = inputs[i].load(0, lane, lanes);
+        Pair p;
+        p.in = *reinterpret_cast<Inputs*>(values);
+        const V* rest = values + kInputs;
+        Flags flags = {rest[0] == 0.0, rest[1] > 0.0, rest[2] > 0.0};
+        Places places;
+        for (int s = 0; s < kStreams; s++) places.streams[s] = rest[3 + s];
+        places.result = rest[3 + kStreams];
+        p.compute();
+        p.sizes();
+        p.prepare(places);
+        Job job(p, flags, usually(p));
+        Found found = job.run();
+        Output<int64_t>{cycles, 0, 1}.store(found.cycles, 0, lane, lanes);
+        Output<int64_t>{regime, 0, 1}.store(found.regime, 0, lane, lanes);
+        Output<int64_t>{exact, 0, 1}.store(if_(found.certain, all(1)), 0, lane, lanes);
+        unsure[which] += lanes_of(beyond(p, job.total + p.w_beats, found.cycles), lane, lanes);
+    });
+    int64_t found = 0;
+    for (int64_t one : unsure) found += one;
+    return found;
+}
+
+// The best legal jobs of rows times lanes; `orders`: bit 0 for order 0, bit 1 for order 1. Outputs as enumerated,
+// places (weights, weight_sides, acts, act_sides, channels, result) last, in bytes; strides as given.
+// Returns the pairs that doubles may not hold.
+int64_t closed_best(const Input* inputs, int64_t rows, int64_t lanes, int64_t orders, int64_t** outputs,
+                    int64_t out_row, int64_t out_lane, int64_t threads) {
+    if (rows <= 0 || lanes <= 0) return 0;
+    std::vector<int64_t> unsure(threads);
+    shared(lanes, threads, [&](int64_t which, int64_t lane) {
+        Pair p;
+        Loader loader{inputs, kInputs, lanes, lane, reinterpret_cast<V*>(&p.in)};
+        loader.begin();
+        for (int64_t row = 0; row < rows; row++) {
+            loader.row(row);
+            p.compute();
+            p.sizes();
+            Places places = p.places();
+            p.prepare(places);
+            Asked usual = usually(p);
+            Bounds bounds(p, usual, orders);
+            V cycles = all(kNever), reads = V{}, place = V{}, regime = V{}, most = V{};
+            M exact = M{};
+            for (int turn = 0; turn < kChoices; turn++) {
+                // Each lane looks at the choice that may be its best, as long as one may.
+                V least = all(kNever), own_reads = V{}, choice = V{};
+                for (int one = 0; one < kChoices; one++) {
+                    M sooner = before(bounds.cycles[one], bounds.reads[one], all(one), least, own_reads, choice);
+                    least = pick(sooner, bounds.cycles[one], least);
+                    own_reads = pick(sooner, bounds.reads[one], own_reads);
+                    choice = pick(sooner, all(one), choice);
+                }
+                M open = (least < kNever) & before(least, own_reads, choice, cycles, reads, place);
+                if (!any(open)) break;
+                for (int one = 0; one < kChoices; one++)
+                    bounds.cycles[one] = pick(choice == all(one), all(kNever), bounds.cycles[one]);
+                M second = choice >= 4.0;
+                V rest = pick(second, choice - 4.0, choice);
+                M weights = rest >= 2.0;
+                Flags flags = {~second, weights, pick(weights, rest - 2.0, rest) > 0.0};
+                Job job(p, flags, usual);
+                Found found = job.run();
+                most = larger(most, if_(open, larger(found.cycles, job.total + p.w_beats)));
+                M better = open & before(found.cycles, own_reads, choice, cycles, reads, place);
+                cycles = pick(better, found.cycles, cycles);
+                reads = pick(better, own_reads, reads);
+                place = pick(better, choice, place);
+                regime = pick(better, found.regime, regime);
+                exact = (better & found.certain) | (~better & exact);
+            }
+            // Also of choices that were not looked at.
+            for (int one = 0; one < kChoices; one++) most = larger(most, bounds.reads[one]);
+            unsure[which] += lanes_of(most * p.in.cycles > kMost, lane, lanes);
+            auto put = [&](int what, V values) {
+                Output<int64_t>{outputs[what], out_row, out_lane}.store(values, row, lane, lanes);
+            };
+            put(kCyclesOut, cycles);
+            put(kReadsOut, reads);
+            put(kRegimeOut, regime);
+            put(kExactOut, if_(exact, all(1)));
+            V order = if_(place >= 4.0, all(1)), rest = place - 4.0 * order, weights = if_(rest >= 2.0, all(1));
+            put(kOrderOut, order);
+            put(kHoldWeightsOut, weights);
+            put(kHoldActsOut, rest - 2.0 * weights);
+            V bytes = all(PAGE_BYTES) / p.in.page;
+            for (int s = 0; s < kStreams; s++) put(kWeightsOut + s, places.streams[s] * bytes);
+            put(kResultOut, places.result * bytes);
+        }
+    });
+    int64_t found = 0;
+    for (int64_t one : unsure) found += one;
+    return found;
+}
+
+int64_t closed_inputs() { return kInputs; }
+}
