@@ -181,7 +181,7 @@ def _one_buffer(row: PeerRow) -> Own:
     best = int(np.sum(list(moved.values()), axis=0).argmin())
     cycles = int(np.broadcast_to(found["cycles"], of_weights.shape)[best])
     taken = time.process_time() - begin
-    words = f"{of_weights[best]:,} B for weights"
+    words = f"{of_weights[best]:,} B of the buffer for weights"
     return Own(cycles, cycles, {name: int(values[best]) for name, values in moved.items()}, words, taken)
 
 
@@ -233,7 +233,8 @@ def traffic(peer: str, objective: str, title: str) -> str:
     for row, found in _paired(peer, objective):
         cells = [f"{row.moved[name] / _MEGA:,.4g} / {found.moved[name] / _MEGA:,.4g}" for name in OPERANDS]
         rows.append([*_layer(row), *cells, f"{found.total / row.total:.3f}", found.mapping])
-    return table(["model", "layer", "M × N × K", *(f"{one}, {title} / here" for one in OPERANDS), "sum", "here"], rows)
+    moved = (f"{one}, {title} / here" for one in OPERANDS)
+    return table(["model", "layer", "M × N × K", *moved, "sum, here / theirs", "here"], rows)
 
 
 def tpu_cycles(peer: str) -> str:
@@ -329,8 +330,8 @@ def page() -> Iterator[str]:
     )
     yield traffic("accelforge_simple", "energy", "AccelForge")
     yield (
-        "The same ways are best in both. AccelForge's blocks are factors of the sizes (its default), ours any number, "
-        "which fills the buffer better: 13 to 22 % fewer bytes for the prefill of Llama-2-7B."
+        "Sums of a block stay in both. AccelForge's blocks are factors of the sizes (its default), ours any number, "
+        "which fills the buffer better: 13 to 22 % fewer bytes for the prefill of Llama-2-7B, as many bytes elsewhere."
     )
     yield "## AccelForge's `tpu_v4i`: cycles"
     yield (
@@ -346,7 +347,8 @@ def page() -> Iterator[str]:
         "and a rest. Its four arrays may share the inner dimension, ours do not, as nothing would add up their "
         "sums: 9 passes a core against 10 for a token and 576 outputs, where memory takes longer anyway. A token is "
         "left to one core here where shares that differ by a block would wait for the larger one. The rate of the "
-        "shared buffer is not in an `Array`."
+        "shared buffer is not in an `Array`; where tokens are shared, weights four times and activations once would "
+        "be the longest in no row (a test)."
     )
     yield traffic("accelforge_tpu_v4i", "latency", "AccelForge")
     yield (
@@ -354,8 +356,8 @@ def page() -> Iterator[str]:
         "takes the fewest bytes of the ways that are as fast."
     )
     yield (
-        "With blocks that are no factors (`explore_imperfect_spatial_loops`) AccelForge is faster than ours by 0.5 "
-        "to 1.5 %, and by no mapping that can be run: it counts 576 rows in blocks of 116 as 4.97 blocks. Its own "
+        "With blocks that are no factors (`explore_imperfect_spatial_loops`) AccelForge is faster than ours by 0.7 "
+        "to 1.4 %, and by no mapping that can be run: it counts 576 rows in blocks of 116 as 4.97 blocks. Its own "
         "loops, counted whole, take ours or more (a test)."
     )
     yield tpu_cycles("accelforge_tpu_v4i_any_block")

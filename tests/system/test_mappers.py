@@ -84,6 +84,17 @@ def test_tpu_v4i_is_the_longest_of_its_parts(peer: str, row: PeerRow) -> None:
         assert found.cycles == math.ceil(row.cycles - 1e-3)
 
 
+@pytest.mark.parametrize("row", [row for _, row in TPU if row.m > 1], ids=name_of)
+def test_the_shared_buffer_of_tpu_v4i_would_not_be_the_longest(row: PeerRow) -> None:
+    """Tokens shared by four cores: each reads all weights (2048 GB/s), and what memory and cores give is written once
+    (1024 GB/s); it is no part of an `Array`, and no reason for ours to be lower.
+    """
+    found = own("accelforge_tpu_v4i", row)
+    read = (4 * found.moved["weights"] + found.moved["acts"] + found.moved["results"]) / 2048 * 1.05
+    written = found.total / 1024 * 1.05
+    assert max(read, written) < found.cycles
+
+
 @pytest.mark.parametrize("row", peer_rows("accelforge_tpu_v4i_any_block"), ids=name_of)
 def test_blocks_that_are_no_factors_are_counted_in_parts(row: PeerRow) -> None:
     """AccelForge is below ours by blocks that it does not count whole: the loops of its own mapping take no less."""
