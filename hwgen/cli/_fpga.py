@@ -6,6 +6,7 @@ import json
 
 import click
 
+from hwgen.cli._progress import bars
 from hwgen.cli._table import Column, print_table
 from hwgen.emit import Reset
 from hwgen.errors import HwgenError
@@ -30,13 +31,10 @@ def run_fpga(
     as_json: bool,
 ) -> None:
     """Estimate, place (``pnr`` None: where nextpnr is installed) and print; only the whole tile is placed."""
-    from rich.console import Console
-    from rich.progress import Progress
 
     if pnr and options.kinds:
         raise HwgenError("synth: --pnr places the whole tile and takes no --block")
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    with bars() as bar:
         task = bar.add_task(
             f"mapping {spec.family if isinstance(spec, TileSpec) else spec.top} to {vendor}", total=None
         )

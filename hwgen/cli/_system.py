@@ -13,6 +13,7 @@ import click
 
 from hwgen.cli._layer import needs
 from hwgen.cli._level import Level
+from hwgen.cli._progress import bars
 from hwgen.cli._table import Column, print_table
 from hwgen.cli._tech import OWN, Clock, made_tile
 from hwgen.cli._values import OutputFile
@@ -130,11 +131,7 @@ def run_system(
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None]]:
     """A bar on a terminal: products that the exact model walks."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    with bars() as bar:
         task = bar.add_task("products walked", total=None, visible=False)
         yield lambda done, of: bar.update(task, completed=done, total=of, visible=True)
 

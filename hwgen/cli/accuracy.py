@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwgen.cli._options import option_object
+from hwgen.cli._progress import bars
 from hwgen.cli._table import Column, Sheet, format_option
 from hwgen.cli._values import InputFile, OutputFile
 from hwgen.errors import HwgenError
@@ -89,11 +90,11 @@ def command(
         raise HwgenError("accuracy: --plot-energy shows tiles; give one, such as --pe bitmod")
     found = subject(options, model, tasks, mix if mix.formats else None)
     rows: list[Measured] = []
-    with _Bars(len(tasks)) as bars:
-        for task, one in measured(found, tasks, bars.watch):
+    with _Bars(len(tasks)) as shown:
+        for task, one in measured(found, tasks, shown.watch):
             rows.append(one)
-            bars.done(str(task.recipe) if task.recipe is not None else task.document()["pe"])
-        compared = mixed(found, options, mix, bars.watch) if mix.formats else None
+            shown.done(str(task.recipe) if task.recipe is not None else task.document()["pe"])
+        compared = mixed(found, options, mix, shown.watch) if mix.formats else None
     _print(sheet, rows, found)
     if compared is not None:
         _print_mixed(sheet, compared)
@@ -117,19 +118,9 @@ class _Bars:
     """Which measurement runs, what of it, and how long the rest may take."""
 
     def __init__(self, count: int | None) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-        console = Console(stderr=True)
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        self._bars = bars(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._whole = self._bars.add_task("measurements", total=count)
         self._part = self._bars.add_task("", total=None)
 
@@ -228,10 +219,10 @@ def _tasks(
         if given:
             raise HwgenError(f"accuracy: {flag} goes with a language model, not with --task")
     rows: list[dict[str, Any]] = []
-    with _Bars(None) as bars:
-        for row in other_tasks(options, bars.watch):
+    with _Bars(None) as shown:
+        for row in other_tasks(options, shown.watch):
             rows.append(row)
-            bars.done(f"{row['task']} {row.get('weights', 'float32')}")
+            shown.done(f"{row['task']} {row.get('weights', 'float32')}")
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = [Column(name, right=isinstance(rows[0].get(name), float)) for name in names]
     sheet.table(columns, [[row.get(name, "") for name in names] for row in rows], _figure)

@@ -12,6 +12,7 @@ import click
 from hwgen.cli._layer import needs
 from hwgen.cli._liberty import liberty_option, say_left_out
 from hwgen.cli._options import option_object
+from hwgen.cli._progress import bars
 from hwgen.cli._table import Column, print_table
 from hwgen.cli._values import OutputFile
 from hwgen.options import CalibrateOptions
@@ -45,17 +46,15 @@ def command(
     and scales what is known of other libraries by them; an interrupted run goes on where it stopped.
     """
     needs("calibrate", "sim", "scipy", "torch")
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     from hwgen.synth import generic_library, read_library
     from sim.calibrate import calibrate
 
     library = read_library(files) if files else generic_library()
     say_left_out(library)
-    console = Console(stderr=True)
     columns = TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TextColumn("tiles"), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with bars(*columns) as bar:
         task = bar.add_task("measuring", total=None)
         done = calibrate(
             library,

@@ -11,6 +11,7 @@ import click
 from hwgen.cli._layer import needs
 from hwgen.cli._level import accelerator_level
 from hwgen.cli._liberty import MappedLevelCommand, liberty_option, say_left_out
+from hwgen.cli._progress import bars
 from hwgen.cli._reset import RESET, reset_options
 from hwgen.cli._table import Column, print_table
 from hwgen.cli._tech import Clock
@@ -72,16 +73,13 @@ def command(
         _accelerator(spec, values, clock, files, recipes, streams, jobs, as_json)
         return
     needs("energy", "sim", "torch")
-    from rich.console import Console
-    from rich.progress import Progress
 
     from hwgen.synth import SynthOptions, generic_library, read_library, synthesise
     from sim.energy import LAYERS, layer_operands, measure_energy, measure_glitches
 
     library = read_library(files) if files else generic_library()
     say_left_out(library)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    with bars() as bar:
         # First what is refused at once: a model that is not there, a layer that it does not have.
         task = bar.add_task("reading layers", total=None)
         operands = [layer_operands(name) for name in layers or LAYERS]
@@ -116,8 +114,6 @@ def _accelerator(
     as_json: bool,
 ) -> None:
     """Map an accelerator, run a job on it and print what its blocks spend."""
-    from rich.console import Console
-    from rich.progress import Progress
 
     from hwgen.accelerator import Design
     from hwgen.synth import SynthOptions, generic_library, read_library
@@ -127,8 +123,7 @@ def _accelerator(
     design = Design.from_values(spec, values)
     library = read_library(files) if files else generic_library()
     say_left_out(library)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    with bars() as bar:
         task = bar.add_task(f"mapping {spec.family} accelerator to {library.name}", total=None)
         result = synthesise_accelerator(
             design,

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from hwgen.cli._accuracy import accuracy_options, lookup
 from hwgen.cli._layer import LAYER_HELP, needs, parse_layer
 from hwgen.cli._level import Level, Leveled
+from hwgen.cli._progress import bars
 from hwgen.cli._table import Column, Sheet, format_option
 from hwgen.cli._tech import OWN, clock_options
 from hwgen.cli._values import OutputFile, Whole
@@ -155,17 +155,7 @@ def command(
 
         made = with_accuracy(made, lookup(measure))
     _check_plot(plot, wanted)
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("evaluating"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    with bar:
+    with bars(TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task("evaluate", total=sum(space.size for space in spaces))
         result = run_sweep(
             spaces,

@@ -14,6 +14,7 @@ from hwgen.cli._fpga import run_fpga
 from hwgen.cli._level import accelerator_level
 from hwgen.cli._liberty import MappedLevelCommand, liberty_option, say_left_out
 from hwgen.cli._options import option_object
+from hwgen.cli._progress import bars
 from hwgen.cli._reset import RESET, reset_options
 from hwgen.cli._table import Column, print_table
 from hwgen.cli._tech import Clock, asked_clock
@@ -177,8 +178,6 @@ def command(
     With --fpga ecp5, ice40 or xilinx: LUTs, carries, flip-flops, DSP blocks and memories of the whole tile (or of each
     --block), and the clock frequency after place and route where nextpnr is installed.
     """
-    from rich.console import Console
-    from rich.progress import Progress
 
     from hwgen.files import write_all
     from hwgen.simulators import find, require
@@ -220,8 +219,7 @@ def command(
 
     library = read_library(files) if files else generic_library()
     say_left_out(library)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    with bars() as bar:
         name = unit.family if isinstance(unit, TileSpec) else unit.top
         task = bar.add_task(f"mapping {name} to {library.name}", total=None)
 

@@ -34,17 +34,18 @@ Chosen = Callable[[str, Tensor], tuple[Product, float]]
 
 def tile_label(spec: TileSpec) -> str:
     """Family and the parameters that are not the default ones."""
+    return " ".join([spec.family, *(f"{name}={value}" for name, value in _changed(spec).items())])
+
+
+def _changed(spec: TileSpec) -> dict[str, Any]:
+    """Parameters that are not the default ones."""
     defaults = type(spec)()
-    changed = [
-        f"{name}={value}" for name in spec.parameters() if (value := getattr(spec, name)) != getattr(defaults, name)
-    ]
-    return " ".join([spec.family, *changed])
+    return {name: value for name in spec.parameters() if (value := getattr(spec, name)) != getattr(defaults, name)}
 
 
 def energy_pj_per_mac(spec: TileSpec, tech: str = DEFAULT) -> float:
     """Energy of a multiply-accumulate of a tile that is filled, with its buffers, at the technology's default clock."""
-    changed = {name: value for name, value in spec.p.items() if value != getattr(type(spec)(), name)}
-    return estimate(at_clock(type(spec), changed, tech), _LARGE, tech).energy_pj_per_mac
+    return estimate(at_clock(type(spec), _changed(spec), tech), _LARGE, tech).energy_pj_per_mac
 
 
 def formats_of(spec: TileSpec) -> Recipe:
