@@ -218,30 +218,112 @@ class CompiledSim:
         Raises:
             HwgenError: The arrays do not fit the ports, or beats were missing or in excess.
         """
-        constants = constants or {}
-        steps = self._check_inputs(inputs, constants)
         if expected_beats < 1:
             raise HwgenError(f"{self.top}: expected_beats must be at least 1, not {expected_beats}")
+        constants = constants or {}
+        steps = self._check_inputs(inputs, constants)
+        return self._record(inputs, steps, expected_beats, idle, max_cycles, constants)
+
+    def run_parts(
+        self,
+        inputs: Mapping[str, NDArray[np.uint32]],
+        parts: Sequence[tuple[int, int | None]],
+        most_beats: int,
+        *,
+        drain: int,
+        max_cycles: int = 100_000,
+        constants: Mapping[str, int] | None = None,
+    ) -> list[SimResult]:
+        """Stream parts of the steps, all but the last cut off by a reset of one cycle, and collect each one's beats.
+
+        Args:
+            inputs: As for `run`, of all parts one after the other.
+            parts: Of each its steps, and in which cycle of its own (0 is the first, with its first step on offer) the
+                reset comes: a step on offer then is not taken, and none after it. The next part is on offer in the
+                cycle after that. The last one has None.
+            most_beats: Beats that there is room for; more are an error.
+            drain: Cycles after the last step in which beats may come.
+            max_cycles: As for `run`.
+            constants: As for `run`.
+
+        Returns:
+            Per part the steps that were taken and the beats that came, that in the cycle of the reset included, cycles
+            counted from its own first one. Slices that come later than a reset are 0.
+
+        Raises:
+            HwgenError: The arrays do not fit the ports, the parts not the steps, or beats were in excess.
+        """
+        constants = constants or {}
+        steps = self._check_inputs(inputs, constants)
+        cuts = [cut for _, cut in parts]
+        if (
+            not parts
+            or cuts[-1] is not None
+            or any(cut is None or cut < 0 for cut in cuts[:-1])
+            or any(size < 1 for size, _ in parts)
+            or sum(size for size, _ in parts) != steps
+        ):
+            raise HwgenError(
+                f"{self.top}: parts must hold {steps} steps in all, each at least one, and a cycle of at least 0 for "
+                f"all but the last, not {list(parts)}"
+            )
+        result = self._record(inputs, steps, most_beats, None, max_cycles, constants, parts, drain)
+        starts = np.cumsum([0, *(cut + 1 for cut in cuts[:-1] if cut is not None)]).astype(np.uint64)
+        last = np.append(starts[1:], ~np.uint64(0))
+        # Of steps that were not taken the cycle is the largest number.
+        taken = np.split(result.accept_cycles, np.cumsum([size for size, _ in parts])[:-1])
+        found = []
+        for begin, end, accepted in zip(starts, last, taken, strict=True):
+            mine = (result.beat_cycles >= begin) & (result.beat_cycles < end)
+            cycles = result.beat_cycles[mine] - begin
+            found.append(
+                SimResult(
+                    outputs={name: words[mine] for name, words in result.outputs.items()},
+                    cycles=int(cycles[-1]) + 1 if len(cycles) else 0,
+                    accept_cycles=accepted[accepted != ~np.uint64(0)] - begin,
+                    beat_cycles=cycles,
+                    simulated_cycles=result.simulated_cycles,
+                    seconds=result.seconds,
+                )
+            )
+        return found
+
+    def _record(
+        self,
+        inputs: Mapping[str, NDArray[np.uint32]],
+        steps: int,
+        beats: int,
+        idle: ArrayLike | None,
+        max_cycles: int,
+        constants: Mapping[str, int],
+        parts: Sequence[tuple[int, int | None]] = (),
+        drain: int = 0,
+    ) -> SimResult:
+        """Run the program once; with ``parts`` fewer than ``beats`` may come."""
         with tempfile.TemporaryDirectory(prefix="hwgen-run-") as name:
             folder = Path(name)
             outputs = self.data_outputs
-            job = [f"record 1\nbeats {expected_beats}\nruns 1\n"]
+            job = [f"record 1\nbeats {beats}\nruns 1\n"]
             job += self._common(folder, inputs, steps, idle, max_cycles, [constants], outputs)
             for name, port in outputs.items():
-                _reserve(folder / f"out{self._index(name)}.bin", 4 * port.words * expected_beats)
-            _reserve(folder / "accept.bin", 8 * steps)
-            _reserve(folder / "beat.bin", 8 * expected_beats)
+                _reserve(folder / f"out{self._index(name)}.bin", 4 * port.words * beats)
+            np.full(steps, -1, "<i8").tofile(folder / "accept.bin")
+            _reserve(folder / "beat.bin", 8 * beats)
+            if parts:
+                job.append(f"cuts {len(parts)}\nsettle {drain}\n")
+                np.array([(size, -1 if cut is None else cut) for size, cut in parts], "<i8").tofile(folder / "cuts.bin")
             result = self._launch(folder, job)[0]
             if result["status"] != _OK:
-                raise self._failed(result, steps, expected_beats, max_cycles)
+                raise self._failed(result, steps, beats, max_cycles)
+            came = int(result["beats"])
             return SimResult(
                 outputs={
-                    name: np.fromfile(folder / f"out{self._index(name)}.bin", "<u4").reshape(-1, port.words)
+                    name: np.fromfile(folder / f"out{self._index(name)}.bin", "<u4").reshape(-1, port.words)[:came]
                     for name, port in outputs.items()
                 },
                 cycles=int(result["cycles"]),
                 accept_cycles=np.fromfile(folder / "accept.bin", "<u8"),
-                beat_cycles=np.fromfile(folder / "beat.bin", "<u8"),
+                beat_cycles=np.fromfile(folder / "beat.bin", "<u8")[:came],
                 simulated_cycles=int(result["simulated"]),
                 seconds=float(result["seconds"]),
             )

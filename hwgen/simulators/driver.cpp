@@ -4,6 +4,9 @@
 // accept.bin, beat.bin, result.bin, p being the index of a port. All numbers in files are little-endian, as the host must be.
 // With "record 1" one run fills out<p>.bin and beat.bin; with "record 0" they hold what is expected, and each set of
 // constants is a run of its own, on a fresh model, that ends at its first difference.
+// With "cuts n" (and "record 1") the steps are those of n parts, one after the other; cuts.bin holds for each the number
+// of its steps and the cycle of its own in which a reset cuts it off (not the last). The next part is on offer in the cycle
+// after that.
 
 #include "driver_common.h"
 
@@ -87,14 +90,14 @@ struct Result {
 };
 
 struct Job {
-    uint64_t steps = 0, beats = 0, patience = 0, settle = 0, reset_cycles = 0, runs = 1;
+    uint64_t steps = 0, beats = 0, patience = 0, settle = 0, reset_cycles = 0, runs = 1, cuts = 0;
     bool record = true, timed = false, has_idle = false;
     uint64_t rst_level = 1;
     int64_t clk = -1, rst = -1, valid = -1, ready = -1, out_valid = -1;
     std::vector<Port*> inputs, outputs, constants;
     std::vector<Sample> samples;
     uint32_t max_delay = 0;
-    Mapped idle, accept, beat, constant_words;
+    Mapped idle, accept, beat, constant_words, cut;
 
     void read();
     Result run(uint64_t number);
@@ -136,6 +139,7 @@ void Job::read() {
             else if (key == "settle") settle = value;
             else if (key == "reset_cycles") reset_cycles = value;
             else if (key == "runs") runs = value;
+            else if (key == "cuts") cuts = value;
             else if (key == "timed") timed = value;
             else if (key == "idle") has_idle = value;
             else if (key == "clk") clk = value;
@@ -151,6 +155,7 @@ void Job::read() {
     // Slices are found by delay, so a beat's first look is at delay 0.
     std::stable_sort(samples.begin(), samples.end(), [](const Sample& a, const Sample& b) { return a.delay < b.delay; });
     if (has_idle) idle.open("idle.bin", false);
+    if (cuts) cut.open("cuts.bin", false);
     if (record) accept.open("accept.bin", true);
     if (record || timed) beat.open("beat.bin", record);
     if (!constants.empty()) constant_words.open("constants.bin", false);
@@ -209,9 +214,13 @@ Result Job::run(uint64_t number) {
         result.status = status;
         result.first_bad = bad;
     };
+    // Of the parts: which is on, where its steps end, in which cycle it is cut off.
+    const uint64_t* parts = cut.as<uint64_t>();
+    uint64_t part = 0, part_end = cuts ? parts[0] : steps, cut_at = cuts > 1 ? kLead + parts[1] : never;
     uint64_t now = 0;
     for (; result.status == kOk; ++now) {
-        const bool offering = result.accepted < steps && gap == 0;
+        const bool offering = result.accepted < part_end && gap == 0;
+        const bool cutting = now == cut_at;
         if (offering) {
             if (fresh) {
                 for (Port* port : inputs) port->put(port->file.as<uint32_t>() + result.accepted * port->words);
@@ -222,6 +231,7 @@ Result Job::run(uint64_t number) {
             junk();
         }
         i_valid = offering;
+        reset = cutting ? rst_level : !rst_level;
         settle_inputs();
 
         ++quiet;
@@ -252,7 +262,16 @@ Result Job::run(uint64_t number) {
                 break;
             }
         }
-        if (offering && i_ready) {
+        if (cutting) {
+            // What is under way comes no more; what was not taken is dropped.
+            std::fill(recent.begin(), recent.end(), never);
+            result.accepted = part_end;
+            fresh = true;
+            quiet = 0;
+            ++part;
+            part_end += part < cuts ? parts[2 * part] : 0;
+            cut_at = part + 1 < cuts ? now + 1 + parts[2 * part + 1] : never;
+        } else if (offering && i_ready) {
             if (record) accept.as<uint64_t>()[result.accepted] = now - first;
             ++result.accepted;
             fresh = true;
@@ -260,7 +279,7 @@ Result Job::run(uint64_t number) {
             gap = gaps && result.accepted < steps ? gaps[result.accepted] : 0;
         }
         if (result.status != kOk) break;
-        if (result.accepted == steps && result.beats == beats) {
+        if (result.accepted == steps && (result.beats == beats || cuts) && cut_at == never) {
             if (left-- == 0) break;
         } else if (quiet > patience) {
             stop(kMissing, result.beats);

@@ -17,7 +17,7 @@ from hwgen.frame.pre import PreSpec
 from hwgen.frame.spec import TileSpec
 from hwgen.schedule import Steps
 from hwgen.simulators import CompiledSim, Port, SimResult, Slice, StreamProtocol, build, pack_words, unpack_words
-from hwgen.verify._pysim import Observed
+from hwgen.verify._pysim import Observed, Run
 
 __all__ = ["CompiledPre", "CompiledTile", "port_words", "skew_slices"]
 
@@ -108,6 +108,20 @@ class CompiledTile:
         else:
             beats = sum(int(part.last.sum()) for part in parts)
         return self.observe(self.run_words(words, beats, idle))
+
+    def simulate_runs(self, runs: Sequence[Run]) -> list[Observed]:
+        """The same call as `hwgen.verify.simulate_runs`; all runs but the last are cut, and none has idle cycles."""
+        packed = [port_words(self.spec, run.steps) for run in runs]
+        words = {name: np.concatenate([part[name] for part in packed]) for name in packed[0]}
+        # As if no reset took any away, and room for some that should not come.
+        ends = sum(int((run.steps.done if self.spec.lanes else run.steps.last).sum()) for run in runs)
+        found = self.simulator.run_parts(
+            words,
+            [(len(run.steps), run.cut) for run in runs],
+            2 * ends * max(self.spec.post_beats_max, 1),
+            drain=int(self.spec.drain(self.spec.p)) + 8,
+        )
+        return [self.observe(part) for part in found]
 
     def observe(self, result: SimResult) -> Observed:
         """Unpack a result into arrays of the tile's shapes."""

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from hwgen.schedule import Steps
 from hwgen.verify._pre import activation_codes, expected_beats, simulate_pre
 from hwgen.verify._pysim import Observed, Run, simulate, simulate_runs
 from hwgen.verify._stimuli import corner_steps, full_steps, random_steps, reset_runs, scale_steps
+
+if TYPE_CHECKING:
+    from hwgen.verify._compiled import CompiledTile
 
 __all__ = [
     "Finding",
@@ -134,10 +138,10 @@ def check_contract(
 
     Values: corners against corners, groups of ``depth`` products with every operand at an end of its range (against
     sums that nothing bounds: what ``depth`` promises holds with every ``overflow``), random groups back to back, with
-    idle cycles between steps, and groups that the next one cuts off. Reset (in Amaranth's simulator) in every phase of
-    a step and of the lanes, after which nothing is left of what was before. Timing: every beat and every acceptance in
-    exactly the predicted cycle, and no number of the spec larger than need be: outputs do not already hold the value a
-    cycle before ``latency`` says, and the tile fails when it is built with one cycle less per step.
+    idle cycles between steps, and groups that the next one cuts off. Reset in every phase of a step and of the lanes,
+    after which nothing is left of what was before. Timing: every beat and every acceptance in exactly the predicted
+    cycle, and no number of the spec larger than need be: outputs do not already hold the value a cycle before
+    ``latency`` says (in Amaranth's simulator), and the tile fails when it is built with one cycle less per step.
 
     ``reset``: of the tile, as it is emitted; synchronous and active high when None.
     """
@@ -164,8 +168,8 @@ def check_contract(
             observed = simulate_runs(spec, [*resets, *runs.values()], reset)
             observed, after_reset = observed[len(resets) :], observed[: len(resets)]
         else:
-            observed = [compiled(spec, run.steps, run.idle) for run in runs.values()]
-            after_reset = simulate_runs(spec, resets, reset)
+            observed = [compiled.simulate(spec, run.steps, run.idle) for run in runs.values()]
+            after_reset = compiled.simulate_runs(resets)
         for (what, run), got in zip(runs.items(), observed, strict=True):
             want = run_steps(unbounded(spec) if what == _FULL else spec, run.steps)
             findings.append(_finding(f"{name}: {what}: values", compare(spec, run.steps, want, got)))
@@ -177,7 +181,7 @@ def check_contract(
         findings.append(_finding(f"{name}: reset in every phase: cycles", cycles))
         findings.append(_finding(f"{name}: tight: cycles per step", _tight(spec, seed + 6, mode)))
     if len(spec.modes()) > 1:
-        findings.extend(_mode_switches(spec, seed, compiled or simulate))
+        findings.extend(_mode_switches(spec, seed, compiled.simulate if compiled else simulate))
     if spec.pre() is not None:
         findings.extend(_check_pre(spec, seed + 20))
     return findings
@@ -221,12 +225,12 @@ def _check_pre(spec: TileSpec, seed: int) -> list[Finding]:
     return findings
 
 
-def _engine(spec: TileSpec, engine: str, reset: Reset) -> Simulate | None:
+def _engine(spec: TileSpec, engine: str, reset: Reset) -> CompiledTile | None:
     if engine == "amaranth":
         return None
     from hwgen.verify._compiled import CompiledTile
 
-    return CompiledTile(spec, emit(spec, reset=reset)).simulate
+    return CompiledTile(spec, emit(spec, reset=reset))
 
 
 def _mode_switches(spec: TileSpec, seed: int, simulate: Simulate) -> list[Finding]:

@@ -66,6 +66,26 @@ def test_without_its_skew_a_late_slice_is_wrong(accu: CompiledSim) -> None:
     assert (late != wanted).any()
 
 
+def test_parts_are_cut_off_by_a_reset(accu: CompiledSim) -> None:
+    """Parts of 8 steps, one group each 2 steps: of the first, cut in cycle c, c // 2 steps are taken before."""
+    inputs = stimulus(24, 2)
+    wanted = expected(inputs)["o_sum"].reshape(3, 4, -1)
+    for cut, taken in ((0, 0), (1, 0), (5, 2), (12, 6)):
+        parts = accu.run_parts(inputs, [(8, cut), (8, 7), (8, None)], 12, drain=8, constants={"fault": 0})
+        for part, most, steps, want in zip(parts, (cut, 7, 99), (taken, 3, 8), wanted, strict=True):
+            assert part.accept_cycles.tolist() == [2 * step + 1 for step in range(steps)]
+            # A beat in the cycle of the reset is still there.
+            beats = [4 * beat for beat in range(1, 5) if 4 * beat <= most]
+            assert part.beat_cycles.tolist() == beats
+            assert (part.outputs["o_sum"] == want[: len(beats)]).all()
+
+
+@pytest.mark.parametrize("parts", [[], [(6, None), (6, None)], [(12, 3)], [(11, None)], [(0, 3), (12, None)]])
+def test_parts_that_are_none(accu: CompiledSim, parts: list[tuple[int, int | None]]) -> None:
+    with pytest.raises(HwgenError, match=r"^accu: parts must hold 12 steps in all"):
+        accu.run_parts(stimulus(12, 2), parts, 6, drain=8, constants={"fault": 0})
+
+
 def test_many_runs_tell_what_was_caught_and_where(accu: CompiledSim) -> None:
     inputs = stimulus(40, 4)
     idle = np.zeros(40, np.uint32)
