@@ -52,9 +52,9 @@ def environment(simulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, settings[name])
 
 
-def real_slice(spec: TileSpec) -> Slice:
+def real_slice(spec: TileSpec, least: int) -> Slice:
     try:
-        return layer_slice(spec, LEAST_STEPS)
+        return layer_slice(spec, least)
     except HwgenError as error:
         if "fetch" not in str(error):
             raise
@@ -107,12 +107,17 @@ def simulate(simulator: str, verilog: str, top: str, folder: Path) -> None:
 
 
 def check(
-    spec: TileSpec, simulator: str, folder: Path, monkeypatch: pytest.MonkeyPatch, reset: Reset | None = None
+    spec: TileSpec,
+    simulator: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    reset: Reset | None = None,
+    least: int = LEAST_STEPS,
 ) -> None:
     environment(simulator, monkeypatch)
     emission = emit(spec, reset=reset)
-    due = write_vectors(folder, emission, real_slice(spec))
-    assert due["steps"] >= LEAST_STEPS
+    due = write_vectors(folder, emission, real_slice(spec, least))
+    assert due["steps"] >= least
     simulate(simulator, emission.verilog, emission.top, folder)
     assert json.loads((folder / f"{emission.top}.counted.json").read_text()) == due
 
@@ -194,7 +199,9 @@ SWEEP = [
 @pytest.mark.slow
 @pytest.mark.parametrize("spec", SWEEP)
 def test_sweep_values_on_icarus(spec: TileSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    check(spec, "icarus", tmp_path, monkeypatch)
+    # An event-driven simulator follows every glitch: without a register on the way a step of floating-point tables and
+    # cells takes a second.
+    check(spec, "icarus", tmp_path, monkeypatch, least=LEAST_STEPS if spec.stages else LEAST_STEPS // 20)
 
 
 # Each fault: what is looked for in the Verilog, what it becomes, and what the bench must say.

@@ -241,10 +241,11 @@ class Posit(PositArithmetic):
         )
         nars = [Signal(name=f"nar{index}", reset_less=True) for index in range(len(flags))]
         joined = Signal(name="joined", reset_less=True)
-        m.d.sync += state.eq(total)
-        m.d.sync += [nar.eq((nar & ~clear) | flag) for nar, flag in zip(nars, flags, strict=True)]
+        with when(m, None if self.idles_at_zero(self.p) else enable):
+            m.d.sync += state.eq(total)
+            m.d.sync += [nar.eq((nar & ~clear) | flag) for nar, flag in zip(nars, flags, strict=True)]
         with when(m, enable):
-            # An idle cycle adds nothing, but may be in another mode.
+            # An idle cycle that adds nothing may still be in another mode.
             m.d.sync += joined.eq(whole)
         segments = [state[place * size : (place + 1) * size] for place in range(QUARTERS)]
         if self.simd_along == "n":
