@@ -52,7 +52,7 @@ def environment(simulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, settings[name])
 
 
-def real_slice(spec: TileSpec, least: int) -> Slice:
+def real_slice(spec: TileSpec, least: int = LEAST_STEPS) -> Slice:
     try:
         return layer_slice(spec, least)
     except HwgenError as error:
