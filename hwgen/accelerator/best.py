@@ -11,11 +11,12 @@ import numpy as np
 
 from hwgen.accelerator import inventory
 from hwgen.accelerator.closed import closed_job_cycles
-from hwgen.accelerator.compiled import best_jobs
+from hwgen.accelerator.compiled import Forms, best_jobs, total_jobs
 from hwgen.accelerator.design import Design
 from hwgen.accelerator.exact import JobCycles, Memory, exact
 from hwgen.accelerator.geometry import Geometry, StreamGeometry, job_arrays
 from hwgen.accelerator.job import ADDRESSES, FLAGS, Job
+from hwgen.accelerator.points import Points
 from hwgen.accelerator.plan import choices, image_addresses, layer_counts, layer_jobs, placed
 from hwgen.frame.numbers import Num, ceil_div, maximum, where
 from hwgen.frame.spec import TileSpec
@@ -65,7 +66,8 @@ class DesignArrays:
     """Accelerators around tiles of a family, each with a memory: as many as scalars and arrays broadcast to.
 
     ``p``, ``d``: parameters of tile and design; names are scalars. ``latency``, and ``share`` beats in ``cycles``:
-    those of `hwgen.accelerator.Memory`.
+    those of `hwgen.accelerator.Memory`. ``points``: those of a mesh over which the numbers broadcast; designs are then
+    as many as these.
     """
 
     spec: type[TileSpec]
@@ -74,6 +76,16 @@ class DesignArrays:
     latency: Num
     share: Num = 1
     cycles: Num = 1
+    points: Points | None = None
+
+    @cached_property
+    def each(self) -> DesignArrays:
+        """The same designs as numbers of one dimension."""
+        if (of := self.points) is None:
+            return self
+        # Numbers of memories may have layers before the designs.
+        beats = of.rows(self.share), of.rows(self.cycles)
+        return DesignArrays(self.spec, of.of_all(self.p), of.of_all(self.d), of(self.latency), *beats)
 
     @cached_property
     def inventory(self) -> inventory.Geometry:
@@ -127,6 +139,8 @@ class DesignArrays:
 
     def best_of_sizes(self, m: Num, n: Num, k: Num, orders: Sequence[int] = (0, 1)) -> BestJobs:
         """The same of sizes [layers, 1] or [layers, designs]; ``share`` and ``cycles`` may have that shape too."""
+        if self.points is not None:
+            return self.each.best_of_sizes(m, n, k, orders)
         counts, shape = self.counts(m, n, k), self._shape(m, n, k)
         memory = self.latency, self.share, self.cycles
         fast = best_jobs(self.geometry, counts, memory, shape, orders)
@@ -135,6 +149,36 @@ class DesignArrays:
         job = {name: np.broadcast_to(value, shape) for name, value in counts.items()}
         job |= {name: fast[name] for name in (*ADDRESSES, *FLAGS)}
         return BestJobs(job, fast["cycles"], fast["exact"] > 0, fast["regime"])
+
+    def best_forms(
+        self, m: Num, n: Num, k: Num, orders: Sequence[int], forms: Forms, wanted: Sequence[str]
+    ) -> dict[str, np.ndarray] | None:
+        """Of the best jobs of sizes [layers, 1] what is ``wanted`` (``cycles``, ``exact``, ``regime``, `FLAGS`), and
+        ``forms`` of their counts, by name; None where the compiled kernel cannot say.
+        """
+        counts, shape = self._of_layers(m, n, k)
+        memory = self.latency, self.share, self.cycles
+        known: dict[str, Any] = {"points": self.points, "forms": forms, "wanted": wanted}
+        return best_jobs(self.geometry, counts, memory, shape, orders, **known)
+
+    def total_forms(
+        self, m: Num, n: Num, k: Num, times: np.ndarray, orders: Sequence[int], forms: Forms
+    ) -> dict[str, np.ndarray] | None:
+        """What the best jobs of sizes [layers, 1], ``times`` [layers] each, take together, as
+        `hwgen.accelerator.compiled.total_jobs` has it; None where the compiled kernel cannot say.
+        """
+        counts, (_, designs) = self._of_layers(m, n, k)
+        memory = self.latency, self.share, self.cycles
+        return total_jobs(self.geometry, counts, memory, times, designs, orders, forms, points=self.points)
+
+    def _of_layers(self, m: Num, n: Num, k: Num) -> tuple[dict[str, Num], tuple[int, int]]:
+        """Counts of jobs of sizes [layers, 1], over the mesh where there is one, and how many layers and designs."""
+        if self.points is None:
+            shape = self._shape(m, n, k)
+            return self.counts(m, n, k), (shape[0], shape[-1])
+        across = (len(np.asarray(m)),) + (1,) * len(self.points.shape)
+        counts = self.counts(*(np.asarray(size).reshape(across) for size in (m, n, k)))
+        return counts, (across[0], self.points.count)
 
     def best_by_arrays(self, m: Num, n: Num, k: Num, orders: Sequence[int] = (0, 1)) -> BestJobs:
         """The same without the compiled kernel, which is equal to it."""

@@ -255,6 +255,15 @@ struct Pair {
         writes(p.result);
     }
 
+    // Places of images, one after the other, and all of the above.
+    Places ready() {
+        compute();
+        sizes();
+        Places found = places();
+        prepare(found);
+        return found;
+    }
+
     // Bursts that a stream has in flight at first.
     INLINE V most_asked(int s, V fetched) const {
         const Flow& f = flows[s];
@@ -668,20 +677,30 @@ struct Bounds {
 
 // ---------------------------------------------------------------------- loads and stores
 
-struct Input {
-    const int64_t* data;
-    int64_t row, lane;  // strides in numbers
+// Numbers of rows and lanes: strides in numbers, and where lanes do not follow one another, which of them each takes.
+template <typename T>
+struct Numbers {
+    const T* data;
+    int64_t row, lane;
+    const int32_t* places;
 
     INLINE V load(int64_t at_row, int64_t at_lane, int64_t lanes) const {
         V found;
-        const int64_t* from = data + at_row * row;
+        const T* from = data + at_row * row;
         if (lane == 0) return all(double(*from));
         for (int i = 0; i < kLanes; i++) {
             int64_t one = at_lane + i < lanes ? at_lane + i : lanes - 1;
-            found[i] = double(from[one * lane]);
+            found[i] = double(from[(places ? places[one] : one) * lane]);
         }
         return found;
     }
+};
+typedef Numbers<int64_t> Input;
+
+// What a form takes of a count of jobs: so much of it on each lane.
+struct Term {
+    int64_t form, count;
+    Numbers<double> factor;
 };
 
 template <typename T>
@@ -695,6 +714,112 @@ struct Output {
             data[at_row * row + (at_lane + i) * lane] = T(values[i]);
     }
 };
+
+// Whether a choice comes before another one: by cycles, what it reads, and its place.
+INLINE M before(V cycles, V reads, V place, V other_cycles, V other_reads, V other_place) {
+    M same = cycles == other_cycles, same_reads = reads == other_reads;
+    return (cycles < other_cycles) | (same & ((reads < other_reads) | (same_reads & (place < other_place))));
+}
+
+// With so many bursts in flight as may be.
+Asked usually(const Pair& p) {
+    Asked found;
+    for (int s = 0; s < kStreams; s++)
+        found.most[s] = p.flows[s].there ? if_(p.flows[s].beats > 0.0, p.flows[s].in_flight) : V{};
+    found.work_out(p);
+    return found;
+}
+
+// The best of the legal jobs: its place among the choices, and the largest number that was met on the way.
+struct Best {
+    V cycles, reads, place, regime, most;
+    M exact;
+
+    INLINE V order() const { return if_(place >= 4.0, all(1)); }
+    INLINE V rest() const { return place - 4.0 * order(); }
+    INLINE V hold_weights() const { return if_(rest() >= 2.0, all(1)); }
+    INLINE V hold_acts() const { return rest() - 2.0 * hold_weights(); }
+};
+
+Best best_of(const Pair& p, int orders) {
+    Asked usual = usually(p);
+    Bounds bounds(p, usual, orders);
+    Best best = {all(kNever), V{}, V{}, V{}, V{}, M{}};
+    for (int turn = 0; turn < kChoices; turn++) {
+        // Each lane looks at the choice that may be its best, as long as one may.
+        V least = all(kNever), own_reads = V{}, choice = V{};
+        for (int one = 0; one < kChoices; one++) {
+            M sooner = before(bounds.cycles[one], bounds.reads[one], all(one), least, own_reads, choice);
+            least = pick(sooner, bounds.cycles[one], least);
+            own_reads = pick(sooner, bounds.reads[one], own_reads);
+            choice = pick(sooner, all(one), choice);
+        }
+        M open = (least < kNever) & before(least, own_reads, choice, best.cycles, best.reads, best.place);
+        if (!any(open)) break;
+        for (int one = 0; one < kChoices; one++)
+            bounds.cycles[one] = pick(choice == all(one), all(kNever), bounds.cycles[one]);
+        M second = choice >= 4.0;
+        V rest = pick(second, choice - 4.0, choice);
+        M weights = rest >= 2.0;
+        Flags flags = {~second, weights, pick(weights, rest - 2.0, rest) > 0.0};
+        Job job(p, flags, usual);
+        Found found = job.run();
+        best.most = larger(best.most, if_(open, larger(found.cycles, job.total + p.w_beats)));
+        M better = open & before(found.cycles, own_reads, choice, best.cycles, best.reads, best.place);
+        best.cycles = pick(better, found.cycles, best.cycles);
+        best.reads = pick(better, own_reads, best.reads);
+        best.place = pick(better, choice, best.place);
+        best.regime = pick(better, found.regime, best.regime);
+        best.exact = (better & found.certain) | (~better & best.exact);
+    }
+    // Also of choices that were not looked at.
+    for (int one = 0; one < kChoices; one++) best.most = larger(best.most, bounds.reads[one]);
+    return best;
+}
+
+// Counts of what a job makes the parts of an accelerator do, as sim/accelerator/activity.py has them (job_counts).
+INLINE void count(const Pair& p, const Best& best, V* found) {
+    const Inputs& in = p.in;
+    V hold_weights = best.hold_weights(), hold_acts = best.hold_acts();
+    V blocks = in.m_blocks * in.n_blocks;
+    V sums = pick(in.sum_steps > 0.0, ceil_div(in.k_steps, larger(in.sum_steps, all(1))), all(1));
+    found[kOneCount] = all(1);
+    found[kCyclesCount] = best.cycles;
+    found[kStepsCount] = blocks * in.k_steps;
+    V groups = blocks * sums, results = pick(in.every > 0.0, groups, blocks * in.beats);
+    found[kGroupsCount] = groups;
+    found[kResultsCount] = results;
+    V written = ceil_div(results * in.made, in.gathers) * in.per_word;
+    found[kWriteBeatsCount] = written;
+    found[kWriteBurstsCount] = ceil_div(written, in.burst);
+    for (int s = 0; s < kStreams; s++) {
+        V* own = found + kStreamCounts + s * kOfStream;
+        const Flow& f = p.flows[s];
+        if (!f.there) {
+            for (int i = 0; i < kOfStream; i++) own[i] = V{};
+            continue;
+        }
+        const StreamGeometry& geo = in.streams[s];
+        bool of_weights = s != kActs && s != kActSides;
+        V held = of_weights ? hold_weights : hold_acts, uses = of_weights ? in.m_blocks : in.n_blocks;
+        V fetched = geo.there * f.own_blocks * pick(held > 0.0, all(1), uses), given = geo.there * f.own_blocks * uses;
+        V beats = f.entries * geo.beats;
+        own[kBeatsOfStream] = fetched * beats;
+        own[kBurstsOfStream] = fetched * ceil_div(beats, geo.burst);
+        own[kEntriesOfStream] = given * f.entries;
+        own[kWordsOfStream] = given * f.words;
+    }
+}
+
+template <typename Each>
+INLINE void sum_forms(const Term* terms, int64_t number, const V* factors, const V* counts, Each each) {
+    for (int64_t i = 0; i < number;) {
+        int64_t form = terms[i].form;
+        V sum = V{};
+        for (; i < number && terms[i].form == form; i++) sum += factors[i] * counts[terms[i].count];
+        each(form, sum);
+    }
+}
 
 // All inputs of a block of lanes, those that rows share loaded once.
 struct Loader {
@@ -724,21 +849,6 @@ void shared(int64_t lanes, int64_t threads, Each each) {
     for (int64_t which = 1; which < threads; which++) others.emplace_back(part, which);
     part(0);
     for (auto& one : others) one.join();
-}
-
-// Whether a choice comes before another one: by cycles, what it reads, and its place.
-INLINE M before(V cycles, V reads, V place, V other_cycles, V other_reads, V other_place) {
-    M same = cycles == other_cycles, same_reads = reads == other_reads;
-    return (cycles < other_cycles) | (same & ((reads < other_reads) | (same_reads & (place < other_place))));
-}
-
-// With so many bursts in flight as may be.
-Asked usually(const Pair& p) {
-    Asked found;
-    for (int s = 0; s < kStreams; s++)
-        found.most[s] = p.flows[s].there ? if_(p.flows[s].beats > 0.0, p.flows[s].in_flight) : V{};
-    found.work_out(p);
-    return found;
 }
 
 INLINE M beyond(const Pair& p, V total, V cycles) { return larger(total, cycles) * p.in.cycles > kMost; }
@@ -786,71 +896,93 @@ int64_t closed_jobs(const Input* inputs, int64_t lanes, int64_t* cycles, int64_t
 }
 
 // The best legal jobs of rows times lanes; `orders`: bit 0 for order 0, bit 1 for order 1. Outputs as enumerated,
-// places (weights, weight_sides, acts, act_sides, channels, result) last, in bytes; strides as given.
+// places (weights, weight_sides, acts, act_sides, channels, result) last, in bytes; strides as given. Outputs that are
+// null are not wanted. Forms are sums of counts of the jobs, each times what `terms`, in the order of forms, say.
 // Returns the pairs that doubles may not hold.
 int64_t closed_best(const Input* inputs, int64_t rows, int64_t lanes, int64_t orders, int64_t** outputs,
-                    int64_t out_row, int64_t out_lane, int64_t threads) {
+                    int64_t out_row, int64_t out_lane, const Term* terms, int64_t number, double** forms,
+                    int64_t threads) {
     if (rows <= 0 || lanes <= 0) return 0;
     std::vector<int64_t> unsure(threads);
     shared(lanes, threads, [&](int64_t which, int64_t lane) {
+        V factors[kMostTerms];
+        for (int64_t i = 0; i < number; i++) factors[i] = terms[i].factor.load(0, lane, lanes);
         Pair p;
         Loader loader{inputs, kInputs, lanes, lane, reinterpret_cast<V*>(&p.in)};
         loader.begin();
         for (int64_t row = 0; row < rows; row++) {
             loader.row(row);
-            p.compute();
-            p.sizes();
-            Places places = p.places();
-            p.prepare(places);
-            Asked usual = usually(p);
-            Bounds bounds(p, usual, orders);
-            V cycles = all(kNever), reads = V{}, place = V{}, regime = V{}, most = V{};
-            M exact = M{};
-            for (int turn = 0; turn < kChoices; turn++) {
-                // Each lane looks at the choice that may be its best, as long as one may.
-                V least = all(kNever), own_reads = V{}, choice = V{};
-                for (int one = 0; one < kChoices; one++) {
-                    M sooner = before(bounds.cycles[one], bounds.reads[one], all(one), least, own_reads, choice);
-                    least = pick(sooner, bounds.cycles[one], least);
-                    own_reads = pick(sooner, bounds.reads[one], own_reads);
-                    choice = pick(sooner, all(one), choice);
-                }
-                M open = (least < kNever) & before(least, own_reads, choice, cycles, reads, place);
-                if (!any(open)) break;
-                for (int one = 0; one < kChoices; one++)
-                    bounds.cycles[one] = pick(choice == all(one), all(kNever), bounds.cycles[one]);
-                M second = choice >= 4.0;
-                V rest = pick(second, choice - 4.0, choice);
-                M weights = rest >= 2.0;
-                Flags flags = {~second, weights, pick(weights, rest - 2.0, rest) > 0.0};
-                Job job(p, flags, usual);
-                Found found = job.run();
-                most = larger(most, if_(open, larger(found.cycles, job.total + p.w_beats)));
-                M better = open & before(found.cycles, own_reads, choice, cycles, reads, place);
-                cycles = pick(better, found.cycles, cycles);
-                reads = pick(better, own_reads, reads);
-                place = pick(better, choice, place);
-                regime = pick(better, found.regime, regime);
-                exact = (better & found.certain) | (~better & exact);
-            }
-            // Also of choices that were not looked at.
-            for (int one = 0; one < kChoices; one++) most = larger(most, bounds.reads[one]);
-            unsure[which] += lanes_of(most * p.in.cycles > kMost, lane, lanes);
+            Places places = p.ready();
+            Best best = best_of(p, orders);
+            unsure[which] += lanes_of(best.most * p.in.cycles > kMost, lane, lanes);
             auto put = [&](int what, V values) {
                 Output<int64_t>{outputs[what], out_row, out_lane}.store(values, row, lane, lanes);
             };
-            put(kCyclesOut, cycles);
-            put(kReadsOut, reads);
-            put(kRegimeOut, regime);
-            put(kExactOut, if_(exact, all(1)));
-            V order = if_(place >= 4.0, all(1)), rest = place - 4.0 * order, weights = if_(rest >= 2.0, all(1));
-            put(kOrderOut, order);
-            put(kHoldWeightsOut, weights);
-            put(kHoldActsOut, rest - 2.0 * weights);
+            put(kCyclesOut, best.cycles);
+            put(kReadsOut, best.reads);
+            put(kRegimeOut, best.regime);
+            put(kExactOut, if_(best.exact, all(1)));
+            put(kOrderOut, best.order());
+            put(kHoldWeightsOut, best.hold_weights());
+            put(kHoldActsOut, best.hold_acts());
+            if (number) {
+                V counts[kCounts];
+                count(p, best, counts);
+                sum_forms(terms, number, factors, counts, [&](int64_t form, V sum) {
+                    Output<double>{forms[form], out_row, out_lane}.store(sum, row, lane, lanes);
+                });
+            }
             V bytes = all(PAGE_BYTES) / p.in.page;
             for (int s = 0; s < kStreams; s++) put(kWeightsOut + s, places.streams[s] * bytes);
             put(kResultOut, places.result * bytes);
         }
+    });
+    int64_t found = 0;
+    for (int64_t one : unsure) found += one;
+    return found;
+}
+
+// What rows take together, `times` of each: cycles, whether all of them are certain, what bounds most of the cycles, the
+// choices of rows (three bits for each, the first row's lowest), and forms of their counts; by lane.
+// Returns the lanes that doubles may not hold.
+int64_t closed_totals(const Input* inputs, int64_t rows, int64_t lanes, int64_t orders, const double* times,
+                      int64_t* cycles, int64_t* exact, int64_t* regime, int64_t* choices, const Term* terms,
+                      int64_t number, double** forms, int64_t threads) {
+    if (rows <= 0 || lanes <= 0) return 0;
+    std::vector<int64_t> unsure(threads);
+    shared(lanes, threads, [&](int64_t which, int64_t lane) {
+        V factors[kMostTerms];
+        for (int64_t i = 0; i < number; i++) factors[i] = terms[i].factor.load(0, lane, lanes);
+        Pair p;
+        Loader loader{inputs, kInputs, lanes, lane, reinterpret_cast<V*>(&p.in)};
+        loader.begin();
+        V counts[kCounts] = {}, of_regimes[kRegimes] = {}, total = V{}, most = V{};
+        M certain = ~M{}, found = M{};
+        for (int64_t row = 0; row < rows; row++) {
+            loader.row(row);
+            p.ready();
+            Best best = best_of(p, orders);
+            V took = times[row] * best.cycles, own[kCounts];
+            most = larger(most, best.most * p.in.cycles);
+            total += took;
+            certain &= best.exact;
+            for (int one = 0; one < kRegimes; one++) of_regimes[one] += if_(best.regime == all(one), took);
+            if (row < kShown) found |= __builtin_convertvector(best.place, M) << (3 * row);
+            count(p, best, own);
+            for (int i = 0; i < kCounts; i++) counts[i] += times[row] * own[i];
+        }
+        V bound = V{}, largest = of_regimes[0];
+        for (int one = 1; one < kRegimes; one++) {
+            bound = pick(of_regimes[one] > largest, all(one), bound);
+            largest = larger(largest, of_regimes[one]);
+        }
+        unsure[which] += lanes_of(larger(most, total) > kMost, lane, lanes);
+        Output<int64_t>{cycles, 0, 1}.store(total, 0, lane, lanes);
+        Output<int64_t>{exact, 0, 1}.store(if_(certain, all(1)), 0, lane, lanes);
+        Output<int64_t>{regime, 0, 1}.store(bound, 0, lane, lanes);
+        for (int i = 0; i < kLanes && lane + i < lanes; i++) choices[lane + i] = found[i];
+        sum_forms(terms, number, factors, counts,
+                  [&](int64_t form, V sum) { Output<double>{forms[form], 0, 1}.store(sum, 0, lane, lanes); });
     });
     int64_t found = 0;
     for (int64_t one : unsure) found += one;
