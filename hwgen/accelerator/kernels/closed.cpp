@@ -453,14 +453,23 @@ struct Job {
             if (p.flows[s].there) most[s] = smaller(needs[s] + p.flows[s].capacity, uses[s].fetched);
     }
 
-    INLINE static void later(V& time, V& regime, const V* bound) {
-        for (int place = 0; place < 3; place++) {
-            regime = pick(bound[place] > time, all(kChannel + place), regime);
-            time = larger(time, bound[place]);
-        }
-    }
+    // Bounds on a time, in the order in which they are looked at.
+    struct Times {
+        V of[9];
+        int number = 0;
 
-    INLINE void finished(const V* needs, V blocks, V behind, V& time, V& regime) const {
+        INLINE void add(const V* found) {
+            for (int place = 0; place < 3; place++) of[number++] = found[place];
+        }
+        INLINE void later(V& time, V& regime) const {
+            for (int i = 0; i < number; i++) {
+                regime = pick(of[i] > time, all(kChannel + i % 3), regime);
+                time = larger(time, of[i]);
+            }
+        }
+    };
+
+    INLINE void finished(const V* needs, V blocks, V behind, Times& times) const {
         const Flow& f = p.flows[kChannels];
         if (!f.there) return;
         const Use& u = uses[kChannels];
@@ -470,10 +479,10 @@ struct Job {
         most_beside(needs, most);
         there(kChannels, need, needs, most, found);
         for (V& one : found) one = if_(need > 0.0, one + RING - 1.0 + behind);
-        later(time, regime, found);
+        times.add(found);
     }
 
-    void meet(V& time, V& regime, const V* needs, bool first, V blocks) const {
+    void meet(const V* needs, bool first, V blocks, Times& times) const {
         V found[3] = {V{}, V{}, V{}}, every = V{}, most[kStreams];
         most_beside(needs, most);
         for (int s = 0; s < kStreams; s++) {
@@ -487,12 +496,34 @@ struct Job {
             for (int i = 0; i < 3; i++) found[i] = larger(found[i], if_(needs[s] > 0.0, each[i] + behind));
         }
         found[0] = larger(found[0], p.nth_from(p.begun_at, every) + RING + p.in.step - 1.0);
-        later(time, regime, found);
-        finished(needs, blocks - p.ahead, p.in.beats + p.in.step - 1.0, time, regime);
+        times.add(found);
+        finished(needs, blocks - p.ahead, p.in.beats + p.in.step - 1.0, times);
     }
 
-    void leave(V& time, V& regime, const V* needs, V blocks) const {
-        finished(needs, blocks, p.in.beats - p.in.drain - 2.0, time, regime);
+    INLINE void leave(const V* needs, V blocks, Times& times) const {
+        finished(needs, blocks, p.in.beats - p.in.drain - 2.0, times);
+    }
+
+    INLINE void meet(V& time, V& regime, const V* needs, bool first, V blocks) const {
+        Times times;
+        meet(needs, first, blocks, times);
+        times.later(time, regime);
+    }
+
+    INLINE void leave(V& time, V& regime, const V* needs, V blocks) const {
+        Times times;
+        leave(needs, blocks, times);
+        times.later(time, regime);
+    }
+
+    // Bounds on the last step, which do not depend on anything before; and cycles of which there are no fewer.
+    V end(Times& times) const {
+        V needs[kStreams], time = V{}, regime = V{};
+        for (int s = 0; s < kStreams; s++) needs[s] = uses[s].fetched;
+        meet(needs, false, outer * inner, times);
+        leave(needs, outer * inner, times);
+        times.later(time, regime);
+        return p.done(time);
     }
 
     M reads_certain() const {
@@ -509,7 +540,7 @@ struct Job {
         return found;
     }
 
-    Found run() const {
+    Found run(const Times& end) const {
         const Inputs& in = p.in;
         V time = filled - 1.0 + p.start, regime = V{};
         V needs[kStreams];
@@ -522,10 +553,14 @@ struct Job {
         V first_block = time, other = regime;
         leave(first_block, other, needs, all(1));
         time = time + (inner - 1.0) * p.slow_block;
-        for (int s = 0; s < kStreams; s++) needs[s] = uses[s].first;
-        meet(time, regime, needs, false, inner);
-        V first_outer = time;
-        leave(first_outer, other, needs, inner);
+        // Where the first outer iteration is the first block, or all of the job, its bounds are those of that.
+        V first_outer = first_block;
+        if (any((inner > 1.0) & (outer > 1.0))) {
+            for (int s = 0; s < kStreams; s++) needs[s] = uses[s].first;
+            meet(time, regime, needs, false, inner);
+            first_outer = time;
+            leave(first_outer, other, needs, inner);
+        }
         V own = inner * p.slow_block, wait = V{}, edges = V{};
         for (int s = 0; s < kStreams; s++) {
             if (!p.flows[s].there) continue;
@@ -535,11 +570,9 @@ struct Job {
         V pace = larger(own + wait, (inner - 2.0) * p.slow_block + edges);
         regime = pick((pace > own) & (outer > 1.0), all(kRing), regime);
         time = time + (outer - 1.0) * pace;
-        for (int s = 0; s < kStreams; s++) needs[s] = uses[s].fetched;
-        meet(time, regime, needs, false, outer * inner);
-        leave(time, regime, needs, outer * inner);
+        end.later(time, regime);
         V first = pick((in.every > 0.0) & (p.flows[kChannels].beats == 0.0), first_sum, first_block);
-        V times[4] = {first, first_block, first_outer, time};
+        V times[4] = {first, first_block, pick(outer == 1.0, time, first_outer), time};
         V till[4] = {all(1), p.results, inner * p.results, p.number};
         return write(times, till, regime);
     }
@@ -763,8 +796,12 @@ Best best_of(const Pair& p, int orders) {
         M weights = rest >= 2.0;
         Flags flags = {~second, weights, pick(weights, rest - 2.0, rest) > 0.0};
         Job job(p, flags, usual);
-        Found found = job.run();
-        best.most = larger(best.most, if_(open, larger(found.cycles, job.total + p.w_beats)));
+        Job::Times end;
+        open &= before(job.end(end), own_reads, choice, best.cycles, best.reads, best.place);
+        best.most = larger(best.most, job.total + p.w_beats);
+        if (!any(open)) continue;
+        Found found = job.run(end);
+        best.most = larger(best.most, if_(open, found.cycles));
         M better = open & before(found.cycles, own_reads, choice, best.cycles, best.reads, best.place);
         best.cycles = pick(better, found.cycles, best.cycles);
         best.reads = pick(better, own_reads, best.reads);
@@ -884,7 +921,9 @@ int64_t closed_jobs(const Input* inputs, int64_t lanes, int64_t* cycles, int64_t
         p.sizes();
         p.prepare(places);
         Job job(p, flags, usually(p));
-        Found found = job.run();
+        Job::Times end;
+        job.end(end);
+        Found found = job.run(end);
         Output<int64_t>{cycles, 0, 1}.store(found.cycles, 0, lane, lanes);
         Output<int64_t>{regime, 0, 1}.store(found.regime, 0, lane, lanes);
         Output<int64_t>{exact, 0, 1}.store(if_(found.certain, all(1)), 0, lane, lanes);
