@@ -24,6 +24,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from dse.level import Chunk, Clock, Level
 from dse.space import Around, Space, reason_of
@@ -33,7 +34,7 @@ from hwgen.accelerator.best import DesignArrays
 from hwgen.accelerator.closed import REGIMES
 from hwgen.accelerator.points import Points
 from hwgen.accelerator.use import ORDERS, Use
-from hwgen.frame.numbers import Num, ranked
+from hwgen.frame.numbers import Num
 from hwgen.frame.param import check
 from hwgen.pe import family
 from hwgen.schedule import Layer, closed_cycles
@@ -165,8 +166,12 @@ def _metrics(
 ) -> tuple[dict[str, Any], dict[str, Sequence[str]]]:
     """Columns beside the parameters, and the texts of those that are names."""
     spec, p, d = made.spec, made.p, made.d
-    number = np.array([layer.count for layer in layers])
-
+    # Layers of one size have one best job.
+    of_layers: dict[tuple[int, int, int], int] = {}
+    for layer in layers:
+        size = layer.m, layer.n, layer.k
+        of_layers[size] = of_layers.get(size, 0) + layer.count
+    number, known = np.array(list(of_layers.values())), list(of_layers)
     counts, bus_bytes = linear_counts(made.inventory), d["bus_bits"] // 8
     found = cost_arrays(spec, p, d, tech, clock.period_ns, counts=counts, structure=tiles, found=made.inventory)
     area_of, energy_of = (
@@ -177,7 +182,7 @@ def _metrics(
         "read_bytes": {name: stream.beats * bus_bytes for name, stream in counts.streams.items()},
         "write_bytes": {"result": counts.write_beats * bus_bytes},
     }
-    sizes = np.array([(layer.m, layer.n, layer.k) for layer in layers]).T
+    sizes = np.array(known).T
     best = totals(made, *sizes[..., np.newaxis], number, orders, forms_of({**energy_of, **moved}))
     area = {part: points(summed(values)) for part, values in area_of.items()}
     energy = {part: best[part] for part in _PARTS}
@@ -213,7 +218,8 @@ def _metrics(
     if (meets := found.meets_clock) is not None:
         metrics["meets_clock"] = points(meets)
     if len(layers) <= MOST_SHOWN:
-        metrics["jobs"], texts["jobs"] = _jobs(best["choices"], len(layers))
+        shown = [known.index((layer.m, layer.n, layer.k)) for layer in layers]
+        metrics["jobs"], texts["jobs"] = _jobs(best["choices"], shown)
     return metrics, texts
 
 
@@ -226,10 +232,13 @@ def _part(name: str) -> str:
     return "sram" if name.endswith("_sram") else "tile" if name.startswith("tile_") else "around"
 
 
-def _jobs(choices: np.ndarray, layers: int) -> tuple[np.ndarray, list[str]]:
-    """What stays and what is held in the job of each layer, as places in texts, and these; three bits a layer."""
-    found, places = ranked(choices)
-    flags = (found[:, np.newaxis, np.newaxis] >> (3 * np.arange(layers)[:, np.newaxis] + (2, 1, 0))) & 1
+def _jobs(choices: np.ndarray, layers: Sequence[int]) -> tuple[np.ndarray, list[str]]:
+    """What stays and what is held in the job of each layer, as places in texts, and these.
+
+    ``layers``: of each its place in ``choices``, three bits.
+    """
+    places, found = pd.factorize(choices, sort=True)
+    flags = (found[:, np.newaxis, np.newaxis] >> (3 * np.array(layers)[:, np.newaxis] + (2, 1, 0))) & 1
     return places, [" ".join(_words(*one) for one in each) for each in flags.tolist()]
 
 

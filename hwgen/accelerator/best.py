@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -67,7 +67,7 @@ class DesignArrays:
 
     ``p``, ``d``: parameters of tile and design; names are scalars. ``latency``, and ``share`` beats in ``cycles``:
     those of `hwgen.accelerator.Memory`. ``points``: those of a mesh over which the numbers broadcast; designs are then
-    as many as these.
+    as many as these. ``apart``: ``share`` and ``cycles`` are [layers, designs] all the same.
     """
 
     spec: type[TileSpec]
@@ -77,6 +77,22 @@ class DesignArrays:
     share: Num = 1
     cycles: Num = 1
     points: Points | None = None
+    apart: bool = False
+
+    def with_memory(self, share: Num, cycles: Num, apart: bool) -> DesignArrays:
+        """The same designs with another share of the beats."""
+        return self._with(share=share, cycles=cycles, apart=apart)
+
+    def part(self, which: slice) -> DesignArrays:
+        """Some of the points."""
+        assert self.points is not None
+        return self._with(points=self.points.part(which))
+
+    def _with(self, **changes: Any) -> DesignArrays:
+        found = replace(self, **changes)
+        # Of the mesh, which is the same.
+        found.__dict__.update(inventory=self.inventory, geometry=self.geometry)
+        return found
 
     @cached_property
     def each(self) -> DesignArrays:
@@ -84,7 +100,7 @@ class DesignArrays:
         if (of := self.points) is None:
             return self
         # Numbers of memories may have layers before the designs.
-        beats = of.rows(self.share), of.rows(self.cycles)
+        beats = (self.share, self.cycles) if self.apart else (of.rows(self.share), of.rows(self.cycles))
         return DesignArrays(self.spec, of.of_all(self.p), of.of_all(self.d), of(self.latency), *beats)
 
     @cached_property
@@ -151,15 +167,26 @@ class DesignArrays:
         return BestJobs(job, fast["cycles"], fast["exact"] > 0, fast["regime"])
 
     def best_forms(
-        self, m: Num, n: Num, k: Num, orders: Sequence[int], forms: Forms, wanted: Sequence[str]
+        self,
+        m: Num,
+        n: Num,
+        k: Num,
+        orders: Sequence[int],
+        forms: Forms,
+        wanted: Sequence[str],
+        threads: int | None = None,
     ) -> dict[str, np.ndarray] | None:
-        """Of the best jobs of sizes [layers, 1] what is ``wanted`` (``cycles``, ``exact``, ``regime``, `FLAGS`), and
-        ``forms`` of their counts, by name; None where the compiled kernel cannot say.
+        """Of the best jobs of sizes as of `best_of_sizes` what is ``wanted`` (``cycles``, ``exact``, ``regime``,
+        `FLAGS`), and ``forms`` of their counts, by name; None where the compiled kernel cannot say.
         """
-        counts, shape = self._of_layers(m, n, k)
-        memory = self.latency, self.share, self.cycles
-        known: dict[str, Any] = {"points": self.points, "forms": forms, "wanted": wanted}
-        return best_jobs(self.geometry, counts, memory, shape, orders, **known)
+        known: dict[str, Any] = {"points": self.points, "forms": forms, "wanted": wanted, "threads": threads}
+        apart = self.apart or any(np.shape(size)[1:] not in ((), (1,)) for size in (m, n, k))
+        if self.points is None or not apart:
+            counts, shape = self._of_layers(m, n, k)
+            return best_jobs(self.geometry, counts, (self.latency, self.share, self.cycles), shape, orders, **known)
+        each = self.each
+        memory, shape = (each.latency, each.share, each.cycles), np.broadcast_shapes(each._shape(m, n, k), (1, 1))
+        return best_jobs(self.geometry, each.counts(m, n, k), memory, shape, orders, apart=True, **known)
 
     def total_forms(
         self, m: Num, n: Num, k: Num, times: np.ndarray, orders: Sequence[int], forms: Forms

@@ -151,10 +151,10 @@ class _Inputs:
         self.shape, self.swapped, self.points = shape, swapped, points
         self.kept: list[np.ndarray] = []
 
-    def number(self, value: Num, dtype: type = np.int64) -> _Numbers:
+    def number(self, value: Num, dtype: type = np.int64, mesh: bool = True) -> _Numbers:
         """Where a number is."""
         array = np.asarray(value, dtype)
-        if self.points is not None and array.ndim:
+        if mesh and self.points is not None and array.ndim:
             return self._of_mesh(np.ascontiguousarray(array), self.points)
         array = np.broadcast_to(array, self.shape)
         self.kept.append(array)
@@ -175,9 +175,10 @@ class _Inputs:
         self.kept.append(index)
         return _Numbers(array.ctypes.data, row, 1, index.ctypes.data)
 
-    def numbers(self, values: Sequence[Num]) -> Any:
-        """Where several are."""
-        return (_Numbers * len(values))(*map(self.number, values))
+    def numbers(self, values: Sequence[Num], apart: Sequence[Num] = ()) -> Any:
+        """Where several are; those ``apart``, which come first, are not over the mesh."""
+        found = [*(self.number(value, mesh=False) for value in apart), *map(self.number, values)]
+        return (_Numbers * len(found))(*found)
 
     def terms(self, forms: Forms) -> Any:
         """Terms of forms, in their order."""
@@ -231,14 +232,17 @@ def best_jobs(
     orders: Sequence[int],
     *,
     points: Points | None = None,
+    apart: bool = False,
     forms: Forms | None = None,
     wanted: Sequence[str] = _OUTPUTS,
+    threads: int | None = None,
     library: Any = None,
 ) -> dict[str, np.ndarray] | None:
     """What `hwgen.accelerator.best.DesignArrays.best_of_sizes` finds, by name; None where the kernel cannot say.
 
     ``counts``: `COUNTS` by name, ``memory``: latency, share and cycles; all broadcast to ``shape`` [layers, designs],
-    or, with ``points``, over their mesh. ``forms``: are summed over the jobs' counts, and found by their names.
+    or, with ``points``, over their mesh, unless they are ``apart`` from it. ``forms``: are summed over the jobs'
+    counts, and found by their names. ``threads``: None are as many as there are cores.
     """
     library = kernel() if library is None else library
     if library is None or not 1 <= len(shape) <= 2:
@@ -252,15 +256,16 @@ def best_jobs(
     sums = {name: np.empty(shape) if terms else np.zeros(shape) for name, terms in forms.items()}
     terms = inputs.terms(forms)
     strides = (1, designs) if swapped else (designs, 1)
+    of_jobs, of_designs = [*(counts[name] for name in COUNTS), *memory], _of_design(geometry)
     unsure = library.closed_best(
-        inputs.numbers([*(counts[name] for name in COUNTS), *memory, *_of_design(geometry)]),
+        inputs.numbers(of_designs, of_jobs) if apart else inputs.numbers([*of_jobs, *of_designs]),
         *(ctypes.c_int64(one) for one in (rows, lanes, sum(1 << order for order in set(orders)))),
         (ctypes.c_void_p * len(_OUTPUTS))(*(found[name].ctypes.data if name in found else None for name in _OUTPUTS)),
         *(ctypes.c_int64(one) for one in strides),
         terms,
         ctypes.c_int64(len(terms)),
         (ctypes.c_void_p * len(sums))(*(one.ctypes.data for one in sums.values())),
-        ctypes.c_int64(_threads(layers * designs)),
+        ctypes.c_int64(_threads(layers * designs) if threads is None else threads),
     )
     return None if unsure else found | sums
 

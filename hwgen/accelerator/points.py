@@ -25,8 +25,16 @@ class Points:
     def __init__(self, shape: tuple[int, ...], places: np.ndarray) -> None:
         """``places`` [points] in the mesh of this shape, in C order."""
         self.shape, self.places, self.count = shape, places, len(places)
-        self._coordinates: tuple[np.ndarray, ...] | None = None
+        self._every = self.count == int(np.prod(shape)) and np.array_equal(places, np.arange(self.count))
         self._known: dict[tuple[int, ...], np.ndarray] = {}
+        self._whole: tuple[Points, slice] | None = None
+
+    def part(self, which: slice) -> Points:
+        """Some of these points, which are looked up with them."""
+        found = Points.__new__(Points)
+        found.shape, found.places = self.shape, self.places[which]
+        found.count, found._every, found._known, found._whole = len(found.places), False, {}, (self, which)
+        return found
 
     @classmethod
     def where(cls, legal: np.ndarray) -> Points:
@@ -63,19 +71,22 @@ class Points:
         own_axes = {name: along(value, start + place) for place, (name, value) in enumerate(values.items())}
         return found, few, {**alone, **own_axes}
 
+    @classmethod
+    def alone(cls, together: Mapping[str, Num], alone: Mapping[str, Num]) -> bool:
+        """Whether points of so different numbers are a mesh of one dimension, as `of` makes it."""
+        points, _, _ = cls.of(together, alone)
+        return len(points.shape) == 1 and points._every and points.count > 1
+
     def index(self, shape: Sequence[int]) -> np.ndarray:
         """Where the points are in a flat array that broadcasts over the mesh; [points], 32 bits."""
+        if self._whole is not None:
+            whole, which = self._whole
+            return whole.index(shape)[which]
         wide = (1,) * (len(self.shape) - len(shape)) + tuple(shape)
         if wide not in self._known:
-            if self._coordinates is None:
-                self._coordinates = np.unravel_index(self.places, self.shape)
-            found = np.zeros(self.count, np.int32)
-            stride = 1
-            for size, own in zip(reversed(wide), reversed(self._coordinates), strict=True):
-                if size > 1:
-                    found += (own * stride).astype(np.int32)
-                    stride *= size
-            self._known[wide] = found
+            own = np.arange(np.prod(wide), dtype=np.int32).reshape(wide)
+            mesh = np.broadcast_to(own, self.shape).reshape(-1)
+            self._known[wide] = mesh if self._every else mesh[self.places]
         return self._known[wide]
 
     def __call__(self, value: Num) -> Num:

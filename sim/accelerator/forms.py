@@ -128,13 +128,14 @@ def evaluated(forms: Forms, counts: JobCounts) -> dict[str, Num]:
 
 
 def best_with_forms(
-    made: DesignArrays, m: Num, n: Num, k: Num, orders: Sequence[int], forms: Forms
+    made: DesignArrays, m: Num, n: Num, k: Num, orders: Sequence[int], forms: Forms, threads: int | None = None
 ) -> dict[str, np.ndarray]:
     """Of the best jobs of layers on designs `FOUND` and ``forms`` by name, arrays [layers, designs].
 
-    ``m``, ``n``, ``k``: [layers, 1]. ``forms`` are over the mesh of the designs, where they have one.
+    ``m``, ``n``, ``k``: [layers, 1] or [layers, designs]. ``forms`` are over the mesh of the designs, where they have
+    one. ``threads`` of the compiled kernel: None are as many as there are cores.
     """
-    fast = made.best_forms(m, n, k, orders, forms, FOUND)
+    fast = made.best_forms(m, n, k, orders, forms, FOUND, threads)
     if fast is not None:
         return fast | {"exact": fast["exact"] > 0}
     each = made.each

@@ -101,7 +101,7 @@ struct Pair {
         return nth_from(every_beat ? from : quotient(from * in.share, in.cycles), count);
     }
     INLINE V over_rate(V beats) const { return every_beat ? beats : beats / rate; }
-    INLINE V wait(V cycles) const { return up(cycles * rate) / rate; }
+    INLINE V wait(V cycles) const { return every_beat ? up(cycles) : up(cycles * rate) / rate; }
 
     void compute() {
         const Inputs& g = in;
@@ -165,6 +165,23 @@ struct Pair {
         trip = f.loop + quotient(place, geo_beats) * pace;
     }
 
+    INLINE void ring(Flow& f, const StreamGeometry& geo, V size, V longest, V pace) const {
+        V hops[2], trips[2];
+        V ends[2] = {longest, size};
+        for (int e = 0; e < 2; e++) {
+            V beat = modulo(ends[e] - f.capacity - 1.0, size);
+            V of_burst = modulo(beat, longest);
+            back(f, geo.beats, pace, of_burst, smaller(longest, size - (beat - of_burst)), hops[e], trips[e]);
+        }
+        M slower = trips[1] / hops[1] > trips[0] / hops[0];
+        V hop = pick(slower, hops[1], hops[0]), trip = pick(slower, trips[1], trips[0]);
+        V inner_hop, inner_trip;
+        back(f, geo.beats, pace, modulo(-f.capacity - 1.0, longest), longest, inner_hop, inner_trip);
+        V inner = larger(size - hop, V{}) / inner_hop;
+        f.hop = pick(inner > 0.0, size / (1.0 + inner), hop);
+        f.ring_trip = (trip + inner * inner_trip) / (1.0 + inner);
+    }
+
     void flow(int s, V place) {
         Flow& f = flows[s];
         if (!f.there) return;
@@ -182,36 +199,26 @@ struct Pair {
         V extra = smaller(crossings, all(1)) * more + larger(crossings - 1.0, V{}) * usual;
         f.crosses = crossings > 0.0;
         f.length = larger(size / (bursts + extra / larger(f.image / size, all(1))), all(1));
-        f.rest_time = (f.length - 1.0) / rate;
+        f.rest_time = over_rate(f.length - 1.0);
         f.trip = wait(in.latency + 2.0) + f.rest_time;
         f.fit = larger(down(f.capacity / f.length), all(1));
         f.in_flight = smaller(in.outstanding, f.fit);
         f.flight = larger(f.in_flight * f.length, all(1));
         // Ring.
-        V entry_time = geo.beats / rate, entries = larger(f.entries, all(1));
-        V longest = smaller(geo.burst, size);
+        V entry_time = over_rate(geo.beats), entries = larger(f.entries, all(1));
         V pace = larger(entry_time, block / entries);
         f.loop = in.latency + RING + entry_time;
-        V hops[2], trips[2];
-        V ends[2] = {longest, size};
-        for (int e = 0; e < 2; e++) {
-            V beat = modulo(ends[e] - f.capacity - 1.0, size);
-            V of_burst = modulo(beat, longest);
-            back(f, geo.beats, pace, of_burst, smaller(longest, size - (beat - of_burst)), hops[e], trips[e]);
-        }
-        M slower = trips[1] / hops[1] > trips[0] / hops[0];
-        V hop = pick(slower, hops[1], hops[0]), trip = pick(slower, trips[1], trips[0]);
-        V inner_hop, inner_trip;
-        back(f, geo.beats, pace, modulo(-f.capacity - 1.0, longest), longest, inner_hop, inner_trip);
-        V inner = larger(size - hop, V{}) / inner_hop;
-        f.hop = pick(inner > 0.0, size / (1.0 + inner), hop);
-        f.ring_trip = (trip + inner * inner_trip) / (1.0 + inner);
+        // Of streams that no job reads again beyond what the ring holds nothing waits for room in it.
+        f.hop = all(1);
+        f.ring_trip = V{};
+        if (any(f.lanes & (f.image * (s == kActs || s == kActSides ? in.n_blocks : in.m_blocks) > f.capacity)))
+            ring(f, geo, size, smaller(geo.burst, size), pace);
         // Others' bursts.
-        V busy = f.flight / rate;
+        V busy = over_rate(f.flight);
         f.idle = f.trip - busy;
         f.ring_idle = f.ring_trip - busy;
-        f.in_time = f.length / rate;
-        f.alone = larger(f.trip / (in.outstanding * f.length), 1.0 / rate);
+        f.in_time = over_rate(f.length);
+        f.alone = larger(f.trip / (in.outstanding * f.length), over_rate(all(1)));
         f.window_time = (f.beats - smaller((geo.depth - f.entries) * geo.beats, f.beats)) * f.alone;
         f.window_wait = larger(f.loop - geo.depth * block / entries, V{});
         f.of_block = larger(ceil_div(f.beats, geo.burst), all(1));
@@ -236,10 +243,10 @@ struct Pair {
         V ends = pick(tail > 0.0, tail, pick(pages > 0.0, in.page, head));
         w_rest = modulo(ends - 1.0, w_burst) + 1.0;
         w_mean = pick(w_bursts > 1.0, (w_beats - w_rest) / larger(w_bursts - 1.0, all(1)), w_beats);
-        w_trip = wait(in.latency + 3.0) + (w_mean - 1.0) / rate;
+        w_trip = wait(in.latency + 3.0) + over_rate(w_mean - 1.0);
         V partial = modulo(w_count, in.gathers);
         w_flush = pick(in.gathers > 1.0, if_(partial > 0.0, in.gathers - partial) + 1.0, in.per_word);
-        w_rest_time = w_rest / rate;
+        w_rest_time = over_rate(w_rest);
         M apart = (number == 1.0) | (shortest >= w_made * in.per_word);
         w_certain = (w_bursts == 1.0) & (in.credit >= number * in.beats) & apart;
     }
@@ -429,10 +436,13 @@ struct Job {
         // So many bursts of the head, as whole numbers times a length, divided by it, are nearest to themselves.
         of_head = pick(head < need, of_head, bursts);
         head = smaller(head, need);
-        beside(s, of_head, most, next);
-        V flight = channel(s, head, next) + rounds * f.trip;
-        if (any(rounds > 0.0)) flight = flight + held(s, needs, next, rounds, f.idle);
-        flight = larger(flight, uses[s].begins + (bursts - 1.0) * 2.0 + f.rest_time);
+        V flight = uses[s].begins + (bursts - 1.0) * 2.0 + f.rest_time;
+        // Where a stream's bursts are all in flight at once, the rate bounds its beats at least as late.
+        if (any(rounds > 0.0)) {
+            beside(s, of_head, most, next);
+            V first = channel(s, head, next) + rounds * f.trip;
+            flight = larger(first + held(s, needs, next, rounds, f.idle), flight);
+        }
         beside(s, bursts, most, next);
         found[0] = channel(s, need, next);
         found[1] = flight;
@@ -579,12 +589,17 @@ struct Job {
 
     INLINE V in_buffer(const V* times, const V* till, V count) const {
         V index = smaller(larger(up(count / p.w_own), all(1)), p.number);
-        V time = times[0];
+        // Between the last two that it is between; before all of them it is the first.
+        V from = times[0], to = times[0], begin = till[0], end = till[0];
         for (int i = 0; i < 3; i++) {
-            V part = (index - till[i]) / larger(till[i + 1] - till[i], all(1));
-            part = smaller(larger(part, V{}), all(1));
-            time = pick(index > till[i], times[i] + part * (times[i + 1] - times[i]), time);
+            M later = index > till[i];
+            from = pick(later, times[i], from);
+            to = pick(later, times[i + 1], to);
+            begin = pick(later, till[i], begin);
+            end = pick(later, till[i + 1], end);
         }
+        V part = (index - begin) / larger(end - begin, all(1));
+        V time = from + smaller(larger(part, V{}), all(1)) * (to - from);
         V apart = pick(p.in.gathers > 1.0, p.in.gathers, all(1));
         return time + p.w_behind + (count - (index - 1.0) * p.w_own) * apart;
     }
@@ -630,6 +645,7 @@ constexpr int kChoices = 8;  // order, hold_weights, hold_acts, in binary
 // are not larger, and all of them grow with their operands, as they are rounded too.
 struct Bounds {
     V cycles[kChoices], reads[kChoices];
+    int legal[kChoices], number = 0;  // choices that some lane may take
 
     Bounds(const Pair& p, const Asked& usual, int orders) {
         const Inputs& in = p.in;
@@ -682,6 +698,7 @@ struct Bounds {
             if (held[1]) legal &= (in.n_blocks != 1.0) & fits[1][order == 1];
             cycles[choice] = all(kNever);
             if (!any(legal)) continue;
+            this->legal[number++] = choice;
             V outer = order ? in.m_blocks : in.n_blocks, inner = order ? in.n_blocks : in.m_blocks;
             V time = pick(same[0][held[0]] & same[1][held[1]], usual.filled, filled) - 1.0 + p.start;
             time = time + p.block - p.start - p.unwaited;
@@ -781,7 +798,8 @@ Best best_of(const Pair& p, int orders) {
     for (int turn = 0; turn < kChoices; turn++) {
         // Each lane looks at the choice that may be its best, as long as one may.
         V least = all(kNever), own_reads = V{}, choice = V{};
-        for (int one = 0; one < kChoices; one++) {
+        for (int i = 0; i < bounds.number; i++) {
+            int one = bounds.legal[i];
             M sooner = before(bounds.cycles[one], bounds.reads[one], all(one), least, own_reads, choice);
             least = pick(sooner, bounds.cycles[one], least);
             own_reads = pick(sooner, bounds.reads[one], own_reads);
@@ -789,8 +807,10 @@ Best best_of(const Pair& p, int orders) {
         }
         M open = (least < kNever) & before(least, own_reads, choice, best.cycles, best.reads, best.place);
         if (!any(open)) break;
-        for (int one = 0; one < kChoices; one++)
+        for (int i = 0; i < bounds.number; i++) {
+            int one = bounds.legal[i];
             bounds.cycles[one] = pick(choice == all(one), all(kNever), bounds.cycles[one]);
+        }
         M second = choice >= 4.0;
         V rest = pick(second, choice - 4.0, choice);
         M weights = rest >= 2.0;
