@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -166,7 +167,7 @@ class _Inputs:
 
     def _of_mesh(self, array: np.ndarray, points: Points) -> _Numbers:
         over = array.shape[array.ndim - len(points.shape) :] if array.ndim > len(points.shape) else array.shape
-        size = int(np.prod(over))
+        size = math.prod(over)
         row = size if array.size > size else 0
         self.kept.append(array)
         if size == 1:
