@@ -13,6 +13,7 @@ import ctypes
 import functools
 import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -29,7 +30,7 @@ from hwgen.accelerator.geometry import Geometry, StreamGeometry
 from hwgen.accelerator.job import COUNTS, FLAGS
 from hwgen.accelerator.points import Points
 from hwgen.accelerator.stream import STREAMS
-from hwgen.errors import HwgenError
+from hwgen.errors import HwgenError, HwgenWarning
 from hwgen.frame.numbers import Num
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "cores",
     "job_cycles",
     "kernel",
+    "kernel_state",
     "loaded",
     "sources",
     "total_jobs",
@@ -60,10 +62,10 @@ _STREAM_NUMBERS = tuple(one.name for one in fields(StreamGeometry))
 _INPUTS = (*COUNTS, *_MEMORY, *_NUMBERS)
 _RESULT = "result"
 _OUTPUTS = ("cycles", "reads", "regime", "exact", *FLAGS, *STREAMS, _RESULT)
-_LANES = 8
 _MOST_TERMS = 256
 MOST_SHOWN = 21
 """Layers whose jobs `total_jobs` tells, at most: so many choices a whole number of 64 bits holds."""
+_LIBRARY = "closed-form", "closed.cpp"
 _FEW = 256
 """Pairs that are not worth a thread."""
 
@@ -116,19 +118,32 @@ def loaded(files: Mapping[str, str]) -> ctypes.CDLL:
     """A kernel made of `sources`. Raises `HwgenError` where it cannot be built."""
     from hwgen.simulators.library import shared_library
 
-    library = ctypes.CDLL(str(shared_library("closed-form", "closed.cpp", files)))
+    library = ctypes.CDLL(str(shared_library(*_LIBRARY, files)))
     library.closed_jobs.restype = library.closed_best.restype = library.closed_totals.restype = ctypes.c_int64
     return library
 
 
 @functools.cache
 def kernel() -> ctypes.CDLL | None:
-    """The compiled kernel, built on first use; None where it cannot be."""
+    """The compiled kernel, built on first use; None where it cannot be, of which a `HwgenWarning` says why."""
     try:
         return loaded(sources())
-    except (HwgenError, OSError):
+    except (HwgenError, OSError) as error:
         # No compiler, no cache that can be written: the array code needs neither.
+        warnings.warn(
+            f"accelerator: cycles of many designs come from array code, many times slower, as the compiled code cannot "
+            f"be used: {error}; see hwgen doctor",
+            HwgenWarning,
+            stacklevel=2,
+        )
         return None
+
+
+def kernel_state() -> str:
+    """Whether the compiled kernel is there, for a list of tools; it is not built. Raises `HwgenError` without g++."""
+    from hwgen.simulators.library import library_state
+
+    return library_state(*_LIBRARY, sources())
 
 
 def cores() -> int:

@@ -147,7 +147,7 @@ class _Asked:
                 size = _LEAST
                 pieces = [slice(at, min(at + size, asked.count)) for at in range(0, asked.count, size)]
                 return _joined(map(asked.columns, pieces), asked.count)
-            priced = {key: Priced.of(engine) for key, engine in engines.items()}
+            priced = _priced(engines)
         found = []
         for begin in range(0, asked.count, _AT_ONCE):
             some = slice(begin, min(begin + _AT_ONCE, asked.count))
@@ -182,7 +182,8 @@ class _Asked:
             table = best_shares(a, engine, sizes_of(a, list(times)), cores, system.split, system.multicast)
             energy = product_energy(engine, table, system)
             number = a.whole([[count] for count in times.values()])
-            named = {name: table[name] for name in _SUMMED} | {"energy_pj": sum(list(energy.values())[1:], start=next(iter(energy.values())))}
+            blocks = list(energy.values())
+            named = {**{name: table[name] for name in _SUMMED}, "energy_pj": sum(blocks[1:], start=blocks[0])}
             for name, value in named.items():
                 own = a.xp.sum(number * value, axis=0)
                 sums[name] = sums[name] + own if name in sums else own
@@ -221,6 +222,22 @@ class _Asked:
         whole = np.broadcast_shapes(*(tuple(getattr(value, "shape", ())) for value in columns.values()))
         xp = engine.arrays.xp
         return {name: xp.broadcast_to(value, whole) for name, value in columns.items()}
+
+
+def _priced(engines: Mapping[Key, DesignEngine]) -> dict[Key, Priced]:
+    """Prices of the engines' designs, worked out once where modes do not tell them apart."""
+    known: list[tuple[DesignEngine, Priced]] = []
+    found = {}
+    for key, engine in engines.items():
+        for other, priced in known:
+            pairs = [(own, other.p[name]) for name, own in engine.p.items()]
+            if all(own is one for own, one in (*pairs, *((own, other.d[name]) for name, own in engine.d.items()))):
+                break
+        else:
+            priced = Priced.of(engine)
+            known.append((engine, priced))
+        found[key] = priced
+    return found
 
 
 _SUMMED = ("cycles", "work", *(f"wait_{name}" for name in WAITS), *(f"bytes_{name}" for name in BYTES))
