@@ -16,8 +16,8 @@ from hwgen.accelerator.design import Design
 from hwgen.accelerator.exact import JobCycles, Memory, exact
 from hwgen.accelerator.geometry import Geometry, StreamGeometry, job_arrays
 from hwgen.accelerator.job import ADDRESSES, FLAGS, Job
-from hwgen.accelerator.points import Points
 from hwgen.accelerator.plan import choices, image_addresses, layer_counts, layer_jobs, placed
+from hwgen.accelerator.points import Points
 from hwgen.frame.numbers import Num, ceil_div, maximum, where
 from hwgen.frame.spec import TileSpec
 from hwgen.schedule import Layer, Schedule

@@ -175,8 +175,7 @@ class _Inputs:
         array = np.broadcast_to(array, self.shape)
         self.kept.append(array)
         row, lane = (
-            stride // array.itemsize if size > 1 else 0
-            for stride, size in zip(array.strides, self.shape, strict=True)
+            stride // array.itemsize if size > 1 else 0 for stride, size in zip(array.strides, self.shape, strict=True)
         )
         return _Numbers(array.ctypes.data, *((lane, row) if self.swapped else (row, lane)), None)
 

@@ -71,11 +71,10 @@ class Points:
         own_axes = {name: along(value, start + place) for place, (name, value) in enumerate(values.items())}
         return found, few, {**alone, **own_axes}
 
-    @classmethod
-    def alone(cls, together: Mapping[str, Num], alone: Mapping[str, Num]) -> bool:
-        """Whether points of so different numbers are a mesh of one dimension, as `of` makes it."""
-        points, _, _ = cls.of(together, alone)
-        return len(points.shape) == 1 and points._every and points.count > 1
+    @property
+    def alone(self) -> bool:
+        """Whether nothing is worked out for several points at once, as the mesh has one dimension."""
+        return len(self.shape) == 1 and self._every and self.count > 1
 
     def index(self, shape: Sequence[int]) -> np.ndarray:
         """Where the points are in a flat array that broadcasts over the mesh; [points], 32 bits."""

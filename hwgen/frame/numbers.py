@@ -7,7 +7,19 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Num", "bits_for", "bits_for_multiple", "ceil_div", "clog2", "distinct", "first_places", "maximum", "ranked", "unsigned_bits", "where"]
+__all__ = [
+    "Num",
+    "bits_for",
+    "bits_for_multiple",
+    "ceil_div",
+    "clog2",
+    "distinct",
+    "first_places",
+    "maximum",
+    "ranked",
+    "unsigned_bits",
+    "where",
+]
 
 Num = Any
 """An ``int`` or an integer ndarray."""

@@ -22,7 +22,17 @@ from hwgen.accelerator.stream import STREAMS
 from hwgen.frame.numbers import Num
 from sim.accelerator.activity import JobCounts, StreamCounts, job_counts
 
-__all__ = ["FOUND", "Linear", "best_with_forms", "evaluated", "forms_of", "linear_counts", "summed", "totals", "values_of"]
+__all__ = [
+    "FOUND",
+    "Linear",
+    "best_with_forms",
+    "evaluated",
+    "forms_of",
+    "linear_counts",
+    "summed",
+    "totals",
+    "values_of",
+]
 
 FOUND = ("cycles", "exact", "regime", *FLAGS)
 """What `best_with_forms` says of jobs beside forms."""

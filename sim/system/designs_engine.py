@@ -40,9 +40,10 @@ class Priced:
     area_um2: Num
 
     @classmethod
-    def of(cls, engine: DesignEngine) -> Priced:
-        """Those of an engine, whose parameters are scalars or arrays [designs]."""
-        points, p, d = Points.of(engine.p, engine.d)
+    def of(cls, engine: DesignEngine, points: Points, p: P, d: P) -> Priced:
+        """Those of an engine, whose parameters are scalars or arrays [designs]; over the mesh they are ``p`` and ``d``,
+        as `Points.of` makes it.
+        """
         made = DesignArrays(engine.spec, p, d, engine.latency, points=points)
         counts, bus_bytes = linear_counts(made.inventory), d["bus_bits"] // 8
         structure = engine.tech.structure(engine.spec, p, engine.period)

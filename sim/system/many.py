@@ -142,12 +142,14 @@ class _Asked:
         priced: dict[Key, Priced] = {}
         if isinstance(asked.system.core, Design):
             engines = {key: asked._engine(key) for key in asked._keys}
-            if asked.count > _LEAST and any(Points.alone(one.p, one.d) for one in engines.values()):
+            meshes = _meshes(engines)
+            if asked.count > _LEAST and any(points.alone for points, _, _ in meshes.values()):
                 # Priced each for itself: no more of them at once than there is room for.
-                size = _LEAST
-                pieces = [slice(at, min(at + size, asked.count)) for at in range(0, asked.count, size)]
+                pieces = [slice(at, min(at + _LEAST, asked.count)) for at in range(0, asked.count, _LEAST)]
                 return _joined(map(asked.columns, pieces), asked.count)
-            priced = _priced(engines)
+            first = {id(mesh): key for key, mesh in reversed(meshes.items())}
+            known = {place: Priced.of(engines[key], *meshes[key]) for place, key in first.items()}
+            priced = {key: known[id(mesh)] for key, mesh in meshes.items()}
         found = []
         for begin in range(0, asked.count, _AT_ONCE):
             some = slice(begin, min(begin + _AT_ONCE, asked.count))
@@ -177,7 +179,7 @@ class _Asked:
         system, cores = self.system, self.system.cores if self.cores is None else self.cores
         sums: dict[str, Any] = {}
         certain: Any = True
-        for (key, engine), times in zip(engines.items(), self._times(list(engines)), strict=True):
+        for engine, times in zip(engines.values(), self._times(list(engines)), strict=True):
             a = engine.arrays
             table = best_shares(a, engine, sizes_of(a, list(times)), cores, system.split, system.multicast)
             energy = product_energy(engine, table, system)
@@ -224,20 +226,22 @@ class _Asked:
         return {name: xp.broadcast_to(value, whole) for name, value in columns.items()}
 
 
-def _priced(engines: Mapping[Key, DesignEngine]) -> dict[Key, Priced]:
-    """Prices of the engines' designs, worked out once where modes do not tell them apart."""
-    known: list[tuple[DesignEngine, Priced]] = []
+_Mesh = tuple[Points, P, P]
+
+
+def _meshes(engines: Mapping[Key, DesignEngine]) -> dict[Key, _Mesh]:
+    """The mesh of each engine's designs; one for engines that their modes do not tell apart."""
+    known: list[tuple[DesignEngine, _Mesh]] = []
     found = {}
     for key, engine in engines.items():
-        for other, priced in known:
-            pairs = [(own, other.p[name]) for name, own in engine.p.items()]
-            if all(own is one for own, one in (*pairs, *((own, other.d[name]) for name, own in engine.d.items()))):
-                break
-        else:
-            priced = Priced.of(engine)
-            known.append((engine, priced))
-        found[key] = priced
+        same = [mesh for other, mesh in known if _alike(engine.p, other.p) and _alike(engine.d, other.d)]
+        found[key] = same[0] if same else Points.of(engine.p, engine.d)
+        known.append((engine, found[key]))
     return found
+
+
+def _alike(values: P, others: P) -> bool:
+    return all(value is others[name] for name, value in values.items())
 
 
 _SUMMED = ("cycles", "work", *(f"wait_{name}" for name in WAITS), *(f"bytes_{name}" for name in BYTES))

@@ -214,7 +214,9 @@ def test_without_a_compiler_the_array_code_says_the_same(monkeypatch: pytest.Mon
     compiled.kernel.cache_clear()
     monkeypatch.setattr(compiled, "loaded", missing)
     try:
-        with pytest.warns(HwgenWarning, match="come from array code, many times slower, .* g\\+\\+: not found; see hwgen"):
+        with pytest.warns(
+            HwgenWarning, match="come from array code, many times slower, .* g\\+\\+: not found; see hwgen"
+        ):
             assert compiled.kernel() is None
         assert differing(made.best_of_sizes(m, n, k), fast) == 0
     finally:
