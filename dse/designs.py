@@ -183,7 +183,8 @@ def _metrics(
         "write_bytes": {"result": counts.write_beats * bus_bytes},
     }
     sizes = np.array(known).T
-    best = totals(made, *sizes[..., np.newaxis], number, orders, forms_of({**energy_of, **moved}))
+    m, n, k = sizes[..., np.newaxis]
+    best = totals(made, m, n, k, number, orders, forms_of({**energy_of, **moved}))
     area = {part: points(summed(values)) for part, values in area_of.items()}
     energy = {part: best[part] for part in _PARTS}
     whole_area, whole_energy = sum(area.values()), sum(energy.values())

@@ -169,7 +169,7 @@ class _Inputs:
 
     def number(self, value: Num, dtype: type = np.int64, mesh: bool = True) -> _Numbers:
         """Where a number is."""
-        array = np.asarray(value, dtype)
+        array: np.ndarray = np.asarray(value, dtype)
         if mesh and self.points is not None and array.ndim:
             return self._of_mesh(np.ascontiguousarray(array), self.points)
         array = np.broadcast_to(array, self.shape)

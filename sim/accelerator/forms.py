@@ -169,7 +169,8 @@ def totals(
     found = best_with_forms(made, m, n, k, orders, forms)
 
     def total(values: np.ndarray) -> np.ndarray:
-        return np.einsum("l,ld->d", times, values)
+        found: np.ndarray = np.einsum("l,ld->d", times, values)
+        return found
 
     took = times[:, np.newaxis] * found["cycles"]
     of_regimes = [np.where(found["regime"] == place, took, 0).sum(axis=0) for place in range(len(REGIMES))]

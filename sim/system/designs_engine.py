@@ -98,8 +98,8 @@ class DesignsEngine(DesignEngine):
         cycles = found["cycles"]
         if all(np.shape(size)[1:] in ((), (1,)) for size in sizes):
             across = (len(np.asarray(m)),) + (1,) * len(self._points.shape)
-            sizes = tuple(np.asarray(size).reshape(across) for size in sizes)
-            work = self._points.rows(closed_cycles(self.spec, self._of_mesh.p, *sizes))
+            over = (np.asarray(size).reshape(across) for size in sizes)
+            work = self._points.rows(closed_cycles(self.spec, self._of_mesh.p, *over))
         else:
             work = closed_cycles(self.spec, self.p, *sizes)
         # Those of streams that no design has are missing.
