@@ -115,7 +115,7 @@ def test_jobs_are_equal_bit_for_bit() -> None:
         ("kTurn[o] > kTurn[s]", "kTurn[o] < kTurn[s]"),
         ("w_flush) + 3.0", "w_flush) + 2.0"),
         ("V late = p.nth_from", "V late = 1.0 + p.nth_from"),
-        ("(more + 1.0) / p.in.outstanding", "more / p.in.outstanding"),
+        ("ceil_div(more + 1.0)", "ceil_div(more)"),
         ("pick(slower, hops[1], hops[0])", "pick(slower, hops[0], hops[1])"),
         ("one + RING - 1.0 + behind", "one + RING + behind"),
     ],
