@@ -16,6 +16,7 @@ import numpy as np
 
 from bench.arithmetic import layer_rates, tiles
 from bench.closed_form import COUNTS, pair_rates
+from bench.many_designs import many_rows
 from dse.designs import ACCELERATORS, AROUND
 from dse.space import Space
 from dse.sweep import run_sweep
@@ -195,6 +196,8 @@ def main() -> None:
         )
         what = f"closed form, best jobs of {pairs.pairs:,} (layer x design)"
         add(what, f"{pairs.compiled / 1e6:.2f} M pairs/s", note)
+    for what, value, note in many_rows():
+        add(what, value, note)
     for name in families():
         speed, points, legal = sweep_rate(name)
         add(f"sweep: {name}", f"{speed / 1e6:.2f} M points/s", f"{points:,} points, {legal:,} legal, one process")

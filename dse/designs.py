@@ -20,24 +20,26 @@ Where a clock is named, points that do not keep it are skipped; at the technolog
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from dse.level import Chunk, Clock, Level
 from dse.space import Around, Space, reason_of
 from dse.tiles import Rules, beyond_measured, settled, tile_rules, too_slow, trusted
 from hwgen.accelerator import Design
-from hwgen.accelerator.best import BestJobs, DesignArrays
+from hwgen.accelerator.best import DesignArrays
 from hwgen.accelerator.closed import REGIMES
-from hwgen.accelerator.job import FLAGS
+from hwgen.accelerator.points import Points
 from hwgen.accelerator.use import ORDERS, Use
 from hwgen.frame.numbers import Num
 from hwgen.frame.param import check
 from hwgen.pe import family
 from hwgen.schedule import Layer, closed_cycles
-from sim.accelerator.activity import job_counts
 from sim.accelerator.cost import cost, cost_arrays
+from sim.accelerator.forms import forms_of, linear_counts, summed, totals
 from sim.accelerator.prices import trust
 from sim.estimate import power_mw, tops_per_mm2
 from sim.tech import Structure, Tech
@@ -78,9 +80,8 @@ METRICS: Mapping[str, type] = {
 MOST_SHOWN = 16
 """Most layers whose jobs a row tells."""
 
-_PAIRS = 1 << 15
-"""Pairs of a layer and a design that are evaluated at once."""
-_LEAST_POINTS = 64
+_POINTS = 1 << 16
+"""Points that are evaluated at once: so many that what is worked out once for them takes little of the time."""
 _OFF_CHIP = "counted in cycles and bytes; the energy of its accesses is not"
 _PARTS = ("tile", "around", "sram")
 
@@ -100,51 +101,30 @@ def evaluate(space: Space, p: P, layers: Sequence[Layer], tech: Tech, clock: Clo
     """Evaluate one block of accelerators; see `dse.level.Level`."""
     rules = Rules(space.family, np.broadcast_shapes(*(np.shape(value) for value in p.values())))
     looked_at = rules.legal.size
+    # Prices are those of the block's mesh: of few tiles, of few rings, while each parameter has a dimension of its own.
     with np.errstate(all="ignore"):
         p = {**p, **settled(space, _of_tile(space, p), tech, clock)}
-        if not rules.keep(_rules(space, p, layers)):
+        made = _made(space, p)
+        if not rules.keep(_rules(space, made, layers)):
             return Chunk({}, looked_at, rules.skipped)
-        # Of few tiles, while each parameter has a dimension of its own.
-        tiles = tech.structure(space.spec, _of_tile(space, p), clock.period_ns)
-        beyond, names = beyond_measured(space, _of_tile(space, p), tech)
+        tiles = tech.structure(space.spec, made.p, clock.period_ns)
+        beyond, names = beyond_measured(space, made.p, tech)
         if clock.period_ns is not None and tiles.min_clk_period_ns is not None:
             rules.keep([(tiles.min_clk_period_ns <= clock.period_ns, too_slow(clock))])
-        row = _Row(rules.legal)
-        p, tiles, beyond = row.of(p), row.structure(tiles), row(beyond)
-        if clock.named and clock.period_ns is not None and row.count:
-            rules = Rules(space.family, (row.count,), rules.skipped)
-            rules.keep(_keeps(_made(space, p), tiles, tech, clock))
-            row = _Row(rules.legal)
-            p, tiles, beyond = row.of(p), row.structure(tiles), row(beyond)
-        if not row.count:
+        if clock.named and clock.period_ns is not None and rules.legal.any():
+            rules.keep(_keeps(made, tiles, tech, clock))
+        points = Points.where(rules.legal)
+        if not points.count:
             return Chunk({}, looked_at, rules.skipped)
-        made = _made(space, p)
-        metrics, texts = _metrics(made, tiles, layers, made.best(layers, ORDERS[p["order"]]), tech, clock)
-    moving = {name: value for name, value in p.items() if np.ndim(value)}
+        made = replace(made, points=points)
+        metrics, texts = _metrics(made, points, tiles, layers, ORDERS[p["order"]], tech, clock)
+    moving = {name: points(value) for name, value in p.items() if np.ndim(value)}
     columns = {
-        name: np.broadcast_to(value, row.count) for name, value in {**moving, **metrics, "extrapolated": beyond}.items()
+        name: np.broadcast_to(value, points.count)
+        for name, value in {**moving, **metrics, "extrapolated": points(beyond)}.items()
     }
     fixed = {name: value for name, value in p.items() if name not in moving}
     return Chunk(columns, looked_at, rules.skipped, {**texts, "extrapolated": names}, fixed)
-
-
-class _Row:
-    """The legal points of a block as one row of ``count``; what all points share stays a scalar."""
-
-    def __init__(self, legal: np.ndarray) -> None:
-        self.legal, self.count = legal, int(np.count_nonzero(legal))
-
-    def __call__(self, value: Num) -> Num:
-        """Values of the legal points."""
-        return np.broadcast_to(value, self.legal.shape)[self.legal] if np.ndim(value) else value
-
-    def of(self, values: P) -> dict[str, Any]:
-        """The same of several."""
-        return {name: self(value) for name, value in values.items()}
-
-    def structure(self, tiles: Structure) -> Structure:
-        """The same of what tiles are made of."""
-        return tiles.each(self)
 
 
 def _of_tile(space: Space, p: P) -> dict[str, Any]:
@@ -158,9 +138,8 @@ def _made(space: Space, p: P) -> DesignArrays:
     return DesignArrays(space.spec, _of_tile(space, p), design, p["memory_latency"], *beats)
 
 
-def _rules(space: Space, p: P, layers: Sequence[Layer]) -> Iterator[tuple[Any, str]]:
+def _rules(space: Space, made: DesignArrays, layers: Sequence[Layer]) -> Iterator[tuple[Any, str]]:
     """What tile, accelerator and layers ask for."""
-    made = _made(space, p)
     yield from tile_rules(space, made.p, layers)
     for ok, text in Design.constraints(space.spec, made.p, made.d):
         yield ok, reason_of(text)
@@ -170,48 +149,63 @@ def _rules(space: Space, p: P, layers: Sequence[Layer]) -> Iterator[tuple[Any, s
 
 def _keeps(made: DesignArrays, tiles: Structure, tech: Tech, clock: Clock) -> Iterator[tuple[Any, str]]:
     """Whether what is around the tile keeps the clock, and whether memories do."""
-    found = cost_arrays(made.spec, made.p, made.d, tech, clock.period_ns, structure=tiles)
+    found = cost_arrays(made.spec, made.p, made.d, tech, clock.period_ns, structure=tiles, found=made.inventory)
     for period, what in ((found.min_clk_period_ns, " around the tile"), (found.memory_cycle_ns, " by memories")):
         if period is not None:
             yield period <= clock.period_ns, too_slow(clock, what)
 
 
 def _metrics(
-    made: DesignArrays, tiles: Structure, layers: Sequence[Layer], best: BestJobs, tech: Tech, clock: Clock
+    made: DesignArrays,
+    points: Points,
+    tiles: Structure,
+    layers: Sequence[Layer],
+    orders: Sequence[int],
+    tech: Tech,
+    clock: Clock,
 ) -> tuple[dict[str, Any], dict[str, Sequence[str]]]:
     """Columns beside the parameters, and the texts of those that are names."""
     spec, p, d = made.spec, made.p, made.d
-    number = np.array([layer.count for layer in layers])[:, np.newaxis]
-
-    def total(values: Num) -> Num:
-        return (number * np.broadcast_to(values, best.cycles.shape)).sum(axis=0)
-
-    counts = job_counts(spec, p, d, best.job, best.cycles, made.inventory)
+    # Layers of one size have one best job.
+    of_layers: dict[tuple[int, int, int], int] = {}
+    for layer in layers:
+        size = layer.m, layer.n, layer.k
+        of_layers[size] = of_layers.get(size, 0) + layer.count
+    number, known = np.array(list(of_layers.values())), list(of_layers)
+    counts, bus_bytes = linear_counts(made.inventory), d["bus_bits"] // 8
     found = cost_arrays(spec, p, d, tech, clock.period_ns, counts=counts, structure=tiles, found=made.inventory)
-    area, energy = (
-        {part: sum((value for name, value in values.items() if _part(name) == part), start=0.0) for part in _PARTS}
+    area_of, energy_of = (
+        {part: {name: value for name, value in values.items() if _part(name) == part} for part in _PARTS}
         for values in (found.area_um2, found.energy_pj)
     )
-    energy = {part: total(value) for part, value in energy.items()}
+    moved = {
+        "read_bytes": {name: stream.beats * bus_bytes for name, stream in counts.streams.items()},
+        "write_bytes": {"result": counts.write_beats * bus_bytes},
+    }
+    sizes = np.array(known).T
+    m, n, k = sizes[..., np.newaxis]
+    best = totals(made, m, n, k, number, orders, forms_of({**energy_of, **moved}))
+    area = {part: points(summed(values)) for part, values in area_of.items()}
+    energy = {part: best[part] for part in _PARTS}
     whole_area, whole_energy = sum(area.values()), sum(energy.values())
-    sizes = np.array([(layer.m, layer.n, layer.k) for layer in layers]).T[..., np.newaxis]
-    cycles, macs = total(best.cycles), sum(layer.macs for layer in layers)
-    peak = p["m"] * p["n"] * spec.layer_outputs(p) * spec.layer_k(p) / spec.layer_cycles(p)
-    time_ns = cycles * found.clk_period_ns
-    by_regime = np.stack([total(best.cycles * (best.regime == place)) for place in range(len(REGIMES))])
+    cycles, macs = best["cycles"], sum(layer.macs for layer in layers)
+    across = sizes.reshape(sizes.shape + (1,) * len(points.shape))
+    busy = np.tensordot(number, closed_cycles(spec, p, *across), 1)
+    peak = points(p["m"] * p["n"] * spec.layer_outputs(p) * spec.layer_k(p) / spec.layer_cycles(p))
+    clk_period_ns = points(found.clk_period_ns)
+    time_ns = cycles * clk_period_ns
     metrics: dict[str, Any] = {
-        "weight_bits": spec.weight_stored_bits(p),
+        "weight_bits": points(spec.weight_stored_bits(p)),
         "area_um2": whole_area,
         **{f"{part}_area_um2": value for part, value in area.items()},
-        "clk_period_ns": found.clk_period_ns,
-        "min_clk_period_ns": _known(found.min_clk_period_ns),
-        "memory_cycle_ns": _known(found.memory_cycle_ns),
+        "clk_period_ns": clk_period_ns,
+        "min_clk_period_ns": points(_known(found.min_clk_period_ns)),
+        "memory_cycle_ns": points(_known(found.memory_cycle_ns)),
         "cycles": cycles,
-        "cycles_exact": best.exact.all(axis=0),
-        "wait_cycles": cycles - total(closed_cycles(spec, p, *sizes)),
-        "bound": by_regime.argmax(axis=0),
-        "read_bytes": total(counts.read_beats) * (d["bus_bits"] // 8),
-        "write_bytes": total(counts.write_beats) * (d["bus_bits"] // 8),
+        "cycles_exact": best["exact"],
+        "wait_cycles": cycles - points(busy),
+        "bound": best["regime"],
+        **{name: best[name].astype(np.int64) for name in moved},
         "latency_us": time_ns / 1000,
         "energy_pj": whole_energy,
         **{f"{part}_energy_pj": value for part, value in energy.items()},
@@ -223,9 +217,10 @@ def _metrics(
     }
     texts: dict[str, Sequence[str]] = {"bound": REGIMES}
     if (meets := found.meets_clock) is not None:
-        metrics["meets_clock"] = meets
+        metrics["meets_clock"] = points(meets)
     if len(layers) <= MOST_SHOWN:
-        metrics["jobs"], texts["jobs"] = _jobs(best.job)
+        shown = [known.index((layer.m, layer.n, layer.k)) for layer in layers]
+        metrics["jobs"], texts["jobs"] = _jobs(best["choices"], shown)
     return metrics, texts
 
 
@@ -238,13 +233,14 @@ def _part(name: str) -> str:
     return "sram" if name.endswith("_sram") else "tile" if name.startswith("tile_") else "around"
 
 
-def _jobs(job: Mapping[str, np.ndarray]) -> tuple[np.ndarray, list[str]]:
-    """What stays and what is held in the job of each layer, as places in texts, and these."""
-    flags = np.stack([job[name] for name in FLAGS], axis=-1)
-    bits = flags.shape[0] * len(FLAGS)
-    key = np.tensordot(np.moveaxis(flags, 1, 0).reshape(-1, bits), 1 << np.arange(bits), 1)
-    _, first, places = np.unique(key, return_index=True, return_inverse=True)
-    return places, [" ".join(_words(*one) for one in flags[:, index]) for index in first]
+def _jobs(choices: np.ndarray, layers: Sequence[int]) -> tuple[np.ndarray, list[str]]:
+    """What stays and what is held in the job of each layer, as places in texts, and these.
+
+    ``layers``: of each its place in ``choices``, three bits.
+    """
+    places, found = pd.factorize(choices, sort=True)
+    flags = (found[:, np.newaxis, np.newaxis] >> (3 * np.array(layers)[:, np.newaxis] + (2, 1, 0))) & 1
+    return places, [" ".join(_words(*one) for one in each) for each in flags.tolist()]
 
 
 def _words(order: int, hold_weights: int, hold_acts: int) -> str:
@@ -269,7 +265,7 @@ ACCELERATORS = Level(
     evaluate,
     basis=lambda tech, family: tech.trust(family),
     about=_about,
-    block_points=lambda layers: max(_PAIRS // len(layers), _LEAST_POINTS),
+    block_points=lambda layers: _POINTS,
     around=AROUND,
     sources=("dse/designs.py", "hwgen/accelerator", "hwgen/emit", "sim/accelerator"),
 )

@@ -110,6 +110,19 @@ def _programs() -> Iterator[ToolStatus]:
         yield ToolStatus(name, tool.purpose, _NEEDED_BY[name], found, tool.install, False)
 
 
+def _closed_form() -> ToolStatus:
+    from hwgen.simulators import toolchain
+
+    try:
+        from hwgen.accelerator.compiled import kernel_state
+
+        found = kernel_state()
+    except (ImportError, HwgenError, OSError):  # a package, the compiler or the cache is missing: array code is taken
+        found = None
+    purpose, needed_by = "compiled cycles of many accelerators", "fast hwgen sweep, sim.system.estimate_arrays"
+    return ToolStatus("closed form", purpose, needed_by, found, toolchain.TOOLS["g++"].install, False)
+
+
 def _model() -> ToolStatus:
     from hwgen.simulators.cache import cache_dir
 
@@ -124,12 +137,12 @@ def _model() -> ToolStatus:
 def tools() -> list[ToolStatus]:
     """Return the state of every tool, those that nothing works without first.
 
-    Starts each outside program once to ask for its version; imports none of the packages.
+    Starts each outside program once to ask for its version; imports no package that may be missing.
     """
     python = ToolStatus(
         "python", "runs everything", "every command", platform.python_version(), "sudo apt-get install python3", True
     )
-    return [python, *_sorted([*_packages(), *_programs(), _model()])]
+    return [python, *_sorted([*_packages(), *_programs(), _closed_form(), _model()])]
 
 
 def _sorted(found: Iterable[ToolStatus]) -> list[ToolStatus]:

@@ -1,4 +1,4 @@
-"""The one exception that users see, and the sentence fragments that it is made of."""
+"""The one exception that users see, the one warning, and the sentence fragments that it is made of."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import errno
 from collections.abc import Iterable
 from typing import ClassVar
 
-__all__ = ["GroundError", "HwgenError", "os_error", "suggest"]
+__all__ = ["GroundError", "HwgenError", "HwgenWarning", "os_error", "suggest"]
 
 
 class HwgenError(Exception):
@@ -27,6 +27,10 @@ class GroundError(HwgenError):
     """
 
     status: ClassVar[int] = 1
+
+
+class HwgenWarning(UserWarning):
+    """Something that users should know, though all goes on: one sentence, which the command line prints on one line."""
 
 
 _GROUND = frozenset(

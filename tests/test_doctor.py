@@ -15,7 +15,9 @@ from packaging.requirements import Requirement
 import hwgen.cli.doctor
 from hwgen import doctor
 from hwgen.doctor import PACKAGES, ToolStatus
+from hwgen.errors import HwgenError
 from hwgen.simulators import toolchain
+from hwgen.simulators.library import shared_library
 
 ROOT = Path(__file__).parents[1]
 
@@ -112,6 +114,26 @@ def test_version_of_opensta(printed: str, version: str, monkeypatch: pytest.Monk
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert _by_name()["opensta"].found == version
+
+
+def test_the_compiled_closed_form(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is not built for the list; without a compiler it is missing, and where it was refused the log is named."""
+    if toolchain.find("g++") is None:
+        pytest.skip("there is no g++")
+    assert _by_name()["closed form"].found == "built on first use"
+    files = {"closed.cpp": "not C++"}
+    monkeypatch.setattr("hwgen.accelerator.compiled.sources", lambda: files)
+    with pytest.raises(HwgenError, match="closed-form: the library cannot be built"):
+        shared_library("closed-form", "closed.cpp", files)
+    found = _by_name()["closed form"].found
+    assert found is not None
+    assert found.startswith("refused by g++, see ")
+    assert Path(found.removeprefix("refused by g++, see ")).is_file()
+    files["closed.cpp"] = "int one() { return 1; }"
+    shared_library("closed-form", "closed.cpp", files)
+    assert _by_name()["closed form"].found == "built"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert _by_name()["closed form"].found is None
 
 
 def test_model_is_found_in_the_cache(cache: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,12 +11,13 @@ import numpy as np
 
 from hwgen.accelerator import inventory
 from hwgen.accelerator.closed import closed_job_cycles
-from hwgen.accelerator.compiled import best_jobs
+from hwgen.accelerator.compiled import Forms, best_jobs, total_jobs
 from hwgen.accelerator.design import Design
 from hwgen.accelerator.exact import JobCycles, Memory, exact
 from hwgen.accelerator.geometry import Geometry, StreamGeometry, job_arrays
 from hwgen.accelerator.job import ADDRESSES, FLAGS, Job
 from hwgen.accelerator.plan import choices, image_addresses, layer_counts, layer_jobs, placed
+from hwgen.accelerator.points import Points
 from hwgen.frame.numbers import Num, ceil_div, maximum, where
 from hwgen.frame.spec import TileSpec
 from hwgen.schedule import Layer, Schedule
@@ -65,7 +66,8 @@ class DesignArrays:
     """Accelerators around tiles of a family, each with a memory: as many as scalars and arrays broadcast to.
 
     ``p``, ``d``: parameters of tile and design; names are scalars. ``latency``, and ``share`` beats in ``cycles``:
-    those of `hwgen.accelerator.Memory`.
+    those of `hwgen.accelerator.Memory`. ``points``: those of a mesh over which the numbers broadcast; designs are then
+    as many as these. ``apart``: ``share`` and ``cycles`` are [layers, designs] all the same.
     """
 
     spec: type[TileSpec]
@@ -74,6 +76,32 @@ class DesignArrays:
     latency: Num
     share: Num = 1
     cycles: Num = 1
+    points: Points | None = None
+    apart: bool = False
+
+    def with_memory(self, share: Num, cycles: Num, apart: bool) -> DesignArrays:
+        """The same designs with another share of the beats."""
+        return self._with(share=share, cycles=cycles, apart=apart)
+
+    def part(self, which: slice) -> DesignArrays:
+        """Some of the points."""
+        assert self.points is not None
+        return self._with(points=self.points.part(which))
+
+    def _with(self, **changes: Any) -> DesignArrays:
+        found = replace(self, **changes)
+        # Of the mesh, which is the same.
+        found.__dict__.update(inventory=self.inventory, geometry=self.geometry)
+        return found
+
+    @cached_property
+    def each(self) -> DesignArrays:
+        """The same designs as numbers of one dimension."""
+        if (of := self.points) is None:
+            return self
+        # Numbers of memories may have layers before the designs.
+        beats = (self.share, self.cycles) if self.apart else (of.rows(self.share), of.rows(self.cycles))
+        return DesignArrays(self.spec, of.of_all(self.p), of.of_all(self.d), of(self.latency), *beats)
 
     @cached_property
     def inventory(self) -> inventory.Geometry:
@@ -127,6 +155,8 @@ class DesignArrays:
 
     def best_of_sizes(self, m: Num, n: Num, k: Num, orders: Sequence[int] = (0, 1)) -> BestJobs:
         """The same of sizes [layers, 1] or [layers, designs]; ``share`` and ``cycles`` may have that shape too."""
+        if self.points is not None:
+            return self.each.best_of_sizes(m, n, k, orders)
         counts, shape = self.counts(m, n, k), self._shape(m, n, k)
         memory = self.latency, self.share, self.cycles
         fast = best_jobs(self.geometry, counts, memory, shape, orders)
@@ -135,6 +165,47 @@ class DesignArrays:
         job = {name: np.broadcast_to(value, shape) for name, value in counts.items()}
         job |= {name: fast[name] for name in (*ADDRESSES, *FLAGS)}
         return BestJobs(job, fast["cycles"], fast["exact"] > 0, fast["regime"])
+
+    def best_forms(
+        self,
+        m: Num,
+        n: Num,
+        k: Num,
+        orders: Sequence[int],
+        forms: Forms,
+        wanted: Sequence[str],
+        threads: int | None = None,
+    ) -> dict[str, np.ndarray] | None:
+        """Of the best jobs of sizes as of `best_of_sizes` what is ``wanted`` (``cycles``, ``exact``, ``regime``,
+        `FLAGS`), and ``forms`` of their counts, by name; None where the compiled kernel cannot say.
+        """
+        known: dict[str, Any] = {"points": self.points, "forms": forms, "wanted": wanted, "threads": threads}
+        apart = self.apart or any(np.shape(size)[1:] not in ((), (1,)) for size in (m, n, k))
+        if self.points is None or not apart:
+            counts, shape = self._of_layers(m, n, k)
+            return best_jobs(self.geometry, counts, (self.latency, self.share, self.cycles), shape, orders, **known)
+        each = self.each
+        memory, shape = (each.latency, each.share, each.cycles), np.broadcast_shapes(each._shape(m, n, k), (1, 1))
+        return best_jobs(self.geometry, each.counts(m, n, k), memory, shape, orders, apart=True, **known)
+
+    def total_forms(
+        self, m: Num, n: Num, k: Num, times: np.ndarray, orders: Sequence[int], forms: Forms
+    ) -> dict[str, np.ndarray] | None:
+        """What the best jobs of sizes [layers, 1], ``times`` [layers] each, take together, as
+        `hwgen.accelerator.compiled.total_jobs` has it; None where the compiled kernel cannot say.
+        """
+        counts, (_, designs) = self._of_layers(m, n, k)
+        memory = self.latency, self.share, self.cycles
+        return total_jobs(self.geometry, counts, memory, times, designs, orders, forms, points=self.points)
+
+    def _of_layers(self, m: Num, n: Num, k: Num) -> tuple[dict[str, Num], tuple[int, int]]:
+        """Counts of jobs of sizes [layers, 1], over the mesh where there is one, and how many layers and designs."""
+        if self.points is None:
+            shape = self._shape(m, n, k)
+            return self.counts(m, n, k), (shape[0], shape[-1])
+        across = (len(np.asarray(m)),) + (1,) * len(self.points.shape)
+        counts = self.counts(*(np.asarray(size).reshape(across) for size in (m, n, k)))
+        return counts, (across[0], self.points.count)
 
     def best_by_arrays(self, m: Num, n: Num, k: Num, orders: Sequence[int] = (0, 1)) -> BestJobs:
         """The same without the compiled kernel, which is equal to it."""

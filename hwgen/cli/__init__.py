@@ -12,12 +12,12 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from hwgen.cli._streams import ClosedPipe, drop_output, guarded_streams, say_error
-from hwgen.errors import HwgenError, suggest
+from hwgen.errors import HwgenError, HwgenWarning, suggest
 from hwgen.version import __version__
 
 __all__ = ["main"]
@@ -99,6 +99,24 @@ def _told(message: str, status: int) -> int:
     return status
 
 
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """A warning that is meant for users is one line; others are as Python has them."""
+    before = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *about: Any) -> None:
+        if issubclass(category, HwgenWarning):
+            say_error("hwgen: " + " ".join(str(message).split()))
+        else:
+            before(message, category, *about)
+
+    warnings.showwarning = show  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
+
+
 def _run(arguments: list[str] | None) -> int:
     """Exit status of a command line."""
     try:
@@ -133,7 +151,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     A user's mistake is one line on stderr and status 2; what the machine refuses (a full disk, a closed standard
     output) one line and 1; Ctrl-C one line and 130; a reader of standard output that has seen enough ends it quietly.
     """
-    with guarded_streams(), _orderly_end():
+    with guarded_streams(), _orderly_end(), _plain_warnings():
         try:
             status = _run(arguments)
             sys.stdout.flush()

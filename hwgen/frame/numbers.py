@@ -7,7 +7,19 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Num", "bits_for", "bits_for_multiple", "ceil_div", "clog2", "distinct", "maximum", "unsigned_bits", "where"]
+__all__ = [
+    "Num",
+    "bits_for",
+    "bits_for_multiple",
+    "ceil_div",
+    "clog2",
+    "distinct",
+    "first_places",
+    "maximum",
+    "ranked",
+    "unsigned_bits",
+    "where",
+]
 
 Num = Any
 """An ``int`` or an integer ndarray."""
@@ -93,8 +105,36 @@ def distinct(values: Mapping[str, Num]) -> tuple[dict[str, Num], np.ndarray | No
     rows = {name: np.broadcast_to(value, shape).reshape(-1) for name, value in arrays.items()}
     known = np.zeros(np.prod(shape, dtype=int), np.int64)
     for row in rows.values():
-        own, places = np.unique(row, return_inverse=True)
+        own, places = ranked(row)
         # Numbered anew each time: products of many counts might not fit.
-        _, known = np.unique(known * len(own) + places.reshape(-1), return_inverse=True)
-    _, first, places = np.unique(known, return_index=True, return_inverse=True)
-    return {**values, **{name: row[first] for name, row in rows.items()}}, places.reshape(shape)
+        _, known = ranked(known * len(own) + places)
+    first = first_places(known)
+    return {**values, **{name: row[first] for name, row in rows.items()}}, known.reshape(shape)
+
+
+def first_places(ranks: np.ndarray) -> np.ndarray:
+    """Where each of the numbers from 0 to the largest is met first."""
+    first = np.empty(int(ranks.max(initial=-1)) + 1, np.int64)
+    # Backwards: what is written last is what is met first.
+    first[ranks[::-1]] = np.arange(len(ranks) - 1, -1, -1)
+    return first
+
+
+_TABLE = 4
+"""Numbers that a table has for each that it looks up, at most."""
+
+
+def ranked(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct values in ascending order, and the place among them of each of ``values``, of one dimension.
+
+    As `numpy.unique`, but whole numbers that lie close together are not sorted.
+    """
+    if values.size and values.dtype.kind in "iu":
+        low, high = int(values.min()), int(values.max())
+        if high - low < max(_TABLE * values.size, 1 << 12):
+            offsets = values - low
+            there = np.zeros(high - low + 1, bool)
+            there[offsets] = True
+            return np.flatnonzero(there).astype(values.dtype) + low, (np.cumsum(there) - 1)[offsets]
+    found, places = np.unique(values, return_inverse=True)
+    return found, places.reshape(-1)

@@ -12,7 +12,7 @@ from hwgen.simulators import _process
 from hwgen.simulators.cache import cache_dir, cached, digest
 from hwgen.simulators.toolchain import require, version
 
-__all__ = ["shared_library"]
+__all__ = ["library_state", "shared_library"]
 
 _MACHINE = "-march=native"
 _FLAGS = (
@@ -33,6 +33,26 @@ def _processor() -> str:
     return made.stdout
 
 
+def _entry(name: str, main: str, files: Mapping[str, str]) -> str:
+    """Name of a library's place in the cache. Raises `HwgenError` without g++."""
+    require("g++")
+    parts = [part for item in sorted(files.items()) for part in item]
+    key = digest(["library", main, *parts, version("g++"), *_FLAGS, _processor()])
+    return f"{name[:40]}-{key[:32]}"
+
+
+def library_state(name: str, main: str, files: Mapping[str, str]) -> str:
+    """What is known of a library without building it: whether it is there, or why it was refused.
+
+    Raises `HwgenError` without g++, or a cache that can be read.
+    """
+    entry = _entry(name, main, files)
+    if (cache_dir() / entry / "library.so").is_file():
+        return "built"
+    log = cache_dir() / f"{entry}.log"
+    return f"refused by g++, see {log}" if log.is_file() else "built on first use"
+
+
 def shared_library(name: str, main: str, files: Mapping[str, str]) -> Path:
     """Return the shared library made of the text ``files[main]``, which may include the other ``files`` by name.
 
@@ -41,10 +61,7 @@ def shared_library(name: str, main: str, files: Mapping[str, str]) -> Path:
     Raises:
         HwgenError: g++ is missing, or refuses; the first error line is quoted.
     """
-    require("g++")
-    parts = [part for item in sorted(files.items()) for part in item]
-    key = digest(["library", main, *parts, version("g++"), *_FLAGS, _processor()])
-    entry = f"{name[:40]}-{key[:32]}"
+    entry = _entry(name, main, files)
 
     def make(folder: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="hwgen-build-") as work:

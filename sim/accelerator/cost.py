@@ -196,9 +196,10 @@ def cost_arrays(
                 # As for blocks of tiles: those that are too slow, as part of the whole, are mapped for speed.
                 slow = flattening["min_clk_period_ns"] * own > clk_period_ns
                 periods[name] = where(slow, table.speed.period, 1.0) * own
+                faster = where(slow, table.speed.area, 1.0)
                 for values in (area, leakage, switching):
                     if name in values:
-                        values[name] = where(slow, table.speed.area, 1.0) * values[name]
+                        values[name] = values[name] * faster
         period = structure.min_clk_period_ns
         for own in periods.values():
             period = maximum(period, flattening["min_clk_period_ns"] * own)

@@ -185,5 +185,6 @@ def switching_pj(tech: Tech, terms: Mapping[str, Mapping[str, Num]], blocks: Map
         if not _has_table(tech):
             assert isinstance(tech, CalibratedTech)
             value = value * _scale(tech, "active_pj", features_of(blocks[name].primitives))
-        found[name] = where(blocks[name].count > 0, value, 0.0)
+        # Not `where`: counts may be numbers that are not known yet (`sim.accelerator.forms`).
+        found[name] = value * where(blocks[name].count > 0, 1.0, 0.0)
     return found

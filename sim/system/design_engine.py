@@ -150,9 +150,13 @@ class DesignEngine:
         if self.exact:
             table["bound"] = self._bound(table, active)
             return self._on_one_bus(table | walked, active)
+        return self._waited(table, active)
+
+    def _waited(self, table: Table, active: Any) -> Table:
+        """With what bounds jobs by closed form, the cycles in which they wait, and those that one memory makes more."""
         table["bound"] = bound = self._bound(table, active)
         # What a job that only computes takes beside its steps is filling and draining.
-        waiting = np.where(bound == _COMPUTE, 0, cycles - table["work"])
+        waiting = np.where(bound == _COMPUTE, 0, table["cycles"] - table["work"])
         waits = shared_waits(self.arrays, waiting, table, bound == _WRITE)
         return self._on_one_bus(table | waits, active)
 

@@ -18,7 +18,7 @@ from sim.system.variant import variant
 from sim.system.vector import vector_elements, vector_operations
 from sim.workload import Workload
 
-__all__ = ["Key", "PartCosts", "engine_for", "part_costs", "sizes_of", "vector_work"]
+__all__ = ["Key", "PartCosts", "engine_for", "part_costs", "product_energy", "sizes_of", "vector_work"]
 
 Key = tuple[str, str]
 """A kind of second operand, and its format."""
@@ -78,11 +78,8 @@ def sizes_of(a: Arrays, products: Sequence[Product]) -> Sizes:
     return Sizes(**{name: a.whole([[getattr(one, name)] for one in products]) for name in names})
 
 
-def part_costs(
-    parts: Sequence[Part], engines: Mapping[Key, Engine], system: System, cores: Num | None = None
-) -> list[PartCosts]:
-    """Costs of parts, products that several of them have evaluated once; ``cores`` in place of the system's."""
-    cores = system.cores if cores is None else cores
+def part_costs(parts: Sequence[Part], engines: Mapping[Key, Engine], system: System) -> list[PartCosts]:
+    """Costs of parts, products that several of them have evaluated once."""
     products: dict[Key, dict[Product, int]] = {}
     for part in parts:
         known = products.setdefault((part.operand, part.form), {})
@@ -92,9 +89,9 @@ def part_costs(
     for key, known in products.items():
         engine = engines[key]
         table = best_shares(
-            engine.arrays, engine, sizes_of(engine.arrays, list(known)), cores, system.split, system.multicast
+            engine.arrays, engine, sizes_of(engine.arrays, list(known)), system.cores, system.split, system.multicast
         )
-        tables[key] = table, _energy(engine, table, system)
+        tables[key] = table, product_energy(engine, table, system)
     found = []
     for part in parts:
         key = part.operand, part.form
@@ -104,7 +101,7 @@ def part_costs(
     return found
 
 
-def _energy(engine: Engine, table: Table, system: System) -> Mapping[str, Num]:
+def product_energy(engine: Engine, table: Table, system: System) -> Mapping[str, Num]:
     """Energy of each product with all its copies by block, memory outside the chip included where it is counted."""
     a = engine.arrays
     found: dict[str, Num] = {}

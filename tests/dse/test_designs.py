@@ -6,6 +6,7 @@ import itertools
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -236,6 +237,20 @@ def test_blocks_and_parts_do_not_change_rows(tmp_path: Path) -> None:
     assert metadata["not_counted"] == []
     again = run_sweep([space()], LAYERS, level=ACCELERATORS, clk_period_ns=20.0, output=tmp_path / "s.parquet")
     assert again.resumed == again.looked_at
+
+
+def test_layers_of_one_size_are_evaluated_once_and_counted_each() -> None:
+    once, twice, other = LAYERS[0], replace(LAYERS[0], name="again", count=2), LAYERS[1]
+    tile = {**TILE, "m": (2,), "k": (4,)}
+    found = [
+        run_sweep([space(tile)], layers, level=ACCELERATORS, clk_period_ns=20.0).points
+        for layers in ([once, other, twice], [replace(once, count=3), other])
+    ]
+    for name in ("cycles", "wait_cycles", "read_bytes", "write_bytes", "energy_pj", "utilization"):
+        assert np.array_equal(found[0][name], found[1][name]), name
+    for apart, together in zip(found[0]["jobs"], found[1]["jobs"], strict=True):
+        first, second = together.split()
+        assert apart.split() == [first, second, first]
 
 
 def test_orders_and_what_stays() -> None:

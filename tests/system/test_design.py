@@ -325,6 +325,37 @@ def test_tiles_are_priced_once_and_designs_have_the_prices_of_their_own() -> Non
             assert value[0] == pytest.approx(found[name][index], rel=1e-12), name
 
 
+@pytest.mark.parametrize("cores", [1, 3])
+def test_many_designs_in_pieces_are_what_each_is_alone(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces on threads, priced together and worked out a few at a time, also where designs have nothing in common."""
+    rng, count = np.random.default_rng(5), 40
+    system = System(core=DESIGNS["int"], cores=cores, kv="int8", clk_period_ns=6.0)
+    for least in (8, 64):
+        p = {"m": rng.choice((1, 2), count), "n": rng.choice((8, 16), count)}
+        d = {"weight_ring": rng.choice((128, 256), count), "act_ring": 64 + rng.permutation(count)}
+        whole = estimate_arrays(system, SMOLLM, Prefill(20), p, d)
+        with monkeypatch.context() as patched:
+            for name, value in {"_LEAST": least, "_PRICED": 16, "_AT_ONCE": 5, "kernel_cores": lambda: 2}.items():
+                patched.setattr(f"sim.system.many.{name}", value)
+            pieces = estimate_arrays(system, SMOLLM, Prefill(20), p, d)
+        assert pieces.keys() == whole.keys()
+        for name, value in whole.items():
+            assert len(pieces[name]) == count
+            # Sums of the same numbers, in the same order.
+            np.testing.assert_allclose(pieces[name], value, rtol=1e-13, err_msg=name)
+        for place in rng.integers(0, count, 2):
+            tile = type(DESIGNS["int"].tile)(**{**DESIGNS["int"].tile.p, **{key: int(p[key][place]) for key in p}})
+            design = Design.from_values(tile, {**DESIGNS["int"].p, **{key: int(d[key][place]) for key in d}})
+            alone = estimate_system(dataclasses.replace(system, core=design), SMOLLM, Prefill(20))
+            assert whole["cycles"][place] == alone.cycles
+            assert whole["energy_pj"][place] == pytest.approx(alone.total_energy_pj, rel=1e-12)
+            assert whole["area_um2"][place] == pytest.approx(alone.total_area_um2, rel=1e-12)
+            for name, value in alone.bytes.items():
+                assert whole[f"{name}_bytes"][place] == value
+            for name, value in alone.waits.items():
+                assert whole[f"wait_{name}_cycles"][place] == value
+
+
 def test_distinct_combinations() -> None:
     few, places = distinct({"a": np.array([3, 1, 3, 1]), "b": np.array([0, 2, 0, 3]), "c": 7})
     assert places is not None

@@ -53,6 +53,18 @@ INLINE V quotient(V a, V b) { return down(a / b); }
 INLINE V ceil_div(V a, V b) { return up(a / b); }
 INLINE V modulo(V a, V b) { return a - down(a / b) * b; }
 
+// Whole numbers below 2^50 by one of them, as the functions above have them: halves keep quotients away from whole
+// numbers by more than the reciprocal is off.
+struct Divisor {
+    V number, reciprocal;
+
+    Divisor() = default;
+    INLINE explicit Divisor(V by) : number(by), reciprocal(1.0 / by) {}
+    INLINE V quotient(V a) const { return down((a + 0.5) * reciprocal); }
+    INLINE V ceil_div(V a) const { return down((a + (number - 0.5)) * reciprocal); }
+    INLINE V modulo(V a) const { return a - quotient(a) * number; }
+};
+
 constexpr int kInputs = sizeof(Inputs) / sizeof(V);
 
 struct Places {
@@ -67,7 +79,8 @@ struct Flags {
 struct Flow {
     bool there;
     V words, word_steps, entries, beats, own_blocks, image, capacity, length, trip, fit, in_flight, flight, hop;
-    V ring_trip, to_page, of_block, alone, loop, rest_time, part, left_first, left_block, in_time, idle, ring_idle;
+    V ring_trip, to_page, of_block, loop, rest_time, part, left_first, left_block, in_time, idle, ring_idle;
+    Divisor by_flight;
     V late_steps, window_wait, window_time;
     M crosses, slow, lanes;
 };
@@ -87,6 +100,7 @@ struct Pair {
     Inputs in;
     bool every_beat;  // in every lane
     V rate, begin, begun_at;
+    Divisor of_page, by_outstanding;
     V block, shortest, first_sum, start, unwaited, results, number, ahead, slow_block;
     Flow flows[kStreams];
     // Writes.
@@ -101,12 +115,14 @@ struct Pair {
         return nth_from(every_beat ? from : quotient(from * in.share, in.cycles), count);
     }
     INLINE V over_rate(V beats) const { return every_beat ? beats : beats / rate; }
-    INLINE V wait(V cycles) const { return up(cycles * rate) / rate; }
+    INLINE V wait(V cycles) const { return every_beat ? up(cycles) : up(cycles * rate) / rate; }
 
     void compute() {
         const Inputs& g = in;
         every_beat = !any((g.share != 1.0) | (g.cycles != 1.0));
         rate = g.share / g.cycles;
+        of_page = Divisor(g.page);
+        by_outstanding = Divisor(g.outstanding);
         begin = all(FIRST_CLEAR + 3) + g.latency;
         begun_at = quotient(begin * g.share, g.cycles);
         V sums = pick(g.sum_steps > 0.0, g.sum_steps, g.k_steps);
@@ -160,9 +176,27 @@ struct Pair {
         return p;
     }
 
-    INLINE void back(const Flow& f, V geo_beats, V pace, V place, V length, V& hop, V& trip) const {
+    INLINE void back(const Flow& f, const Divisor& of_entry, V pace, V place, V length, V& hop, V& trip) const {
         hop = larger(f.capacity - (length - 1.0 - place), all(1));
-        trip = f.loop + quotient(place, geo_beats) * pace;
+        trip = f.loop + of_entry.quotient(place) * pace;
+    }
+
+    INLINE void ring(Flow& f, const StreamGeometry& geo, const Divisor& of_size, V longest, V pace) const {
+        V size = of_size.number, hops[2], trips[2];
+        Divisor of_longest(longest), of_entry(geo.beats);
+        V ends[2] = {longest, size};
+        for (int e = 0; e < 2; e++) {
+            V beat = of_size.modulo(ends[e] - f.capacity - 1.0);
+            V of_burst = of_longest.modulo(beat);
+            back(f, of_entry, pace, of_burst, smaller(longest, size - (beat - of_burst)), hops[e], trips[e]);
+        }
+        M slower = trips[1] / hops[1] > trips[0] / hops[0];
+        V hop = pick(slower, hops[1], hops[0]), trip = pick(slower, trips[1], trips[0]);
+        V inner_hop, inner_trip;
+        back(f, of_entry, pace, of_longest.modulo(-f.capacity - 1.0), longest, inner_hop, inner_trip);
+        V inner = larger(size - hop, V{}) / inner_hop;
+        f.hop = pick(inner > 0.0, size / (1.0 + inner), hop);
+        f.ring_trip = (trip + inner * inner_trip) / (1.0 + inner);
     }
 
     void flow(int s, V place) {
@@ -170,57 +204,53 @@ struct Pair {
         if (!f.there) return;
         const StreamGeometry& geo = in.streams[s];
         V size = larger(f.beats, all(1));
-        V at = modulo(place, in.page);
+        Divisor of_size(size), of_burst(geo.burst);
+        V at = of_page.modulo(place);
         f.to_page = in.page - at;
-        V within = modulo(f.to_page, size);
-        V bursts = ceil_div(size, geo.burst);
-        V more = ceil_div(within, geo.burst) + ceil_div(size - within, geo.burst) - bursts;
-        V crossings = larger(ceil_div(at + f.image, in.page) - 1.0, V{});
-        M even = (modulo(size, geo.burst) == 0.0) & (modulo(at, geo.burst) == 0.0);
-        even &= modulo(in.page, geo.burst) == 0.0;
-        V usual = pick(even, V{}, modulo(size - 1.0, geo.burst) / geo.burst);
+        V within = of_size.modulo(f.to_page);
+        V bursts = of_burst.ceil_div(size);
+        V more = of_burst.ceil_div(within) + of_burst.ceil_div(size - within) - bursts;
+        V crossings = larger(of_page.ceil_div(at + f.image) - 1.0, V{});
+        M even = (of_burst.modulo(size) == 0.0) & (of_burst.modulo(at) == 0.0);
+        even &= of_burst.modulo(in.page) == 0.0;
+        V usual = pick(even, V{}, of_burst.modulo(size - 1.0) / geo.burst);
         V extra = smaller(crossings, all(1)) * more + larger(crossings - 1.0, V{}) * usual;
         f.crosses = crossings > 0.0;
         f.length = larger(size / (bursts + extra / larger(f.image / size, all(1))), all(1));
-        f.rest_time = (f.length - 1.0) / rate;
+        f.rest_time = over_rate(f.length - 1.0);
         f.trip = wait(in.latency + 2.0) + f.rest_time;
         f.fit = larger(down(f.capacity / f.length), all(1));
         f.in_flight = smaller(in.outstanding, f.fit);
+        f.by_flight = Divisor(f.in_flight);
         f.flight = larger(f.in_flight * f.length, all(1));
         // Ring.
-        V entry_time = geo.beats / rate, entries = larger(f.entries, all(1));
-        V longest = smaller(geo.burst, size);
+        V entry_time = over_rate(geo.beats), entries = larger(f.entries, all(1));
         V pace = larger(entry_time, block / entries);
         f.loop = in.latency + RING + entry_time;
-        V hops[2], trips[2];
-        V ends[2] = {longest, size};
-        for (int e = 0; e < 2; e++) {
-            V beat = modulo(ends[e] - f.capacity - 1.0, size);
-            V of_burst = modulo(beat, longest);
-            back(f, geo.beats, pace, of_burst, smaller(longest, size - (beat - of_burst)), hops[e], trips[e]);
-        }
-        M slower = trips[1] / hops[1] > trips[0] / hops[0];
-        V hop = pick(slower, hops[1], hops[0]), trip = pick(slower, trips[1], trips[0]);
-        V inner_hop, inner_trip;
-        back(f, geo.beats, pace, modulo(-f.capacity - 1.0, longest), longest, inner_hop, inner_trip);
-        V inner = larger(size - hop, V{}) / inner_hop;
-        f.hop = pick(inner > 0.0, size / (1.0 + inner), hop);
-        f.ring_trip = (trip + inner * inner_trip) / (1.0 + inner);
+        // Of streams that no job reads again beyond what the ring holds nothing waits for room in it.
+        f.hop = all(1);
+        f.ring_trip = V{};
+        if (any(f.lanes & (f.image * (s == kActs || s == kActSides ? in.n_blocks : in.m_blocks) > f.capacity)))
+            ring(f, geo, of_size, smaller(geo.burst, size), pace);
         // Others' bursts.
-        V busy = f.flight / rate;
+        V busy = over_rate(f.flight);
         f.idle = f.trip - busy;
         f.ring_idle = f.ring_trip - busy;
-        f.in_time = f.length / rate;
-        f.alone = larger(f.trip / (in.outstanding * f.length), 1.0 / rate);
-        f.window_time = (f.beats - smaller((geo.depth - f.entries) * geo.beats, f.beats)) * f.alone;
-        f.window_wait = larger(f.loop - geo.depth * block / entries, V{});
-        f.of_block = larger(ceil_div(f.beats, geo.burst), all(1));
-        V needed = ceil_div(ceil_div(first_sum, f.word_steps), geo.words);
+        f.in_time = over_rate(f.length);
+        // Of windows that do not fit a ring twice.
+        f.window_time = f.window_wait = V{};
+        if (any(f.lanes & (geo.depth < 2.0 * f.entries))) {
+            V alone = larger(f.trip / (in.outstanding * f.length), over_rate(all(1)));
+            f.window_time = (f.beats - smaller((geo.depth - f.entries) * geo.beats, f.beats)) * alone;
+            f.window_wait = larger(f.loop - geo.depth * block / entries, V{});
+        }
+        f.of_block = larger(of_burst.ceil_div(f.beats), all(1));
+        Divisor of_words(geo.words), of_entry(geo.words * f.word_steps);
+        V needed = of_words.ceil_div(ceil_div(first_sum, f.word_steps));
         f.part = smaller(needed * geo.beats * geo.there, f.beats);
-        V entry = geo.words * f.word_steps;
-        f.left_first = modulo(first_sum - 1.0, entry) + 1.0;
-        f.left_block = modulo(in.k_steps - 1.0, entry) + 1.0;
-        f.late_steps = smaller(geo.words, modulo(f.words - 1.0, geo.words) + 1.0) * f.word_steps * in.step;
+        f.left_first = of_entry.modulo(first_sum - 1.0) + 1.0;
+        f.left_block = of_entry.modulo(in.k_steps - 1.0) + 1.0;
+        f.late_steps = smaller(geo.words, of_words.modulo(f.words - 1.0) + 1.0) * f.word_steps * in.step;
         if (s == kChannels) f.late_steps = smaller(start, shortest);
         f.slow = up(entry_time) > f.late_steps;
     }
@@ -229,17 +259,18 @@ struct Pair {
         w_own = w_made * in.per_word / in.gathers;
         w_behind = in.drain + in.unit - in.beats + 2.0;
         w_burst = smaller(in.burst, in.page);
-        V at = modulo(place, in.page);
+        Divisor of_burst(w_burst);
+        V at = of_page.modulo(place);
         V head = smaller(in.page - at, w_beats);
-        V pages = quotient(w_beats - head, in.page), tail = w_beats - head - pages * in.page;
-        w_bursts = ceil_div(head, w_burst) + pages * ceil_div(in.page, w_burst) + ceil_div(tail, w_burst);
+        V pages = of_page.quotient(w_beats - head), tail = w_beats - head - pages * in.page;
+        w_bursts = of_burst.ceil_div(head) + pages * of_burst.ceil_div(in.page) + of_burst.ceil_div(tail);
         V ends = pick(tail > 0.0, tail, pick(pages > 0.0, in.page, head));
-        w_rest = modulo(ends - 1.0, w_burst) + 1.0;
+        w_rest = of_burst.modulo(ends - 1.0) + 1.0;
         w_mean = pick(w_bursts > 1.0, (w_beats - w_rest) / larger(w_bursts - 1.0, all(1)), w_beats);
-        w_trip = wait(in.latency + 3.0) + (w_mean - 1.0) / rate;
+        w_trip = wait(in.latency + 3.0) + over_rate(w_mean - 1.0);
         V partial = modulo(w_count, in.gathers);
         w_flush = pick(in.gathers > 1.0, if_(partial > 0.0, in.gathers - partial) + 1.0, in.per_word);
-        w_rest_time = w_rest / rate;
+        w_rest_time = over_rate(w_rest);
         M apart = (number == 1.0) | (shortest >= w_made * in.per_word);
         w_certain = (w_bursts == 1.0) & (in.credit >= number * in.beats) & apart;
     }
@@ -253,6 +284,15 @@ struct Pair {
     void prepare(const Places& p) {
         for (int s = 0; s < kStreams; s++) flow(s, p.streams[s]);
         writes(p.result);
+    }
+
+    // Places of images, one after the other, and all of the above.
+    Places ready() {
+        compute();
+        sizes();
+        Places found = places();
+        prepare(found);
+        return found;
     }
 
     // Bursts that a stream has in flight at first.
@@ -379,7 +419,7 @@ struct Job {
     // Beats of each other stream before so many of one, which come in so many bursts.
     INLINE void beside(int s, V bursts, const V* most, V* found) const {
         const Flow& f = p.flows[s];
-        V rounds = larger(up(bursts / f.in_flight) - 1.0, V{}), last = bursts - rounds * f.in_flight;
+        V rounds = larger(f.by_flight.ceil_div(bursts) - 1.0, V{}), last = bursts - rounds * f.in_flight;
         for (int o = 0; o < kStreams; o++) {
             const Flow& other = p.flows[o];
             if (o == s || !other.there) continue;
@@ -415,15 +455,18 @@ struct Job {
         const Flow& f = p.flows[s];
         V next[kStreams];
         V bursts = nearest(need / f.length);
-        V rounds = larger(up(bursts / p.in.outstanding) - 1.0, V{});
+        V rounds = larger(p.by_outstanding.ceil_div(bursts) - 1.0, V{});
         V of_head = bursts - rounds * p.in.outstanding, head = of_head * f.length;
         // So many bursts of the head, as whole numbers times a length, divided by it, are nearest to themselves.
         of_head = pick(head < need, of_head, bursts);
         head = smaller(head, need);
-        beside(s, of_head, most, next);
-        V flight = channel(s, head, next) + rounds * f.trip;
-        if (any(rounds > 0.0)) flight = flight + held(s, needs, next, rounds, f.idle);
-        flight = larger(flight, uses[s].begins + (bursts - 1.0) * 2.0 + f.rest_time);
+        V flight = uses[s].begins + (bursts - 1.0) * 2.0 + f.rest_time;
+        // Where a stream's bursts are all in flight at once, the rate bounds its beats at least as late.
+        if (any(rounds > 0.0)) {
+            beside(s, of_head, most, next);
+            V first = channel(s, head, next) + rounds * f.trip;
+            flight = larger(first + held(s, needs, next, rounds, f.idle), flight);
+        }
         beside(s, bursts, most, next);
         found[0] = channel(s, need, next);
         found[1] = flight;
@@ -444,14 +487,27 @@ struct Job {
             if (p.flows[s].there) most[s] = smaller(needs[s] + p.flows[s].capacity, uses[s].fetched);
     }
 
-    INLINE static void later(V& time, V& regime, const V* bound) {
-        for (int place = 0; place < 3; place++) {
-            regime = pick(bound[place] > time, all(kChannel + place), regime);
-            time = larger(time, bound[place]);
-        }
-    }
+    // Bounds on a time, in the order in which they are looked at.
+    struct Times {
+        V of[9];
+        int number = 0;
 
-    INLINE void finished(const V* needs, V blocks, V behind, V& time, V& regime) const {
+        INLINE void add(const V* found) {
+            for (int place = 0; place < 3; place++) of[number++] = found[place];
+        }
+        INLINE V later(V time) const {
+            for (int i = 0; i < number; i++) time = larger(time, of[i]);
+            return time;
+        }
+        INLINE void later(V& time, V& regime) const {
+            for (int i = 0; i < number; i++) {
+                regime = pick(of[i] > time, all(kChannel + i % 3), regime);
+                time = larger(time, of[i]);
+            }
+        }
+    };
+
+    INLINE void finished(const V* needs, V blocks, V behind, Times& times) const {
         const Flow& f = p.flows[kChannels];
         if (!f.there) return;
         const Use& u = uses[kChannels];
@@ -461,10 +517,10 @@ struct Job {
         most_beside(needs, most);
         there(kChannels, need, needs, most, found);
         for (V& one : found) one = if_(need > 0.0, one + RING - 1.0 + behind);
-        later(time, regime, found);
+        times.add(found);
     }
 
-    void meet(V& time, V& regime, const V* needs, bool first, V blocks) const {
+    void meet(const V* needs, bool first, V blocks, Times& times) const {
         V found[3] = {V{}, V{}, V{}}, every = V{}, most[kStreams];
         most_beside(needs, most);
         for (int s = 0; s < kStreams; s++) {
@@ -478,12 +534,33 @@ struct Job {
             for (int i = 0; i < 3; i++) found[i] = larger(found[i], if_(needs[s] > 0.0, each[i] + behind));
         }
         found[0] = larger(found[0], p.nth_from(p.begun_at, every) + RING + p.in.step - 1.0);
-        later(time, regime, found);
-        finished(needs, blocks - p.ahead, p.in.beats + p.in.step - 1.0, time, regime);
+        times.add(found);
+        finished(needs, blocks - p.ahead, p.in.beats + p.in.step - 1.0, times);
     }
 
-    void leave(V& time, V& regime, const V* needs, V blocks) const {
-        finished(needs, blocks, p.in.beats - p.in.drain - 2.0, time, regime);
+    INLINE void leave(const V* needs, V blocks, Times& times) const {
+        finished(needs, blocks, p.in.beats - p.in.drain - 2.0, times);
+    }
+
+    INLINE void meet(V& time, V& regime, const V* needs, bool first, V blocks) const {
+        Times times;
+        meet(needs, first, blocks, times);
+        times.later(time, regime);
+    }
+
+    INLINE void leave(V& time, V& regime, const V* needs, V blocks) const {
+        Times times;
+        leave(needs, blocks, times);
+        times.later(time, regime);
+    }
+
+    // Bounds on the last step, which do not depend on anything before; and cycles of which there are no fewer.
+    V end(Times& times) const {
+        V needs[kStreams];
+        for (int s = 0; s < kStreams; s++) needs[s] = uses[s].fetched;
+        meet(needs, false, outer * inner, times);
+        leave(needs, outer * inner, times);
+        return p.done(times.later(V{}));
     }
 
     M reads_certain() const {
@@ -500,8 +577,17 @@ struct Job {
         return found;
     }
 
-    Found run() const {
+    // `wanted` is asked, as more is known, whether a job that takes at least so many cycles is worth to go on with.
+    template <typename Wanted>
+    bool run(const Times& end, Found& found, Wanted wanted) const {
         const Inputs& in = p.in;
+        V own = inner * p.slow_block, wait = V{}, edges = V{};
+        for (int s = 0; s < kStreams; s++) {
+            if (!p.flows[s].there) continue;
+            wait = larger(wait, uses[s].window_wait);
+            edges = larger(edges, uses[s].window_time);
+        }
+        V pace = larger(own + wait, (inner - 2.0) * p.slow_block + edges);
         V time = filled - 1.0 + p.start, regime = V{};
         V needs[kStreams];
         for (int s = 0; s < kStreams; s++) needs[s] = p.flows[s].there ? p.flows[s].part : V{};
@@ -511,45 +597,49 @@ struct Job {
         for (int s = 0; s < kStreams; s++) needs[s] = p.flows[s].beats;
         meet(time, regime, needs, false, all(1));
         V first_block = time, other = regime;
-        leave(first_block, other, needs, all(1));
         time = time + (inner - 1.0) * p.slow_block;
-        for (int s = 0; s < kStreams; s++) needs[s] = uses[s].first;
-        meet(time, regime, needs, false, inner);
-        V first_outer = time;
-        leave(first_outer, other, needs, inner);
-        V own = inner * p.slow_block, wait = V{}, edges = V{};
-        for (int s = 0; s < kStreams; s++) {
-            if (!p.flows[s].there) continue;
-            wait = larger(wait, uses[s].window_wait);
-            edges = larger(edges, uses[s].window_time);
+        // Where the first outer iteration is the first block, or all of the job, its bounds are those of that.
+        bool apart = any((inner > 1.0) & (outer > 1.0));
+        if (apart && !wanted(p.done(end.later(time + (outer - 1.0) * pace)))) return false;
+        leave(first_block, other, needs, all(1));
+        V first_outer = first_block;
+        if (apart) {
+            for (int s = 0; s < kStreams; s++) needs[s] = uses[s].first;
+            meet(time, regime, needs, false, inner);
+            first_outer = time;
+            leave(first_outer, other, needs, inner);
         }
-        V pace = larger(own + wait, (inner - 2.0) * p.slow_block + edges);
         regime = pick((pace > own) & (outer > 1.0), all(kRing), regime);
         time = time + (outer - 1.0) * pace;
-        for (int s = 0; s < kStreams; s++) needs[s] = uses[s].fetched;
-        meet(time, regime, needs, false, outer * inner);
-        leave(time, regime, needs, outer * inner);
+        end.later(time, regime);
+        if (!wanted(p.done(time))) return false;
         V first = pick((in.every > 0.0) & (p.flows[kChannels].beats == 0.0), first_sum, first_block);
-        V times[4] = {first, first_block, first_outer, time};
+        V times[4] = {first, first_block, pick(outer == 1.0, time, first_outer), time};
         V till[4] = {all(1), p.results, inner * p.results, p.number};
-        return write(times, till, regime);
+        found = write(times, till, regime);
+        return true;
     }
 
     INLINE V in_buffer(const V* times, const V* till, V count) const {
         V index = smaller(larger(up(count / p.w_own), all(1)), p.number);
-        V time = times[0];
+        // Between the last two that it is between; before all of them it is the first.
+        V from = times[0], to = times[0], begin = till[0], end = till[0];
         for (int i = 0; i < 3; i++) {
-            V part = (index - till[i]) / larger(till[i + 1] - till[i], all(1));
-            part = smaller(larger(part, V{}), all(1));
-            time = pick(index > till[i], times[i] + part * (times[i + 1] - times[i]), time);
+            M later = index > till[i];
+            from = pick(later, times[i], from);
+            to = pick(later, times[i + 1], to);
+            begin = pick(later, till[i], begin);
+            end = pick(later, till[i + 1], end);
         }
+        V part = (index - begin) / larger(end - begin, all(1));
+        V time = from + smaller(larger(part, V{}), all(1)) * (to - from);
         V apart = pick(p.in.gathers > 1.0, p.in.gathers, all(1));
         return time + p.w_behind + (count - (index - 1.0) * p.w_own) * apart;
     }
 
     INLINE V from(const V* times, const V* till, V head) const {
         V more = p.w_bursts - head;
-        V rounds = larger(up((more + 1.0) / p.in.outstanding) - 1.0, V{});
+        V rounds = larger(p.by_outstanding.ceil_div(more + 1.0) - 1.0, V{});
         V by_beats = p.over_rate(p.w_beats - (head - 1.0) * p.w_mean);
         V by_bursts = larger(rounds * p.w_trip, more * 2.0) + p.w_rest_time;
         V ready = in_buffer(times, till, pick(more > 0.0, head * p.w_mean, p.w_beats)) + 2.0;
@@ -563,8 +653,8 @@ struct Job {
         V last = p.last_sent(times[3]);
         V bound = V{};
         for (int i = 0; i < 3; i++) bound = larger(bound, from(times, till, head_of(till[i])));
-        V of_result = larger(up(up(p.w_own / p.w_burst) / in.outstanding) - 1.0, V{});
-        V of_job = larger(up(p.w_bursts / in.outstanding) - 1.0, V{});
+        V of_result = larger(p.by_outstanding.ceil_div(up(p.w_own / p.w_burst)) - 1.0, V{});
+        V of_job = larger(p.by_outstanding.ceil_div(p.w_bursts) - 1.0, V{});
         if (any(of_job > 0.0)) {
             V head = if_(of_job > 0.0, p.w_bursts - of_job * in.outstanding);
             bound = larger(bound, from(times, till, head));
@@ -588,6 +678,7 @@ constexpr int kChoices = 8;  // order, hold_weights, hold_acts, in binary
 // are not larger, and all of them grow with their operands, as they are rounded too.
 struct Bounds {
     V cycles[kChoices], reads[kChoices];
+    int legal[kChoices], number = 0;  // choices that some lane may take
 
     Bounds(const Pair& p, const Asked& usual, int orders) {
         const Inputs& in = p.in;
@@ -617,7 +708,7 @@ struct Bounds {
                 same[operand][held] &= if_(f.beats > 0.0, smaller(f.in_flight, bursts)) == usual.most[s];
                 first[operand][held] += held ? f.beats : f.beats * uses;
                 if (s == kChannels) continue;
-                V trips = larger(up(bursts / in.outstanding) - 1.0, V{}) * f.trip;
+                V trips = larger(p.by_outstanding.ceil_div(bursts) - 1.0, V{}) * f.trip;
                 if (!held) trips = larger(trips, up(larger(beats - f.capacity, V{}) / f.hop) * f.ring_trip);
                 V last = low + trips + (RING + f.left_block * in.step - 1.0);
                 late[operand][held] = larger(late[operand][held], if_(there, last));
@@ -640,6 +731,7 @@ struct Bounds {
             if (held[1]) legal &= (in.n_blocks != 1.0) & fits[1][order == 1];
             cycles[choice] = all(kNever);
             if (!any(legal)) continue;
+            this->legal[number++] = choice;
             V outer = order ? in.m_blocks : in.n_blocks, inner = order ? in.n_blocks : in.m_blocks;
             V time = pick(same[0][held[0]] & same[1][held[1]], usual.filled, filled) - 1.0 + p.start;
             time = time + p.block - p.start - p.unwaited;
@@ -668,20 +760,30 @@ struct Bounds {
 
 // ---------------------------------------------------------------------- loads and stores
 
-struct Input {
-    const int64_t* data;
-    int64_t row, lane;  // strides in numbers
+// Numbers of rows and lanes: strides in numbers, and where lanes do not follow one another, which of them each takes.
+template <typename T>
+struct Numbers {
+    const T* data;
+    int64_t row, lane;
+    const int32_t* places;
 
     INLINE V load(int64_t at_row, int64_t at_lane, int64_t lanes) const {
         V found;
-        const int64_t* from = data + at_row * row;
+        const T* from = data + at_row * row;
         if (lane == 0) return all(double(*from));
         for (int i = 0; i < kLanes; i++) {
             int64_t one = at_lane + i < lanes ? at_lane + i : lanes - 1;
-            found[i] = double(from[one * lane]);
+            found[i] = double(from[(places ? places[one] : one) * lane]);
         }
         return found;
     }
+};
+typedef Numbers<int64_t> Input;
+
+// What a form takes of a count of jobs: so much of it on each lane.
+struct Term {
+    int64_t form, count;
+    Numbers<double> factor;
 };
 
 template <typename T>
@@ -695,6 +797,122 @@ struct Output {
             data[at_row * row + (at_lane + i) * lane] = T(values[i]);
     }
 };
+
+// Whether a choice comes before another one: by cycles, what it reads, and its place.
+INLINE M before(V cycles, V reads, V place, V other_cycles, V other_reads, V other_place) {
+    M same = cycles == other_cycles, same_reads = reads == other_reads;
+    return (cycles < other_cycles) | (same & ((reads < other_reads) | (same_reads & (place < other_place))));
+}
+
+// With so many bursts in flight as may be.
+Asked usually(const Pair& p) {
+    Asked found;
+    for (int s = 0; s < kStreams; s++)
+        found.most[s] = p.flows[s].there ? if_(p.flows[s].beats > 0.0, p.flows[s].in_flight) : V{};
+    found.work_out(p);
+    return found;
+}
+
+// The best of the legal jobs: its place among the choices, and the largest number that was met on the way.
+struct Best {
+    V cycles, reads, place, regime, most;
+    M exact;
+
+    INLINE V order() const { return if_(place >= 4.0, all(1)); }
+    INLINE V rest() const { return place - 4.0 * order(); }
+    INLINE V hold_weights() const { return if_(rest() >= 2.0, all(1)); }
+    INLINE V hold_acts() const { return rest() - 2.0 * hold_weights(); }
+};
+
+Best best_of(const Pair& p, int orders) {
+    Asked usual = usually(p);
+    Bounds bounds(p, usual, orders);
+    Best best = {all(kNever), V{}, V{}, V{}, V{}, M{}};
+    for (int turn = 0; turn < kChoices; turn++) {
+        // Each lane looks at the choice that may be its best, as long as one may.
+        V least = all(kNever), own_reads = V{}, choice = V{};
+        for (int i = 0; i < bounds.number; i++) {
+            int one = bounds.legal[i];
+            M sooner = before(bounds.cycles[one], bounds.reads[one], all(one), least, own_reads, choice);
+            least = pick(sooner, bounds.cycles[one], least);
+            own_reads = pick(sooner, bounds.reads[one], own_reads);
+            choice = pick(sooner, all(one), choice);
+        }
+        M open = (least < kNever) & before(least, own_reads, choice, best.cycles, best.reads, best.place);
+        if (!any(open)) break;
+        for (int i = 0; i < bounds.number; i++) {
+            int one = bounds.legal[i];
+            bounds.cycles[one] = pick(choice == all(one), all(kNever), bounds.cycles[one]);
+        }
+        M second = choice >= 4.0;
+        V rest = pick(second, choice - 4.0, choice);
+        M weights = rest >= 2.0;
+        Flags flags = {~second, weights, pick(weights, rest - 2.0, rest) > 0.0};
+        Job job(p, flags, usual);
+        auto wanted = [&](V cycles) {
+            open &= before(cycles, own_reads, choice, best.cycles, best.reads, best.place);
+            return any(open);
+        };
+        Job::Times end;
+        Found found;
+        best.most = larger(best.most, job.total + p.w_beats);
+        if (!wanted(job.end(end)) || !job.run(end, found, wanted)) continue;
+        best.most = larger(best.most, if_(open, found.cycles));
+        M better = open & before(found.cycles, own_reads, choice, best.cycles, best.reads, best.place);
+        best.cycles = pick(better, found.cycles, best.cycles);
+        best.reads = pick(better, own_reads, best.reads);
+        best.place = pick(better, choice, best.place);
+        best.regime = pick(better, found.regime, best.regime);
+        best.exact = (better & found.certain) | (~better & best.exact);
+    }
+    // Also of choices that were not looked at.
+    for (int one = 0; one < kChoices; one++) best.most = larger(best.most, bounds.reads[one]);
+    return best;
+}
+
+// Counts of what a job makes the parts of an accelerator do, as sim/accelerator/activity.py has them (job_counts).
+INLINE void count(const Pair& p, const Best& best, V* found) {
+    const Inputs& in = p.in;
+    V hold_weights = best.hold_weights(), hold_acts = best.hold_acts();
+    V blocks = in.m_blocks * in.n_blocks;
+    V sums = pick(in.sum_steps > 0.0, ceil_div(in.k_steps, larger(in.sum_steps, all(1))), all(1));
+    found[kOneCount] = all(1);
+    found[kCyclesCount] = best.cycles;
+    found[kStepsCount] = blocks * in.k_steps;
+    V groups = blocks * sums, results = pick(in.every > 0.0, groups, blocks * in.beats);
+    found[kGroupsCount] = groups;
+    found[kResultsCount] = results;
+    V written = ceil_div(results * in.made, in.gathers) * in.per_word;
+    found[kWriteBeatsCount] = written;
+    found[kWriteBurstsCount] = ceil_div(written, in.burst);
+    for (int s = 0; s < kStreams; s++) {
+        V* own = found + kStreamCounts + s * kOfStream;
+        const Flow& f = p.flows[s];
+        if (!f.there) {
+            for (int i = 0; i < kOfStream; i++) own[i] = V{};
+            continue;
+        }
+        const StreamGeometry& geo = in.streams[s];
+        bool of_weights = s != kActs && s != kActSides;
+        V held = of_weights ? hold_weights : hold_acts, uses = of_weights ? in.m_blocks : in.n_blocks;
+        V fetched = geo.there * f.own_blocks * pick(held > 0.0, all(1), uses), given = geo.there * f.own_blocks * uses;
+        V beats = f.entries * geo.beats;
+        own[kBeatsOfStream] = fetched * beats;
+        own[kBurstsOfStream] = fetched * ceil_div(beats, geo.burst);
+        own[kEntriesOfStream] = given * f.entries;
+        own[kWordsOfStream] = given * f.words;
+    }
+}
+
+template <typename Each>
+INLINE void sum_forms(const Term* terms, int64_t number, const V* factors, const V* counts, Each each) {
+    for (int64_t i = 0; i < number;) {
+        int64_t form = terms[i].form;
+        V sum = V{};
+        for (; i < number && terms[i].form == form; i++) sum += factors[i] * counts[terms[i].count];
+        each(form, sum);
+    }
+}
 
 // All inputs of a block of lanes, those that rows share loaded once.
 struct Loader {
@@ -724,21 +942,6 @@ void shared(int64_t lanes, int64_t threads, Each each) {
     for (int64_t which = 1; which < threads; which++) others.emplace_back(part, which);
     part(0);
     for (auto& one : others) one.join();
-}
-
-// Whether a choice comes before another one: by cycles, what it reads, and its place.
-INLINE M before(V cycles, V reads, V place, V other_cycles, V other_reads, V other_place) {
-    M same = cycles == other_cycles, same_reads = reads == other_reads;
-    return (cycles < other_cycles) | (same & ((reads < other_reads) | (same_reads & (place < other_place))));
-}
-
-// With so many bursts in flight as may be.
-Asked usually(const Pair& p) {
-    Asked found;
-    for (int s = 0; s < kStreams; s++)
-        found.most[s] = p.flows[s].there ? if_(p.flows[s].beats > 0.0, p.flows[s].in_flight) : V{};
-    found.work_out(p);
-    return found;
 }
 
 INLINE M beyond(const Pair& p, V total, V cycles) { return larger(total, cycles) * p.in.cycles > kMost; }
@@ -774,7 +977,10 @@ int64_t closed_jobs(const Input* inputs, int64_t lanes, int64_t* cycles, int64_t
         p.sizes();
         p.prepare(places);
         Job job(p, flags, usually(p));
-        Found found = job.run();
+        Job::Times end;
+        Found found;
+        job.end(end);
+        job.run(end, found, [](V) { return true; });
         Output<int64_t>{cycles, 0, 1}.store(found.cycles, 0, lane, lanes);
         Output<int64_t>{regime, 0, 1}.store(found.regime, 0, lane, lanes);
         Output<int64_t>{exact, 0, 1}.store(if_(found.certain, all(1)), 0, lane, lanes);
@@ -786,71 +992,93 @@ int64_t closed_jobs(const Input* inputs, int64_t lanes, int64_t* cycles, int64_t
 }
 
 // The best legal jobs of rows times lanes; `orders`: bit 0 for order 0, bit 1 for order 1. Outputs as enumerated,
-// places (weights, weight_sides, acts, act_sides, channels, result) last, in bytes; strides as given.
+// places (weights, weight_sides, acts, act_sides, channels, result) last, in bytes; strides as given. Outputs that are
+// null are not wanted. Forms are sums of counts of the jobs, each times what `terms`, in the order of forms, say.
 // Returns the pairs that doubles may not hold.
 int64_t closed_best(const Input* inputs, int64_t rows, int64_t lanes, int64_t orders, int64_t** outputs,
-                    int64_t out_row, int64_t out_lane, int64_t threads) {
+                    int64_t out_row, int64_t out_lane, const Term* terms, int64_t number, double** forms,
+                    int64_t threads) {
     if (rows <= 0 || lanes <= 0) return 0;
     std::vector<int64_t> unsure(threads);
     shared(lanes, threads, [&](int64_t which, int64_t lane) {
+        V factors[kMostTerms];
+        for (int64_t i = 0; i < number; i++) factors[i] = terms[i].factor.load(0, lane, lanes);
         Pair p;
         Loader loader{inputs, kInputs, lanes, lane, reinterpret_cast<V*>(&p.in)};
         loader.begin();
         for (int64_t row = 0; row < rows; row++) {
             loader.row(row);
-            p.compute();
-            p.sizes();
-            Places places = p.places();
-            p.prepare(places);
-            Asked usual = usually(p);
-            Bounds bounds(p, usual, orders);
-            V cycles = all(kNever), reads = V{}, place = V{}, regime = V{}, most = V{};
-            M exact = M{};
-            for (int turn = 0; turn < kChoices; turn++) {
-                // Each lane looks at the choice that may be its best, as long as one may.
-                V least = all(kNever), own_reads = V{}, choice = V{};
-                for (int one = 0; one < kChoices; one++) {
-                    M sooner = before(bounds.cycles[one], bounds.reads[one], all(one), least, own_reads, choice);
-                    least = pick(sooner, bounds.cycles[one], least);
-                    own_reads = pick(sooner, bounds.reads[one], own_reads);
-                    choice = pick(sooner, all(one), choice);
-                }
-                M open = (least < kNever) & before(least, own_reads, choice, cycles, reads, place);
-                if (!any(open)) break;
-                for (int one = 0; one < kChoices; one++)
-                    bounds.cycles[one] = pick(choice == all(one), all(kNever), bounds.cycles[one]);
-                M second = choice >= 4.0;
-                V rest = pick(second, choice - 4.0, choice);
-                M weights = rest >= 2.0;
-                Flags flags = {~second, weights, pick(weights, rest - 2.0, rest) > 0.0};
-                Job job(p, flags, usual);
-                Found found = job.run();
-                most = larger(most, if_(open, larger(found.cycles, job.total + p.w_beats)));
-                M better = open & before(found.cycles, own_reads, choice, cycles, reads, place);
-                cycles = pick(better, found.cycles, cycles);
-                reads = pick(better, own_reads, reads);
-                place = pick(better, choice, place);
-                regime = pick(better, found.regime, regime);
-                exact = (better & found.certain) | (~better & exact);
-            }
-            // Also of choices that were not looked at.
-            for (int one = 0; one < kChoices; one++) most = larger(most, bounds.reads[one]);
-            unsure[which] += lanes_of(most * p.in.cycles > kMost, lane, lanes);
+            Places places = p.ready();
+            Best best = best_of(p, orders);
+            unsure[which] += lanes_of(best.most * p.in.cycles > kMost, lane, lanes);
             auto put = [&](int what, V values) {
                 Output<int64_t>{outputs[what], out_row, out_lane}.store(values, row, lane, lanes);
             };
-            put(kCyclesOut, cycles);
-            put(kReadsOut, reads);
-            put(kRegimeOut, regime);
-            put(kExactOut, if_(exact, all(1)));
-            V order = if_(place >= 4.0, all(1)), rest = place - 4.0 * order, weights = if_(rest >= 2.0, all(1));
-            put(kOrderOut, order);
-            put(kHoldWeightsOut, weights);
-            put(kHoldActsOut, rest - 2.0 * weights);
+            put(kCyclesOut, best.cycles);
+            put(kReadsOut, best.reads);
+            put(kRegimeOut, best.regime);
+            put(kExactOut, if_(best.exact, all(1)));
+            put(kOrderOut, best.order());
+            put(kHoldWeightsOut, best.hold_weights());
+            put(kHoldActsOut, best.hold_acts());
+            if (number) {
+                V counts[kCounts];
+                count(p, best, counts);
+                sum_forms(terms, number, factors, counts, [&](int64_t form, V sum) {
+                    Output<double>{forms[form], out_row, out_lane}.store(sum, row, lane, lanes);
+                });
+            }
             V bytes = all(PAGE_BYTES) / p.in.page;
             for (int s = 0; s < kStreams; s++) put(kWeightsOut + s, places.streams[s] * bytes);
             put(kResultOut, places.result * bytes);
         }
+    });
+    int64_t found = 0;
+    for (int64_t one : unsure) found += one;
+    return found;
+}
+
+// What rows take together, `times` of each: cycles, whether all of them are certain, what bounds most of the cycles, the
+// choices of rows (three bits for each, the first row's lowest), and forms of their counts; by lane.
+// Returns the lanes that doubles may not hold.
+int64_t closed_totals(const Input* inputs, int64_t rows, int64_t lanes, int64_t orders, const double* times,
+                      int64_t* cycles, int64_t* exact, int64_t* regime, int64_t* choices, const Term* terms,
+                      int64_t number, double** forms, int64_t threads) {
+    if (rows <= 0 || lanes <= 0) return 0;
+    std::vector<int64_t> unsure(threads);
+    shared(lanes, threads, [&](int64_t which, int64_t lane) {
+        V factors[kMostTerms];
+        for (int64_t i = 0; i < number; i++) factors[i] = terms[i].factor.load(0, lane, lanes);
+        Pair p;
+        Loader loader{inputs, kInputs, lanes, lane, reinterpret_cast<V*>(&p.in)};
+        loader.begin();
+        V counts[kCounts] = {}, of_regimes[kRegimes] = {}, total = V{}, most = V{};
+        M certain = ~M{}, found = M{};
+        for (int64_t row = 0; row < rows; row++) {
+            loader.row(row);
+            p.ready();
+            Best best = best_of(p, orders);
+            V took = times[row] * best.cycles, own[kCounts];
+            most = larger(most, best.most * p.in.cycles);
+            total += took;
+            certain &= best.exact;
+            for (int one = 0; one < kRegimes; one++) of_regimes[one] += if_(best.regime == all(one), took);
+            if (row < kShown) found |= __builtin_convertvector(best.place, M) << (3 * row);
+            count(p, best, own);
+            for (int i = 0; i < kCounts; i++) counts[i] += times[row] * own[i];
+        }
+        V bound = V{}, largest = of_regimes[0];
+        for (int one = 1; one < kRegimes; one++) {
+            bound = pick(of_regimes[one] > largest, all(one), bound);
+            largest = larger(largest, of_regimes[one]);
+        }
+        unsure[which] += lanes_of(larger(most, total) > kMost, lane, lanes);
+        Output<int64_t>{cycles, 0, 1}.store(total, 0, lane, lanes);
+        Output<int64_t>{exact, 0, 1}.store(if_(certain, all(1)), 0, lane, lanes);
+        Output<int64_t>{regime, 0, 1}.store(bound, 0, lane, lanes);
+        for (int i = 0; i < kLanes && lane + i < lanes; i++) choices[lane + i] = found[i];
+        sum_forms(terms, number, factors, counts,
+                  [&](int64_t form, V sum) { Output<double>{forms[form], 0, 1}.store(sum, 0, lane, lanes); });
     });
     int64_t found = 0;
     for (int64_t one : unsure) found += one;
