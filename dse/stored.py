@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dse.level import ACCURACY
-from dse.pareto import column_of, front
+from dse.pareto import column_of, front, objective_values
 
 # Whoever writes a sweep says how its file is marked.
 from dse.sweep import _FOOTER_SUM, _METADATA, _footer_sum
@@ -52,6 +52,21 @@ class StoredSweep:
         """Legal points of the sweep, stored or not."""
         return int(self.metadata["rows"])
 
+    def by(self, objectives: Sequence[str]) -> StoredSweep:
+        """The same sweep with the front of other objectives.
+
+        Raises `HwgenError` for a column that is none, or of which nothing is known, and where not all points are
+        stored.
+        """
+        if tuple(objectives) == self.objectives:
+            return self
+        if self.points is None:
+            raise HwgenError(
+                f"sweep {str(self.path)!r}: its front is of {', '.join(self.objectives)}; fronts of other objectives "
+                "need a sweep that stores all points"
+            )
+        return replace(self, front=_front(self.path, self.points, objectives), objectives=tuple(objectives))
+
 
 def open_sweep(path: str | Path) -> StoredSweep:
     """The sweep in a file that `hwgen sweep -o FILE.parquet` wrote.
@@ -62,12 +77,18 @@ def open_sweep(path: str | Path) -> StoredSweep:
     about, table = _read(file)
     points = table.to_pandas()
     objectives = _objectives(about)
-    known = points.dropna(subset=[name for name in map(column_of, objectives) if name in ACCURACY])
+    layers = tuple(Layer(**one) for one in about["layers"])
+    return StoredSweep(file, _front(file, points, objectives), points, points, objectives, layers, about)
+
+
+def _front(file: Path, points: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
+    """The front of the points whose objectives are known."""
+    objective_values(points.iloc[:0], objectives)
+    known = points.dropna(subset=[column_of(name) for name in objectives])
     if not len(known):
         why = "no point" if not len(points) else f"no point whose {', '.join(objectives)} are known"
         raise HwgenError(f"sweep {str(file)!r}: holds {why}, so that it has no front")
-    layers = tuple(Layer(**one) for one in about["layers"])
-    return StoredSweep(file, front(known, objectives), points, points, objectives, layers, about)
+    return front(known, objectives)
 
 
 def _read(file: Path) -> tuple[dict[str, Any], pa.Table]:
@@ -127,6 +148,6 @@ def _objectives(about: Mapping[str, Any]) -> tuple[str, ...]:
     if named:
         return tuple(named)
     words = shlex.split(about["command"])
-    found = [after for word, after in zip(words, words[1:], strict=False) if word == "--objective"]
+    found = [after for word, after in itertools.pairwise(words) if word == "--objective"]
     found += [word.partition("=")[2] for word in words if word.startswith("--objective=")]
     return tuple(dict.fromkeys(found)) or _USUAL_OBJECTIVES

@@ -34,7 +34,7 @@ Progress = Callable[[int, int], None]
 """Called with (points done, points in all)."""
 
 _OF_TILES = ("compute", "padding", "results", "pre block")
-"""What most of a layer's cycles on a tile go to: products, products with padding, waiting for results, the pre block."""
+"""What most of a layer's cycles on a tile go to: products, those with padding, waiting for results, the pre block."""
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,7 @@ def _settled(group: Group, tech: Tech) -> np.ndarray:
 
 def _drift(stored: pd.DataFrame, area: Num, energy: Num, cycles: np.ndarray) -> float:
     """Largest relative difference to what was stored."""
-    whole = stored["cycles"] + (stored["pre_cycles"] if "pre_cycles" in stored else 0)
+    whole = stored["cycles"] + stored.get("pre_cycles", 0)
     pairs = ((stored["area_um2"], area), (stored["energy_pj"], energy), (whole, cycles.sum(axis=0)))
     return max(float(np.max(np.abs(np.asarray(ours) / kept.to_numpy(np.float64) - 1))) for kept, ours in pairs)
 

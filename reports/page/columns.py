@@ -17,7 +17,7 @@ from hwgen.frame.param import Param
 from hwgen.pe import family
 from reports.plot import AXIS_LABELS
 
-__all__ = ["METRICS", "Column", "columns_of", "direction", "key_metrics"]
+__all__ = ["LARGER", "METRICS", "Column", "columns_of", "direction", "key_metrics", "unit_of"]
 
 METRICS: Mapping[str, type] = {**tiles.METRICS, **designs.METRICS, **dict.fromkeys(ACCURACY, float)}
 """Columns that are no parameters, of any level."""
@@ -57,6 +57,16 @@ _KEY = ("area_um2", "latency_us", _PER_MAC, "power_mw", "tops_per_mm2", "perplex
 """Metrics that are offered first: as limits, and as pairs whose fronts are whole."""
 
 
+LARGER: Mapping[str, tuple[tuple[float, str], ...]] = {
+    "µm²": ((1e6, "mm²"),),
+    "pJ": ((1e12, "J"), (1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ")),
+    "µs": ((1e6, "s"), (1e3, "ms")),
+    "mW": ((1e3, "W"),),
+    "bytes": ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")),
+}
+"""Larger units, and how many of a column's own they are; one is used for numbers of ten of it and more."""
+
+
 @dataclass(frozen=True)
 class Column:
     """One column: ``better`` is 1 where more is, -1 where less is, 0 where neither; ``metric``: no parameter."""
@@ -78,6 +88,11 @@ def _unit(name: str) -> str:
 def _label(name: str) -> str:
     said = re.sub(r" \[.*\]| of the default model", "", AXIS_LABELS[name]) if name in AXIS_LABELS else ""
     return _LABELS.get(name) or said or name.replace("_", " ")
+
+
+def unit_of(unit: str, number: float) -> tuple[float, str]:
+    """How many of a unit are one of that which suits a number, and its name."""
+    return next(((size, name) for size, name in LARGER.get(unit, ()) if number >= 10 * size), (1.0, unit))
 
 
 def direction(name: str, objectives: Sequence[str] = ()) -> int:

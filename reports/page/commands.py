@@ -7,8 +7,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-
 from hwgen.accelerator import Design
 from hwgen.accelerator.use import Use
 from hwgen.errors import HwgenError

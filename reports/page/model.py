@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import shlex
@@ -20,7 +21,7 @@ from hwgen.errors import HwgenError
 from hwgen.schedule import Layer
 from reports.page.breakdown import LEVELS, Breakdown, break_down
 from reports.page.choose import Shown, choose_points
-from reports.page.columns import Column, columns_of, direction, key_metrics
+from reports.page.columns import LARGER, Column, columns_of, direction, key_metrics
 from reports.page.commands import point_flags, templates
 from reports.plot import formats_of
 from sim.tech import Tech, load
@@ -91,6 +92,7 @@ def page_model(
     return {
         "title": title or _title(sweep),
         "level": about["level"],
+        "larger": LARGER,
         "columns": [asdict(one) for one in columns],
         "data": {one.name: _column(points[one.name], one) for one in columns},
         "formats": _texts(formats.iloc[shown.places]),
@@ -148,7 +150,7 @@ def _chosen(points: pd.DataFrame, shown: Shown, objectives: Sequence[str]) -> in
 def _title(sweep: StoredSweep) -> str:
     """What was swept, in a few words."""
     words = shlex.split(sweep.metadata["command"])
-    said = {one: after for one, after in zip(words, words[1:], strict=False) if one in ("--workload", "--phase")}
+    said = {one: after for one, after in itertools.pairwise(words) if one in ("--workload", "--phase")}
     if "--workload" in said:
         return ", ".join(said.values())
     names = [_layer_words(layer)["text"] for layer in sweep.layers]
@@ -233,8 +235,9 @@ def _parts(one: Breakdown, merged: Sequence[Sequence[int]]) -> dict[str, Any]:
     busy = one.cycles * one.utilization
     bound = []
     for places in merged:
-        share = np.stack([np.where(one.bound[list(places)] == b, one.cycles[list(places)], 0).sum(axis=0) for b in range(len(one.bounds))])
-        bound.append(share.argmax(axis=0).tolist())
+        which, cycles = one.bound[list(places)], one.cycles[list(places)]
+        share = [np.where(which == place, cycles, 0).sum(axis=0) for place in range(len(one.bounds))]
+        bound.append(np.argmax(share, axis=0).tolist())
     found: dict[str, Any] = {
         "rows": one.rows.tolist(),
         "area_um2": {name: _shorts(value) for name, value in one.area_um2.items() if np.any(value)},
@@ -288,5 +291,3 @@ def dumps(model: Mapping[str, Any]) -> str:
     """A model as JSON that may stand in a script element."""
     text = json.dumps(model, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-

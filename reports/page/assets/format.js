@@ -1,5 +1,5 @@
 // Numbers as people read them.
-import { columns } from "./model.js";
+import { columns, model } from "./model.js";
 
 const plain = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
 const PREFIXES = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
@@ -26,15 +26,6 @@ export function cell(name, content) {
   return columns.get(name)?.unit === "%" ? `${plain.format(100 * content)}` : short(content);
 }
 
-// Larger units of the units that columns have, where a number would be long.
-const LARGER = {
-  "µm²": [[1e6, "mm²"]],
-  pJ: [[1e12, "J"], [1e9, "mJ"], [1e6, "µJ"], [1e3, "nJ"]],
-  "µs": [[1e6, "s"], [1e3, "ms"]],
-  mW: [[1e3, "W"]],
-  bytes: [[1e9, "GB"], [1e6, "MB"], [1e3, "kB"]],
-};
-
 export function withUnit(name, content) {
   const unit = columns.get(name)?.unit, text = cell(name, content);
   if (!unit || text === "–") return text;
@@ -46,7 +37,7 @@ export function withUnit(name, content) {
 // How many of a column's unit are one of the unit that suits a number, and its name.
 export function unitOf(name, content) {
   const unit = columns.get(name).unit;
-  return LARGER[unit]?.find(([size]) => Math.abs(content) >= 10 * size) ?? [1, unit];
+  return model.larger[unit]?.find(([size]) => Math.abs(content) >= 10 * size) ?? [1, unit];
 }
 
 export function title(name) {
