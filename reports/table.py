@@ -80,14 +80,12 @@ def csv(points: pd.DataFrame) -> str:
 def text(points: pd.DataFrame, path: str | Path, columns: Sequence[str]) -> str:
     """A table as the suffix of the path says. Raises `HwgenError` for a suffix that is none of .md, .csv and .tex."""
     target = Path(path)
-    made = {
-        ".md": lambda: markdown(points, columns),
-        ".tex": lambda: latex(points, columns),
-        ".csv": lambda: csv(points),
-    }
-    if target.suffix.lower() not in made:
+    suffix = target.suffix.lower()
+    if suffix not in (".md", ".csv", ".tex"):
         raise HwgenError(f"table: output must end in .md, .csv or .tex, not {target.name!r}")
-    return made[target.suffix.lower()]()
+    if suffix == ".csv":
+        return csv(points)
+    return latex(points, columns) if suffix == ".tex" else markdown(points, columns)
 
 
 def save(points: pd.DataFrame, path: str | Path, columns: Sequence[str]) -> Path:

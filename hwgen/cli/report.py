@@ -134,7 +134,7 @@ def _page(stored: StoredSweep, points: int, title: str | None, tech: str | None)
             size = len(page.encode())
             if size <= MOST_BYTES or points <= 10:
                 break
-            points = max(10, int(points * min(0.9 * MOST_BYTES / size, 0.9)))
+            points = max(10, int(model["counts"]["shown"] * min(0.95 * MOST_BYTES / size, 0.9)))
     counts = model["counts"]
     front = len(model["front"])
     part = "" if front == counts["front"] else f" of {counts['front']:,}"

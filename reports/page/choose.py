@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from dse.pareto import front
+from dse.pareto import front_mask
 
 __all__ = ["Shown", "choose_points"]
 
 _SEED = 1
+_SLICE = 1 << 17
 _FOR_FRONTS = 0.7
 """Share of the points that fronts beside the sweep's may take."""
 
@@ -69,6 +70,7 @@ def choose_points(
     by_group: list[tuple[str, ...]] = []
     room = max(int(_FOR_FRONTS * most), len(kept))
     if complete and whole:
+        values, groups = _Values(points), _groups(kinds)
         sets = [tuple(objectives), *_sets(objectives, candidates)]
         for number, names in enumerate(sets):
             if progress is not None:
@@ -76,14 +78,14 @@ def choose_points(
             more = shown.copy()
             # Fronts of groups hold the front of all of them.
             if len(names) == 2 or names == tuple(objectives):
-                for places in _groups(kinds):
-                    more[_front(points, places, names)] = True
+                for places in groups:
+                    more[values.front(places, names)] = True
                 if more.sum() <= room:
                     shown = more
                     by_group.append(names)
                     continue
                 more = shown.copy()
-            more[_front(points, np.arange(len(points)), names)] = True
+            more[values.front(np.arange(len(points)), names)] = True
             if more.sum() <= room:
                 shown = more
                 whole.append(names)
@@ -102,11 +104,31 @@ def _sets(objectives: Sequence[str], candidates: Sequence[str]) -> list[tuple[st
     return [one for one in found if one != tuple(objectives)]
 
 
-def _front(points: pd.DataFrame, places: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Places of the front of some points, of those whose objectives are known."""
-    of = points.iloc[places][[name.removeprefix("-") for name in names]].reset_index(drop=True).dropna()
-    found: np.ndarray = places[front(of, names).index.to_numpy()]
-    return found
+class _Values:
+    """Objectives of all points, smaller is better: each is read from the table once."""
+
+    def __init__(self, points: pd.DataFrame) -> None:
+        self._points = points
+        self._known: dict[str, np.ndarray] = {}
+
+    def _column(self, name: str) -> np.ndarray:
+        if name not in self._known:
+            values = self._points[name.removeprefix("-")].to_numpy(np.float64, na_value=np.nan)
+            self._known[name] = -values if name.startswith("-") else values
+        return self._known[name]
+
+    def front(self, places: np.ndarray, names: Sequence[str]) -> np.ndarray:
+        """Places of the front of some points, of those whose objectives are known: slice by slice, then overall."""
+        values = np.stack([self._column(name)[places] for name in names], axis=1)
+        known = ~np.isnan(values).any(axis=1)
+        places, values = places[known], values[known]
+        kept = [
+            start + np.flatnonzero(front_mask(values[start : start + _SLICE]))
+            for start in range(0, len(values), _SLICE)
+        ]
+        left = np.concatenate(kept) if kept else np.zeros(0, np.int64)
+        found: np.ndarray = places[left[front_mask(values[left])]]
+        return found
 
 
 def _groups(kinds: np.ndarray) -> list[np.ndarray]:

@@ -29,7 +29,7 @@ _UNITS = {"um2": "µm²", "ns": "ns", "us": "µs", "pj": "pJ", "mw": "mW", "byte
 _LABELS = {
     "pe": "family",
     "tops": "throughput",
-    "tops_per_mm2": "throughput per area",
+    "tops_per_mm2": "area efficiency",
     "area_um2": "area",
     "perplexity": "perplexity",
     "agreement": "agreement with float",

@@ -88,6 +88,9 @@ def front_figure(sweep: StoredSweep, columns: int = 1) -> Figure:
         axes.grid(True, which="major", color="#e4e4e4", linewidth=0.5)
         axes.set_axisbelow(True)
         _legend(figure, look, columns, bool(beyond.any()))
+        # Laid out once: each time that it is saved would move it by a hair.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
     return figure
 
 

@@ -114,6 +114,7 @@ def page_model(
         "flags": _flag_columns(flags),
         "provenance": _provenance(sweep, command, drift),
         "status": about["status"],
+        "cycles": about.get("cycles", ""),
     }
 
 
@@ -222,15 +223,16 @@ def _short(value: float, digits: int = _DIGITS_OF_PARTS) -> float:
     return float(f"{value:.{digits}g}") if math.isfinite(value) else 0.0
 
 
-def _shorts(values: np.ndarray) -> list[float | int]:
-    return [int(v) if v.is_integer() and abs(v) < 1e15 else v for v in map(_short, values.astype(float).tolist())]
+def _shorts(values: np.ndarray, digits: int = _DIGITS_OF_PARTS) -> list[float | int]:
+    short = (_short(value, digits) for value in values.astype(float).tolist())
+    return [int(value) if value.is_integer() and abs(value) < 1e15 else value for value in short]
 
 
 def _parts(one: Breakdown, merged: Sequence[Sequence[int]]) -> dict[str, Any]:
     """A family's parts; layers that are one have the bottleneck of most of their cycles."""
 
-    def summed(values: np.ndarray) -> list[list[float | int]]:
-        return [_shorts(values[list(places)].sum(axis=0)) for places in merged]
+    def summed(values: np.ndarray, digits: int = _DIGITS_OF_PARTS) -> list[list[float | int]]:
+        return [_shorts(values[list(places)].sum(axis=0), digits) for places in merged]
 
     busy = one.cycles * one.utilization
     bound = []
@@ -242,7 +244,7 @@ def _parts(one: Breakdown, merged: Sequence[Sequence[int]]) -> dict[str, Any]:
         "rows": one.rows.tolist(),
         "area_um2": {name: _shorts(value) for name, value in one.area_um2.items() if np.any(value)},
         "energy_pj": {name: _shorts(value) for name, value in one.energy_pj.items() if np.any(value)},
-        "cycles": summed(one.cycles),
+        "cycles": summed(one.cycles, _DIGITS),
         "energy": summed(one.energy),
         "busy": summed(busy),
         "bound": bound,

@@ -66,7 +66,7 @@ def test_a_page_that_would_be_too_large_has_fewer_points(
     [
         (["points.parquet"], "report: must be given -o FILE.html, --figure FILE or --table FILE"),
         (["points.parquet", "-o", "x.pdf"], "report: --output must end in .html, not 'x.pdf'"),
-        (["points.parquet", "--figure", "x.html"], "report: --figure must end in .png or .svg or .pdf, not 'x.html'"),
+        (["points.parquet", "--figure", "x.html"], "report: --figure must end in .pdf or .svg or .png, not 'x.html'"),
         (
             ["no.parquet", "-o", "x.html"],
             "sweep 'no.parquet': there is no such file; hwgen sweep -o no.parquet writes it",

@@ -1,6 +1,6 @@
 // One point taken apart: numbers, blocks, layers, roofline, accuracy, and the commands that make it.
 import { byId, make, outline, say, svg, swatch } from "./dom.js";
-import { cell, percent, short, title, unitOf, withUnit } from "./format.js";
+import { brief, cell, percent, short, title, unitOf, withUnit } from "./format.js";
 import { beyond, columns, commandsOf, familyOf, formatName, model, partsOf, pointName, range, shape, value } from "./model.js";
 import { makeScale, padded } from "./scale.js";
 import { front, onFront, pass } from "./select.js";
@@ -80,7 +80,7 @@ function layers({ parts, place }) {
   const whole = parts.cycles.reduce((sum, values) => sum + values[place], 0);
   const rows = model.layers.map(({ name, size, count }, layer) => {
     const cycles = parts.cycles[layer][place], bound = parts.bounds[parts.bound[layer][place]];
-    return make("tr", {}, make("th", { scope: "row", title: `${size}${count > 1 ? ` ×${count}` : ""}`, text: name }), make("td", { class: "right", text: short(cycles) }), make("td", { class: "right", text: percent(cycles / whole) }), make("td", { class: "right", text: percent(parts.busy[layer][place] / cycles) }), make("td", { title: MEANS[bound] ?? "", text: bound }));
+    return make("tr", {}, make("th", { scope: "row", title: `${size}${count > 1 ? ` ×${count}` : ""}`, text: name }), make("td", { class: "right", title: cycles.toLocaleString("en"), text: brief(cycles) }), make("td", { class: "right", text: percent(cycles / whole) }), make("td", { class: "right", text: percent(parts.busy[layer][place] / cycles) }), make("td", { title: MEANS[bound] ?? "", text: bound }));
   });
   const heads = ["layer", "cycles", "of all", "of peak", "bound by"].map((text, column) => make("th", { scope: "col", class: column && column < 4 ? "right" : "", text }));
   return section("Layers", `${short(whole)} cycles`, make("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Layers" }, make("table", { class: "layers" }, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows))));
@@ -124,7 +124,9 @@ function accuracy() {
 function commands(index) {
   const made = commandsOf(index);
   if (!made.length) return null;
-  return section("Make it real", "", ...made.map(({ title: name, command }) => {
+  // The commands count every cycle.
+  const near = model.cycles && model.cycles !== "exact" ? make("p", { class: "note", text: `Cycles of this page are ${model.cycles}; the command counts each of them.` }) : null;
+  return section("Make it real", "", near, ...made.map(({ title: name, command }) => {
     const button = make("button", { type: "button", text: "Copy", "aria-label": `Copy the command: ${name}`, click: () => copy(command, button) });
     return make("div", { class: "command" }, make("p", {}, make("span", { text: name }), button), make("code", { tabindex: "0", text: command }));
   }));
@@ -159,5 +161,5 @@ function parameters(index) {
 }
 
 function section(name, sum, ...content) {
-  return make("section", {}, make("h3", {}, name, make("span", { text: sum })), ...content);
+  return make("section", {}, make("h3", {}, name, make("span", { text: sum })), ...content.filter(Boolean));
 }

@@ -8,7 +8,7 @@ const PREFIXES = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
 export function short(number) {
   if (number === null || number === undefined) return "–";
   const size = Math.abs(number);
-  if (size && (size >= 1e7 || size < 1e-3)) {
+  if (size && (size >= 1e7 || size < 1e-4)) {
     const power = Math.floor(Math.log10(size));
     return `${plain.format(number / 10 ** power)}·10${raised(power)}`;
   }
