@@ -231,7 +231,8 @@ def _settled(group: Group, tech: Tech) -> np.ndarray:
     bare = {**group.p, **{name: one.default for name, one in group.spec.cut_parameters().items()}}
     would = settle(group.spec, bare, tech, group.clk_period_ns, fixed).p
     same = [np.asarray(would[name]) == np.asarray(group.p[name]) for name in group.p]
-    return np.all([np.broadcast_to(one, len(group.rows)) for one in same], axis=0)
+    found: np.ndarray = np.all([np.broadcast_to(one, len(group.rows)) for one in same], axis=0)
+    return found
 
 
 def _drift(stored: pd.DataFrame, area: Num, energy: Num, cycles: np.ndarray) -> float:
@@ -264,8 +265,8 @@ def _joined(parts: Sequence[Breakdown]) -> Breakdown:
         return np.concatenate([of(one) for one in parts], axis=-1)
 
     first = parts[0]
-    moved = None if first.moved_bytes is None else np.concatenate([one.moved_bytes for one in parts], axis=-1)  # type: ignore[misc]
-    rates = None if first.bytes_per_ns is None else np.concatenate([one.bytes_per_ns for one in parts])  # type: ignore[misc]
+    moved = None if first.moved_bytes is None else np.concatenate([one.moved_bytes for one in parts], axis=-1)
+    rates = None if first.bytes_per_ns is None else np.concatenate([one.bytes_per_ns for one in parts])
     return Breakdown(
         joined(lambda one: one.rows),
         blocks(lambda one: one.area_um2),

@@ -30,7 +30,7 @@ _HEIGHT_IN = {1: 2.7, 2: 3.2}
 _MARKERS = "osDv^PX*<>"
 _MOST = 3000
 _SEED = 1
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "font.size": 8,
     "axes.labelsize": 8,
     "xtick.labelsize": 7,
@@ -119,7 +119,7 @@ def _legend(figure: Figure, look: dict[str, tuple[str, str]], columns: int, holl
         handles.append(
             Line2D([], [], marker="o", color="#777777", markerfacecolor="white", label="extrapolated", **none)
         )
-    place = "outside upper center" if columns == 1 else "outside right upper"
+    place: Any = "outside upper center" if columns == 1 else "outside right upper"
     ncols = min(len(handles), 4) if columns == 1 else 1
     figure.legend(handles=handles, loc=place, ncols=ncols, frameon=False, handletextpad=0.4, columnspacing=1.0)
 
