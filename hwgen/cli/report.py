@@ -120,7 +120,7 @@ def _page(stored: StoredSweep, points: int, title: str | None, tech: str | None)
     from sim.tech import load
 
     words = shlex.join(["hwgen", *sys.argv[1:]])
-    table = load(tech) if tech else None
+    table = None if tech is None else load(tech)
     with bars() as bar:
         tasks: dict[str, object] = {}
 
