@@ -1,8 +1,8 @@
-"""Tables of points: Markdown for people, CSV for programs."""
+"""Tables of points: Markdown for people, LaTeX for papers, CSV for programs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +12,7 @@ from dse.pareto import column_of
 from hwgen.errors import HwgenError
 from hwgen.files import write_atomic
 
-__all__ = ["columns_of", "csv", "format_cell", "markdown", "save", "text"]
+__all__ = ["columns_of", "csv", "format_cell", "latex", "markdown", "save", "text"]
 
 
 def columns_of(points: pd.DataFrame, objectives: Sequence[str]) -> list[str]:
@@ -54,6 +54,23 @@ def markdown(points: pd.DataFrame, columns: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "×": r"$\times$"}
+_LATEX |= {letter: f"\\{letter}" for letter in "&%$#_{}"}
+
+
+def latex(points: pd.DataFrame, columns: Sequence[str]) -> str:
+    """A ``tabular`` with the rules of booktabs, one line a point; names and numbers as in `markdown`."""
+
+    def line(cells: Iterable[str]) -> str:
+        return " & ".join("".join(_LATEX.get(letter, letter) for letter in cell) for cell in cells) + r" \\"
+
+    form = "".join("r" if pd.api.types.is_numeric_dtype(points[name]) else "l" for name in columns)
+    rows = points[list(columns)].itertuples(index=False)
+    body = [line(format_cell(name, value) for name, value in zip(columns, row, strict=True)) for row in rows]
+    head = [rf"\begin{{tabular}}{{{form}}}", r"\toprule", line(columns), r"\midrule"]
+    return "\n".join([*head, *body, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
 def csv(points: pd.DataFrame) -> str:
     """All columns as CSV, full precision."""
     text: str = points.to_csv(index=False, lineterminator="\n")
@@ -61,15 +78,18 @@ def csv(points: pd.DataFrame) -> str:
 
 
 def text(points: pd.DataFrame, path: str | Path, columns: Sequence[str]) -> str:
-    """A table as the suffix of the path says. Raises `HwgenError` for a suffix that is neither .md nor .csv."""
+    """A table as the suffix of the path says. Raises `HwgenError` for a suffix that is none of .md, .csv and .tex."""
     target = Path(path)
-    if target.suffix not in (".md", ".csv"):
-        raise HwgenError(f"table: output must end in .md or .csv, not {target.name!r}")
-    return markdown(points, columns) if target.suffix == ".md" else csv(points)
+    suffix = target.suffix.lower()
+    if suffix not in (".md", ".csv", ".tex"):
+        raise HwgenError(f"table: output must end in .md, .csv or .tex, not {target.name!r}")
+    if suffix == ".csv":
+        return csv(points)
+    return latex(points, columns) if suffix == ".tex" else markdown(points, columns)
 
 
 def save(points: pd.DataFrame, path: str | Path, columns: Sequence[str]) -> Path:
-    """Write a table; the suffix says which kind. Raises `HwgenError` for a suffix that is neither .md nor .csv."""
+    """Write a table; the suffix says which kind. Raises `HwgenError` as `text` does."""
     target = Path(path)
     write_atomic(target, text(points, target, columns), "table")
     return target

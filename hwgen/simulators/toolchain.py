@@ -72,6 +72,14 @@ TOOLS: Mapping[str, Tool] = {
             r"(\d+(?:\.\d+)+)",
             ("sta", "opensta"),
         ),
+        Tool(
+            "chromium",
+            "tests of pages in a browser",
+            "sudo apt-get install chromium",
+            "--version",
+            r"(\d+(?:\.\d+){3})",
+            ("chromium", "chromium-browser", "google-chrome"),
+        ),
         *(
             Tool(
                 f"nextpnr-{name}",

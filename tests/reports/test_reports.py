@@ -152,4 +152,4 @@ def test_tables_are_files(result: Sweep, tmp_path: Path) -> None:
     assert (tmp_path / "front.md").read_text(encoding="utf-8").count("\n") == len(result.front) + 2
     with pytest.raises(HwgenError) as caught:
         table.save(result.front, tmp_path / "front.txt", ["pe"])
-    assert str(caught.value) == "table: output must end in .md or .csv, not 'front.txt'"
+    assert str(caught.value) == "table: output must end in .md, .csv or .tex, not 'front.txt'"

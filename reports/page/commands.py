@@ -1,0 +1,108 @@
+"""Command lines that realise points: the fewest flags that make exactly what a sweep evaluated."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hwgen.accelerator import Design
+from hwgen.accelerator.use import Use
+from hwgen.errors import HwgenError
+from hwgen.frame.param import Param
+from hwgen.pe import TileSpec, family
+from hwgen.schedule import Layer
+from sim.clock import by_hand
+from sim.tech import DEFAULT, Tech
+
+__all__ = ["point_flags", "templates"]
+
+
+def point_flags(row: Mapping[str, Any], tech: Tech, *, own_clock: bool, settled: bool) -> dict[str, str]:
+    """Flags of a point: of its ``tile``, of its ``clock``, of the accelerator ``around`` it and the memory it ``use``s.
+
+    ``settled``: whether the clock places the registers that the point has, so that no flag needs to.
+    """
+    spec = family(str(row["pe"]))
+    known = spec.parameters()
+    values = {name: _plain(row[name], one) for name, one in known.items()}
+    cuts = by_hand(spec, known)
+    given = {name: value for name, value in values.items() if value != known[name].default}
+    if settled:
+        given = {name: value for name, value in given.items() if name not in cuts}
+    asked = {name: value for name, value in values.items() if not settled or name not in cuts}
+    if not _makes(spec, given, asked):
+        # What a flag brings along is not what the point has: all of them say what it is.
+        given = asked
+    elif not settled and not own_clock:
+        # One of them keeps the clock from placing registers.
+        given |= {name: values[name] for name in cuts}
+    return {
+        "tile": _flags(known, given),
+        "clock": _clock(row, tech, own_clock=own_clock, settled=settled),
+        "around": _around(row, Design.parameters()),
+        "use": _around(row, Use.parameters()),
+    }
+
+
+def _plain(value: Any, known: Param) -> Any:
+    return known.type(value)
+
+
+def _makes(spec: type[TileSpec], given: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether flags make a tile with these values."""
+    try:
+        made = spec.from_values(given).p
+    except HwgenError:
+        return False
+    return all(made[name] == value for name, value in wanted.items())
+
+
+def _flags(known: Mapping[str, Param], values: Mapping[str, Any]) -> str:
+    words = []
+    for name, value in values.items():
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        words += [known[name].flag, shlex.quote(text)]
+    return " ".join(words)
+
+
+def _around(row: Mapping[str, Any], known: Mapping[str, Param]) -> str:
+    there = {name: _plain(row[name], one) for name, one in known.items() if name in row}
+    return _flags(known, {name: value for name, value in there.items() if value != known[name].default})
+
+
+def _clock(row: Mapping[str, Any], tech: Tech, *, own_clock: bool, settled: bool) -> str:
+    period = float(row["clk_period_ns"])
+    if own_clock:
+        return "--clk-period-ns own"
+    return "" if settled and period == tech.default_clk_period_ns else f"--clk-period-ns {period!r}"
+
+
+def templates(level: str, layers: Sequence[Layer], tech_name: str) -> list[dict[str, str]]:
+    """What can be done with a point: title, and the command with names of `point_flags` in braces.
+
+    Empty for a level that no command takes from flags.
+    """
+    tech = "" if tech_name == DEFAULT else f" --tech {shlex.quote(tech_name)}"
+    products = " ".join(f"--layer {shlex.quote(_layer(one))}" for one in layers)
+    if level == "tile":
+        return [
+            {"title": "Estimate", "command": f"hwgen estimate --pe {{pe}} {{tile}} {{clock}}{tech} {products}"},
+            {"title": "Emit Verilog", "command": f"hwgen emit --pe {{pe}} {{tile}} {{clock}}{tech} -o {{pe}}_tile.v"},
+        ]
+    if level == "accelerator":
+        tile = f"--level accelerator --pe {{pe}} {{tile}} {{around}} {{clock}}{tech}"
+        return [
+            {"title": "Estimate", "command": f"hwgen estimate {tile} {{use}} {products}"},
+            {"title": "Emit Verilog", "command": f"hwgen emit {tile} -o {{pe}}_accelerator"},
+        ]
+    return []
+
+
+def _layer(layer: Layer) -> str:
+    """As `hwgen.cli._layer.parse_layer` reads it."""
+    sizes = f"{layer.m}x{layer.n}x{layer.k}"
+    name = re.sub(r"[:\s]", "_", layer.name)
+    named = "" if name == sizes else f"{name}:"
+    return f"{named}{sizes}" + (f"*{layer.count}" if layer.count > 1 else "")
