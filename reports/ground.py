@@ -288,6 +288,8 @@ def output_cases() -> Iterator[Case]:
             places += [("file/x" + end, "below a file"), ("/proc/x" + end, "/proc")]
             if isinstance(option.type, OutputFile):
                 places += [("x.gguf", "suffix of something else")]
+                if getattr(option.type, "folders", False):
+                    places = [(place, kind) for place, kind in places if kind != "folder"]
             else:
                 places = [(place, kind) for place, kind in places if kind not in ("folder", "-", "read-only file")]
                 places += [("file", "a file"), ("/dev/null", "/dev/null"), ("pipe", "pipe")]
