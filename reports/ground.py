@@ -231,6 +231,24 @@ JUNK = ("empty", "junk.bin", "strings.toml", "sections.toml", "broken.toml", "li
 INPUTS = ("", ".", "no_such_file", LONG, "/dev/null", "/", "µ.x", *JUNK)
 
 
+@functools.cache
+def _sweep() -> bytes:
+    """A small sweep as `hwgen sweep` stores it."""
+    from dse.space import Space
+    from dse.sweep import run_sweep
+    from hwgen.schedule import Layer
+
+    with tempfile.TemporaryDirectory(prefix="ground-") as folder:
+        file = Path(folder) / "points.parquet"
+        run_sweep([Space.of("int", {"n": (4, 8)})], [Layer("layer", 8, 64, 128)], output=file)
+        return file.read_bytes()
+
+
+_READS: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
+    name: {"points.parquet": _sweep} for name in ("pareto", "query")
+}
+"""Files that the example of a command reads, made where it is called."""
+
 _SHOWS = "show"
 """The command that stands for all that take a family, where it is the family's parameters that are odd."""
 
@@ -414,6 +432,8 @@ def _touched(before: Mapping[str, object], folder: Path) -> tuple[str, ...]:
 def _place(case: Case) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="ground-"))
     try:
+        for name, made in _READS.get(case.command, {}).items():
+            (folder / name).write_bytes(made())
         if case.prepare is not None:
             case.prepare(folder)
         yield folder
