@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ def tech_of(name: str, command: str) -> tuple[str, Tech | None]:
     command names; None where it is gone.
     """
     words = shlex.split(command)
-    given = [after for word, after in zip(words, [*words[1:], ""], strict=True) if word == "--tech"]
+    given = [after for word, after in itertools.pairwise(words) if word == "--tech"]
     given += [word.partition("=")[2] for word in words if word.startswith("--tech=")]
     for one in (name, *(file for text in given for file in (text, *text.split(",")) if file.endswith(".toml"))):
         try:

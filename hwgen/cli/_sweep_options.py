@@ -107,9 +107,7 @@ def parse_baseline(text: str) -> dict[str, str]:
         name, equals, value = word.partition("=")
         key = name.removeprefix("--").replace("-", "_")
         if not key or not equals or not value:
-            raise HwgenError(
-                f"sweep: --baseline must be NAME=VALUE several times, e.g. 'pe=int n=8 bits=8', not {word!r}"
-            )
+            raise HwgenError(f"sweep: --baseline must be NAME=VALUE words, e.g. 'pe=int n=8 bits=8', not {word!r}")
         if found.setdefault(key, value) != value:
             raise HwgenError(f"sweep: --baseline: {key} must be given once")
     if not found:

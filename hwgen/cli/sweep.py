@@ -396,9 +396,7 @@ def _spaces(
     axes = {**given.axes, **flags}
     _check_axes(axes, specs, around, level, ", ".join(names))
     for name, own_axes in given.axes_of.items():
-        if name not in specs:
-            raise HwgenError(f"space: axes.{name}: is none of the families {', '.join(names)}{suggest(name, names)}")
-        _check_axes(own_axes, {name: specs[name]}, {}, level, name)
+        _check_axes(own_axes, {name: family(name)}, {}, level, name)
     spaces = []
     for name, spec in specs.items():
         shared = {axis: values for axis, values in axes.items() if axis_target(spec, axis) is not None}

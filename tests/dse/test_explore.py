@@ -15,16 +15,15 @@ import pytest
 import dse.part
 from dse.engines import Here, Processes
 from dse.explore import explore
-from dse.level import Clock
 from dse.pareto import front_mask
 from dse.part import FrontRows, Part, evaluate_part, hashed
 from dse.plan import LevelSpec, Plan, make_plan
+from dse.running import Running
 from dse.space import Blocks, Space
 from dse.stored import open_sweep
 from dse.sweep import run_sweep
 from hwgen.errors import HwgenError
 from hwgen.schedule import Layer
-from sim.tech import load
 from tests.dse.sweeps import INT, LAYERS, OBJECTIVES, content, plan, scene, spaces
 
 
@@ -243,20 +242,21 @@ def test_more_points_than_numbers_are_refused() -> None:
         make_plan([replace(wide, axes={**wide.axes, "depth": many})] * 4, [scene()])
 
 
-def test_memory_does_not_grow_with_points() -> None:
-    """What is kept of a part is its front and its sample, whatever its size."""
-    layer = Layer("x", 4, 64, 64)
-    axes = {"m": range(1, 33), "n": range(1, 65), "k": (1, 2, 4, 8), "post_lanes": (0,)}
-    one = make_plan([Space.of("int", axes)], [scene(layers=(layer,), clocks=(1.0,))], part_pairs=1 << 12)
-    parts = [evaluate_part(one, at) for at in range(one.parts)]
-    assert sum(part.looked_at for part in parts) == one.size == 32 * 64 * 4
-    assert all(part.sample.num_rows + part.front.num_rows < part.looked_at for part in parts if part.looked_at > 4096)
-    assert parts[0].points is None
-
-
-def test_a_clock_of_its_own_is_an_axis_value() -> None:
-    from dse.plan import Scene
-
-    one = Scene("x", LAYERS, load("tpuv4i7"), (Clock(None), Clock(2.0)))
-    found = explore(plan(scenes=[one])).axes
-    assert found[found["axis"] == "clk_period_ns"]["value"].tolist() == ["own", "2.0"]
+def test_memory_does_not_grow_with_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept is a front and a sample, of one part as of all of them."""
+    monkeypatch.setattr(dse.part, "SAMPLE_ROWS", 100)
+    axes = {"m": (1, 2, 4, 8), "n": range(1, 257), "k": range(1, 65), "group": (0,), "post_lanes": (1,)}
+    space = Space.of("int", axes)
+    made = make_plan(
+        [space], [scene(layers=(Layer("x", 4, 64, 64),), clocks=(1.0,))], chunk_points=4096, part_pairs=1 << 13
+    )
+    assert made.parts > 6
+    running = Running(made)
+    for at in range(made.parts):
+        part = evaluate_part(made, at)
+        assert part.points is None
+        assert part.sample.num_rows == 100 < part.legal
+        running.add(part)
+        assert running.sample._count < 2000
+    assert running.looked_at == made.size
+    assert len(running.sample.at) == 100
