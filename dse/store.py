@@ -177,6 +177,8 @@ class Store:
         if not whole or (self.plan.keep and not found["stored"]):
             return None
         self.points = dict(found["parts"])
+        # Whoever wrote the manifest may have been killed before it was done with the rest.
+        self._clear(found["stored"])
         return found
 
     def damaged(self) -> list[int]:
@@ -270,14 +272,16 @@ class Store:
         whole = json.loads(json.dumps(whole))
         text = json.dumps({**whole, "manifest_sha256": _sum_of(whole)}, indent=1)
         write_atomic(self.folder / MANIFEST, text, "sweep")
+        self._clear(self.plan.keep)
+        return whole
+
+    def _clear(self, stored: bool) -> None:
+        """Remove what a finished sweep does not need."""
         self._forget({})
         (self.folder / _STATE).unlink(missing_ok=True)
-        if not self.plan.keep:
-            return whole
-        for file in (self.folder / _POINTS).glob("part*.parquet"):
+        for file in (self.folder / _POINTS).glob("part*.parquet") if stored else ():
             if file.name not in self.points:
                 file.unlink(missing_ok=True)
-        return whole
 
     def abandon(self) -> None:
         """Remove the traces of a sweep that came to nothing."""

@@ -245,18 +245,18 @@ def test_more_points_than_numbers_are_refused() -> None:
 def test_memory_does_not_grow_with_points(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is kept is a front and a sample, of one part as of all of them."""
     monkeypatch.setattr(dse.part, "SAMPLE_ROWS", 100)
-    axes = {"m": (1, 2, 4, 8), "n": range(1, 257), "k": range(1, 65), "group": (0,), "post_lanes": (1,)}
+    axes = {"m": range(1, 33), "n": range(4, 260, 4), "k": (4, 8, 16), "post_lanes": (0,)}
     space = Space.of("int", axes)
     made = make_plan(
-        [space], [scene(layers=(Layer("x", 4, 64, 64),), clocks=(1.0,))], chunk_points=4096, part_pairs=1 << 13
+        [space], [scene(layers=(Layer("x", 4, 64, 64),), clocks=(1.0,))], chunk_points=512, part_pairs=1 << 9
     )
     assert made.parts > 6
     running = Running(made)
     for at in range(made.parts):
         part = evaluate_part(made, at)
         assert part.points is None
-        assert part.sample.num_rows == 100 < part.legal
+        assert part.sample.num_rows == min(part.legal, 100)
         running.add(part)
-        assert running.sample._count < 2000
+        assert running.sample._count < 40_000
     assert running.looked_at == made.size
-    assert len(running.sample.at) == 100
+    assert len(running.sample.at) == 100 < running.legal // 10
