@@ -128,6 +128,8 @@ def read_space(name: str | Path) -> SpaceFile:
         raw = tomllib.loads(raw_bytes.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise HwgenError(f"{what}: must be a TOML file: {error}") from error
+    if not raw:
+        raise HwgenError(f"{what}: must say something, it is empty; keys: {', '.join(_KEYS)}")
     _known(what, raw, _KEYS)
     axes = _table(what, raw, "axes")
     single = {key: value for key, value in axes.items() if not isinstance(value, dict)}

@@ -68,12 +68,13 @@ def test_all_of_it_is_read(tmp_path: Path) -> None:
         {"pe": "int", "bits": "8"},
         True,
     )
-    assert read_space(written(tmp_path, "")) == SpaceFile()
+    assert read_space(written(tmp_path, "pe = 'int'")) == SpaceFile(("int",))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("# nothing", "must say something, it is empty; keys: pe, level, "),
         ("axis = 4", "no key 'axis'; did you mean 'axes'?; keys: pe, level, "),
         ("axes = 4", "axes must be a table, [axes], not 4"),
         ("pe = [[1]]", "pe must be a text or a number, not [1]"),
