@@ -10,7 +10,7 @@ import pandas as pd
 
 from hwgen.errors import HwgenError, suggest
 
-__all__ = ["choose", "column_of", "front", "front_mask", "objective_values"]
+__all__ = ["choose", "column_of", "front", "front_mask", "objective_values", "signs"]
 
 
 def front_mask(values: np.ndarray) -> np.ndarray:
@@ -38,7 +38,8 @@ def column_of(objective: str) -> str:
     return objective.removeprefix("-")
 
 
-def _signs(objectives: Sequence[str]) -> np.ndarray:
+def signs(objectives: Sequence[str]) -> np.ndarray:
+    """1 for each objective that is minimised, -1 for one that is maximised."""
     return np.array([-1.0 if name.startswith("-") else 1.0 for name in objectives])
 
 
@@ -56,7 +57,7 @@ def objective_values(points: pd.DataFrame, objectives: Sequence[str]) -> np.ndar
                 f"pareto: objective must be one of {', '.join(numeric)}, not {name!r}{suggest(name, numeric)}"
             )
     values = points[[column_of(name) for name in objectives]].to_numpy(dtype=np.float64)
-    signed: np.ndarray = values * _signs(objectives)
+    signed: np.ndarray = values * signs(objectives)
     return signed
 
 
@@ -77,9 +78,9 @@ def choose(points: pd.DataFrame, objectives: Sequence[str]) -> int:
 
     Raises `HwgenError` when there are no rows, or an objective is not above 0.
     """
-    values = objective_values(points, objectives) * _signs(objectives)
+    values = objective_values(points, objectives) * signs(objectives)
     if not len(values):
         raise HwgenError("pareto: a point can only be chosen among at least one")
     if not (values > 0).all():
         raise HwgenError(f"pareto: objectives must be above 0 to choose by their product: {', '.join(objectives)}")
-    return int(np.argmin((np.log(values) * _signs(objectives)).sum(axis=1)))
+    return int(np.argmin((np.log(values) * signs(objectives)).sum(axis=1)))

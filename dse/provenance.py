@@ -31,10 +31,15 @@ _SOURCES = (
     "sim/memory",
     "sim/tables.py",
     "sim/tech",
+    "dse/derived.py",
     "dse/level.py",
+    "dse/part.py",
+    "dse/rows.py",
+    "dse/running.py",
     "dse/space.py",
     "dse/sweep.py",
     "dse/tiles.py",
+    "dse/where.py",
 )
 
 

@@ -17,7 +17,7 @@ from hwgen.frame.param import check, plain
 from hwgen.pe import Param, TileSpec, family
 from sim.clock import by_hand
 
-__all__ = ["OWN", "Around", "Space", "axis_target", "parse_axis", "parse_values", "reason_of"]
+__all__ = ["OWN", "Around", "Blocks", "Space", "axis_target", "parse_axis", "parse_values", "reason_of"]
 
 OWN = "sweep values"
 """Among the values of an axis: the family's own sweep values."""
@@ -230,36 +230,118 @@ class Space:
         """Parameters with more than one value."""
         return tuple(name for name, values in self.axes.items() if len(values) > 1)
 
+    @functools.cached_property
+    def strides(self) -> Mapping[str, int]:
+        """How far two points lie apart whose values of a parameter are neighbours: `number` counts in the order of
+        the axes, the last one fastest.
+        """
+        found: dict[str, int] = {}
+        step = 1
+        for name in reversed(self.axes):
+            found[name] = step
+            step *= len(self.axes[name])
+        return found
+
+    def point(self, number: int) -> dict[str, Any]:
+        """Values of the point of a number, from 0 to `size` - 1; legal or not."""
+        return {name: values[number // self.strides[name] % len(values)] for name, values in self.axes.items()}
+
     def chunks(self, points: int) -> Iterator[dict[str, Any]]:
         """Blocks of at most ``points`` points, as parameters by name: scalars, and integer arrays that broadcast.
 
         Whole numbers with several values become one dimension each; names, and whole numbers that would make a block
         too large, stay scalars and are stepped through. The order is fixed.
         """
-        known = self.parameters
-        if any(not values for values in self.axes.values()):
-            return
-        arrays = [name for name, p in known.items() if p.type is int and len(self.axes[name]) > 1]
-        looped = [name for name in known if name not in arrays]
+        yield from Blocks(self, points)
+
+
+class Blocks(Sequence[dict[str, Any]]):
+    """Blocks of a space, each made when it is asked for; what they are, `Space.chunks` says."""
+
+    def __init__(self, space: Space, points: int) -> None:
+        self.space = space
+        axes, known = space.axes, space.parameters
+        several = [name for name, p in known.items() if p.type is int and len(axes[name]) > 1]
         # The last axes are whole within a block, the one before them is cut, the first are stepped through.
-        block = 1
-        while arrays and block * len(self.axes[arrays[-1]]) <= points:
-            block *= len(self.axes[arrays.pop()])
-        whole = [name for name, p in known.items() if p.type is int and len(self.axes[name]) > 1 and name not in arrays]
-        cut = arrays.pop() if arrays and points // block > 1 else None
-        looped += arrays
-        pieces: list[tuple[Any, ...]] = [()]
-        if cut is not None:
-            length = points // block
-            pieces = [self.axes[cut][start : start + length] for start in range(0, len(self.axes[cut]), length)]
-        dimensions = [name for name in (cut, *whole) if name is not None]
-        for scalars in itertools.product(*(self.axes[name] for name in looped)):
-            for piece in pieces:
-                p: dict[str, Any] = dict(zip(looped, scalars, strict=True))
-                for index, name in enumerate(dimensions):
-                    values = piece if name == cut else self.axes[name]
-                    p[name] = np.array(values, np.int64).reshape((-1,) + (1,) * (len(dimensions) - 1 - index))
-                yield {name: p[name] for name in known}
+        left, whole, block = list(several), [], 1
+        while left and block * len(axes[left[-1]]) <= points:
+            whole.insert(0, left.pop())
+            block *= len(axes[whole[0]])
+        cut = left.pop() if left and points // block > 1 else None
+        self._looped = [*(name for name in known if name not in several), *left]
+        self._dimensions = [name for name in (cut, *whole) if name is not None]
+        self._length = points // block if cut is not None else 0
+        self._pieces = 1 if cut is None else -(-len(axes[cut]) // self._length)
+        self._cut = cut
+        self._rounds = math.prod(len(axes[name]) for name in self._looped) if space.size else 0
+        self._offsets: dict[int, np.ndarray] = {}
+        self._places: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = {}
+
+    def __len__(self) -> int:
+        return self._rounds * self._pieces
+
+    def _at(self, index: int) -> tuple[dict[str, int], slice]:
+        """Places of the scalars of a block in their axes, and the piece of the axis that is cut."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        rest, piece = divmod(index, self._pieces)
+        places: dict[str, int] = {}
+        for name in reversed(self._looped):
+            rest, places[name] = divmod(rest, len(self.space.axes[name]))
+        return places, slice(piece * self._length, (piece + 1) * self._length)
+
+    def _values(self, name: str, piece: slice) -> tuple[Any, ...]:
+        values = self.space.axes[name]
+        return values[piece] if name == self._cut else values
+
+    def __getitem__(self, index: Any) -> Any:
+        places, piece = self._at(index)
+        p: dict[str, Any] = {name: self.space.axes[name][place] for name, place in places.items()}
+        for at, name in enumerate(self._dimensions):
+            values = np.array(self._values(name, piece), np.int64)
+            p[name] = values.reshape((-1,) + (1,) * (len(self._dimensions) - 1 - at))
+        return {name: p[name] for name in self.space.parameters}
+
+    def axes(self, index: int) -> dict[str, tuple[Any, ...]]:
+        """Values of each dimension of a block, in the order of its dimensions."""
+        _, piece = self._at(index)
+        return {name: self._values(name, piece) for name in self._dimensions}
+
+    def numbers(self, index: int) -> np.ndarray:
+        """Number of each point of a block, in C order; they ascend."""
+        places, piece = self._at(index)
+        strides = self.space.strides
+        first = sum(place * strides[name] for name, place in places.items())
+        if self._cut is not None:
+            first += piece.start * strides[self._cut]
+        sizes = [len(self._values(name, piece)) for name in self._dimensions]
+        # Pieces of one length have the same offsets.
+        key = sizes[0] if sizes else 0
+        if key not in self._offsets:
+            offsets = np.zeros((), np.int64)
+            for name, size in zip(self._dimensions, sizes, strict=True):
+                offsets = offsets[..., np.newaxis] + np.arange(size, dtype=np.int64) * strides[name]
+            self._offsets[key] = offsets.reshape(-1)
+        return self._offsets[key] + first
+
+    def places(self, index: int, columns: Mapping[str, np.ndarray], rows: int) -> np.ndarray | None:
+        """Where in a block, in C order, each of ``rows`` points lies whose parameters are in ``columns``; None for all
+        points in their order.
+        """
+        _, piece = self._at(index)
+        sizes = {name: len(self._values(name, piece)) for name in self._dimensions}
+        if math.prod(sizes.values()) == rows:
+            return None
+        found = np.zeros(rows, np.int64)
+        for name, size in sizes.items():
+            key = (name, piece.start if name == self._cut else 0)
+            if key not in self._places:
+                values = np.array(self._values(name, piece), np.int64)
+                order = np.argsort(values)
+                self._places[key] = values[order], order
+            values, order = self._places[key]
+            found = found * size + order[np.searchsorted(values, columns[name])]
+        return found
 
 
 def axis_target(spec: type[TileSpec], name: str) -> str | None:

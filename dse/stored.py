@@ -1,7 +1,8 @@
-"""Read what a sweep left behind: points, front, objectives, and where they come from."""
+"""Read what a sweep left behind: front, sample, points, objectives, and where they come from."""
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import shlex
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dse.pareto import column_of, front, objective_values
+from dse.store import MANIFEST, TABLES, checksum, read_manifest, read_table
 
 # Whoever writes a sweep says how its file is marked.
 from dse.sweep import _FOOTER_SUM, _METADATA, _footer_sum
@@ -33,19 +35,37 @@ _NEEDED = ("command", "commit", "versions", "level", "status", "tech", "clk_peri
 class StoredSweep:
     """A finished sweep, read back.
 
-    ``front`` are the non-dominated rows by ``objectives``, ``sample`` rows that stand for the others, ``points`` all
-    rows where they are stored (then ``sample`` is all of them, and ``front`` keeps their index). ``metadata`` holds
-    what the sweep said of itself: command, commit, versions, technology, clocks, level, status of the numbers, points
-    that were looked at and skipped.
+    ``front`` are the non-dominated rows by ``objectives``, ``sample`` rows that stand for all (of a folder: each for
+    ``stands_for`` of them; of a file: all of them, and ``front`` keeps their index). ``axes``: what each value of each
+    axis came to, None of a file. ``files`` are those of all rows, none where they are not stored. ``metadata`` holds
+    what the sweep said of itself: command, commit, versions, technology, clocks, level, objectives, constraints,
+    status of the numbers, points that were looked at and skipped.
     """
 
     path: Path
     front: pd.DataFrame
     sample: pd.DataFrame
-    points: pd.DataFrame | None
     objectives: tuple[str, ...]
     layers: tuple[Layer, ...]
     metadata: Mapping[str, Any]
+    axes: pd.DataFrame | None = None
+    files: tuple[Path, ...] = ()
+
+    @functools.cached_property
+    def points(self) -> pd.DataFrame | None:
+        """All rows, where they are stored; of a folder they are read when they are asked for."""
+        if self.axes is None:
+            return self.sample
+        if not self.files:
+            return None
+        self.check_points()
+        return pa.concat_tables([read_table(file) for file in self.files]).unify_dictionaries().to_pandas()
+
+    def check_points(self) -> None:
+        """Raise `HwgenError` for a file of points that is not what was written."""
+        for file in self.files if self.axes is not None else ():
+            if checksum(file) != self.metadata["parts"][file.name]:
+                raise HwgenError(f"sweep {str(self.path)!r}: {file.name} is damaged or gone; run the sweep again")
 
     @property
     def count(self) -> int:
@@ -60,45 +80,68 @@ class StoredSweep:
         """
         if tuple(objectives) == self.objectives:
             return self
-        if self.points is None:
+        what, points = f"sweep {str(self.path)!r}", self.points
+        if points is None:
             raise HwgenError(
-                f"sweep {str(self.path)!r}: its front is of {', '.join(self.objectives)}; fronts of other objectives "
-                "need a sweep that stores all points"
+                f"{what}: its front is of {', '.join(self.objectives)}; fronts of other objectives need a sweep that "
+                "stores all points (hwgen sweep --store all)"
             )
-        return replace(self, front=_front(self.path, self.points, objectives), objectives=tuple(objectives))
+        return replace(self, front=_front(what, points, objectives), objectives=tuple(objectives))
 
 
 def open_sweep(path: str | Path) -> StoredSweep:
-    """The sweep in a file that `hwgen sweep -o FILE.parquet` wrote.
+    """The sweep in a folder that `hwgen sweep -o FOLDER` wrote, or in a file of `hwgen sweep -o FILE.parquet`.
 
-    Raises `HwgenError` for a missing, foreign, damaged or newer file, and for a sweep that has no front.
+    Raises `HwgenError` for a missing, foreign, damaged, unfinished or newer one, and for a sweep that has no front.
     """
     file = Path(path)
-    about, table = _read(file)
+    what = f"sweep {str(file)!r}"
+    if not str(path) or not file.exists():
+        raise HwgenError(f"{what}: there is no such file; hwgen sweep -o {shlex.quote(str(file))} writes it")
+    return _folder(file, what) if file.is_dir() else _file(file, what)
+
+
+def _folder(folder: Path, what: str) -> StoredSweep:
+    about = read_manifest(folder)
+    if about is None:
+        if (folder / "state.json").exists():
+            raise HwgenError(f"{what}: is not finished; the command that began it goes on from where it stopped")
+        why = "its manifest.json is damaged" if (folder / MANIFEST).exists() else "it has no manifest.json"
+        raise HwgenError(f"{what}: must be a folder that hwgen sweep wrote: {why}")
+    _check_age(what, about)
+    tables = {}
+    for name in TABLES:
+        file = folder / f"{name}.parquet"
+        if checksum(file) != about["files"].get(file.name):
+            raise HwgenError(f"{what}: {file.name} is damaged or gone; run the sweep again")
+        tables[name] = read_table(file).to_pandas()
+    files = tuple(folder / "points" / name for name in sorted(about["parts"])) if about["stored"] else ()
+    layers = tuple(Layer(**one) for one in about["layers"])
+    objectives = tuple(about["objectives"])
+    return StoredSweep(folder, tables["front"], tables["sample"], objectives, layers, about, tables["axes"], files)
+
+
+def _file(file: Path, what: str) -> StoredSweep:
+    about, table = _read(file, what)
     points = table.to_pandas()
     objectives = _objectives(about)
     layers = tuple(Layer(**one) for one in about["layers"])
-    return StoredSweep(file, _front(file, points, objectives), points, points, objectives, layers, about)
+    return StoredSweep(file, _front(what, points, objectives), points, objectives, layers, about, None, (file,))
 
 
-def _front(file: Path, points: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
+def _front(what: str, points: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
     """The front of the points whose objectives are known."""
     objective_values(points.iloc[:0], objectives)
     known = points.dropna(subset=[column_of(name) for name in objectives])
     if not len(known):
         why = "no point" if not len(points) else f"no point whose {', '.join(objectives)} are known"
-        raise HwgenError(f"sweep {str(file)!r}: holds {why}, so that it has no front")
+        raise HwgenError(f"{what}: holds {why}, so that it has no front")
     return front(known, objectives)
 
 
-def _read(file: Path) -> tuple[dict[str, Any], pa.Table]:
+def _read(file: Path, what: str) -> tuple[dict[str, Any], pa.Table]:
     """Metadata and rows."""
-    what = f"sweep {str(file)!r}"
     try:
-        if not file.exists():
-            raise HwgenError(f"{what}: there is no such file; hwgen sweep -o {shlex.quote(str(file))} writes it")
-        if file.is_dir():
-            raise HwgenError(f"{what}: must be a file that hwgen sweep wrote, not a folder")
         with file.open("rb") as stream:
             magic = stream.read(4)
     except OSError as error:

@@ -25,9 +25,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dse.level import ACCURACY, TRUST, Chunk, Clock, Level
+from dse.level import ACCURACY, Chunk, Clock, Level, Missed
 from dse.pareto import column_of, front, objective_values
 from dse.provenance import commit, content_hash, source_hash, versions
+from dse.rows import rows_schema, rows_table
 from dse.space import Space
 from dse.tiles import TILES
 from hwgen.errors import HwgenError, os_error
@@ -37,7 +38,7 @@ from hwgen.simulators.cache import read_kept, write_kept
 from sim.clock import clock_of
 from sim.tech import DEFAULT, Tech, load
 
-__all__ = ["Sweep", "run_sweep", "sweep_hash"]
+__all__ = ["Sweep", "clocks_of", "run_sweep", "sweep_hash"]
 
 MOST_POINTS = 1 << 25
 """Most points of a sweep: its rows are in memory at once, some 300 to 500 bytes each."""
@@ -67,54 +68,22 @@ class Sweep:
     seconds: float
     resumed: int = 0
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    missed: Missed = field(default_factory=Missed)
+
+    @property
+    def legal(self) -> int:
+        """Points that are legal and meet the constraints."""
+        return len(self.points)
+
+    @property
+    def unmeasured(self) -> int:
+        """Those of them whose accuracy was not measured, where it is a column."""
+        return int(self.points["perplexity"].isna().sum()) if "perplexity" in self.points else 0
 
     @property
     def points_per_second(self) -> float:
         """Points looked at per second of evaluation, those of an earlier run left out; 0 when nothing was evaluated."""
         return (self.looked_at - self.resumed) / self.seconds if self.seconds else 0.0
-
-
-def _schema(spaces: Sequence[Space], level: Level) -> pa.Schema:
-    """Family, every parameter of every family (null where a family has none), metrics."""
-    kinds: dict[str, set[type]] = {}
-    for space in spaces:
-        for name, p in space.parameters.items():
-            kinds.setdefault(name, set()).add(p.type)
-    text = pa.dictionary(pa.int32(), pa.string())
-    types = {int: pa.int32(), bool: pa.bool_()}
-    fields = [pa.field("pe", text)]
-    fields += [
-        pa.field(name, types.get(next(iter(kind)), text) if len(kind) == 1 else text) for name, kind in kinds.items()
-    ]
-    metrics = {float: pa.float64(), int: pa.int64(), bool: pa.bool_(), str: text}
-    fields += [pa.field(name, metrics[kind]) for name, kind in level.metrics.items()]
-    return pa.schema([*fields, *(pa.field(name, text) for name in TRUST)])
-
-
-def _constant(value: Any, kind: pa.DataType, rows: int) -> pa.Array:
-    if value is None:
-        return pa.nulls(rows, kind)
-    if pa.types.is_dictionary(kind):
-        return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([str(value)]))
-    return pa.array(np.full(rows, value), kind)
-
-
-def _table(space: Space, chunk: Chunk, schema: pa.Schema, tech: Tech, level: Level) -> pa.Table:
-    fixed = {**chunk.fixed, "pe": space.family, "basis": level.basis(tech, space.family)}
-    rows = len(chunk.columns["cycles"])
-    arrays = []
-    for item in schema:
-        values = chunk.columns.get(item.name)
-        if values is None:
-            arrays.append(_constant(fixed.get(item.name), item.type, rows))
-        elif item.name in chunk.texts:
-            texts = pa.array(list(chunk.texts[item.name]), pa.string())
-            arrays.append(pa.DictionaryArray.from_arrays(pa.array(values.astype(np.int32)), texts))
-        elif pa.types.is_dictionary(item.type):
-            arrays.append(pa.array([str(value) for value in values]).dictionary_encode())
-        else:
-            arrays.append(pa.array(values, item.type, safe=False))
-    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def sweep_hash(
@@ -123,7 +92,7 @@ def sweep_hash(
     """SHA-256 of all that the rows depend on: spaces, layers, technology table, clocks and the code of the formulas."""
     return content_hash(
         {
-            "level": level.name,
+            "level": [level.name, sorted(level.metrics), list(level.constraints)],
             "spaces": [
                 [space.family, {name: list(values) for name, values in space.axes.items()}, sorted(space.named)]
                 for space in spaces
@@ -146,10 +115,13 @@ class _State:
     skipped: dict[str, int] = field(default_factory=dict)
     parts: dict[str, str] = field(default_factory=dict)
     """SHA-256 of each file of rows: the checksums of Parquet's pages leave its footer out."""
+    missed: Missed = field(default_factory=Missed)
+    """Of the points of this run; not kept."""
 
     def add(self, chunk: Chunk) -> None:
         self.chunks += 1
         self.looked_at += chunk.looked_at
+        self.missed += chunk.missed
         for reason, count in chunk.skipped.items():
             self.skipped[reason] = self.skipped.get(reason, 0) + count
 
@@ -163,7 +135,7 @@ def _work(
                 yield space, p, clock
 
 
-def _clocks(given: float | str | Sequence[float] | None, tech: Tech) -> tuple[Clock, ...]:
+def clocks_of(given: float | str | Sequence[float] | None, tech: Tech) -> tuple[Clock, ...]:
     """Clock periods of a sweep."""
     listed = [given] if given is None or isinstance(given, str | float | int) else list(given)
     return tuple(dict.fromkeys(Clock(clock_of(tech, one), named=one is not None) for one in listed))
@@ -190,7 +162,7 @@ def _check(
         if clock.period_ns is not None and not 0 < clock.period_ns < float("inf"):
             raise HwgenError(f"sweep: clk_period_ns must be above 0, not {clock.period_ns:g}")
     columns = pd.DataFrame(
-        {field.name: np.zeros(0) for field in _schema(spaces, level) if not pa.types.is_dictionary(field.type)}
+        {field.name: np.zeros(0) for field in rows_schema(spaces, level) if not pa.types.is_dictionary(field.type)}
     )
     objective_values(columns, objectives)
 
@@ -227,7 +199,7 @@ def run_sweep(
     cannot be written.
     """
     table = load(tech) if isinstance(tech, str) else tech
-    clocks = _clocks(clk_period_ns, table)
+    clocks = clocks_of(clk_period_ns, table)
     _check(spaces, layers, clocks, objectives, level)
     digest = sweep_hash(spaces, layers, table, clocks, level)
     points_at_once = level.block_points(layers) if chunk_points is None else chunk_points
@@ -356,7 +328,8 @@ def _save(folder: Path, state: _State, tables: list[pa.Table], chunk_points: int
             pq.write_table(pa.concat_tables(tables).unify_dictionaries(), temporary, compression="zstd")
             state.parts[name] = _sum(temporary)
         tables.clear()
-    write_kept(folder / "state.json", {**vars(state), "chunk_points": chunk_points})
+    kept = {name: value for name, value in vars(state).items() if name != "missed"}
+    write_kept(folder / "state.json", {**kept, "chunk_points": chunk_points})
 
 
 @dataclass(frozen=True)
@@ -377,7 +350,7 @@ class _Job:
 
 
 def _run(job: _Job, progress: Progress | None) -> Sweep:
-    schema = _schema(job.spaces, job.level)
+    schema = rows_schema(job.spaces, job.level)
     state = _State() if job.folder is None else _load_state(job.folder, job.chunk_points)
     kept: list[pa.Table] = (
         [] if job.folder is None else [_part(job.folder / name, known) for name, known in state.parts.items()]
@@ -401,7 +374,7 @@ def _run(job: _Job, progress: Progress | None) -> Sweep:
         state.seconds += time.perf_counter() - started
         state.add(chunk)
         if chunk.columns:
-            made = _table(space, chunk, schema, job.tech, job.level)
+            made = rows_table(space, chunk, schema, job.tech, job.level)
             kept.append(made)
             tables.append(made)
             rows += made.num_rows
@@ -422,6 +395,8 @@ def _run(job: _Job, progress: Progress | None) -> Sweep:
         "commit": commit(),
         "versions": versions(),
         "level": job.level.name,
+        "objectives": list(job.objectives),
+        "constraints": list(job.level.constraints),
         **job.level.about(job.tech, [space.family for space in job.spaces]),
         "tech": job.tech.name,
         "clk_period_ns": [clock.period_ns for clock in job.clocks],
@@ -440,7 +415,17 @@ def _run(job: _Job, progress: Progress | None) -> Sweep:
         shutil.rmtree(job.folder, ignore_errors=True)
     points = everything.to_pandas()
     best = _front(points, job.objectives)
-    return Sweep(points, best, tuple(job.objectives), skipped, looked_at, state.seconds - earlier, resumed, metadata)
+    return Sweep(
+        points,
+        best,
+        tuple(job.objectives),
+        skipped,
+        looked_at,
+        state.seconds - earlier,
+        resumed,
+        metadata,
+        state.missed,
+    )
 
 
 def _front(points: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:

@@ -244,7 +244,9 @@ def _sweep() -> bytes:
         return file.read_bytes()
 
 
-_READS: Mapping[str, Mapping[str, Callable[[], bytes]]] = {"report": {"points.parquet": _sweep}}
+_READS: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
+    name: {"points.parquet": _sweep} for name in ("pareto", "query", "report")
+}
 """Files that the example of a command reads, made where it is called."""
 
 _SHOWS = "show"
@@ -304,6 +306,8 @@ def output_cases() -> Iterator[Case]:
             places += [("file/x" + end, "below a file"), ("/proc/x" + end, "/proc")]
             if isinstance(option.type, OutputFile):
                 places += [("x.gguf", "suffix of something else")]
+                if getattr(option.type, "folders", False):
+                    places = [(place, kind) for place, kind in places if kind != "folder"]
             else:
                 places = [(place, kind) for place, kind in places if kind not in ("folder", "-", "read-only file")]
                 places += [("file", "a file"), ("/dev/null", "/dev/null"), ("pipe", "pipe")]

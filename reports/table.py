@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from dse import designs, tiles
+from dse.derived import DERIVED
 from dse.pareto import column_of
 from hwgen.errors import HwgenError
 from hwgen.files import write_atomic
@@ -18,7 +19,7 @@ __all__ = ["columns_of", "csv", "format_cell", "latex", "markdown", "save", "tex
 def columns_of(points: pd.DataFrame, objectives: Sequence[str]) -> list[str]:
     """Columns worth a table: family, weight width, tile shape, what differs, objectives, other headline numbers."""
     shape = [name for name in ("m", "n", "k") if name in points.columns]
-    known = {"pe", "weight_bits", *shape, *tiles.METRICS, *designs.METRICS}
+    known = {"pe", "weight_bits", "point", "stands_for", *shape, *tiles.METRICS, *designs.METRICS, *DERIVED}
     # ``bits`` is what ``weight_bits`` shows. A parameter that only one family has differs when it does within that
     # family.
     within = points.groupby(points["pe"].astype(str)).nunique()

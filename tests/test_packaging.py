@@ -18,7 +18,7 @@ from packaging.version import Version
 import hwgen
 
 ROOT = Path(__file__).parents[1]
-EXTRAS = ("sim", "dse", "soc", "tasks", "test")
+EXTRAS = ("sim", "dse", "dask", "soc", "tasks", "test")
 # Run as programs by the Makefile and the tests, never imported.
 PROGRAMS = {"fusesoc", "mypy", "pytest-xdist", "ruff"}
 IMPORT_NAMES = {
@@ -30,7 +30,7 @@ IMPORT_NAMES = {
     "systemrdl-compiler": "systemrdl",
 }
 # Which parts of the project each extra serves; a module may import what its own and the parts before it declare.
-SERVES = {"hwgen": (), "sim": ("sim", "tasks"), "dse": ("sim", "dse"), "reports": ("sim", "dse")}
+SERVES = {"hwgen": (), "sim": ("sim", "tasks"), "dse": ("sim", "dse", "dask"), "reports": ("sim", "dse")}
 
 
 def _read(name: str) -> str:
@@ -97,7 +97,7 @@ def test_every_dependency_says_why() -> None:
     inside = False
     checked = 0
     for line in lines:
-        if re.match(r"(requires|dependencies|sim|dse|soc|tasks|test|all) = \[", line):
+        if re.match(r"(requires|dependencies|sim|dse|dask|soc|tasks|test|all) = \[", line):
             inside = True
         if inside and re.search(r'"[a-z]', line):
             checked += 1

@@ -1,33 +1,37 @@
-"""``hwgen sweep``: evaluate many tiles on layers and show the Pareto front."""
+"""``hwgen sweep``: evaluate many designs on layers and show the Pareto front."""
 
 from __future__ import annotations
 
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from hwgen.cli._accuracy import accuracy_options, lookup
-from hwgen.cli._layer import LAYER_HELP, needs, parse_layer
+from hwgen.cli._layer import LAYER_HELP, needs
 from hwgen.cli._level import Level, Leveled
 from hwgen.cli._progress import bars
+from hwgen.cli._scenes import of_file, of_layers, of_model, scenes
+from hwgen.cli._sweep_options import OutputSweep, engine_of, engine_options, parse_baseline, space_options
 from hwgen.cli._table import Column, Sheet, format_option
 from hwgen.cli._tech import OWN, clock_options
 from hwgen.cli._values import OutputFile, Whole
-from hwgen.cli._workload import PhaseOptions, asked, one_source, workload_option
+from hwgen.cli._workload import PhaseOptions, one_source, workload_option
 from hwgen.errors import HwgenError, suggest
 from hwgen.pe import family, family_names
 
 if TYPE_CHECKING:
+    from dse.explore import Explored
     from dse.level import Level as LevelOfSweeps
+    from dse.plan import LevelSpec, Scene
     from dse.space import Space
+    from dse.space_file import Axes, SpaceFile
     from dse.sweep import Sweep
-    from hwgen.schedule import Layer
 
 __all__ = ["command"]
 
@@ -35,9 +39,6 @@ _SHAPE_AXES = ("m", "n", "k", "bits")
 """What a sweep varies unless an axis says otherwise: tile shape and weight width."""
 _AROUND_AXES = ("bus_bits", "weight_ring", "act_ring")
 """What it varies of accelerators, too."""
-
-_MOST_PRODUCTS = 1024
-"""Most different products of a model in a sweep."""
 
 
 @click.command(
@@ -51,6 +52,7 @@ _MOST_PRODUCTS = 1024
 )
 @click.option("--layer", "layers", multiple=True, metavar="MxNxK", help=f"{LAYER_HELP}; may be repeated")
 @workload_option
+@space_options
 @click.option(
     "--axis",
     "axes",
@@ -71,10 +73,12 @@ _MOST_PRODUCTS = 1024
 @click.option(
     "-o",
     "--output",
-    type=OutputFile("Parquet", "CSV", need_suffix=True),
-    metavar="FILE",
-    help="file of all points, .parquet or .csv; an interrupted sweep goes on from its parts",
+    type=OutputSweep("Parquet", "CSV", need_suffix=True),
+    metavar="FOLDER|FILE",
+    help="folder (no suffix) of the front, a sample and what each axis value came to, or file of all points, .parquet "
+    "or .csv; an interrupted sweep goes on where it stopped",
 )
+@engine_options
 @click.option(
     "--plot",
     type=OutputFile(
@@ -109,12 +113,20 @@ def command(
     workload: str | None,
     phase: PhaseOptions,
     dims: tuple[str, ...],
+    space_file: Path | None,
+    print_space: bool,
+    conditions: tuple[str, ...],
+    baseline: str | None,
     axes: tuple[str, ...],
     full: bool,
     objectives: tuple[str, ...],
     tech: str,
     clk_period_ns: tuple[float, ...] | str | None,
     output: Path | None,
+    store: str | None,
+    engine: str,
+    scheduler: str | None,
+    jobs: int | None,
     plot: Path | None,
     table_file: Path | None,
     accurate: bool,
@@ -123,78 +135,200 @@ def command(
     as_json: bool,
     form: str,
 ) -> None:
-    """Sweep tiles and print the Pareto front: `hwgen sweep --pe int --pe lut --bits 2,4,8 --layer 8x1536x576`.
+    """Sweep designs and print the Pareto front: `hwgen sweep --pe int --pe lut --bits 2,4,8 --layer 8x1536x576`.
 
     Every parameter of a family is also a flag that takes a list of values: `--n 8,16` is `--axis n=8,16`. Values of an
     axis that is named again are added to those before. Shape and weight width (m, n, k, bits) take the families' sweep
-    values where no axis names them; other parameters keep their defaults. Points that are not legal, or that a layer
-    does not fit, are counted with the reason. Off-chip memory is not counted. With `--workload smollm2-135m --phase
-    decode` the layers are a model's products.
+    values where no axis names them; other parameters keep their defaults. Points that are not legal, that a layer does
+    not fit, or that do not meet --where are counted with the reason. Off-chip memory is not counted. With `--workload
+    smollm2-135m --phase decode` the layers are a model's products.
 
     With --level accelerator points are tiles with memory around them, each layer its best job: parameters of the
     accelerator (`hwgen emit --level accelerator --help`) and of its memory are axes, too, of which bus_bits,
     weight_ring and act_ring take their sweep values where no axis names them. Cycles are by closed form.
 
+    Any number of points, in constant memory, on all cores, is a folder, which `hwgen query` and `hwgen pareto` read:
+
+    \b
+      hwgen sweep --pe int --pe lut --bits 2,4,8 --n 8:64:8 --k 4,8,16 \\
+        --workload smollm2-135m --phase decode --clk-period-ns 4,8 \\
+        --objective area_um2 --objective=-tokens_per_s --where "area_um2 <= 1e6" -o edge
+      hwgen pareto edge --knee
+      hwgen query "select bits, min(energy_pj) from front group by bits" edge
+
+    The same as a file, which also holds several workloads and technologies: `hwgen sweep --space decode --print-space >
+    mine.toml`, then `hwgen sweep mine.toml -o mine`.
+
     --objective perplexity (or kl_nats, -agreement) asks for --accuracy.
     """
-    one_source("sweep", layers, workload, phase, dims)
-    needs("sweep", "dse", "pandas", "pyarrow", "moocore")
-    from dse.level import ACCURACY
-    from dse.sweep import run_sweep
+    needs("sweep", "dse", "pandas", "pyarrow", "moocore", "threadpoolctl")
+    from dse.space_file import SpaceFile, read_space, space_path
 
-    names = tuple(dict.fromkeys(families)) or family_names()
-    made = _levels()[level]
-    spaces = _spaces(names, _axes([*axes, *_flags(context.args)]), full, made, placed=clk_period_ns == OWN)
-    if workload is None:
-        shapes, title = [parse_layer(text) for text in layers], f"layer {', '.join(layers)}"
+    words, named = _space_word(context.args)
+    if named is not None and space_file is not None:
+        raise HwgenError(f"sweep: one space must be given, not --space {str(space_file)!r} and {named!r}")
+    source = space_file or (Path(named) if named else None)
+    if print_space:
+        if source is None:
+            raise HwgenError("sweep: --print-space goes with --space NAME, e.g. --space decode")
+        read_space(source)
+        click.echo(space_path(source).read_text(encoding="utf-8"), nl=False)
+        return
+    given = SpaceFile() if source is None else read_space(source)
+    if layers or workload or not given.workloads:
+        one_source("sweep", layers, workload, phase, dims)
+        works = [of_layers(layers) if workload is None else of_model(workload, phase, dims)]
     else:
-        shapes, title = _products(workload, phase, dims)
-    wanted = tuple(dict.fromkeys(objectives)) or ("area_um2", "latency_us")
-    if accurate or measure or {name.removeprefix("-") for name in wanted} & {*ACCURACY}:
-        from dse.accuracy import with_accuracy
-
-        made = with_accuracy(made, lookup(measure))
+        works = of_file(given.workloads)
+    level_name = _level_of(context, level, given)
+    spaces = _spaces(
+        tuple(dict.fromkeys(families)) or given.families or family_names(),
+        _axes([*axes, *_flags(words)]),
+        given,
+        full or given.full,
+        _levels()[level_name],
+        placed=(clk_period_ns or given.clk_period_ns) == OWN,
+    )
+    explicit = context.get_parameter_source("tech") is click.core.ParameterSource.COMMANDLINE
+    techs = _listed(tech) if explicit or not given.techs else given.techs
+    stage = scenes(works, techs, clk_period_ns or given.clk_period_ns)
+    wanted = tuple(dict.fromkeys(objectives)) or given.objectives or ("area_um2", "latency_us")
+    kind, base = _kind(level_name, given, (*given.where, *conditions), baseline, wanted, accurate, measure)
     _check_plot(plot, wanted)
-    with bars(TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
-        task = bar.add_task("evaluate", total=sum(space.size for space in spaces))
-        result = run_sweep(
-            spaces,
-            shapes,
-            objectives=wanted,
-            tech=tech,
-            clk_period_ns=clk_period_ns,
-            output=output,
-            level=made,
-            command=shlex.join(["hwgen", *sys.argv[1:]]),
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
-    if not len(result.points):
-        reasons = "; ".join(f"{count:,} × {reason}" for reason, count in result.skipped.items())
-        raise HwgenError(f"sweep: none of the {result.looked_at:,} points is legal: {reasons}")
+    _check_store(output, store, engine, scheduler, jobs, stage)
+    result = _evaluated(
+        spaces, stage, wanted, kind, base, output, store == "all", engine=engine, scheduler=scheduler, jobs=jobs
+    )
     written = [output] if output else []
-    written += _reports(result, plot, table_file, title)
+    written += _reports(result, plot, table_file, "; ".join(title for title, _, _ in works))
     if as_json:
         click.echo(json.dumps(_document(result, top), indent=2))
     else:
-        _print(result, top, written, Sheet(form))
+        _print(result, top, written, Sheet(form), numbered=output is not None and not output.suffix)
 
 
-def _products(workload: str, phase: PhaseOptions, dims: Sequence[str]) -> tuple[list[Layer], str]:
-    """Products of a model in a phase, equal ones once, and what they are in words.
+def _evaluated(
+    spaces: Sequence[Space],
+    stage: Sequence[Scene],
+    objectives: Sequence[str],
+    kind: LevelSpec,
+    base: LevelOfSweeps | None,
+    output: Path | None,
+    keep: bool,
+    *,
+    engine: str,
+    scheduler: str | None,
+    jobs: int | None,
+) -> Sweep | Explored:
+    """All rows of a file in memory, anything else part by part."""
+    from dse.explore import explore
+    from dse.plan import make_plan
+    from dse.sweep import run_sweep
+    from dse.where import miss_sentence
 
-    Raises `HwgenError` for more different products than a sweep is good for: every point is evaluated on each.
-    """
-    model, chosen = asked(workload, phase, dims)
-    different = sum(1 if not run.grows else run.steps for run in model.runs(chosen))
-    if different > _MOST_PRODUCTS:
-        raise HwgenError(
-            f"sweep: {model.name}, {chosen}, has {different:,} different products, more than {_MOST_PRODUCTS}; "
-            "sweep --phase decode at the middle of the contexts, or `hwgen estimate` the generation on one tile"
+    plan = make_plan(spaces, stage, objectives, kind, keep=keep, base=base)
+    command = shlex.join(["hwgen", *sys.argv[1:]])
+    with bars(TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
+        task = bar.add_task("evaluate", total=plan.size)
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        if output is None or _is_folder(output):
+            who = engine_of(plan, engine, scheduler, jobs)
+            return explore(plan, output, engine=who, command=command, progress=progress)
+        (scene,) = stage
+        result = run_sweep(
+            spaces,
+            scene.layers,
+            objectives=objectives,
+            tech=scene.tech,
+            clk_period_ns=[OWN if clock.period_ns is None else clock.period_ns for clock in scene.clocks]
+            if any(clock.named for clock in scene.clocks)
+            else None,
+            output=output,
+            level=plan.level,
+            command=command,
+            progress=progress,
         )
-    layers = model.layers(chosen)
-    if not layers:
-        raise HwgenError(f"sweep: workload {model.name} holds no product")
-    return layers, f"{model.name}, {chosen}"
+    if not result.legal:
+        sentence = miss_sentence(plan.level.constraints, result.missed)
+        reasons = "; ".join(f"{count:,} × {reason}" for reason, count in result.skipped.items())
+        raise HwgenError(f"sweep: {sentence or f'none of the {result.looked_at:,} points is legal: {reasons}'}")
+    return result
+
+
+def _is_folder(output: Path) -> bool:
+    return output.is_dir() or not output.suffix
+
+
+def _level_of(context: click.Context, level: str, given: SpaceFile) -> str:
+    """The level of the flags, else of the space's file."""
+    if "hwgen.level" in context.meta or given.level is None:
+        return level
+    names = list(_levels())
+    if given.level not in names:
+        raise HwgenError(f"space: level must be {' or '.join(names)}, not {given.level!r}{suggest(given.level, names)}")
+    return given.level
+
+
+def _listed(tech: str) -> tuple[str, ...]:
+    """Technologies with commas, unless that is the name of a file."""
+    return (tech,) if Path(tech).exists() else tuple(tech.split(","))
+
+
+def _kind(
+    level: str,
+    given: SpaceFile,
+    conditions: Sequence[str],
+    baseline: str | None,
+    objectives: Sequence[str],
+    accurate: bool,
+    measure: bool,
+) -> tuple[LevelSpec, LevelOfSweeps | None]:
+    """How the level is made, and, where accuracies are measured on the way, what it is made from."""
+    from dse.level import ACCURACY
+    from dse.plan import LevelSpec
+    from dse.where import parse_condition
+
+    needed = {name.removeprefix("-") for name in objectives} | {parse_condition(text).column for text in conditions}
+    accurate = accurate or given.accuracy or bool(needed & {*ACCURACY})
+    compared = given.baseline if baseline is None else parse_baseline(baseline)
+    kind = LevelSpec(level, accurate or measure, tuple(conditions), tuple(compared.items()))
+    if not measure:
+        return kind, None
+    from dse.accuracy import with_accuracy
+
+    return kind, with_accuracy(_levels()[level], lookup(measure))
+
+
+def _check_store(
+    output: Path | None,
+    store: str | None,
+    engine: str,
+    scheduler: str | None,
+    jobs: int | None,
+    stage: Sequence[Scene],
+) -> None:
+    """Refuse what a file of all points cannot hold, and what goes with something that is not asked for."""
+    if scheduler is not None and (engine != "dask" or not scheduler.strip()):
+        raise HwgenError(f"sweep: --scheduler goes with --engine dask, as an address, not {scheduler!r} with {engine}")
+    if output is None:
+        if store is not None:
+            raise HwgenError("sweep: --store goes with -o FOLDER")
+        return
+    if _is_folder(output):
+        return
+    hint = f"name a folder: -o {output.with_suffix('')}"
+    if len(stage) > 1:
+        raise HwgenError(f"sweep: a file holds one workload in one technology, not {len(stage)} of them; {hint}")
+    for flag, is_given in (
+        ("--store", store == "front"),
+        ("--engine", engine != "local"),
+        ("--jobs", jobs is not None),
+    ):
+        if is_given:
+            raise HwgenError(f"sweep: {flag} goes with a folder, as a file is made of rows in one process; {hint}")
 
 
 def _axes(texts: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
@@ -208,6 +342,15 @@ def _axes(texts: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
             values = tuple(dict.fromkeys([*(found[name] or (OWN,)), *(values or (OWN,))]))
         found[name] = values
     return found
+
+
+def _space_word(words: Sequence[str]) -> tuple[list[str], str | None]:
+    """Words without the file of a space, and that file: the first word that ends in .toml and is no flag's value."""
+    for place, word in enumerate(words):
+        value = place and words[place - 1].startswith("--") and "=" not in words[place - 1]
+        if word.endswith(".toml") and not word.startswith("-") and not value:
+            return [*words[:place], *words[place + 1 :]], word
+    return list(words), None
 
 
 def _flags(words: Sequence[str]) -> list[str]:
@@ -226,48 +369,46 @@ def _flags(words: Sequence[str]) -> list[str]:
     return found
 
 
-def _levels() -> dict[str, LevelOfSweeps]:
-    from dse.designs import ACCELERATORS
-    from dse.tiles import TILES
+def _levels() -> Mapping[str, LevelOfSweeps]:
+    from dse.plan import levels
 
-    return {level.name: level for level in (TILES, ACCELERATORS)}
+    return levels()
 
 
 def _spaces(
     names: Sequence[str],
-    axes: dict[str, tuple[str, ...] | None],
+    flags: Axes,
+    given: SpaceFile,
     full: bool,
     level: LevelOfSweeps,
     *,
     placed: bool,
 ) -> list[Space]:
-    """One space a family, each with the axes that it has; ``placed``: full spaces place registers, as no clock does."""
+    """One space a family, each with the axes that it has; ``placed``: full spaces place registers, as no clock does.
+
+    Axes of ``flags`` take the place of those of a space's file, whose axes of one family take that of its others.
+    """
     from dse.space import Space, axis_target
     from sim.clock import by_hand
 
     specs = {name: family(name) for name in names}
     around = level.around.parameters if level.around else {}
-    for axis in axes:
-        if axis not in around and all(axis_target(spec, axis) is None for spec in specs.values()):
-            for other in _levels().values():
-                if other.around and axis in other.around.parameters:
-                    flag = other.around.parameters[axis].flag
-                    raise HwgenError(f"sweep: {flag} goes with --level {other.name}, not with --level {level.name}")
-            known = list(dict.fromkeys([*(key for spec in specs.values() for key in spec.parameters()), *around]))
-            raise HwgenError(
-                f"sweep: no parameter {axis!r} in {', '.join(names)}{suggest(axis, known)}; "
-                f"they have {', '.join(known)}"
-            )
+    axes = {**given.axes, **flags}
+    _check_axes(axes, specs, around, level, ", ".join(names))
+    for name, own_axes in given.axes_of.items():
+        _check_axes(own_axes, {name: family(name)}, {}, level, name)
     spaces = []
     for name, spec in specs.items():
-        given = {axis: target for axis in axes if (target := axis_target(spec, axis)) is not None}
+        shared = {axis: values for axis, values in axes.items() if axis_target(spec, axis) is not None}
+        alone = {axis: values for axis, values in given.axes_of.get(name, {}).items() if axis not in flags}
+        targets = {axis_target(spec, axis) for axis in alone}
+        chosen = {axis: values for axis, values in shared.items() if axis_target(spec, axis) not in targets} | alone
         every = [axis for axis in spec.parameters() if placed or not by_hand(spec, [axis])]
         swept = every if full else [axis for axis in _SHAPE_AXES if axis_target(spec, axis) is not None]
         # An axis takes the place of the parameter that it stands for.
-        own: dict[str, tuple[str, ...] | None] = {
-            axis: None for axis in swept if axis_target(spec, axis) not in given.values()
-        }
-        own |= {axis: axes[axis] for axis in given}
+        taken = {axis_target(spec, axis) for axis in chosen}
+        own: dict[str, tuple[str, ...] | None] = {axis: None for axis in swept if axis_target(spec, axis) not in taken}
+        own |= chosen
         spaces += Space.split(name, own, strict=len(specs) == 1)
     _refuse_values_of_no_family(spaces, axes)
     if level.around is None:
@@ -277,7 +418,24 @@ def _spaces(
     return [space.beside(level.around, beside) for space in spaces]
 
 
-def _refuse_values_of_no_family(spaces: Sequence[Space], axes: dict[str, tuple[str, ...] | None]) -> None:
+def _check_axes(
+    axes: Axes, specs: Mapping[str, Any], around: Mapping[str, Any], level: LevelOfSweeps, names: str
+) -> None:
+    """Refuse an axis that no family has, nor what is around its tiles."""
+    from dse.space import axis_target
+
+    for axis in axes:
+        if axis in around or any(axis_target(spec, axis) is not None for spec in specs.values()):
+            continue
+        for other in _levels().values():
+            if other is not level and other.around and axis in other.around.parameters:
+                flag = other.around.parameters[axis].flag
+                raise HwgenError(f"sweep: {flag} goes with --level {other.name}, not with --level {level.name}")
+        known = list(dict.fromkeys([*(key for spec in specs.values() for key in spec.parameters()), *around]))
+        raise HwgenError(f"sweep: no parameter {axis!r} in {names}{suggest(axis, known)}; they have {', '.join(known)}")
+
+
+def _refuse_values_of_no_family(spaces: Sequence[Space], axes: Axes) -> None:
     """A value that one family lacks is skipped there; a value that every family lacks is a mistake."""
     from dse.space import Space, axis_target
 
@@ -304,7 +462,7 @@ def _check_plot(plot: Path | None, objectives: Sequence[str]) -> None:
             raise HwgenError(f"sweep: --plot needs two objectives, not {', '.join(objectives)}")
 
 
-def _reports(result: Sweep, plot: Path | None, table_file: Path | None, layers: str) -> list[Path]:
+def _reports(result: Sweep | Explored, plot: Path | None, table_file: Path | None, layers: str) -> list[Path]:
     from dse.pareto import choose
     from hwgen.files import write_all
     from reports import table
@@ -314,9 +472,9 @@ def _reports(result: Sweep, plot: Path | None, table_file: Path | None, layers: 
         from reports.plot import pareto_figure, render
 
         x, y = result.objectives[:2]
-        title = f"{layers}; {result.metadata['tech']}; {len(result.points):,} points"
+        title = f"{layers}; {result.metadata['tech']}; {result.legal:,} points"
         figure = pareto_figure(
-            result.points,
+            _shown(result),
             result.front,
             x=x,
             y=y,
@@ -332,12 +490,19 @@ def _reports(result: Sweep, plot: Path | None, table_file: Path | None, layers: 
     return [path for path, _ in files]
 
 
-def _document(result: Sweep, top: int) -> dict[str, object]:
+def _shown(result: Sweep | Explored) -> Any:
+    """Points that are shown for all."""
+    from dse.sweep import Sweep
+
+    return result.points if isinstance(result, Sweep) else result.sample
+
+
+def _document(result: Sweep | Explored, top: int) -> dict[str, object]:
     from dse.pareto import choose
 
     return {
         **result.metadata,
-        "points": len(result.points),
+        "points": result.legal,
         "points_per_second": result.points_per_second,
         "objectives": list(result.objectives),
         "front_points": len(result.front),
@@ -346,13 +511,14 @@ def _document(result: Sweep, top: int) -> dict[str, object]:
     }
 
 
-def _print(result: Sweep, top: int, written: Sequence[Path], sheet: Sheet) -> None:
+def _print(result: Sweep | Explored, top: int, written: Sequence[Path], sheet: Sheet, *, numbered: bool) -> None:
+    """``numbered``: with the numbers of points, by which `hwgen pareto` knows them."""
     import pandas as pd
 
     from dse.pareto import choose
     from reports.table import columns_of, format_cell
 
-    columns = columns_of(result.front, result.objectives)
+    columns = [*(["point"] if numbered else []), *columns_of(result.front, result.objectives)]
     chosen = choose(result.front, result.objectives)
     shown = sorted({*range(min(top, len(result.front))), chosen})
     rows = []
@@ -363,7 +529,7 @@ def _print(result: Sweep, top: int, written: Sequence[Path], sheet: Sheet) -> No
     heads += [Column(name, right=pd.api.types.is_numeric_dtype(result.front[name])) for name in columns]
     sheet.table(heads, rows, lambda name, value: format_cell(name, value) if name else str(value))
     sheet.say(
-        f"{len(result.front):,} of {len(result.points):,} points are on the front of {', '.join(result.objectives)}; "
+        f"{len(result.front):,} of {result.legal:,} points are on the front of {', '.join(result.objectives)}; "
         f"{len(shown)} shown, * has the smallest product of the objectives"
     )
     beyond = result.front["extrapolated"].astype(str)
@@ -373,8 +539,8 @@ def _print(result: Sweep, top: int, written: Sequence[Path], sheet: Sheet) -> No
             f"{(beyond != '').sum():,} points of the front are extrapolated, beyond all measured tiles, in "
             f"{', '.join(names)}"
         )
-    if "perplexity" in result.points and (unknown := result.points["perplexity"].isna()).any():
-        sheet.say(f"{unknown.sum():,} points have formats whose accuracy was not measured; --measure measures them")
+    if result.unmeasured:
+        sheet.say(f"{result.unmeasured:,} points have formats whose accuracy was not measured; --measure measures them")
     if result.seconds:
         sheet.say(f"{result.looked_at:,} points looked at, {result.points_per_second:,.0f} a second")
     if result.resumed:
