@@ -117,7 +117,7 @@ class FrontRows(_Rows):
         found = np.empty((rows, len(self._columns)))
         for place, name in enumerate(self._columns):
             found[:, place] = columns[name]
-        return found * self._signs
+        return np.asarray(found * self._signs)
 
     def candidates(self, values: np.ndarray) -> np.ndarray:
         """Places of the points of a block that may be on the front."""
@@ -133,7 +133,7 @@ class FrontRows(_Rows):
             for weight in weights:
                 best = places[int(np.argmin(scaled[places] @ weight))]
                 places = _thinned(values, places, values[[best]])
-        return places[front_mask(values[places])]
+        return np.asarray(places[front_mask(values[places])])
 
     def add(self, values: np.ndarray, numbers: np.ndarray, table: pa.Table) -> None:
         """Take in the rows of a table, whatever the order in which they come."""

@@ -237,7 +237,7 @@ class Space:
         """
         found: dict[str, int] = {}
         step = 1
-        for name in reversed(self.axes):
+        for name in reversed(tuple(self.axes)):
             found[name] = step
             step *= len(self.axes[name])
         return found
@@ -263,7 +263,8 @@ class Blocks(Sequence[dict[str, Any]]):
         axes, known = space.axes, space.parameters
         several = [name for name, p in known.items() if p.type is int and len(axes[name]) > 1]
         # The last axes are whole within a block, the one before them is cut, the first are stepped through.
-        left, whole, block = list(several), [], 1
+        whole: list[str] = []
+        left, block = list(several), 1
         while left and block * len(axes[left[-1]]) <= points:
             whole.insert(0, left.pop())
             block *= len(axes[whole[0]])

@@ -223,8 +223,10 @@ def _axes(what: str, where: str, raw: Mapping[str, Any]) -> dict[str, tuple[str,
 
 
 def _clocks(what: str, raw: Any) -> tuple[float, ...] | str | None:
-    if raw is None or raw == "own":
-        return raw
+    if raw is None:
+        return None
+    if raw == OWN:
+        return OWN
     several = raw if isinstance(raw, list) else [raw]
     for one in several:
         if isinstance(one, bool) or not isinstance(one, int | float) or not 0 < one <= 1e9:

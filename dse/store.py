@@ -260,7 +260,7 @@ class Store:
         files = {
             f"{name}.parquet": self._write(self.folder / f"{name}.parquet", table) for name, table in tables.items()
         }
-        whole = {
+        said = {
             "kind": "hwgen sweep",
             "schema_version": SCHEMA_VERSION,
             **manifest,
@@ -269,7 +269,7 @@ class Store:
             "parts": self.points,
         }
         # As it is read back: lists for tuples.
-        whole = json.loads(json.dumps(whole))
+        whole: dict[str, Any] = json.loads(json.dumps(said))
         text = json.dumps({**whole, "manifest_sha256": _sum_of(whole)}, indent=1)
         write_atomic(self.folder / MANIFEST, text, "sweep")
         self._clear(self.plan.keep)

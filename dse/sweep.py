@@ -135,7 +135,7 @@ def _work(
                 yield space, p, clock
 
 
-def clocks_of(given: float | str | Sequence[float] | None, tech: Tech) -> tuple[Clock, ...]:
+def clocks_of(given: float | str | Sequence[float | str] | None, tech: Tech) -> tuple[Clock, ...]:
     """Clock periods of a sweep."""
     listed = [given] if given is None or isinstance(given, str | float | int) else list(given)
     return tuple(dict.fromkeys(Clock(clock_of(tech, one), named=one is not None) for one in listed))
@@ -173,7 +173,7 @@ def run_sweep(
     *,
     objectives: Sequence[str] = ("area_um2", "latency_us"),
     tech: Tech | str = DEFAULT,
-    clk_period_ns: float | str | Sequence[float] | None = None,
+    clk_period_ns: float | str | Sequence[float | str] | None = None,
     output: str | Path | None = None,
     command: str = "",
     progress: Progress | None = None,

@@ -190,7 +190,8 @@ class Baseline:
 def _column(space: Space, chunk: Chunk, name: str, rows: int) -> np.ndarray:
     """A column of a block's points as numbers, truth values or names."""
     if name in chunk.texts:
-        return np.array([str(word) for word in chunk.texts[name]], dtype=object)[chunk.columns[name]]
+        texts = np.array([str(word) for word in chunk.texts[name]], dtype=object)
+        return np.asarray(texts[chunk.columns[name]])
     if name in chunk.columns:
         return np.asarray(chunk.columns[name])
     value = space.family if name == "pe" else chunk.fixed.get(name, math.nan)
