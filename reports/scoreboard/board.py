@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from dse.provenance import source_hash
@@ -60,7 +59,7 @@ class Board:
 
     found: Mapping[tuple[str, str], Mapping[str, Found]]
     facts: Mapping[str, Any]
-    left: Mapping[tuple[str, str], str] = MappingProxyType({})
+    left: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -53,7 +54,7 @@ def figure(listed: Sequence[Row]) -> Figure:
         for index, name in enumerate(names)
     ]
     used = dict.fromkeys(row.number.measure.basis for row in shown)
-    grey = {"linestyle": "none", "color": "#777777"}
+    grey: dict[str, Any] = {"linestyle": "none", "color": "#777777"}
     handles += [Line2D([], [], marker=_MARKERS[name], label=f"{name} ({BASES[name].status})", **grey) for name in used]
     handles.append(Line2D([], [], marker="o", markerfacecolor="white", label="hollow: the wrong way", **grey))
     handles.append(Line2D([], [], marker="o", markersize=3, alpha=0.5, label="small: another library", **grey))
@@ -74,9 +75,9 @@ def _headline(listed: Sequence[Row]) -> str:
     of_measured = math.exp(measured[len(measured) // 2]) if measured else math.nan
     return (
         f"{said['numbers']} published numbers of {said['papers']} papers, of which "
-        f"{said['of_rtl_synthesis_or_accuracy']} need our RTL, its synthesis or a run of a model; ours of {said['got']} "
-        f"are here: {verdicts}. Half of all are within a factor of {middle:.2f} of the published value, half of those "
-        f"that are measured within {of_measured:.2f}."
+        f"{said['of_rtl_synthesis_or_accuracy']} need our RTL, its synthesis or a run of a model; ours of "
+        f"{said['got']} are here: {verdicts}. Half of all are within a factor of {middle:.2f} of the published value, "
+        f"half of those that are measured within {of_measured:.2f}."
     )
 
 
@@ -115,10 +116,10 @@ def body(board: Board) -> str:
     wrong = [row for row in listed if row.verdict == "wrong way"]
     parts = [
         _headline(listed),
-        "Published numbers are data; nothing is fitted to one, and no paper has a switch of its own. What is compared is "
-        "the same in all papers: a tile with the registers that the default clock of a technology asks for, mapped for "
-        "that clock, area and energy for a multiply-accumulate at that clock. Multipliers that papers compare with are "
-        "three tiles for all of them (INT8; FP16 with FP32 sums, one and four a cell). Libraries are "
+        "Published numbers are data; nothing is fitted to one, and no paper has a switch of its own. What is compared "
+        "is the same in all papers: a tile with the registers that the default clock of a technology asks for, mapped "
+        "for that clock, area and energy for a multiply-accumulate at that clock. Multipliers that papers compare with "
+        "are three tiles for all of them (INT8; FP16 with FP32 sums, one and four a cell). Libraries are "
         + ", ".join(f"{name} ({one['library']}, SHA-256 {one['sha256'][:16]}…)" for name, one in _libraries(board))
         + "; the ratio is of the first one that has the number. No page numbers: papers were not read as pages. How a "
         "published number was read stands behind its source.",
@@ -126,8 +127,8 @@ def body(board: Board) -> str:
         "## The wrong way",
         (
             "\n".join(
-                f"* `{row.paper.name} {row.number.key}`: {row.number.what}. Published {row.number.published_text}, ours "
-                f"{_ours(row)}. {row.number.why}"
+                f"* `{row.paper.name} {row.number.key}`: {row.number.what}. Published {row.number.published_text}, "
+                f"ours {_ours(row)}. {row.number.why}"
                 for row in wrong
             )
             if wrong

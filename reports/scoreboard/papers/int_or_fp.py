@@ -20,8 +20,8 @@ def _tile(name: str) -> Tile:
 
 _BASE = _tile("mxfp8_e4m3")
 _WHY = (
-    "The published figures come from a count of gates by hand, not from a synthesis. Ours: whole tiles, whose post lanes "
-    "scale sums of blocks and add them in FP32, exact inside a block; E4M3 products are shifted into 42 bits."
+    "The published figures come from a count of gates by hand, not from a synthesis. Ours: whole tiles, whose post "
+    "lanes scale sums of blocks and add them in FP32, exact inside a block; E4M3 products are shifted into 42 bits."
 )
 
 

@@ -36,8 +36,8 @@ _STEPS: tuple[tuple[str, str, float, float, Tile, str], ...] = (
         lut(2, negation="runtime"),
         "Same steps by parameters. Of our cell afterwards registers, adder and shift are more than half, exact for 128 "
         "products; the paper's width is not given. Ours also has an accumulator a row for the sum of activations that "
-        "the step makes necessary. Energy: most 2-bit codes of a real layer are 0, whose plain bits look up nothing and "
-        "switch nothing; planes of ±1 have no zero. The paper does not say what its operands are.",
+        "the step makes necessary. Energy: most 2-bit codes of a real layer are 0, whose plain bits look up nothing "
+        "and switch nothing; planes of ±1 have no zero. The paper does not say what its operands are.",
     ),
     (
         "offline_keys",
@@ -223,8 +223,8 @@ def _densities() -> list[Number]:
             7.69 / 7.68,
             _at("Table 5", "derived"),
             TilePerplexityRatio("lut bits=4 acts=int8 entries=int8", "lut bits=4 acts=int8"),
-            "A model of 135 million parameters, which notices more, with four-bit weights: with two bits without training "
-            "it knows nothing. Our entries share a power of two; the paper's a scale of their own, by the largest.",
+            "A model of 135 million parameters, which notices more, with four-bit weights: with two bits without "
+            "training it knows nothing. Our entries share a power of two; the paper's a scale of their own, by the largest.",
         ),
     ]
 

@@ -145,8 +145,8 @@ def _design_space() -> list[Number]:
             4.82,
             source,
             AreaEnergyRatio(FP16_MAC, mixpe("fp16")),
-            "Ours aligns activations to a group's exponent before the buffer, a block that is in neither figure, so that "
-            "a cell adds integers; the paper's cell adds floating-point terms. Our FP16 multiplier has FP32 sums.",
+            "Ours aligns activations to a group's exponent before the buffer, a block that is in neither figure, so "
+            "that a cell adds integers; the paper's cell adds floating-point terms. Our FP16 multiplier has FP32 sums.",
         ),
     ]
 

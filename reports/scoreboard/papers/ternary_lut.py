@@ -115,8 +115,8 @@ PAPER = Paper(
             Range(1, 0.197 / 0.120),
             Source(_TITLE, "Table IV", "derived"),
             EnergyRatio(_SIGN_FLIP, _core("fp16")),
-            "No energy is quoted; the range is from no gain to that of the area. Weights of a model that was not trained "
-            "for it, by their mean magnitude.",
+            "No energy is quoted; the range is from no gain to that of the area. Weights of a model that was not "
+            "trained for it, by their mean magnitude.",
         ),
         Number(
             "adders/saved_4",

@@ -21,8 +21,8 @@ _ALONE = (
 """Units of one format each that do what a lane that splits does."""
 _SEPARATE = "units of one format each (Posit(16,1), 2 × Posit(8,0), 4 × Posit(4,1), 4 × FP4) / one lane that splits"
 _WHY = (
-    "The published figure is against other authors' multiply-accumulate units, of which the abstract says no more; ours "
-    "is what splitting itself saves, with exact quires for 128 products on both sides."
+    "The published figure is against other authors' multiply-accumulate units, of which the abstract says no more; "
+    "ours is what splitting itself saves, with exact quires for 128 products on both sides."
 )
 
 PAPER = Paper(
@@ -46,8 +46,8 @@ PAPER = Paper(
             1 / (1 - 0.38),
             _SOURCE,
             EnergyRatio(Tile.of("posit", 64, m=2, format="posit", k=4), Tile.of("posit", 64, m=2, operands="p8", k=1)),
-            "A lane that can do 16 bits spends more on 8 than a unit of 8 bits: what idles is clocked, and its quire is "
-            "128 bits wide. Against separate units a lane saves area, not energy.",
+            "A lane that can do 16 bits spends more on 8 than a unit of 8 bits: what idles is clocked, and its quire "
+            "is 128 bits wide. Against separate units a lane saves area, not energy.",
         ),
         Number(
             "fpga/lut",
