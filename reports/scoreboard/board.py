@@ -24,6 +24,9 @@ RESULTS = Path(__file__).parents[1] / "results" / "scoreboard.json"
 FIRST = ("asap7", "sky130hd", "generic45")
 """Libraries in the order in which one is shown where several have a number: by node."""
 
+_LAST = ("widths", "count", "cycles", "quantiser", "synthesis", "energy", "fpga", "accuracy")
+"""Bases in the order in which numbers are got."""
+
 _SOURCES = (
     "hwgen/accelerator",
     "hwgen/emit",
@@ -215,7 +218,7 @@ def _get(number: Number, bench: Bench) -> float:
 def _wanted(chosen: Iterable[Paper], bases: Sequence[str]) -> Iterator[tuple[Paper, Number]]:
     """Numbers of these bases, those that are got soonest first."""
     every = [(paper, one) for paper in chosen for one in paper.numbers if not bases or one.measure.basis in bases]
-    yield from sorted(every, key=lambda pair: (not pair[1].measure.cheap, pair[1].measure.basis))
+    yield from sorted(every, key=lambda pair: (not pair[1].measure.cheap, _LAST.index(pair[1].measure.basis)))
 
 
 def run(

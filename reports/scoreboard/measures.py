@@ -18,6 +18,7 @@ from reports.silicon import LAYER
 if TYPE_CHECKING:
     from reports.scoreboard.bench import Bench, Tile
     from reports.silicon import Measured
+    from sim.accuracy.recipe import Recipe
 
 __all__ = [
     "AreaEnergyRatio",
@@ -50,7 +51,6 @@ class _OfLibrary(Measure):
     """A measure of tiles in a cell library."""
 
     needs_library: ClassVar[bool] = True
-    cheap: ClassVar[bool] = False
 
     @property
     def tiles(self) -> tuple[Tile, ...]:
@@ -200,7 +200,6 @@ class FpgaRatio(Measure):
     resource: str = "lut"
     vendor: str = "xilinx"
     basis: ClassVar[str] = "fpga"
-    cheap: ClassVar[bool] = False
 
     def _count(self, bench: Bench, side: tuple[Cells, ...]) -> float:
         from hwgen.synth.fpga import estimate
@@ -256,16 +255,27 @@ def _subject(windows: int | None = None) -> str:
 
 @dataclass(frozen=True)
 class _Accuracy(Measure):
-    """A measure of perplexities of weights in formats. ``over`` and ``under``: formats, each with how weights get there."""
+    """A measure of perplexities of weights in formats: ``over`` and ``under``, each with how weights get there."""
 
     over: tuple[str, str]
     under: tuple[str, str]
     basis: ClassVar[str] = "accuracy"
 
-    def _perplexity(self, bench: Bench, weights: str, by: str) -> float:
+    @staticmethod
+    def _recipe(weights: str, by: str) -> Recipe:
         from sim.accuracy.recipe import recipe
 
-        return bench.perplexity(recipe({"weights": weights} if weights else {}, by)).perplexity
+        return recipe({"weights": weights} if weights else {}, by)
+
+    @property
+    def cheap(self) -> bool:
+        """Where the table that comes with hwgen has both."""
+        from sim.accuracy.table import known_of
+
+        return all(known_of(self._recipe(*one)) is not None for one in (self.over, self.under))
+
+    def _perplexity(self, bench: Bench, weights: str, by: str) -> float:
+        return bench.perplexity(self._recipe(weights, by)).perplexity
 
     def switches(self) -> Mapping[str, str]:
         """Model, text and windows."""
@@ -295,7 +305,11 @@ class TilePerplexityRatio(Measure):
     over: str
     under: str
     basis: ClassVar[str] = "accuracy"
-    cheap: ClassVar[bool] = False
+
+    @property
+    def cheap(self) -> bool:
+        """A model runs."""
+        return False
 
     def value(self, bench: Bench) -> float:
         """Dimensionless."""
@@ -310,7 +324,7 @@ class TilePerplexityRatio(Measure):
         return tuple(dict.fromkeys(one.partition(" ")[0] for one in (self.over, self.under)))
 
 
-# ------------------------------------------------------------------------------------------------------------ quantisers
+# ------------------------------------------------------------------------------------------------------- quantisers
 
 _BLOCKS, _SEED, _ROUNDS, _STEPS, _HALVINGS = 1024, 17, 20, 16, 8
 _LEAST_KAPPA, _MOST_KAPPA = 1.3, 0.98
@@ -319,8 +333,8 @@ _LEAST_KAPPA, _MOST_KAPPA = 1.3, 0.98
 
 @functools.cache
 def _blocks(block: int) -> tuple[np.ndarray, np.ndarray]:
-    """Normal values [blocks, block], and the standard deviation [blocks, 1] that each block is to have: log-uniform over
-    an octave, so that no power-of-two scale is favoured.
+    """Normal values [blocks, block], and the standard deviation [blocks, 1] that each block is to have: log-uniform
+    over an octave, so that no power-of-two scale is favoured.
     """
     rng = np.random.default_rng(_SEED)
     return rng.normal(size=(_BLOCKS, block)), np.exp2(rng.uniform(size=(_BLOCKS, 1)))

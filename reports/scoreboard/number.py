@@ -21,11 +21,14 @@ __all__ = ["BASES", "READ", "SWITCHES", "Basis", "Measure", "Number", "Paper", "
 
 @dataclass(frozen=True)
 class Basis:
-    """What stands behind a number of ours: ``measured`` or ``modelled``, and what is known of its error."""
+    """What stands behind a number of ours: ``measured`` or ``modelled``, and what is known of its error; ``cheap``:
+    whether it takes a second or so.
+    """
 
     status: str
     about: str
     error: str
+    cheap: bool = True
 
 
 BASES: Mapping[str, Basis] = MappingProxyType(
@@ -34,13 +37,15 @@ BASES: Mapping[str, Basis] = MappingProxyType(
             "measured",
             "area of our RTL, mapped",
             "pre-layout; recipe and target move the area of a block by up to 10 %",
+            cheap=False,
         ),
         "energy": Basis(
             "measured",
             "toggles of our mapped RTL on a layer of a real model, every output compared with the reference",
             "pre-layout, no wires, clock tree or glitches; mapping moves it by some 10 %",
+            cheap=False,
         ),
-        "fpga": Basis("measured", "our RTL mapped to an FPGA's cells by Yosys", "before place and route"),
+        "fpga": Basis("measured", "our RTL mapped to an FPGA's cells by Yosys", "before place and route", cheap=False),
         "widths": Basis("measured", "bits of a port or register of our RTL", "exact"),
         "accuracy": Basis(
             "measured",
@@ -133,13 +138,16 @@ class Source:
 class Measure(ABC):
     """A way to get a number of ours. All that it depends on are its fields: they are its name in caches.
 
-    ``basis`` is one of `BASES`; ``needs_library``: whether the number is one of a cell library; ``cheap``: whether it
-    takes a second or so, so that tests recompute it.
+    ``basis`` is one of `BASES`; ``needs_library``: whether the number is one of a cell library.
     """
 
     basis: ClassVar[str]
     needs_library: ClassVar[bool] = False
-    cheap: ClassVar[bool] = True
+
+    @property
+    def cheap(self) -> bool:
+        """Whether it takes a second or so: such ones are got first, and by tests too."""
+        return BASES[self.basis].cheap
 
     @abstractmethod
     def value(self, bench: Bench) -> float:

@@ -70,7 +70,7 @@ def _table2() -> list[Number]:
     return found
 
 
-# -------------------------------------------------------------------------------------- sweeps of tensor cores and units
+# ------------------------------------------------------------------------------------- sweeps of cores and units
 
 
 def _tensor_cores() -> list[Number]:
@@ -196,7 +196,7 @@ def _densities() -> list[Number]:
             20.9,
             _at("Table 1"),
             AreaRatio(FP16_DOT, lut(2)),
-            "FP16 with FP32 sums against tables of INT8 in one library. The paper's FP16 area is a real chip's, scaled.",
+            "FP16 with FP32 sums against tables of INT8 in one library; the paper's FP16 is a real chip's, scaled.",
         ),
         Number(
             "table1/area_lut_8x",
@@ -224,7 +224,7 @@ def _densities() -> list[Number]:
             _at("Table 5", "derived"),
             TilePerplexityRatio("lut bits=4 acts=int8 entries=int8", "lut bits=4 acts=int8"),
             "A model of 135 million parameters, which notices more, with four-bit weights: with two bits without "
-            "training it knows nothing. Our entries share a power of two; the paper's a scale of their own, by the largest.",
+            "training it knows nothing. Our entries share a power of two; the paper's a scale by the largest.",
         ),
     ]
 

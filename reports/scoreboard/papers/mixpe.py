@@ -1,4 +1,4 @@
-"""MixPE: dequantisation after each group's sum, shift and add in place of multipliers; and where its speed comes from."""
+"""MixPE: scales after each group's sum, shift and add in place of multipliers; and where its speed comes from."""
 
 from __future__ import annotations
 
