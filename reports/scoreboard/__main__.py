@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hwgen.errors import HwgenError
@@ -56,16 +57,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         board = read(RESULTS) if RESULTS.exists() else EMPTY
         if not options.kept:
             board = _measured(board, options, facts["commit"])
-            generic = " --generic" if options.generic else ""
-            board = Board(
-                board.found,
-                {**_facts(board, options), "command": command_of(prog, options) + generic, **facts},
-                board.left,
-            )
+            board = replace(board, facts={**_facts(board, options), "command": _command(prog, options), **facts})
         said = {name: board.facts[name] for name in ("commit", "versions", "machine")}
         write(board, said, board.facts["command"])
     except HwgenError as error:
         made.exit(2, f"{error}\n")
+
+
+def _command(prog: str, options: argparse.Namespace) -> str:
+    """The command, with names of files instead of paths."""
+    words = [command_of(prog, options), *(["--generic"] if options.generic else [])]
+    words += [" ".join([flag, *many]) for flag, many in (("--paper", options.paper), ("--only", options.only)) if many]
+    return " ".join(words)
 
 
 def _facts(board: Board, options: argparse.Namespace) -> dict[str, Any]:

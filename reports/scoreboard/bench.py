@@ -119,8 +119,7 @@ class Bench:
         Raises `HwgenError` where model or text is not there.
         """
         from hwgen.options import AccuracyOptions
-        from sim.accuracy.run import Task, subject
-        from sim.accuracy.tile import tile
+        from sim.accuracy.run import Task, subject, tile
 
         task = Task(tile=tile(text), exact=True)
         if self._subject is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,23 @@ from reports.scoreboard.bench import Bench
 from reports.scoreboard.number import BASES, OURS, Number, Paper, Range
 from reports.scoreboard.papers import papers
 
-__all__ = ["RESULTS", "Board", "Found", "Row", "document", "load", "named", "read", "rows", "run", "text", "totals"]
+__all__ = [
+    "EMPTY",
+    "RESULTS",
+    "Board",
+    "Found",
+    "Row",
+    "bases_of",
+    "differences",
+    "document",
+    "load",
+    "named",
+    "read",
+    "rows",
+    "run",
+    "text",
+    "totals",
+]
 
 RESULTS = Path(__file__).parents[1] / "results" / "scoreboard.json"
 """The committed results; an installed package has none."""
@@ -48,12 +65,15 @@ _SOURCES = (
 
 @dataclass(frozen=True)
 class Found:
-    """A number of ours: in which library (empty for what needs none), from which commit; ``here``: by this run."""
+    """A number of ours: in which library (empty for what needs none), from which commit; ``here``: by this run, and
+    ``before`` what the committed results say in the same library.
+    """
 
     value: float
     library: str
     commit: str
     here: bool = False
+    before: float | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +106,11 @@ class Row:
         return "not run" if self.shown is None else self.number.verdict(self.shown.value)
 
     @property
+    def status(self) -> str:
+        """Whether ours is measured or modelled."""
+        return BASES[self.number.measure.basis].status
+
+    @property
     def switches(self) -> dict[str, str]:
         """Assumptions behind ours, by name."""
         bench = Bench(None if self.shown is None else self.shown.library)
@@ -99,11 +124,21 @@ def _order(library: str) -> tuple[int, str]:
     return (FIRST.index(library) if library in FIRST else len(FIRST), library)
 
 
-def rows(board: Board, chosen: Iterable[Paper]) -> list[Row]:
-    """Numbers of papers in their order."""
+def bases_of(names: Sequence[str]) -> tuple[str, ...]:
+    """These bases, all without any. Raises `HwgenError` for a name that is none."""
+    for name in names:
+        if name not in BASES:
+            raise HwgenError(f"basis must be one of {', '.join(BASES)}, not {name!r}{suggest(name, BASES)}")
+    return tuple(names) or tuple(BASES)
+
+
+def rows(board: Board, chosen: Iterable[Paper], bases: Sequence[str] = ()) -> list[Row]:
+    """Numbers of papers in their order, of these bases (all without any)."""
     listed = []
     for paper in chosen:
         for number in paper.numbers:
+            if bases and number.measure.basis not in bases:
+                continue
             name = (paper.name, number.key)
             known = dict(sorted(board.found.get(name, {}).items(), key=lambda pair: _order(pair[0])))
             here = [one for one in known.values() if one.here]
@@ -122,9 +157,9 @@ def named(value: float) -> str:
 # ------------------------------------------------------------------------------------------------- the committed file
 
 
-def document(board: Board, chosen: Iterable[Paper] | None = None) -> dict[str, Any]:
+def document(board: Board, chosen: Iterable[Paper] | None = None, bases: Sequence[str] = ()) -> dict[str, Any]:
     """All that there is to say, JSON-serialisable."""
-    listed = rows(board, papers().values() if chosen is None else chosen)
+    listed = rows(board, papers().values() if chosen is None else chosen, bases)
     return {**board.facts, "totals": totals(listed), "numbers": [_row(row) for row in listed]}
 
 
@@ -142,7 +177,7 @@ def _row(row: Row) -> dict[str, Any]:
         "published": [None if end == float("inf") else end for end in ends],
         "source": str(number.source),
         "basis": measure.basis,
-        "status": basis.status,
+        "status": row.status,
         "error": basis.error,
         "switches": row.switches,
         "ratio": row.ratio,
@@ -150,16 +185,24 @@ def _row(row: Row) -> dict[str, Any]:
         "why": number.why,
         "measure": measure.content,
         "ours": {
-            library: {"value": one.value, "ratio": number.ratio(one.value), "commit": one.commit}
+            library: {"value": one.value, "ratio": number.ratio(one.value), "commit": one.commit, **_run_now(one)}
             for library, one in row.all.items()
         },
         **({"left": row.left} if row.left else {}),
     }
 
 
+def _run_now(one: Found) -> dict[str, Any]:
+    return {"measured_now": True, "committed": one.before} if one.here else {}
+
+
 def text(board: Board) -> str:
-    """The committed file."""
-    return json.dumps(document(board), indent=1, ensure_ascii=False) + "\n"
+    """The committed file: what was measured is committed with it."""
+    plain = {
+        name: {library: replace(one, here=False, before=None) for library, one in known.items()}
+        for name, known in board.found.items()
+    }
+    return json.dumps(document(replace(board, found=plain)), indent=1, ensure_ascii=False) + "\n"
 
 
 def read(path: Path) -> Board:
@@ -217,7 +260,7 @@ def _get(number: Number, bench: Bench) -> float:
 
 def _wanted(chosen: Iterable[Paper], bases: Sequence[str]) -> Iterator[tuple[Paper, Number]]:
     """Numbers of these bases, those that are got soonest first."""
-    every = [(paper, one) for paper in chosen for one in paper.numbers if not bases or one.measure.basis in bases]
+    every = [(paper, one) for paper in chosen for one in paper.numbers if one.measure.basis in bases]
     yield from sorted(every, key=lambda pair: (not pair[1].measure.cheap, _LAST.index(pair[1].measure.basis)))
 
 
@@ -241,10 +284,7 @@ def run(
     A number that cannot be got here is left out, with the sentence that says why. Raises `HwgenError` for an unknown
     basis, `GroundError` when the machine gives way.
     """
-    for basis in bases:
-        if basis not in BASES:
-            raise HwgenError(f"basis must be one of {', '.join(BASES)}, not {basis!r}{suggest(basis, BASES)}")
-    todo = list(_wanted(chosen, bases))
+    todo = list(_wanted(chosen, bases_of(bases)))
     found = {name: dict(known) for name, known in board.found.items()}
     left = dict(board.left)
     end = time.monotonic() + 60 * minutes
@@ -257,7 +297,9 @@ def run(
             continue
         library = str(bench.name) if number.measure.needs_library else ""
         try:
-            found.setdefault(name, {})[library] = Found(_get(number, bench), library, commit, here=True)
+            value, known = _get(number, bench), found.setdefault(name, {})
+            before = known[library].value if library in known else None
+            known[library] = Found(value, library, commit, here=True, before=before)
         except GroundError:
             raise
         except HwgenError as error:
@@ -266,17 +308,17 @@ def run(
     return replace(board, found=found, left=left)
 
 
-def differences(before: Board, after: Board) -> tuple[int, list[str]]:
-    """How many numbers of a run were known before in the same library, and those whose value is another now."""
+def differences(listed: Iterable[Row]) -> tuple[int, list[str]]:
+    """How many of the numbers that were got now are what was committed, and those that are something else."""
     same, changed = 0, []
-    for (paper, key), known in after.found.items():
-        for library, one in known.items():
-            old = before.found.get((paper, key), {}).get(library)
-            if one.here and old is not None:
-                same += old.value == one.value
-                if old.value != one.value:
-                    where = f" in {library}" if library else ""
-                    changed.append(f"{paper} {key}{where}: {named(one.value)}, committed {named(old.value)}")
+    for row in listed:
+        one = row.shown
+        if one is None or not one.here or one.before is None:
+            continue
+        if math.isclose(one.value, one.before, rel_tol=1e-9):
+            same += 1
+        else:
+            changed.append(f"{row.paper.name} {row.number.key} (now {named(one.value)}, committed {named(one.before)})")
     return same, changed
 
 

@@ -94,7 +94,6 @@ SWITCHES: Mapping[str, str] = MappingProxyType(
         "sram": "memories on the chip; none: left out",
         "simulator": "whose assumptions the system has",
         "tables": "where tables are built",
-        "base": "what stands for the multiplier that is compared with",
     }
 )
 """Assumptions by name, as the output has them. Every measure says its own values."""

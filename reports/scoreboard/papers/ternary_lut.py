@@ -55,7 +55,8 @@ class TableAdders(Measure):
         if not self.saved:
             return float(adders)
         # Of 3^size vectors two thirds of all weights are not zero.
-        return 100 * (1 - adders / (3**self.size * self.size * 2 / 3))
+        weights = 2 / 3 * self.size * 3.0**self.size
+        return 100 * (1 - adders / weights)
 
     def switches(self) -> Mapping[str, str]:
         """How tables are filled."""
