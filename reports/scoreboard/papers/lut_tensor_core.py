@@ -103,9 +103,10 @@ def _tensor_cores() -> list[Number]:
     return found
 
 
-_KS = (2, 3, 4, 5, 6, 7, 8)
-_PRODUCTS = math.lcm(*_KS)
-"""Products of a sum: a whole number of steps for every K."""
+_KS = (2, 3, 4, 5, 6)
+"""Activations of a table that are tried: its area doubles with each."""
+_PRODUCTS = 840
+"""Products of a sum: a whole number of steps for every K up to 8."""
 
 
 def _unit(k: int, acts: str) -> Tile:
