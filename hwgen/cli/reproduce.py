@@ -133,7 +133,7 @@ def _measured(asked: tuple[Paper, ...], files: tuple[Path, ...], tech: str | Non
 
 
 def _print(sheet: Sheet, shown: list[Row]) -> None:
-    from reports.scoreboard.board import named
+    from reports.scoreboard.number import named
 
     columns = [
         Column(name, right=name in ("published", "ours", "ratio"), fold=name in _FOLDED)

@@ -14,7 +14,7 @@ from dse.provenance import source_hash
 from hwgen.errors import GroundError, HwgenError, suggest
 from hwgen.simulators.cache import cached, digest
 from reports.scoreboard.bench import Bench
-from reports.scoreboard.number import BASES, OURS, Number, Paper, Range
+from reports.scoreboard.number import BASES, OURS, Number, Paper, Range, named
 from reports.scoreboard.papers import papers
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "differences",
     "document",
     "load",
-    "named",
     "read",
     "rows",
     "run",
@@ -113,8 +112,8 @@ class Row:
     @property
     def switches(self) -> dict[str, str]:
         """Assumptions behind ours, by name."""
-        bench = Bench(None if self.shown is None else self.shown.library)
-        return bench.switches(self.number.measure.switches(), self.number.measure.needs_library)
+        library = {} if self.shown is None or not self.shown.library else {"library": self.shown.library}
+        return {**library, **self.number.measure.switches()}
 
 
 EMPTY = Board({}, {})
@@ -145,13 +144,6 @@ def rows(board: Board, chosen: Iterable[Paper], bases: Sequence[str] = ()) -> li
             shown = next(iter([*here, *known.values()]), None)
             listed.append(Row(paper, number, shown, known, board.left.get(name, "")))
     return listed
-
-
-def named(value: float) -> str:
-    """A value as text: whole numbers whole, others with four digits."""
-    if value == int(value) or abs(value) >= 1e4:
-        return f"{value:,.0f}"
-    return f"{value:.4g}"
 
 
 # ------------------------------------------------------------------------------------------------- the committed file

@@ -16,7 +16,7 @@ from hwgen.errors import HwgenError
 if TYPE_CHECKING:
     from reports.scoreboard.bench import Bench
 
-__all__ = ["BASES", "READ", "SWITCHES", "Basis", "Measure", "Number", "Paper", "Range", "Source"]
+__all__ = ["BASES", "READ", "SWITCHES", "Basis", "Measure", "Number", "Paper", "Range", "Source", "named"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,11 @@ SWITCHES: Mapping[str, str] = MappingProxyType(
 
 NOISE = 0.1
 """Ratios that are closer to 1 say nothing about who is smaller."""
+
+
+def named(value: float) -> str:
+    """A value as text: whole and large numbers whole, others with four digits."""
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 1e4 else f"{value:.4g}"
 
 
 @dataclass(frozen=True)
@@ -198,7 +203,7 @@ class Number:
     @property
     def published_text(self) -> str:
         """The published value in words."""
-        return str(self.published) if isinstance(self.published, Range) else f"{self.published:,.10g}"
+        return str(self.published) if isinstance(self.published, Range) else named(self.published)
 
     def ratio(self, ours: float) -> float:
         """Ours over the published value; of a range over its nearest end, and 1 inside."""

@@ -12,8 +12,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from reports.families import table
 from reports.plot import COLOURS
-from reports.scoreboard.board import Board, Row, named, rows, totals
-from reports.scoreboard.number import BASES, NOISE, SWITCHES
+from reports.scoreboard.board import Board, Row, rows, totals
+from reports.scoreboard.number import BASES, NOISE, SWITCHES, named
 from reports.scoreboard.papers import papers
 
 __all__ = ["body", "figure"]
@@ -55,7 +55,10 @@ def figure(listed: Sequence[Row]) -> Figure:
     ]
     used = dict.fromkeys(row.number.measure.basis for row in shown)
     grey: dict[str, Any] = {"linestyle": "none", "color": "#777777"}
-    handles += [Line2D([], [], marker=_MARKERS[name], label=f"{name} ({BASES[name].status})", **grey) for name in used]
+    handles += [
+        Line2D([], [], marker=_MARKERS[name], markersize=5, label=f"{name} ({BASES[name].status})", **grey)
+        for name in used
+    ]
     handles.append(Line2D([], [], marker="o", markerfacecolor="white", label="hollow: the wrong way", **grey))
     handles.append(Line2D([], [], marker="o", markersize=3, alpha=0.5, label="small: another library", **grey))
     axes.legend(handles=handles, fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
