@@ -10,12 +10,12 @@ __all__ = ["PAPER"]
 
 _TITLE = "INT against FP (ICML 2026, arXiv 2510.25602)"
 
-_LANES = {"mxfp8_e4m3": 2, "mxint8": 2, "nvfp4": 4, "nvint4": 4}
+_LANES = {"mxfp8_e4m3": 1, "mxint8": 1, "nvfp4": 2, "nvint4": 2}
 """Post lanes that keep up with blocks of 32 and 16 values: the fewest that work."""
 
 
 def _tile(name: str) -> Tile:
-    return Tile.of("mx", 64, m=2, weights=name, acts=name, post_lanes=_LANES[name])
+    return Tile.of("mx", 32, m=2, weights=name, acts=name, post_lanes=_LANES[name])
 
 
 _BASE = _tile("mxfp8_e4m3")

@@ -71,9 +71,9 @@ def _fpga() -> list[Number]:
             Range(1.2, 2.8),
             Source("Exact minifloat MACs on Versal (TCAD 2025, 10.1109/TCAD.2024.3511343)", "range", "third party"),
             FpgaRatio((Cells(1, _float(name)),), (Cells(1, _int(bits)),)),
-            "A range over formats; no count of a single one can be read. Cells without the decoders of rows and columns, "
-            "which an array shares and a single unit has: with them floats take more. 7 series LUTs; published ones are "
-            "Versal's.",
+            "A range over formats; no count of a single one can be read. Cells without the decoders of rows and "
+            "columns, which an array shares and a single unit has: with them floats take more. 7 series LUTs; the "
+            "published ones are Versal's.",
         )
         for name, (bits, _, _) in _FORMATS.items()
     ]
