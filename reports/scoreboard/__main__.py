@@ -57,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         board = read(RESULTS) if RESULTS.exists() else EMPTY
         if not options.kept:
             board = _measured(board, options, facts["commit"])
-            board = replace(board, facts={**_facts(board, options), "command": _command(prog, options), **facts})
+            board = replace(
+                board, facts={**_facts(board, options), "command": _command(prog, options), **facts}, left={}
+            )
         said = {name: board.facts[name] for name in ("commit", "versions", "machine")}
         write(board, said, board.facts["command"])
     except HwgenError as error:

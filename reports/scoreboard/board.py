@@ -194,7 +194,7 @@ def text(board: Board) -> str:
         name: {library: replace(one, here=False, before=None) for library, one in known.items()}
         for name, known in board.found.items()
     }
-    return json.dumps(document(replace(board, found=plain)), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(document(replace(board, found=plain, left={})), indent=1, ensure_ascii=False) + "\n"
 
 
 def read(path: Path) -> Board:

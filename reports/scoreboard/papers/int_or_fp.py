@@ -48,7 +48,7 @@ def _silicon() -> list[Number]:
             1 - 0.38,
             Source(_TITLE, "text on Table 5", "third party"),
             EnergyRatio(_tile("nvint4"), _tile("nvfp4")),
-            _WHY + " Post lanes, which both have, are most of these tiles.",
+            _WHY + " Post lanes, which both have, are half of these tiles.",
         )
     )
     return found
