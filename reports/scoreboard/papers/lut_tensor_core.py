@@ -154,8 +154,8 @@ def _dot_products() -> list[Number]:
                 published,
                 _at("Fig. 13"),
                 LastWidth(tiles, FP16_DOT),
-                "Aligned integers in our cells against FP16 adders in theirs, in plain tables too; the block that aligns "
-                "is on neither side. No wider weights than 8 bits were tried, nor 3, 5 and 7.",
+                "Aligned integers in our cells against FP16 adders in theirs, in plain tables too; the block that "
+                "aligns is on neither side. No wider weights than 8 bits were tried, nor 3, 5 and 7.",
             )
         )
     return found
