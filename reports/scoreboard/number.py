@@ -115,7 +115,7 @@ class Range:
     high: float
 
     def __str__(self) -> str:
-        return f"above {self.low:g}" if math.isinf(self.high) else f"{self.low:g} … {self.high:g}"
+        return f"above {self.low:g}" if math.isinf(self.high) else f"{named(self.low)} … {named(self.high)}"
 
 
 @dataclass(frozen=True)

@@ -358,7 +358,7 @@ def hwgen(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["--liberty", "nowhere.lib"], "reproduce: --liberty must come with --rerun, which measures again"),
         (["--rerun", "--tech", "asap"], "no technology table 'asap'; did you mean 'asap7'?"),
         (["--rerun", "--tech", "tpuv4i7"], "reproduce: --tech must be a technology with a default clock period, "),
-        (["-o", "board.md"], "reproduce: -o"),
+        (["-o", "board.md"], "reproduce: --output must end in .json, not 'board.md'"),
     ],
 )
 def test_mistakes_are_one_line(arguments: list[str], message: str) -> None:
