@@ -51,12 +51,12 @@ class Sizes:
         self._tiles: dict[str, Measured] = {}
 
     def tile(self, family_name: str, macs: int, even: bool = False, **values: Any) -> Measured:
-        """A tile that does ``macs`` multiply-accumulates a cycle, without post lanes; ``even``: of evenly spread
-        weights.
+        """A tile that does ``macs`` multiply-accumulates a cycle, without post lanes unless ``values`` have some;
+        ``even``: of evenly spread weights.
         """
         key = f"{family_name} {macs} {sorted(values.items())}{' even' if even else ''}"
         if key not in self._tiles:
-            design = Design(family_name, 0, "", "", {**values, "post_lanes": 0})
+            design = Design(family_name, 0, "", "", {"post_lanes": 0, **values})
             operands = [evenly_spread(one) for one in self.operands] if even else self.operands
             found = measure(design, self.library, self.name, operands, macs=macs)
             self.tell(f"{self.name} {key}: {found.area:,.5g} um2, {found.energy:.3g} pJ/MAC")
