@@ -24,7 +24,7 @@ __all__ = ["main"]
 
 _ORDER = (
     *("list", "show", "emit", "verify", "run", "synth", "energy", "calibrate"),
-    *("estimate", "sweep", "workload", "accuracy", "demo", "model", "cache", "doctor"),
+    *("estimate", "sweep", "realise", "workload", "accuracy", "demo", "model", "cache", "doctor"),
 )
 
 
