@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sim.realise import LayerData, Realised, Row
     from sim.tech import CalibratedTech
 
-__all__ = ["command"]
+__all__ = ["command", "row_cells"]
 
 _REPORT = "realised.json"
 _SHAPE = re.compile(r"(?:[^:]+:)?\d+[x,].*")
@@ -343,7 +343,8 @@ def _cell(value: float | None) -> str:
     return "" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.5g}"
 
 
-def _cells(row: Row) -> list[str]:
+def row_cells(row: Row) -> list[str]:
+    """A row of the table as text."""
     difference = row.difference
     if row.exact:
         shown, bound = ("equal" if row.agrees else "DIFFERENT"), "exact"
@@ -377,7 +378,7 @@ def _print(found: Realised, point: StoredPoint | None, registers: str, output: P
         Column("", right=False),
         Column("prediction is", right=False, fold=True),
     ]
-    print_table(columns, [_cells(row) for row in found.rows])
+    print_table(columns, [row_cells(row) for row in found.rows])
     words = {True: "kept", False: "not kept", None: "unknown"}
     if found.meets["measured"] is not None:
         said, seen = (words[found.meets[side]] for side in ("predicted", "measured"))

@@ -84,8 +84,8 @@ class Realised:
     layer, operands: what was run. findings: of the contract. values: where outputs differ first from ``compared``,
         empty where they are equal.
     rows: predicted beside measured. mapping: how it was mapped. meets: whether the clock is kept, as predicted and as
-        measured; None where none was asked for. energy: how the energy was counted, empty where it was not. extrapolated: what of the tile lies
-        outside of all that was measured. versions: of the tools.
+        measured; None where none was asked for. energy: how the energy was counted, empty where it was not.
+        extrapolated: what of the tile lies outside of all that was measured. versions: of the tools.
     files: what was made of it, by name; written by the caller.
     """
 

@@ -42,7 +42,8 @@ def realise_tile(spec: TileSpec, data: LayerData, asked: Asked) -> Realised:
     watch.done("emit", f"{emission.top}, {len(emission.verilog.splitlines()):,} lines of Verilog")
     findings = contract(spec, asked)
 
-    whole = said.total_area_ge <= WHOLE_GE if asked.whole is None else asked.whole
+    small = _of(said.area_um2, "tile") <= WHOLE_GE * said.nand2_um2
+    whole = small if asked.whole is None else asked.whole
     result = _mapped(spec, asked, whole, for_speed)
     run = run_layer(
         spec,
