@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hwgen.cli._accelerator import write_folder
 from hwgen.cli._layer import needs, parse_layer
 from hwgen.cli._level import Level
 from hwgen.cli._liberty import MappedLevelCommand, liberty_option, say_left_out
@@ -203,7 +204,6 @@ def command(
     calibrated on them. Pre-layout. With --level accelerator, or a point of one: the tile with memory around it.
     """
     needs("realise", "sim", "torch")
-    from hwgen.files import write_all
     from hwgen.synth import generic_library, read_library
     from sim.realise import Asked, realise_accelerator, realise_tile
 
@@ -245,10 +245,7 @@ def command(
             use = Use.from_values({name: one for name, one in values.items() if name in of_use})
             found = realise_accelerator(design, use, data, asked)
     document = _document(found, point)
-    made = {output / name: content for name, content in found.files.items()}
-    made[output / _REPORT] = json.dumps(document, indent=2) + "\n"
-    folders = {folder for target in made for folder in target.parents if not folder.exists() or folder == output}
-    write_all(made, "realise", folders=sorted(folders, key=lambda folder: len(folder.parts)))
+    write_folder({**found.files, _REPORT: json.dumps(document, indent=2) + "\n"}, output, "realise")
     if as_json:
         click.echo(json.dumps(document, indent=2))
     else:
