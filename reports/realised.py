@@ -8,8 +8,10 @@ simulations and toggles lie in the cache, so that a run that was interrupted goe
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +57,17 @@ class Swept:
 POINTS = (
     Swept("lut", {**_SHAPES, "k": (4,), "bits": (2, 3, 4), "acts": ("int8",)}),
     Swept("bitmod", {**_SHAPES, "k": (2, 4), "bits": (3, 4), "post_lanes": (1,)}),
-    Swept("mx", {**_SHAPES, "group": (32,), "k": (4, 8), "weights": ("mxfp4",), "acts": ("mxfp4", "mxint8")}),
+    Swept(
+        "mx",
+        {
+            **_SHAPES,
+            "group": (32,),
+            "k": (4, 8),
+            "weights": ("mxfp4",),
+            "acts": ("mxfp4", "mxint8"),
+            "post_lanes": (1,),
+        },
+    ),
     Swept(
         "int",
         {**_SHAPES, "k": (4, 8), "bits": (2, 4)},
@@ -149,26 +161,39 @@ def page(sections: Sequence[str], results: Sequence[Realised], words: str) -> st
     )
 
 
-@click.command()
-@click.option("--liberty", multiple=True, type=click.Path(path_type=Path), help="Liberty files (default: generic)")
-def main(liberty: tuple[Path, ...]) -> None:
-    """Sweep, realise and write the page; raises `SystemExit` with status 1 where a value or a cycle differs."""
+def _cells(liberty: Sequence[Path]) -> tuple[Library, CalibratedTech]:
+    """Cells, and the technology that was calibrated on them."""
     library = read_library(liberty) if liberty else generic_library()
     name = calibrated_on(library.sha256)
     if name is None:
         raise HwgenError(f"realised: no technology was calibrated on {library.name}")
     tech = load(name)
     assert isinstance(tech, CalibratedTech)
+    return library, tech
+
+
+def _made(task: tuple[Swept, LayerData, Sequence[Path]]) -> tuple[str, Realised]:
+    """A family: its part of the page, and what was realised."""
+    one, data, liberty = task
+    library, tech = _cells(liberty)
+    with tempfile.TemporaryDirectory() as folder:
+        point, every, front = swept(one, data, tech, Path(folder))
+    click.echo(f"{one.family}: point {point.number} of {every:,}", err=True)
+    watch = Watch(lambda step, words: click.echo(f"{one.family}: {step}: {words}", err=True))
+    found = realised(point, data, tech, library, watch)
+    return section(point, (every, front), found), found
+
+
+@click.command()
+@click.option("--liberty", multiple=True, type=click.Path(path_type=Path), help="Liberty files (default: generic)")
+def main(liberty: tuple[Path, ...]) -> None:
+    """Sweep, realise and write the page; raises `SystemExit` with status 1 where a value or a cycle differs."""
+    library, tech = _cells(liberty)
     words = f"{TOKENS} tokens of real text"
     data = LayerData(LAYER, *layer_operands(None, LAYER, TOKENS), words)
-    watch = Watch(lambda step, words: click.echo(f"  {step}: {words}", err=True))
-    sections, results = [], []
-    with tempfile.TemporaryDirectory() as folder:
-        for one in POINTS:
-            point, every, front = swept(one, data, tech, Path(folder))
-            click.echo(f"{one.family}: point {point.number} of {every:,}", err=True)
-            results.append(realised(point, data, tech, library, watch))
-            sections.append(section(point, (every, front), results[-1]))
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        made = list(pool.map(_made, [(one, data, liberty) for one in POINTS]))
+    sections, results = [text for text, _ in made], [found for _, found in made]
     command = "python -m reports.realised" + " --liberty FILE" * bool(liberty)
     facts = {**provenance(), "library": f"{library.name}, technology {tech.name}"}
     write_result(RESULT, "Points made real", command, page(sections, results, words), facts)

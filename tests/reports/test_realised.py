@@ -3,13 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from dse.point import StoredPoint
 from dse.space import Space
 from hwgen.pe import family
 from hwgen.schedule import Layer
 from hwgen.verify import Finding
-from reports.realised import POINTS, page, section, swept
+from reports.realised import POINTS, Swept, page, section, swept
 from sim.realise import LayerData, Realised, Row
 from sim.tech import CalibratedTech, load
 
@@ -71,13 +72,13 @@ def test_what_is_beyond_is_said_first() -> None:
     assert "1 are within the largest one: beyond are int, area_um2 +50.0%." in text
 
 
-def test_the_point_is_of_the_front(tmp_path: Path) -> None:
+@pytest.mark.parametrize("one", POINTS, ids=lambda one: one.family)
+def test_the_point_is_of_the_front(one: Swept, tmp_path: Path) -> None:
     tech = load("generic45")
     assert isinstance(tech, CalibratedTech)
     data = LayerData("drawn", np.ones((4, 64), np.float32), np.ones((2, 64), np.float32), "ones")
-    lut = next(one for one in POINTS if one.family == "lut")
-    point, every, front = swept(lut, data, tech, tmp_path)
-    assert (point.family, point.level) == ("lut", "tile")
+    point, every, front = swept(one, data, tech, tmp_path)
+    assert (point.family, point.level) == (one.family, "tile" if one.around is None else "accelerator")
     assert point.number < every
     assert 1 <= front <= every
     assert point.layers == (data.layer,)
