@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,8 +12,9 @@ from hwgen.errors import HwgenError
 from hwgen.formats import QTensor
 from hwgen.formats.base import Words
 from hwgen.pe import TileSpec
+from hwgen.schedule import Schedule
 
-__all__ = ["apply_outer", "epilogue"]
+__all__ = ["apply_outer", "epilogue", "outputs"]
 
 
 def epilogue(
@@ -83,3 +86,21 @@ def _minimum_codes(weights: QTensor) -> Words:
     if not np.array_equal(weights.scale_format.decode(codes), minima):
         raise HwgenError(f"epilogue: minima must be {weights.scale_format.name} numbers, like the scales")
     return codes
+
+
+def outputs(
+    spec: TileSpec, jobs: Sequence[tuple[Schedule, Mapping[str, np.ndarray]]], acts: QTensor, weights: QTensor
+) -> npt.NDArray[np.float32]:
+    """Outputs float32 [T, N] of the jobs of an accelerator that are a layer's, side by side.
+
+    ``jobs``: of each its schedule and beats of results by port, as tiles give them; ``acts`` as they lie in memory.
+    """
+    if spec.lanes:
+        beats = [schedule.collect(results["o_y"].astype(np.uint32)) for schedule, results in jobs]
+        codes = spec.result_values(np.concatenate(beats, axis=1).astype(np.uint32))
+        return apply_outer(np.ascontiguousarray(codes), acts, weights).view(np.float32)
+    sums = [schedule.collect(results["o_sums"].astype(spec.sum_dtype))[..., 0] for schedule, results in jobs]
+    schedule, results = jobs[0]
+    blank = np.zeros((schedule.row_blocks * schedule.col_blocks * len(sums[0]), spec.m), np.int64)
+    rows = schedule.collect_rows(results.get("o_row_sums", blank))
+    return epilogue(spec, np.concatenate(sums, axis=2), rows, acts, weights).view(np.float32)

@@ -24,7 +24,8 @@ __all__ = ["main"]
 
 _ORDER = (
     *("list", "show", "emit", "verify", "run", "synth", "energy", "calibrate"),
-    *("estimate", "sweep", "pareto", "query", "report", "workload", "accuracy", "demo", "model", "cache", "doctor"),
+    *("estimate", "sweep", "pareto", "query", "report", "realise", "workload", "accuracy", "reproduce"),
+    *("demo", "model", "cache", "doctor"),
 )
 
 

@@ -15,7 +15,7 @@ from hwgen.cli._values import OutputFolder
 from hwgen.files import write_all
 from hwgen.pe import TileSpec
 
-__all__ = ["accelerator", "quantiser", "stream"]
+__all__ = ["accelerator", "quantiser", "stream", "write_folder"]
 
 
 def _design() -> Sequence[Any]:
@@ -63,7 +63,7 @@ def accelerator(
     emission = emit_accelerator(Design.from_values(spec, values), top)
     bench = accelerator_bench_files(emission)
     files = bundle_files(emission, clock.target_ns, clock=clock.document(), html=html, bench=bench)
-    _write(files, output, emission.top)
+    write_folder(files, output, emission.top)
 
 
 @_level
@@ -73,7 +73,7 @@ def stream(spec: TileSpec, clock: Clock, values: Mapping[str, Any], output: Path
     from hwgen.accelerator.bundle import streamed_files
 
     emission = emit_accelerator(Design.from_values(spec, values), top, streamed=True)
-    _write(streamed_files(emission, clock=clock.document(), html=html), output, emission.top)
+    write_folder(streamed_files(emission, clock=clock.document(), html=html), output, emission.top)
 
 
 @functools.partial(_level, declares=_quantiser_design, block="quantiser")
@@ -88,11 +88,11 @@ def quantiser(
     made = QuantiserDesign.from_values(spec, values)
     emission = emit_quantiser(made.design, top, made.elements)
     files = quantiser_files(emission, clock.target_ns, html=html, bench=quantiser_bench_files(emission))
-    _write(files, output, emission.top)
+    write_folder(files, output, emission.top)
 
 
-def _write(files: Mapping[str, str | bytes], output: Path, top: str) -> None:
-    """All of them, or none."""
+def write_folder(files: Mapping[str, str | bytes], output: Path, what: str) -> None:
+    """Files by their names in a folder: all of them, or none. Raises `HwgenError` as `hwgen.files.write_all`."""
     targets = {output / name: content for name, content in files.items()}
     folders = {folder for target in targets for folder in target.parents if not folder.exists() or folder == output}
-    write_all(targets, top, folders=sorted(folders, key=lambda folder: len(folder.parts)))
+    write_all(targets, what, folders=sorted(folders, key=lambda folder: len(folder.parts)))

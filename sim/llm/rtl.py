@@ -29,7 +29,7 @@ from hwgen.formats import QTensor
 from hwgen.schedule import Layer, Schedule
 from hwgen.simulators.bus import BusJob, BusResult, BusWorker, FilePart
 from hwgen.verify import AcceleratorRun, CompiledAccelerator
-from sim.epilogue import apply_outer, epilogue
+from sim.epilogue import outputs
 from sim.llm.cache import ImageCache, KvQuantiser
 from sim.llm.forward import Cache, FloatCache
 from sim.llm.operands import quantised, rows_of
@@ -217,18 +217,8 @@ class RtlProducts:
 
     def _finished(self, runs: Sequence[tuple[_Wanted, AcceleratorRun]], acts: QTensor, weights: QTensor) -> Tensor:
         """Outputs [T, N] float32 of the jobs that are a layer's."""
-        spec = self.design.tile
-        if spec.lanes:
-            beats = [job.schedule.collect(run.results["o_y"].astype(np.uint32)) for job, run in runs]
-            codes = spec.result_values(np.concatenate(beats, axis=1).astype(np.uint32))
-            y = apply_outer(np.ascontiguousarray(codes), acts, weights)
-        else:
-            sums = [job.schedule.collect(run.results["o_sums"].astype(spec.sum_dtype))[..., 0] for job, run in runs]
-            schedule, results = runs[0][0].schedule, runs[0][1].results
-            blank = np.zeros((schedule.row_blocks * schedule.col_blocks * len(sums[0]), spec.m), np.int64)
-            rows = schedule.collect_rows(results.get("o_row_sums", blank))
-            y = epilogue(spec, np.concatenate(sums, axis=2), rows, acts, weights)
-        return torch.from_numpy(y.view(np.float32))
+        jobs = [(job.schedule, run.results) for job, run in runs]
+        return torch.from_numpy(outputs(self.design.tile, jobs, acts, weights))
 
     # ------------------------------------------------------------------ jobs
 
