@@ -123,8 +123,9 @@ def _population(sweep: StoredSweep) -> tuple[pd.DataFrame, np.ndarray]:
     if sweep.points is not None:
         return sweep.points, sweep.points.index.get_indexer(sweep.front.index)
     both = pd.concat([sweep.front, sweep.sample], ignore_index=True)
-    # A sample may hold points of the front; what was swept tells points apart.
-    kept = both.loc[~both.astype(str).duplicated()].reset_index(drop=True)
+    # A sample may hold points of the front; for how many of the others a row stands tells no points apart.
+    told = both.drop(columns="stands_for", errors="ignore").astype(str)
+    kept = both.loc[~told.duplicated()].reset_index(drop=True)
     return kept, np.arange(len(sweep.front))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dse.explore import explore
 from dse.space import Space
 from dse.stored import StoredSweep, open_sweep
 from dse.sweep import run_sweep
@@ -25,6 +26,7 @@ from reports.page.choose import choose_points
 from reports.page.columns import columns_of, direction, key_metrics, unit_of
 from reports.page.model import dumps, page_model
 from sim.tech import load
+from tests.dse.sweeps import plan
 
 
 def brute(points: pd.DataFrame, names: Sequence[str]) -> set[tuple[float, ...]]:
@@ -262,3 +264,13 @@ def test_modules_are_inlined_in_order(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "a.js").write_text("export default 3;\n")
     with pytest.raises(ValueError, match=r"a\.js: 'export default 3;' is a form that is not inlined"):
         html.script.__wrapped__()
+
+
+def test_a_folder_of_a_sweep_is_shown_once(tmp_path: Path) -> None:
+    """Points of the front that are in the sample, too, are one point of the page."""
+    spaces = [Space.of("int", {"n": (2, 4, 8), "k": (2, 4)})]
+    explore(plan(spaces=spaces), tmp_path / "space", command="hwgen sweep")
+    sweep = open_sweep(tmp_path / "space")
+    assert sweep.points is None
+    made = page_model(sweep, most=100, command="hwgen report space")
+    assert made["counts"]["shown"] == made["counts"]["points"] == sweep.count == 2 * 6  # two clocks
