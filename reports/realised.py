@@ -180,7 +180,12 @@ def _made(task: tuple[Swept, LayerData, Sequence[Path]]) -> tuple[str, Realised]
         point, every, front = swept(one, data, tech, Path(folder))
     click.echo(f"{one.family}: point {point.number} of {every:,}", err=True)
     watch = Watch(lambda step, words: click.echo(f"{one.family}: {step}: {words}", err=True))
-    found = realised(point, data, tech, library, watch)
+    try:
+        found = realised(point, data, tech, library, watch)
+    except HwgenError as error:
+        # The others go on meanwhile, and it is told when they are done: say at once what it was.
+        click.echo(f"{one.family}: {error}", err=True)
+        raise
     return section(point, (every, front), found), found
 
 

@@ -39,7 +39,7 @@ from sim.accelerator.prices import read_table
 from sim.epilogue import outputs
 from sim.held_out import AROUND, HeldOut, held_out
 from sim.realise.asked import Asked, ByBlock, LayerData, check_tools, synth_options
-from sim.realise.result import Realised, Row, kept, stated
+from sim.realise.result import NOT_SHORTEST, Realised, Row, kept, stated
 from sim.realise.tile import contract
 from sim.tech import PJ_PER_UW_NS
 
@@ -276,7 +276,7 @@ def _costs(
         area = sum(block.area for block in result.blocks if _part(block.kind) == part) * asked.library.unit_um2
         predicted = _of(said.area_um2, part) / once
         rows.append(Row(f"{part}_area_um2", predicted, area, error=stated(held[part], "area"), status=status[part]))
-    rows.append(_period(said, result, design, asked, held, status, flattening["min_clk_period_ns"]))
+    rows.append(_period(said, result, design, asked, held, status, flattening["min_clk_period_ns"], for_speed))
     for part in ("tile", "around"):
         pj = None if spent is None else sum(value for name, value in spent.items() if _part(name) == part)
         why = "" if asked.energy else "not measured: --no-energy; "
@@ -299,6 +299,7 @@ def _period(
     held: Mapping[str, HeldOut | None],
     status: Mapping[str, str],
     flattening: float,
+    for_speed: bool,
 ) -> Row:
     """The slowest block: predicted without what paths across blocks add, which no block by itself has."""
     tile = design.tile
@@ -311,6 +312,7 @@ def _period(
     part = "around" if around > of_tile else "tile"
     error = stated(held[part], "period")
     words = f"{status[part]}; the slowest block is {'of the tile' if part == 'tile' else 'around the tile'}"
+    words += NOT_SHORTEST * for_speed
     return Row("min_clk_period_ns", max(of_tile, around), result.min_clk_period_ns, error=error, status=words)
 
 

@@ -159,6 +159,7 @@ def test_a_block_mapped_for_speed_has_no_stated_error() -> None:
     assert "keeps the clock" in found.mapping
     assert found.row("area_um2").error is None
     assert "mapped for speed" in found.row("area_um2").status
+    assert "not the shortest" in found.row("min_clk_period_ns").status
     assert found.meets["predicted"] is not None
 
 
