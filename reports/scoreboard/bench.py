@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -127,8 +127,3 @@ class Bench:
         if self._subject.evaluation.known(task.document(), task.calibration(self._subject)) is None:
             self.tell(f"running the model on {text}")
         return task.measure(self._subject, lambda what, done, of: None).perplexity
-
-    def switches(self, measure_switches: Mapping[str, str], needs_library: bool) -> dict[str, str]:
-        """Switches of a measure, with those of the bench that it depends on."""
-        shown = {"library": str(self.name)} if needs_library else {}
-        return {**shown, **measure_switches}

@@ -159,7 +159,7 @@ class Measure(ABC):
 
     @abstractmethod
     def switches(self) -> Mapping[str, str]:
-        """Assumptions behind the number, by the names of `SWITCHES`; those of the bench are added to them."""
+        """Assumptions behind the number, by the names of `SWITCHES`; the library is added to them."""
 
     def families(self) -> tuple[str, ...]:
         """Families of which it needs the RTL."""

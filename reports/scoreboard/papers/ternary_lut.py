@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from reports.scoreboard.bench import Tile
-from reports.scoreboard.measures import AreaRatio, EnergyRatio
-from reports.scoreboard.number import Measure, Number, Paper, Range, Source
-from reports.scoreboard.tiles import FP16_DOT, INT8, lut, mixpe
+from reports.scoreboard.measures import AreaRatio
+from reports.scoreboard.number import Measure, Number, Paper, Source
+from reports.scoreboard.tiles import FP16_DOT, lut, mixpe
 
 if TYPE_CHECKING:
     from reports.scoreboard.bench import Bench
@@ -66,7 +66,7 @@ class TableAdders(Measure):
 _TERNARY = {"scheme": "ternary", "planes_per_cycle": 2}
 _MORE = (
     "No family for ternary tables is here yet: ours looks up both planes of a two-bit weight in a cycle. Its cells add "
-    "aligned integers, in 7 and 130 nm libraries; the published ones add FP16 in 16 nm at 500 MHz."
+    "aligned integers; the published ones add FP16 in 16 nm at 500 MHz."
 )
 
 
@@ -99,25 +99,6 @@ PAPER = Paper(
             Source(_TITLE, "Table IV", "third party"),
             AreaRatio(_SIGN_FLIP, _core("fp16")),
             _MORE + " Where both add integers a table saves little: that is what the paper finds for INT8.",
-        ),
-        Number(
-            "abstract/fixed_designs",
-            "area: INT8 multipliers / tables of INT8 (reuse of tables is said to be worth less for integers)",
-            "×",
-            Range(1, 0.268 / 0.120),
-            Source(_TITLE, "abstract, Table IV", "derived"),
-            AreaRatio(INT8, _core("int8")),
-            "The range is from no gain to that of FP16. " + _MORE,
-        ),
-        Number(
-            "sign_flip/energy",
-            "energy: sign flips / tables of FP16, a multiply-accumulate (of areas: 1.64)",
-            "×",
-            Range(1, 0.197 / 0.120),
-            Source(_TITLE, "Table IV", "derived"),
-            EnergyRatio(_SIGN_FLIP, _core("fp16")),
-            "No energy is quoted; the range is from no gain to that of the area. Weights of a model that was not "
-            "trained for it, by their mean magnitude.",
         ),
         Number(
             "adders/saved_4",
