@@ -83,8 +83,9 @@ def _headline(listed: Sequence[Row]) -> str:
     return (
         f"{said['numbers']} published numbers of {said['papers']} papers, of which "
         f"{said['of_rtl_synthesis_or_accuracy']} need our RTL, its synthesis or a run of a model; ours of "
-        f"{said['got']} are here. {verdicts('measured').capitalize()}. {verdicts('modelled').capitalize()}, most of which are "
-        "other simulators' cycles under their own assumptions. A published range counts as met anywhere in it, also where it "
+        f"{said['got']} are here. {verdicts('measured').capitalize()}. {verdicts('modelled').capitalize()}, "
+        "most of which are other simulators' cycles under their own assumptions. "
+        "A published range counts as met anywhere in it, also where it "
         f"has no upper end. Half of all are within a factor of {middle:.2f} of the published value, half of those that "
         f"are measured within {of_measured:.2f}."
     )
