@@ -183,6 +183,9 @@ def test_two_names_of_one_file_are_refused_by_the_writer_too(tmp_path: Path) -> 
                 "1:256:1",
                 "--depth",
                 "1:64:1",
+                # A file holds all points; without one, or in a folder, there may be any number.
+                "-o",
+                "x.parquet",
             ],
             "sweep: must have at most ",
         ),
