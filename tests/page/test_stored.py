@@ -75,7 +75,7 @@ def refused(file: Path) -> str:
 def test_what_is_no_sweep(tiles: StoredSweep, tmp_path: Path) -> None:
     missing = tmp_path / "no.parquet"
     assert refused(missing) == "sweep FILE: there is no such file; hwgen sweep -o FILE writes it"
-    assert refused(tmp_path) == "sweep FILE: must be a file that hwgen sweep wrote, not a folder"
+    assert refused(tmp_path) == "sweep FILE: must be a folder that hwgen sweep wrote: it has no manifest.json"
     csv = tmp_path / "points.csv"
     csv.write_text("pe,m\nint,4\n")
     assert refused(csv) == (
