@@ -78,7 +78,7 @@ def command(
     asked, wanted = chosen(names), bases_of(bases)
     if not rerun:
         for flag, value in (("--liberty", files), ("--tech", tech)):
-            if value:
+            if value not in (None, ()):
                 raise HwgenError(f"reproduce: {flag} must come with --rerun, which measures again")
         board = load()
     else:

@@ -88,9 +88,11 @@ def _joined(found: Iterable[dict[str, Any]], count: int) -> dict[str, Any]:
     begin = 0
     for columns in found:
         end = begin + len(columns["cycles"])
+        assert end <= count
         for name, value in columns.items():
             whole.setdefault(name, np.empty(count, value.dtype))[begin:end] = value
         begin = end
+    assert begin == count
     return whole
 
 
@@ -220,8 +222,9 @@ class _Asked:
             "tokens_per_s": tokens / seconds,
             "joules_per_token": sums["energy_pj"] * (1e-12 / tokens),
         }
-        # Buffers of many sizes change bytes alone where nothing waits for them.
-        whole = np.broadcast_shapes(*(tuple(getattr(value, "shape", ())) for value in columns.values()))
+        # Buffers of many sizes change bytes alone where nothing waits for them, or nothing at all.
+        shapes = [tuple(getattr(value, "shape", ())) for value in columns.values()]
+        whole = np.broadcast_shapes(*shapes, (self.count,) if self.count > 1 else ())
         xp = engine.arrays.xp
         return {name: xp.broadcast_to(value, whole) for name, value in columns.items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import re
@@ -104,7 +105,7 @@ def test_parts_add_up_and_a_change_of_prices_is_seen(tiles: StoredSweep, designs
 
 def _with(sweep: StoredSweep, **columns: Any) -> StoredSweep:
     points = sweep.points.assign(**columns)
-    return type(sweep)(**{**vars(sweep), "points": points, "sample": points})
+    return dataclasses.replace(sweep, sample=points)
 
 
 def column(found: dict[str, Any], name: str) -> list[Any]:

@@ -76,7 +76,9 @@ def test_numbered_points_are_found_by_their_column(sweep: Path, monkeypatch: pyt
     real = module.open_sweep(sweep)
     numbered = real.points.assign(point=[100 + 7 * row for row in range(8)]) if real.points is not None else None
     assert numbered is not None
-    stored = dataclasses.replace(real, front=numbered.iloc[:1], sample=numbered.iloc[:3])
+    stored = dataclasses.replace(
+        real, front=numbered.iloc[:1], sample=numbered.iloc[:3], axes=numbered.iloc[:0], files=()
+    )
     monkeypatch.setattr(module, "open_sweep", lambda path: stored)
     assert read_point(sweep, 114).values == real.points.iloc[2].pipe(lambda row: read_values(row))
     with pytest.raises(HwgenError, match=r"point must be one that is kept, of the 1 on the front \(100\)"):
