@@ -218,10 +218,10 @@ class CompiledSim:
         Raises:
             HwgenError: The arrays do not fit the ports, or beats were missing or in excess.
         """
-        if expected_beats < 1:
-            raise HwgenError(f"{self.top}: expected_beats must be at least 1, not {expected_beats}")
         constants = constants or {}
         steps = self._check_inputs(inputs, constants)
+        if expected_beats < 1:
+            raise HwgenError(f"{self.top}: expected_beats must be at least 1, not {expected_beats}")
         return self._record(inputs, steps, expected_beats, idle, max_cycles, constants)
 
     def run_parts(

@@ -89,7 +89,7 @@ def test_zero_buses_add_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_without_an_enable_anything_adds_nothing(name: str) -> None:
+def test_without_enable_nothing_on_the_buses_is_added(name: str) -> None:
     found = tiles(name, zero=False)
     assert found
     for spec in found:

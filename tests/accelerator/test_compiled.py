@@ -23,7 +23,7 @@ from hwgen.pe import family
 from hwgen.simulators import find
 from reports.accelerator_points import designs
 
-pytestmark = pytest.mark.skipif(find("g++") is None, reason="there is no g++")
+pytestmark = pytest.mark.skipif(find("g++") is None, reason="g++ is not installed; .ci/run demands it")
 
 POINTS = 120_000
 
