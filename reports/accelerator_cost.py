@@ -23,10 +23,8 @@ from sim.accelerator.calibrate import flat_result, measured
 from sim.accelerator.cost import cost
 from sim.accelerator.measure import QUANTITIES, Sample, samples_text
 from sim.accelerator.plan import CALIBRATED, CHOICES, JUDGED, designs
-from sim.accelerator.prices import block_numbers, block_values, features_of, read_table, switching_pj
-from sim.tables import read_toml
+from sim.accelerator.prices import block_numbers, block_values, features_of, read_table, switching_pj, trend_over_tiles
 from sim.tech import PJ_PER_UW_NS, CalibratedTech, load
-from sim.tech._calibrated import ANY
 from sim.tech._model import trend_value
 
 __all__ = ["Judged", "by_design", "judged", "main", "shipped"]
@@ -55,15 +53,16 @@ class Judged:
 
 def shipped(tech: CalibratedTech, blocks: Mapping[str, Block], counts: JobCounts) -> dict[str, dict[str, float]]:
     """The blocks by the technology's trends over the blocks of all tiles; a block works once for each word or beat."""
-    fitted: Any = read_toml(tech.toml)["models"][ANY]["blocks"]["control"]
+    quantities = ("area_um2", "min_clk_period_ns", "clock_pj", "leakage_uw", "active_pj")
+    trends = {quantity: trend_over_tiles(tech, quantity) for quantity in quantities}
     found: dict[str, dict[str, float]] = {name: {} for name in QUANTITIES}
     for name, block in blocks.items():
         features = features_of(block.primitives)
         there = sum(block.primitives.values()) > 0
-        for quantity in ("area_um2", "min_clk_period_ns", "clock_pj", "leakage_uw"):
-            found[quantity][name] = float(trend_value(fitted[quantity]["trend"], features)) if there else 0.0
-        work = float(trend_value(fitted["active_pj"]["trend"], features)) if there else 0.0
-        found["switching_pj"][name] = work * _turns(name, counts)
+        values = {one: float(trend_value(trend, features)) if there else 0.0 for one, trend in trends.items()}
+        found["switching_pj"][name] = values.pop("active_pj") * _turns(name, counts)
+        for quantity, value in values.items():
+            found[quantity][name] = value
     return found
 
 

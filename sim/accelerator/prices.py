@@ -31,6 +31,7 @@ __all__ = [
     "features_of",
     "read_table",
     "switching_pj",
+    "trend_over_tiles",
     "trust",
 ]
 
@@ -122,8 +123,8 @@ def trust(tech: Tech) -> str:
     return "assumed"
 
 
-def _trend(tech: CalibratedTech, quantity: str) -> Mapping[str, float]:
-    """Trend over the blocks of all families of tiles."""
+def trend_over_tiles(tech: CalibratedTech, quantity: str) -> Mapping[str, float]:
+    """Trend over the blocks of all families of tiles, of the terms that blocks of an accelerator have as well."""
     fitted: Any = read_toml(tech.toml)["models"][ANY]["blocks"][_LIKE][quantity]
     found: Mapping[str, float] = {
         term: value
@@ -137,7 +138,7 @@ def _scale(tech: CalibratedTech, quantity: str, features: Features) -> Num:
     """What a technology makes of a block of `MEASURED`, as a factor."""
     base = load(MEASURED)
     assert isinstance(base, CalibratedTech)
-    own, of_base = (trend_value(_trend(one, quantity), features) for one in (tech, base))
+    own, of_base = (trend_value(trend_over_tiles(one, quantity), features) for one in (tech, base))
     return where(of_base > 0, own / where(of_base > 0, of_base, 1.0), 1.0)
 
 
