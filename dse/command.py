@@ -17,7 +17,7 @@ from hwgen.schedule import Layer
 from sim.clock import OWN, at_clock, by_hand
 from sim.tech import DEFAULT, Tech, load
 
-__all__ = ["point_commands", "tech_of"]
+__all__ = ["flag_words", "layer_text", "point_commands", "tech_of", "value_of", "words_beside"]
 
 _MOST_LAYERS = 8
 """Layers that a command names; a model with more is named by its workload in the sweep's own command."""
@@ -52,21 +52,21 @@ def point_commands(
     """
     spec = family(str(row["pe"]))
     known = spec.parameters()
-    values = {name: _value(row[name], one) for name, one in known.items()}
+    values = {name: value_of(row[name], one) for name, one in known.items()}
     period = float(row["clk_period_ns"])
     clock = OWN if own_clock else period
     given = next(_enough(spec, values, tech, clock), values)
-    words = ["--pe", spec.family, *_flags(known, given)]
+    words = ["--pe", spec.family, *flag_words(known, given)]
     if level == "accelerator":
-        words = ["--level", "accelerator", *words, *_others(row, Design.parameters())]
+        words = ["--level", "accelerator", *words, *words_beside(row, Design.parameters())]
     at = ["--clk-period-ns", clock if isinstance(clock, str) else f"{period!r}"]
     if tech is not None and clock == tech.default_clk_period_ns and not by_hand(spec, given):
         at = []
     if tech_name != DEFAULT:
         at += ["--tech", tech_name]
     target = f"{spec.family}_{level}" + (".v" if level == "tile" else "")
-    products = [word for layer in layers[:_MOST_LAYERS] for word in ("--layer", _layer(layer))]
-    use = _others(row, Use.parameters()) if level == "accelerator" else []
+    products = [word for layer in layers[:_MOST_LAYERS] for word in ("--layer", layer_text(layer))]
+    use = words_beside(row, Use.parameters()) if level == "accelerator" else []
     return {
         "estimate": shlex.join(["hwgen", "estimate", *words, *use, *at, *products]),
         "emit": shlex.join(["hwgen", "emit", *words, *at, "-o", target]),
@@ -96,26 +96,29 @@ def _enough(
             continue
 
 
-def _value(value: Any, known: Param) -> Any:
+def value_of(value: Any, known: Param) -> Any:
+    """A parameter's value from a sweep's column."""
     if known.type is bool and isinstance(value, str):
         return value.lower() == "true"
     return known.type(value)
 
 
-def _flags(known: Mapping[str, Param], values: Mapping[str, Any]) -> list[str]:
+def flag_words(known: Mapping[str, Param], values: Mapping[str, Any]) -> list[str]:
+    """Flags and values of parameters, not quoted."""
     found: list[str] = []
     for name, value in values.items():
         found += [known[name].flag, str(value).lower() if isinstance(value, bool) else str(value)]
     return found
 
 
-def _others(row: Mapping[str, Any], known: Mapping[str, Param]) -> list[str]:
-    there = {name: _value(row[name], one) for name, one in known.items() if name in row}
-    return _flags(known, {name: value for name, value in there.items() if value != known[name].default})
+def words_beside(row: Mapping[str, Any], known: Mapping[str, Param]) -> list[str]:
+    """`flag_words` of what a row has of some parameters and that is not their default."""
+    there = {name: value_of(row[name], one) for name, one in known.items() if name in row}
+    return flag_words(known, {name: value for name, value in there.items() if value != known[name].default})
 
 
-def _layer(layer: Layer) -> str:
-    """As `hwgen.cli._layer.parse_layer` reads it."""
+def layer_text(layer: Layer) -> str:
+    """A layer as `hwgen.cli._layer.parse_layer` reads it."""
     sizes = f"{layer.m}x{layer.n}x{layer.k}"
     name = re.sub(r"[:\s]", "_", layer.name)
     return ("" if name == sizes else f"{name}:") + sizes + (f"*{layer.count}" if layer.count > 1 else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -72,28 +73,38 @@ def best_in(points: pd.DataFrame, column: str) -> int:
 
 
 def by_number(sweep: StoredSweep, number: int) -> pd.DataFrame:
-    """The row of a point's number; of a file that is its place.
+    """The row of a point's number: its column ``point``; of a file that has none, its place among the rows.
 
     Raises `HwgenError` where it is not kept.
     """
+    what = f"sweep {str(sweep.path)!r}: point must be"
     if sweep.axes is None:
-        if not 0 <= number < len(sweep.sample):
-            raise HwgenError(f"pareto: --point must be from 0 to {len(sweep.sample) - 1:,}, not {number:,}")
+        count = len(sweep.sample)
+        if not 0 <= number < count:
+            raise HwgenError(
+                f"{what} from 0 to {count - 1:,}, as it has {count:,} points, not {number:,}; its front is "
+                f"{_some(sweep.front.index)}"
+            )
         return sweep.sample.iloc[[number]]
     for points in (sweep.front, sweep.sample):
         found = points[points["point"] == number]
         if len(found):
             return found
     every = sweep.points
-    found = None if every is None else every[every["point"] == number]
-    if found is None or not len(found):
-        if every is None:
-            raise HwgenError(
-                f"pareto: point {number:,} is neither on the front nor in the sample, and no others are kept; "
-                "hwgen sweep --store all keeps them"
-            )
-        raise HwgenError(f"pareto: point {number:,} is not legal, or there is none of that number")
+    if every is None:
+        raise HwgenError(
+            f"{what} one that is kept, of the {len(sweep.front):,} on the front ({_some(sweep.front['point'])}) or of "
+            f"the sample, not {number:,}; hwgen sweep --store all keeps all"
+        )
+    found = every[every["point"] == number]
+    if not len(found):
+        raise HwgenError(f"{what} one that is legal, not {number:,}; its front is {_some(sweep.front['point'])}")
     return found
+
+
+def _some(numbers: pd.Index[Any] | pd.Series[Any]) -> str:
+    shown = [str(one) for one in numbers[:8]]
+    return ", ".join(shown) + (", …" if len(numbers) > 8 else "")
 
 
 def _check_column(points: pd.DataFrame, name: str, what: str) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from dse.stored import StoredSweep, open_sweep
+from dse.command import value_of
+from dse.picks import by_number
+from dse.stored import open_sweep
 from hwgen.accelerator import Design
 from hwgen.accelerator.use import Use
 from hwgen.errors import HwgenError
@@ -67,7 +69,7 @@ def read_point(path: str | Path, number: int) -> StoredPoint:
     level = str(sweep.metadata["level"])
     if level not in LEVELS:
         raise HwgenError(f"sweep {str(path)!r}: point must be of level {' or '.join(LEVELS)}, not of {level}")
-    row = _numbered(sweep, number)
+    row = _plain(by_number(sweep, number).iloc[0])
     name = str(row["pe"])
     beside = {**Design.parameters(), **Use.parameters()} if level == "accelerator" else {}
     numbers = {key: float(value) for key, value in row.items() if isinstance(value, int | float)}
@@ -79,8 +81,8 @@ def read_point(path: str | Path, number: int) -> StoredPoint:
         number=number,
         level=level,
         family=name,
-        values={key: _value(row[key], one) for key, one in family(name).parameters().items()},
-        around={key: _value(row[key], one) for key, one in beside.items()},
+        values={key: value_of(row[key], one) for key, one in family(name).parameters().items()},
+        around={key: value_of(row[key], one) for key, one in beside.items()},
         clk_period_ns=float(row["clk_period_ns"]),
         layers=layers,
         tech=str(row.get("tech", sweep.metadata["tech"])),
@@ -88,38 +90,5 @@ def read_point(path: str | Path, number: int) -> StoredPoint:
     )
 
 
-def _numbered(sweep: StoredSweep, number: int) -> dict[str, Any]:
-    """The row of a point's number: its column ``point``, or its place among the rows of a file."""
-    if "point" not in sweep.sample:
-        if not 0 <= number < len(sweep.sample):
-            raise HwgenError(
-                f"sweep {str(sweep.path)!r}: point must be from 0 to {len(sweep.sample) - 1:,}, as it has "
-                f"{len(sweep.sample):,} points, not {number:,}; its front is {_some(sweep.front.index)}"
-            )
-        return _plain(sweep.sample.iloc[number])
-    tables = [sweep.front, sweep.sample]
-    if sweep.points is not None:
-        tables.append(sweep.points)
-    for rows in tables:
-        found = rows[rows["point"] == number]
-        if len(found):
-            return _plain(found.iloc[0])
-    raise HwgenError(
-        f"sweep {str(sweep.path)!r}: point must be one that is kept, of the {len(sweep.front):,} on the front "
-        f"({_some(sweep.front['point'])}) or of the sample, not {number:,}"
-    )
-
-
 def _plain(row: pd.Series[Any]) -> dict[str, Any]:
     return {str(key): value.item() if hasattr(value, "item") else value for key, value in row.items()}
-
-
-def _some(numbers: pd.Index[Any] | pd.Series[Any]) -> str:
-    shown = [str(one) for one in numbers[:8]]
-    return ", ".join(shown) + (", …" if len(numbers) > 8 else "")
-
-
-def _value(value: Any, known: Param) -> Any:
-    if known.type is bool and isinstance(value, str):
-        return value.lower() == "true"
-    return known.type(value)

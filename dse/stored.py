@@ -15,11 +15,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dse.footer import MARK, is_whole
 from dse.pareto import column_of, front, objective_values
 from dse.store import MANIFEST, TABLES, checksum, read_manifest, read_table
-
-# Whoever writes a sweep says how its file is marked.
-from dse.sweep import _FOOTER_SUM, _METADATA, _footer_sum
 from hwgen.errors import HwgenError, os_error
 from hwgen.schedule import Layer
 from hwgen.version import __version__
@@ -155,11 +153,11 @@ def _read(file: Path, what: str) -> tuple[dict[str, Any], pa.Table]:
     except Exception as error:  # readers do not say what they raise for a damaged file
         raise damaged from error
     marks = schema.metadata or {}
-    if _METADATA not in marks:
+    if MARK not in marks:
         raise HwgenError(f"{what}: must be Parquet that hwgen sweep wrote, not of another program: it has no metadata")
-    if marks.get(_FOOTER_SUM) != _footer_sum(schema, marks[_METADATA]):
+    if not is_whole(schema, marks):
         raise damaged
-    about: dict[str, Any] = json.loads(marks[_METADATA])
+    about: dict[str, Any] = json.loads(marks[MARK])
     _check_age(what, about)
     try:
         table = pq.read_table(file, page_checksum_verification=True)

@@ -25,6 +25,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dse.footer import MARK, footer, is_whole
 from dse.level import ACCURACY, Chunk, Clock, Level, Missed
 from dse.pareto import column_of, front, objective_values
 from dse.provenance import commit, content_hash, source_hash, versions
@@ -44,8 +45,6 @@ MOST_POINTS = 1 << 25
 """Most points of a sweep: its rows are in memory at once, some 300 to 500 bytes each."""
 _PART_ROWS = 1 << 20
 _PART_SECONDS = 20.0
-_METADATA = b"hwgen.sweep"
-_FOOTER_SUM = b"hwgen.sweep.sha256"
 
 Progress = Callable[[int, int], None]
 """Called with (points done, points in all)."""
@@ -294,15 +293,10 @@ def _stored(target: Path) -> dict[str, Any] | None:
     except HwgenError:
         return None
     metadata = schema.metadata or {}
-    if _METADATA not in metadata or metadata.get(_FOOTER_SUM) != _footer_sum(schema, metadata[_METADATA]):
+    if not is_whole(schema, metadata):
         return None
-    found: dict[str, Any] = json.loads(metadata[_METADATA])
+    found: dict[str, Any] = json.loads(metadata[MARK])
     return found
-
-
-def _footer_sum(schema: pa.Schema, metadata: bytes) -> bytes:
-    """SHA-256 of what of a footer a sweep is read by; pages have checksums of their own."""
-    return hashlib.sha256(metadata + str(schema.remove_metadata()).encode()).hexdigest().encode()
 
 
 def _load_state(folder: Path, chunk_points: int) -> _State:
@@ -408,8 +402,7 @@ def _run(job: _Job, progress: Progress | None) -> Sweep:
     }
     # A sweep without a point is the caller's to refuse: what lies at the output stays.
     if job.target is not None and job.folder is not None and everything.num_rows:
-        document = json.dumps(metadata).encode()
-        about = {_METADATA: document, _FOOTER_SUM: _footer_sum(schema, document)}
+        about = footer(schema, json.dumps(metadata).encode())
         _write(everything.replace_schema_metadata(about), job.target)
     if job.folder is not None:
         shutil.rmtree(job.folder, ignore_errors=True)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dse.command import flag_words, layer_text, value_of, words_beside
 from hwgen.accelerator import Design
 from hwgen.accelerator.use import Use
 from hwgen.errors import HwgenError
-from hwgen.frame.param import Param
 from hwgen.pe import TileSpec, family
 from hwgen.schedule import Layer
 from sim.clock import by_hand
@@ -26,7 +25,7 @@ def point_flags(row: Mapping[str, Any], tech: Tech, *, own_clock: bool, settled:
     """
     spec = family(str(row["pe"]))
     known = spec.parameters()
-    values = {name: _plain(row[name], one) for name, one in known.items()}
+    values = {name: value_of(row[name], one) for name, one in known.items()}
     cuts = by_hand(spec, known)
     given = {name: value for name, value in values.items() if value != known[name].default}
     if settled:
@@ -39,15 +38,11 @@ def point_flags(row: Mapping[str, Any], tech: Tech, *, own_clock: bool, settled:
         # One of them keeps the clock from placing registers.
         given |= {name: values[name] for name in cuts}
     return {
-        "tile": _flags(known, given),
+        "tile": shlex.join(flag_words(known, given)),
         "clock": _clock(row, tech, own_clock=own_clock, settled=settled),
-        "around": _around(row, Design.parameters()),
-        "use": _around(row, Use.parameters()),
+        "around": shlex.join(words_beside(row, Design.parameters())),
+        "use": shlex.join(words_beside(row, Use.parameters())),
     }
-
-
-def _plain(value: Any, known: Param) -> Any:
-    return known.type(value)
 
 
 def _makes(spec: type[TileSpec], given: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
@@ -57,19 +52,6 @@ def _makes(spec: type[TileSpec], given: Mapping[str, Any], wanted: Mapping[str, 
     except HwgenError:
         return False
     return all(made[name] == value for name, value in wanted.items())
-
-
-def _flags(known: Mapping[str, Param], values: Mapping[str, Any]) -> str:
-    words = []
-    for name, value in values.items():
-        text = str(value).lower() if isinstance(value, bool) else str(value)
-        words += [known[name].flag, shlex.quote(text)]
-    return " ".join(words)
-
-
-def _around(row: Mapping[str, Any], known: Mapping[str, Param]) -> str:
-    there = {name: _plain(row[name], one) for name, one in known.items() if name in row}
-    return _flags(known, {name: value for name, value in there.items() if value != known[name].default})
 
 
 def _clock(row: Mapping[str, Any], tech: Tech, *, own_clock: bool, settled: bool) -> str:
@@ -85,7 +67,7 @@ def templates(level: str, layers: Sequence[Layer], tech_name: str) -> list[dict[
     Empty for a level that no command takes from flags.
     """
     tech = "" if tech_name == DEFAULT else f" --tech {shlex.quote(tech_name)}"
-    products = " ".join(f"--layer {shlex.quote(_layer(one))}" for one in layers)
+    products = " ".join(f"--layer {shlex.quote(layer_text(one))}" for one in layers)
     if level == "tile":
         return [
             {"title": "Estimate", "command": f"hwgen estimate --pe {{pe}} {{tile}} {{clock}}{tech} {products}"},
@@ -98,11 +80,3 @@ def templates(level: str, layers: Sequence[Layer], tech_name: str) -> list[dict[
             {"title": "Emit Verilog", "command": f"hwgen emit {tile} -o {{pe}}_accelerator"},
         ]
     return []
-
-
-def _layer(layer: Layer) -> str:
-    """As `hwgen.cli._layer.parse_layer` reads it."""
-    sizes = f"{layer.m}x{layer.n}x{layer.k}"
-    name = re.sub(r"[:\s]", "_", layer.name)
-    named = "" if name == sizes else f"{name}:"
-    return f"{named}{sizes}" + (f"*{layer.count}" if layer.count > 1 else "")

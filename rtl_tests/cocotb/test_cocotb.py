@@ -173,7 +173,7 @@ TILES = [
 ]
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("name", "values"), TILES)
 def test_icarus(name: str, values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check(family(name).from_values({"m": 2, "n": 4, **values}), "icarus", tmp_path, monkeypatch)

@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import dse.stored
+from dse.footer import MARK, footer
 from dse.space import Space
 from dse.stored import StoredSweep, open_sweep
-from dse.sweep import _FOOTER_SUM, _METADATA, _footer_sum, run_sweep
+from dse.sweep import run_sweep
 from hwgen.errors import HwgenError
 from hwgen.schedule import Layer
 
@@ -24,10 +25,9 @@ from hwgen.schedule import Layer
 def changed(source: Path, target: Path, **about: Any) -> Path:
     """A file of the same rows whose metadata is another, told as a sweep tells it; None takes a name away."""
     table = pq.read_table(source)
-    found = json.loads(table.schema.metadata[_METADATA]) | about
+    found = json.loads(table.schema.metadata[MARK]) | about
     found = {name: value for name, value in found.items() if value is not None}
-    document = json.dumps(found).encode()
-    marks = {_METADATA: document, _FOOTER_SUM: _footer_sum(table.schema, document)}
+    marks = footer(table.schema, json.dumps(found).encode())
     pq.write_table(table.replace_schema_metadata(marks), target)
     return target
 
