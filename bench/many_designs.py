@@ -24,7 +24,7 @@ from sim.system import Array, OffChip, System, estimate_arrays
 from sim.tech import load
 from sim.workload import Prefill, load_workload
 
-__all__ = ["CASES", "COUNTS", "ManyRate", "many_rates", "many_rows"]
+__all__ = ["CASES", "COUNTS", "ManyRate", "Spent", "many_rates", "many_rows", "measured_process"]
 
 COUNTS = (10**5, 10**6, 10**7)
 """Pairs, of which each case evaluates at least so many."""
@@ -143,15 +143,24 @@ CASES: Mapping[str, Callable[[int], int]] = {
 _WANTED = {name: f"wanted: at least {30 if 'tiles' in name else 10} M on two cores" for name in CASES}
 
 
-def _measured(name: str, least: int, answers: Any) -> None:
-    evaluate = CASES[name]
+@dataclass(frozen=True)
+class Spent:
+    """What a process evaluated, and what it took: seconds, seconds of a core, and its most memory in MiB."""
+
+    pairs: int
+    seconds: float
+    cpu_s: float
+    most_mib: float
+
+
+def measured_process(evaluate: Callable[[int], int], least: int, answers: Any) -> None:
+    """Body of a process that evaluates at least so many pairs and answers with `Spent`."""
     # Tables are read and code is built before.
     evaluate(1)
     begin, own = time.perf_counter(), time.process_time()
     pairs = evaluate(least)
     seconds, spent = time.perf_counter() - begin, time.process_time() - own
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    answers.put((name, ManyRate(pairs, pairs / seconds, pairs / spent, most)))
+    answers.put(Spent(pairs, seconds, spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
 
 
 def many_rates(name: str, least: int, processes: int = 1) -> ManyRate:
@@ -161,14 +170,16 @@ def many_rates(name: str, least: int, processes: int = 1) -> ManyRate:
     """
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
-    workers = [context.Process(target=_measured, args=(name, least, answers)) for _ in range(processes)]
+    arguments = (CASES[name], least, answers)
+    workers = [context.Process(target=measured_process, args=arguments) for _ in range(processes)]
     for worker in workers:
         worker.start()
-    found = [answers.get()[1] for _ in workers]
+    found: list[Spent] = [answers.get() for _ in workers]
     for worker in workers:
         worker.join()
-    pairs, rate = (sum(getattr(one, what) for one in found) for what in ("pairs", "rate"))
-    return ManyRate(pairs, rate, float(np.mean([one.alone for one in found])), max(one.most_mib for one in found))
+    rate = sum(one.pairs / one.seconds for one in found)
+    alone = float(np.mean([one.pairs / one.cpu_s for one in found]))
+    return ManyRate(sum(one.pairs for one in found), rate, alone, max(one.most_mib for one in found))
 
 
 def many_rows(counts: Sequence[int] = COUNTS, names: Sequence[str] = tuple(CASES)) -> Iterator[tuple[str, str, str]]:
