@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from hwgen.errors import HwgenError
 from hwgen.files import write_atomic
 from hwgen.options import AccuracyOptions, MixedOptions
 from hwgen.pe import families
@@ -24,7 +25,7 @@ from reports.accuracy_plot import energy_picture, perplexity_picture
 from reports.families import table
 from reports.provenance import provenance, write_result
 from sim.accuracy.language import Measured
-from sim.accuracy.recipe import Recipe, recipe
+from sim.accuracy.recipe import Recipe, recipe, try_weights
 from sim.accuracy.run import Subject, Task, measured, mixed, subject, tile
 from sim.accuracy.table import TABLE, Known, table_text
 from sim.accuracy.tile import formats_of, tile_label
@@ -47,12 +48,16 @@ FORMATS = (
     *("hif4", "posit8_1", "posit4_1", "ternary", "bipolar1"),
 )
 """Formats of weights, alone; groups of 128 where a format has no block of its own."""
-METHODS = ("rtn", "clip", "gptq", "awq", "smoothquant", "hadamard", "lowrank", "scales", "powers", "trits")
+METHODS = ("rtn", "clip", "hadamard", "smoothquant", "gptq", "scales", "powers", "trits", "lowrank", "awq")
 _BY_METHODS = (
     *("int4", "int3", "int4.asymmetric", "int3.asymmetric", "fp4_e2m1", "e2m0", "bitmod_fp4", "bitmod_fp3", "nf4"),
     *("mxfp4", "nvfp4", "nvint4", "hif4", "mxfp6_e2m3", "int2.asymmetric", "ternary", "posit4_1", "e3m0", "int6"),
     *("fp6_e2m3",),
 )
+
+
+_COLUMNS = 576
+"""Inputs of most layers of the model."""
 
 
 @dataclass(frozen=True)
@@ -100,10 +105,19 @@ def tasks_of(part: str) -> list[Task]:
         recipes = [*(recipe({"weights": name}) for name in FORMATS), *demo_recipes()]
         return [Task(recipe({})), *map(Task, recipes)]
     if part == "methods":
-        names = [(form, by) for form in _BY_METHODS for by in METHODS]
-        return [Task(recipe({})), *(Task(recipe({"weights": form}, by)) for form, by in names)]
+        pairs = [recipe({"weights": form}, by) for by in METHODS for form in _BY_METHODS]
+        return [Task(recipe({})), *(Task(one) for one in pairs if refusal(one) is None)]
     tiles = [*(one() for one in families().values()), *map(tile, MORE_TILES)]
     return [Task(recipe({})), *(Task(tile=one, exact=exact) for one in tiles for exact in (False, True))]
+
+
+def refusal(asked: Recipe) -> str | None:
+    """Why a method does not take a format; None where it does."""
+    try:
+        try_weights(asked, _COLUMNS)
+    except HwgenError as error:
+        return str(error)
+    return None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -283,8 +297,17 @@ def _methods_body(rows: Sequence[tuple[Task, Measured]]) -> str:
         [name, *(f"{_number(row[by].perplexity)} ({row[by].bits_per_weight:.2f})" if by in row else "–" for by in used)]
         for name, row in cells.items()
     ]
-    head = f"Float model: {rows[0][1].perplexity:.2f}. Perplexity (bits a weight); –: not measured, or refused.\n\n"
-    return head + table(["weights", *used], lines)
+    head = (
+        f"Float model: {rows[0][1].perplexity:.2f}. Perplexity (bits a weight); –: refused, as below, or not measured."
+    )
+    why = {by: [form for form in _BY_METHODS if refusal(recipe({"weights": form}, by)) is not None] for by in METHODS}
+    said = "\n".join(
+        f"- `{by}` has nothing to do for {', '.join(forms)}: "
+        f"{str(refusal(recipe({'weights': forms[0]}, by))).partition(': ')[2]}."
+        for by, forms in why.items()
+        if forms
+    )
+    return "\n\n".join([head, table(["weights", *used], lines), said])
 
 
 def _arithmetic_body(rows: Sequence[tuple[Task, Measured]]) -> str:

@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from hwgen.errors import HwgenError, suggest
 from hwgen.options import AccuracyOptions
 from sim.accuracy.methods import Method, method
+from sim.accuracy.methods.base import Inputs, Layer
 from sim.accuracy.operand import ROW, OperandFormat, operand_format
 
-__all__ = ["ROLES", "Recipe", "recipe"]
+__all__ = ["ROLES", "Recipe", "recipe", "try_weights"]
 
 ROLES: Mapping[str, str] = AccuracyOptions.roles()
 """Roles of numbers in a model, and what they are."""
@@ -65,3 +68,16 @@ def recipe(formats: Mapping[str, str], by: str = "rtn", layers: Mapping[str, str
         role: operand_format(name, ROW) if role in _BY_ROW else operand_format(name) for role, name in formats.items()
     }
     return Recipe(found, method(by), {name: operand_format(text) for name, text in (layers or {}).items()})
+
+
+def try_weights(asked: Recipe, columns: int) -> None:
+    """Quantise a few random weights of so many columns, so that what a method refuses is known before a model is read.
+
+    Raises `HwgenError` as the method does; other layers of a model may still be refused for their own columns.
+    """
+    forms = [form for form in (asked.formats.get("weights"), *asked.layers.values()) if form is not None]
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(16, columns, generator=generator)
+    for form in dict.fromkeys(forms):
+        layer = Layer(f"of {columns} columns", rows[:2], form)
+        asked.method.quantise([layer], asked.formats.get("acts"), Inputs(rows) if asked.method.calibrated else None)

@@ -21,7 +21,7 @@ from hwgen.simulators.cache import cache_path, digest, read_kept, write_kept
 from sim.accuracy.language import Evaluation, Measured, calibration_digest, measure, measure_products
 from sim.accuracy.methods import method
 from sim.accuracy.mixed import Comparison, compare
-from sim.accuracy.recipe import ROLES, Recipe, recipe
+from sim.accuracy.recipe import ROLES, Recipe, recipe, try_weights
 from sim.accuracy.table import Known, known_of, provenance_of
 from sim.accuracy.tasks import task
 from sim.accuracy.texts import Text, Window, text, windows
@@ -128,6 +128,9 @@ def subject(
             f"accuracy: window must be at most {config.context} tokens, which the model can read, not {options.window}"
         )
     _fits(view)
+    for one in tasks:
+        if one.recipe is not None:
+            try_weights(one.recipe, config.width)
     said = text(options.text)
     cut = windows(_tokens(view, said, config), options.window, options.windows, options.stride, f"text {said.name}")
     learned, calibration = None, tuple[tuple[int, ...], ...]()

@@ -1,0 +1,42 @@
+"""What the accuracy pages measure: formats by methods, those apart that a method has nothing to do for."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+
+from hwgen.errors import HwgenError
+from reports.accuracy import METHODS, refusal, tasks_of
+from sim.accuracy.recipe import recipe, try_weights
+
+
+def test_formats_by_methods() -> None:
+    """At least 20 formats, each with at least 6 methods, and none that would be refused when its turn comes."""
+    recipes = [task.recipe for task in tasks_of("methods")[1:]]
+    assert all(one is not None and refusal(one) is None for one in recipes)
+    count = Counter(one.formats["weights"].name for one in recipes if one is not None)
+    assert len(count) >= 20
+    assert min(count.values()) >= 6
+    assert {one.method.name for one in recipes if one is not None} == set(METHODS)
+
+
+@pytest.mark.parametrize(
+    ("weights", "by", "said"),
+    [
+        ("int4", "scales", "method scales: format must have block scales"),
+        ("int4", "hadamard(block=512)", "method hadamard: block must divide the 576 inputs"),
+        ("hif4", "rtn", None),
+    ],
+)
+def test_what_a_method_refuses_is_known_before(weights: str, by: str, said: str | None) -> None:
+    before = torch.get_rng_state()
+    asked = recipe({"weights": weights}, by)
+    if said is None:
+        try_weights(asked, 576)
+    else:
+        with pytest.raises(HwgenError) as caught:
+            try_weights(asked, 576)
+        assert str(caught.value).startswith(said)
+    assert torch.equal(torch.get_rng_state(), before)
