@@ -223,7 +223,8 @@ def test_mistakes_of_the_command_are_one_line(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_the_examples_are_spaces(capsys: pytest.CaptureFixture[str]) -> None:
-    assert example_names() == ("decode",)
-    assert read_space("decode").workloads
-    assert run("sweep", "--space", "decode", "--print-space") == 0
-    assert capsys.readouterr().out == space_path("decode").read_text()
+    assert example_names() == ("decode", "llama")
+    for name in example_names():
+        assert read_space(name).workloads
+        assert run("sweep", "--space", name, "--print-space") == 0
+        assert capsys.readouterr().out == space_path(name).read_text()
