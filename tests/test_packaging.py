@@ -19,8 +19,8 @@ import hwgen
 
 ROOT = Path(__file__).parents[1]
 EXTRAS = ("sim", "dse", "dask", "soc", "tasks", "test")
-# Run as programs by the Makefile and the tests, never imported.
-PROGRAMS = {"fusesoc", "mypy", "pytest-xdist", "ruff"}
+# Run as programs by the Makefile, the tests and the notebooks, never imported.
+PROGRAMS = {"fusesoc", "ipykernel", "mypy", "pytest-xdist", "ruff"}
 IMPORT_NAMES = {
     "cocotbext-axi": "cocotbext",
     "pytest-xdist": "xdist",
