@@ -370,14 +370,19 @@ struct Asked {
     }
 };
 
+// What most jobs of a pair begin with, worked out once.
+struct First {
+    V sum, block, regime;  // when the last steps of the first sum and of the first block are over
+};
+
 struct Job {
     const Pair& p;
     V outer, inner;
     Use uses[kStreams];
     V filled, total;
 
-    // `usual`: as engines ask in most jobs, worked out once.
-    INLINE Job(const Pair& pair, const Flags& flags, const Asked& usual) : p(pair) {
+    // `usual`: as engines ask where nothing is held; `alike`: whether they are known to do so in this job too.
+    INLINE Job(const Pair& pair, const Flags& flags, const Asked& usual, bool alike) : p(pair) {
         const Inputs& in = p.in;
         outer = pick(flags.order, in.n_blocks, in.m_blocks);
         inner = pick(flags.order, in.m_blocks, in.n_blocks);
@@ -406,11 +411,13 @@ struct Job {
         }
         Asked own;
         M others = M{};
-        for (int s = 0; s < kStreams; s++) {
-            own.most[s] = p.flows[s].there ? p.most_asked(s, uses[s].fetched) : V{};
-            others |= own.most[s] != usual.most[s];
+        if (!alike) {
+            for (int s = 0; s < kStreams; s++) {
+                own.most[s] = p.flows[s].there ? p.most_asked(s, uses[s].fetched) : V{};
+                others |= own.most[s] != usual.most[s];
+            }
+            if (any(others)) own.work_out(p);
         }
-        if (any(others)) own.work_out(p);
         const Asked& asked = any(others) ? own : usual;
         for (int s = 0; s < kStreams; s++) uses[s].begins = asked.begins[s];
         filled = asked.filled;
@@ -577,9 +584,23 @@ struct Job {
         return found;
     }
 
+    First first() const {
+        First found;
+        V time = filled - 1.0 + p.start, needs[kStreams];
+        found.regime = V{};
+        for (int s = 0; s < kStreams; s++) needs[s] = p.flows[s].there ? p.flows[s].part : V{};
+        meet(time, found.regime, needs, true, V{});
+        found.sum = time;
+        time = time + p.block - p.start - p.unwaited;
+        for (int s = 0; s < kStreams; s++) needs[s] = p.flows[s].beats;
+        meet(time, found.regime, needs, false, all(1));
+        found.block = time;
+        return found;
+    }
+
     // `wanted` is asked, as more is known, whether a job that takes at least so many cycles is worth to go on with.
     template <typename Wanted>
-    bool run(const Times& end, Found& found, Wanted wanted) const {
+    bool run(const First& begun, const Times& end, Found& found, Wanted wanted) const {
         const Inputs& in = p.in;
         V own = inner * p.slow_block, wait = V{}, edges = V{};
         for (int s = 0; s < kStreams; s++) {
@@ -588,16 +609,10 @@ struct Job {
             edges = larger(edges, uses[s].window_time);
         }
         V pace = larger(own + wait, (inner - 2.0) * p.slow_block + edges);
-        V time = filled - 1.0 + p.start, regime = V{};
+        V regime = begun.regime, other = regime, first_sum = begun.sum, first_block = begun.block;
+        V time = first_block + (inner - 1.0) * p.slow_block;
         V needs[kStreams];
-        for (int s = 0; s < kStreams; s++) needs[s] = p.flows[s].there ? p.flows[s].part : V{};
-        meet(time, regime, needs, true, V{});
-        V first_sum = time;
-        time = time + p.block - p.start - p.unwaited;
         for (int s = 0; s < kStreams; s++) needs[s] = p.flows[s].beats;
-        meet(time, regime, needs, false, all(1));
-        V first_block = time, other = regime;
-        time = time + (inner - 1.0) * p.slow_block;
         // Where the first outer iteration is the first block, or all of the job, its bounds are those of that.
         bool apart = any((inner > 1.0) & (outer > 1.0));
         if (apart && !wanted(p.done(end.later(time + (outer - 1.0) * pace)))) return false;
@@ -678,9 +693,11 @@ constexpr int kChoices = 8;  // order, hold_weights, hold_acts, in binary
 // are not larger, and all of them grow with their operands, as they are rounded too.
 struct Bounds {
     V cycles[kChoices], reads[kChoices];
+    M alike[kChoices];  // whether it begins as jobs do that hold nothing
     int legal[kChoices], number = 0;  // choices that some lane may take
 
-    Bounds(const Pair& p, const Asked& usual, int orders) {
+    // `usual`, `begun`: of a job that holds nothing.
+    Bounds(const Pair& p, const Asked& usual, const First& begun, int orders) {
         const Inputs& in = p.in;
         V fetched[2][2], late[2][2], ahead = V{}, filled = V{};  // of weights and activations, as they are held
         M same[2][2], fits[2][2];                                // fits: by order
@@ -706,6 +723,8 @@ struct Bounds {
                 V bursts = nearest(beats / f.length);
                 fetched[operand][held] += beats;
                 same[operand][held] &= if_(f.beats > 0.0, smaller(f.in_flight, bursts)) == usual.most[s];
+                // Nor does what others may have before tell them apart; what is held fits its ring.
+                if (held) same[operand][held] &= (f.image >= f.beats + f.capacity) | (uses == 1.0);
                 first[operand][held] += held ? f.beats : f.beats * uses;
                 if (s == kChannels) continue;
                 V trips = larger(p.by_outstanding.ceil_div(bursts) - 1.0, V{}) * f.trip;
@@ -733,8 +752,8 @@ struct Bounds {
             if (!any(legal)) continue;
             this->legal[number++] = choice;
             V outer = order ? in.m_blocks : in.n_blocks, inner = order ? in.n_blocks : in.m_blocks;
-            V time = pick(same[0][held[0]] & same[1][held[1]], usual.filled, filled) - 1.0 + p.start;
-            time = time + p.block - p.start - p.unwaited;
+            alike[choice] = same[0][held[0]] & same[1][held[1]];
+            V time = pick(alike[choice], begun.block, filled - 1.0 + p.start + p.block - p.start - p.unwaited);
             time = time + (inner - 1.0) * p.slow_block;
             // The other operand is read once for every inner iteration, held or not.
             V beats = first[order][held[order]] + first_of_other(p, order);
@@ -804,11 +823,13 @@ INLINE M before(V cycles, V reads, V place, V other_cycles, V other_reads, V oth
     return (cycles < other_cycles) | (same & ((reads < other_reads) | (same_reads & (place < other_place))));
 }
 
-// With so many bursts in flight as may be.
+// Where nothing is held.
 Asked usually(const Pair& p) {
     Asked found;
-    for (int s = 0; s < kStreams; s++)
-        found.most[s] = p.flows[s].there ? if_(p.flows[s].beats > 0.0, p.flows[s].in_flight) : V{};
+    for (int s = 0; s < kStreams; s++) {
+        V uses = s == kActs || s == kActSides ? p.in.n_blocks : p.in.m_blocks;
+        found.most[s] = p.flows[s].there ? p.most_asked(s, p.flows[s].image * uses) : V{};
+    }
     found.work_out(p);
     return found;
 }
@@ -826,7 +847,8 @@ struct Best {
 
 Best best_of(const Pair& p, int orders) {
     Asked usual = usually(p);
-    Bounds bounds(p, usual, orders);
+    First begun = Job(p, {~M{}, M{}, M{}}, usual, true).first();
+    Bounds bounds(p, usual, begun, orders);
     Best best = {all(kNever), V{}, V{}, V{}, V{}, M{}};
     for (int turn = 0; turn < kChoices; turn++) {
         // Each lane looks at the choice that may be its best, as long as one may.
@@ -840,15 +862,19 @@ Best best_of(const Pair& p, int orders) {
         }
         M open = (least < kNever) & before(least, own_reads, choice, best.cycles, best.reads, best.place);
         if (!any(open)) break;
+        M apart = M{};
         for (int i = 0; i < bounds.number; i++) {
             int one = bounds.legal[i];
-            bounds.cycles[one] = pick(choice == all(one), all(kNever), bounds.cycles[one]);
+            M here = choice == all(one);
+            bounds.cycles[one] = pick(here, all(kNever), bounds.cycles[one]);
+            apart |= here & ~bounds.alike[one];
         }
+        bool alike = !any(open & apart);
         M second = choice >= 4.0;
         V rest = pick(second, choice - 4.0, choice);
         M weights = rest >= 2.0;
         Flags flags = {~second, weights, pick(weights, rest - 2.0, rest) > 0.0};
-        Job job(p, flags, usual);
+        Job job(p, flags, usual, alike);
         auto wanted = [&](V cycles) {
             open &= before(cycles, own_reads, choice, best.cycles, best.reads, best.place);
             return any(open);
@@ -856,7 +882,7 @@ Best best_of(const Pair& p, int orders) {
         Job::Times end;
         Found found;
         best.most = larger(best.most, job.total + p.w_beats);
-        if (!wanted(job.end(end)) || !job.run(end, found, wanted)) continue;
+        if (!wanted(job.end(end)) || !job.run(alike ? begun : job.first(), end, found, wanted)) continue;
         best.most = larger(best.most, if_(open, found.cycles));
         M better = open & before(found.cycles, own_reads, choice, best.cycles, best.reads, best.place);
         best.cycles = pick(better, found.cycles, best.cycles);
@@ -976,11 +1002,11 @@ int64_t closed_jobs(const Input* inputs, int64_t lanes, int64_t* cycles, int64_t
         p.compute();
         p.sizes();
         p.prepare(places);
-        Job job(p, flags, usually(p));
+        Job job(p, flags, usually(p), false);
         Job::Times end;
         Found found;
         job.end(end);
-        job.run(end, found, [](V) { return true; });
+        job.run(job.first(), end, found, [](V) { return true; });
         Output<int64_t>{cycles, 0, 1}.store(found.cycles, 0, lane, lanes);
         Output<int64_t>{regime, 0, 1}.store(found.regime, 0, lane, lanes);
         Output<int64_t>{exact, 0, 1}.store(if_(found.certain, all(1)), 0, lane, lanes);
