@@ -87,8 +87,7 @@ struct Flow {
 
 // What does.
 struct Use {
-    V share, last, first, fetched, window_wait, window_time, begins;
-    M again;
+    V share, last, first, window_wait, window_time;
 };
 
 struct Found {
@@ -370,56 +369,61 @@ struct Asked {
     }
 };
 
-// What most jobs of a pair begin with, worked out once.
+// What jobs begin with: when the last steps of the first sum and of the first block are over.
 struct First {
-    V sum, block, regime;  // when the last steps of the first sum and of the first block are over
+    V sum, block, regime;
 };
 
-struct Job {
-    const Pair& p;
-    V outer, inner;
-    Use uses[kStreams];
-    V filled, total;
+// The latest of bounds on a time, and what it is of: of equal ones the first.
+struct Late {
+    V time = all(-kNever), regime = V{};
 
-    // `usual`: as engines ask where nothing is held; `alike`: whether they are known to do so in this job too.
-    INLINE Job(const Pair& pair, const Flags& flags, const Asked& usual, bool alike) : p(pair) {
-        const Inputs& in = p.in;
-        outer = pick(flags.order, in.n_blocks, in.m_blocks);
-        inner = pick(flags.order, in.m_blocks, in.n_blocks);
+    INLINE void add(const V* found) {
+        for (int i = 0; i < 3; i++) {
+            regime = pick(found[i] > time, all(kChannel + i), regime);
+            time = larger(time, found[i]);
+        }
+    }
+    INLINE void later(V& than, V& what) const {
+        what = pick(time > than, regime, what);
+        than = larger(than, time);
+    }
+};
+
+// What of jobs depends on what is held, but not on their order.
+struct Reads {
+    const Pair& p;
+    V fetched[kStreams], begins[kStreams], filled, total;
+    M again[kStreams];
+    First begun;
+    Late last;  // bounds on the last step, which do not depend on anything before, but for those of channels
+
+    INLINE explicit Reads(const Pair& pair) : p(pair) {}
+
+    // `usual`: as engines ask where nothing is held; `alike`: whether they are known to do so here too.
+    void work_out(M weights, M acts, const Asked& usual, bool alike) {
         total = V{};
         for (int s = 0; s < kStreams; s++) {
             const Flow& f = p.flows[s];
-            Use& u = uses[s];
-            if (!f.there) {
-                u.first = u.fetched = V{};
-                continue;
-            }
-            const StreamGeometry& geo = in.streams[s];
+            fetched[s] = V{};
+            if (!f.there) continue;
             bool of_weights = s != kActs && s != kActSides;
-            M stays = of_weights ? flags.order : ~flags.order;
-            M held = (of_weights ? flags.weights : flags.acts) & ((of_weights ? in.m_blocks : in.n_blocks) > 1.0);
-            u.share = pick(held & stays, inner, all(1));
-            u.last = pick(held & ~stays, inner, outer * inner);
-            u.first = pick(held & stays, f.beats, inner * f.beats);
-            V later = pick(held, if_(stays, f.beats), inner * f.beats);
-            u.fetched = u.first + (outer - 1.0) * later;
-            u.again = ~held;
-            M tight = (geo.there > 0.0) & held & stays & (geo.depth < 2.0 * f.entries);
-            u.window_time = if_(tight, f.window_time);
-            u.window_wait = if_(tight, f.window_wait);
-            total += u.fetched;
+            V uses = of_weights ? p.in.m_blocks : p.in.n_blocks;
+            again[s] = ~((of_weights ? weights : acts) & (uses > 1.0));
+            fetched[s] = pick(again[s], f.image * uses, f.image);
+            total += fetched[s];
         }
         Asked own;
         M others = M{};
         if (!alike) {
             for (int s = 0; s < kStreams; s++) {
-                own.most[s] = p.flows[s].there ? p.most_asked(s, uses[s].fetched) : V{};
+                own.most[s] = p.flows[s].there ? p.most_asked(s, fetched[s]) : V{};
                 others |= own.most[s] != usual.most[s];
             }
             if (any(others)) own.work_out(p);
         }
         const Asked& asked = any(others) ? own : usual;
-        for (int s = 0; s < kStreams; s++) uses[s].begins = asked.begins[s];
+        for (int s = 0; s < kStreams; s++) begins[s] = asked.begins[s];
         filled = asked.filled;
     }
 
@@ -467,7 +471,7 @@ struct Job {
         // So many bursts of the head, as whole numbers times a length, divided by it, are nearest to themselves.
         of_head = pick(head < need, of_head, bursts);
         head = smaller(head, need);
-        V flight = uses[s].begins + (bursts - 1.0) * 2.0 + f.rest_time;
+        V flight = begins[s] + (bursts - 1.0) * 2.0 + f.rest_time;
         // Where a stream's bursts are all in flight at once, the rate bounds its beats at least as late.
         if (any(rounds > 0.0)) {
             beside(s, of_head, most, next);
@@ -477,7 +481,7 @@ struct Job {
         beside(s, bursts, most, next);
         found[0] = channel(s, need, next);
         found[1] = flight;
-        M waits = uses[s].again & (need > f.capacity);
+        M waits = again[s] & (need > f.capacity);
         if (any(waits)) {
             V hops = if_(waits, up((need - f.capacity) / f.hop));
             head = larger(need - hops * f.hop, smaller(f.length, need));
@@ -491,43 +495,20 @@ struct Job {
 
     INLINE void most_beside(const V* needs, V* most) const {
         for (int s = 0; s < kStreams; s++)
-            if (p.flows[s].there) most[s] = smaller(needs[s] + p.flows[s].capacity, uses[s].fetched);
+            if (p.flows[s].there) most[s] = smaller(needs[s] + p.flows[s].capacity, fetched[s]);
     }
 
-    // Bounds on a time, in the order in which they are looked at.
-    struct Times {
-        V of[9];
-        int number = 0;
-
-        INLINE void add(const V* found) {
-            for (int place = 0; place < 3; place++) of[number++] = found[place];
-        }
-        INLINE V later(V time) const {
-            for (int i = 0; i < number; i++) time = larger(time, of[i]);
-            return time;
-        }
-        INLINE void later(V& time, V& regime) const {
-            for (int i = 0; i < number; i++) {
-                regime = pick(of[i] > time, all(kChannel + i % 3), regime);
-                time = larger(time, of[i]);
-            }
-        }
-    };
-
-    INLINE void finished(const V* needs, V blocks, V behind, Times& times) const {
-        const Flow& f = p.flows[kChannels];
-        if (!f.there) return;
-        const Use& u = uses[kChannels];
-        V need = f.beats * ceil_div(smaller(larger(blocks, V{}), u.last), u.share);
+    // Until channels have come of which so many beats are needed.
+    INLINE void channels(const V* needs, V need, V behind, Late& late) const {
         if (!any(need > 0.0)) return;
         V found[3], most[kStreams];
         most_beside(needs, most);
         there(kChannels, need, needs, most, found);
         for (V& one : found) one = if_(need > 0.0, one + RING - 1.0 + behind);
-        times.add(found);
+        late.add(found);
     }
 
-    void meet(const V* needs, bool first, V blocks, Times& times) const {
+    void meet(const V* needs, bool first, Late& late) const {
         V found[3] = {V{}, V{}, V{}}, every = V{}, most[kStreams];
         most_beside(needs, most);
         for (int s = 0; s < kStreams; s++) {
@@ -541,33 +522,33 @@ struct Job {
             for (int i = 0; i < 3; i++) found[i] = larger(found[i], if_(needs[s] > 0.0, each[i] + behind));
         }
         found[0] = larger(found[0], p.nth_from(p.begun_at, every) + RING + p.in.step - 1.0);
-        times.add(found);
-        finished(needs, blocks - p.ahead, p.in.beats + p.in.step - 1.0, times);
+        late.add(found);
     }
 
-    INLINE void leave(const V* needs, V blocks, Times& times) const {
-        finished(needs, blocks, p.in.beats - p.in.drain - 2.0, times);
+    // Cycles until channels that a step meets are used, and those that results meet as they leave.
+    INLINE V met() const { return p.in.beats + p.in.step - 1.0; }
+    INLINE V left() const { return p.in.beats - p.in.drain - 2.0; }
+
+    void begin() {
+        V time = filled - 1.0 + p.start, needs[kStreams];
+        begun.regime = V{};
+        for (int s = 0; s < kStreams; s++) needs[s] = p.flows[s].there ? p.flows[s].part : V{};
+        Late of_sum, of_block;
+        meet(needs, true, of_sum);
+        of_sum.later(time, begun.regime);
+        begun.sum = time;
+        time = time + p.block - p.start - p.unwaited;
+        for (int s = 0; s < kStreams; s++) needs[s] = p.flows[s].beats;
+        meet(needs, false, of_block);
+        const Flow& f = p.flows[kChannels];
+        if (f.there) channels(needs, if_(p.ahead < 1.0, f.beats), met(), of_block);
+        of_block.later(time, begun.regime);
+        begun.block = time;
     }
 
-    INLINE void meet(V& time, V& regime, const V* needs, bool first, V blocks) const {
-        Times times;
-        meet(needs, first, blocks, times);
-        times.later(time, regime);
-    }
-
-    INLINE void leave(V& time, V& regime, const V* needs, V blocks) const {
-        Times times;
-        leave(needs, blocks, times);
-        times.later(time, regime);
-    }
-
-    // Bounds on the last step, which do not depend on anything before; and cycles of which there are no fewer.
-    V end(Times& times) const {
-        V needs[kStreams];
-        for (int s = 0; s < kStreams; s++) needs[s] = uses[s].fetched;
-        meet(needs, false, outer * inner, times);
-        leave(needs, outer * inner, times);
-        return p.done(times.later(V{}));
+    void end() {
+        last = Late();
+        meet(fetched, false, last);
     }
 
     M reads_certain() const {
@@ -575,32 +556,73 @@ struct Job {
         for (int s = 0; s < kStreams; s++) {
             const Flow& f = p.flows[s];
             if (!f.there) continue;
-            V fetched = uses[s].fetched, entry = p.in.streams[s].beats;
-            M waits = (fetched > f.capacity) | (fetched > f.length * p.in.outstanding) | f.crosses;
-            M few = s == kChannels ? M{} : fetched <= entry;
-            V late = p.nth_from(p.begun_at, total - fetched + (s == kChannels ? 1.0 : 2.0) * entry) + RING;
+            V beats = fetched[s], entry = p.in.streams[s].beats;
+            M waits = (beats > f.capacity) | (beats > f.length * p.in.outstanding) | f.crosses;
+            M few = s == kChannels ? M{} : beats <= entry;
+            V late = p.nth_from(p.begun_at, total - beats + (s == kChannels ? 1.0 : 2.0) * entry) + RING;
             found &= (f.beats == 0.0) | (~waits & (few | ~((late > filled + f.late_steps) | f.slow)));
         }
         return found;
     }
+};
 
-    First first() const {
-        First found;
-        V time = filled - 1.0 + p.start, needs[kStreams];
-        found.regime = V{};
-        for (int s = 0; s < kStreams; s++) needs[s] = p.flows[s].there ? p.flows[s].part : V{};
-        meet(time, found.regime, needs, true, V{});
-        found.sum = time;
-        time = time + p.block - p.start - p.unwaited;
-        for (int s = 0; s < kStreams; s++) needs[s] = p.flows[s].beats;
-        meet(time, found.regime, needs, false, all(1));
-        found.block = time;
-        return found;
+struct Job {
+    const Pair& p;
+    const Reads& reads;
+    V outer, inner;
+    Use uses[kStreams];
+
+    INLINE Job(const Reads& of, const Flags& flags) : p(of.p), reads(of) {
+        const Inputs& in = p.in;
+        outer = pick(flags.order, in.n_blocks, in.m_blocks);
+        inner = pick(flags.order, in.m_blocks, in.n_blocks);
+        for (int s = 0; s < kStreams; s++) {
+            const Flow& f = p.flows[s];
+            Use& u = uses[s];
+            u.first = V{};
+            if (!f.there) continue;
+            const StreamGeometry& geo = in.streams[s];
+            M stays = s != kActs && s != kActSides ? flags.order : ~flags.order, held = ~reads.again[s];
+            u.share = pick(held & stays, inner, all(1));
+            u.last = pick(held & ~stays, inner, outer * inner);
+            u.first = pick(held & stays, f.beats, inner * f.beats);
+            M tight = (geo.there > 0.0) & held & stays & (geo.depth < 2.0 * f.entries);
+            u.window_time = if_(tight, f.window_time);
+            u.window_wait = if_(tight, f.window_wait);
+        }
+    }
+
+    INLINE void finished(const V* needs, V blocks, V behind, Late& late) const {
+        const Flow& f = p.flows[kChannels];
+        if (!f.there) return;
+        const Use& u = uses[kChannels];
+        reads.channels(needs, f.beats * ceil_div(smaller(larger(blocks, V{}), u.last), u.share), behind, late);
+    }
+
+    INLINE void meet(V& time, V& regime, const V* needs, V blocks) const {
+        Late late;
+        reads.meet(needs, false, late);
+        finished(needs, blocks - p.ahead, reads.met(), late);
+        late.later(time, regime);
+    }
+
+    INLINE void leave(V& time, V& regime, const V* needs, V blocks) const {
+        Late late;
+        finished(needs, blocks, reads.left(), late);
+        late.later(time, regime);
+    }
+
+    // Bounds on the last step, which do not depend on anything before.
+    INLINE Late end() const {
+        Late late = reads.last;
+        finished(reads.fetched, outer * inner - p.ahead, reads.met(), late);
+        finished(reads.fetched, outer * inner, reads.left(), late);
+        return late;
     }
 
     // `wanted` is asked, as more is known, whether a job that takes at least so many cycles is worth to go on with.
     template <typename Wanted>
-    bool run(const First& begun, const Times& end, Found& found, Wanted wanted) const {
+    bool run(const First& begun, const Late& end, Found& found, Wanted wanted) const {
         const Inputs& in = p.in;
         V own = inner * p.slow_block, wait = V{}, edges = V{};
         for (int s = 0; s < kStreams; s++) {
@@ -615,12 +637,12 @@ struct Job {
         for (int s = 0; s < kStreams; s++) needs[s] = p.flows[s].beats;
         // Where the first outer iteration is the first block, or all of the job, its bounds are those of that.
         bool apart = any((inner > 1.0) & (outer > 1.0));
-        if (apart && !wanted(p.done(end.later(time + (outer - 1.0) * pace)))) return false;
+        if (apart && !wanted(p.done(larger(time + (outer - 1.0) * pace, end.time)))) return false;
         leave(first_block, other, needs, all(1));
         V first_outer = first_block;
         if (apart) {
             for (int s = 0; s < kStreams; s++) needs[s] = uses[s].first;
-            meet(time, regime, needs, false, inner);
+            meet(time, regime, needs, inner);
             first_outer = time;
             leave(first_outer, other, needs, inner);
         }
@@ -680,21 +702,21 @@ struct Job {
         Found found;
         found.cycles = up(larger(every, last)) + in.latency + (1 + LAST_WORDS) + in.pre;
         found.certain = (every <= last) & (regime == 0.0) & p.w_certain & (in.pre == 0.0);
-        if (any(found.certain)) found.certain &= reads_certain();
+        if (any(found.certain)) found.certain &= reads.reads_certain();
         found.regime = pick(bound > last, all(kWrite), regime);
         return found;
     }
 };
 
-constexpr int kChoices = 8;  // order, hold_weights, hold_acts, in binary
+constexpr int kChoices = 8, kHeld = 4;  // order, hold_weights, hold_acts, in binary
 
 // Of every choice whether it is legal, the bus beats that it reads, and cycles that it takes at least: jobs whose bound
 // says that they are not the best need not be looked at. Every statement is one of the closed form with operands that
 // are not larger, and all of them grow with their operands, as they are rounded too.
 struct Bounds {
     V cycles[kChoices], reads[kChoices];
-    M alike[kChoices];  // whether it begins as jobs do that hold nothing
     int legal[kChoices], number = 0;  // choices that some lane may take
+    M others[kHeld] = {};             // where what is held makes jobs begin otherwise than those that hold nothing
 
     // `usual`, `begun`: of a job that holds nothing.
     Bounds(const Pair& p, const Asked& usual, const First& begun, int orders) {
@@ -752,8 +774,9 @@ struct Bounds {
             if (!any(legal)) continue;
             this->legal[number++] = choice;
             V outer = order ? in.m_blocks : in.n_blocks, inner = order ? in.n_blocks : in.m_blocks;
-            alike[choice] = same[0][held[0]] & same[1][held[1]];
-            V time = pick(alike[choice], begun.block, filled - 1.0 + p.start + p.block - p.start - p.unwaited);
+            M alike = same[0][held[0]] & same[1][held[1]];
+            others[choice & (kHeld - 1)] |= legal & ~alike;
+            V time = pick(alike, begun.block, filled - 1.0 + p.start + p.block - p.start - p.unwaited);
             time = time + (inner - 1.0) * p.slow_block;
             // The other operand is read once for every inner iteration, held or not.
             V beats = first[order][held[order]] + first_of_other(p, order);
@@ -847,11 +870,14 @@ struct Best {
 
 Best best_of(const Pair& p, int orders) {
     Asked usual = usually(p);
-    First begun = Job(p, {~M{}, M{}, M{}}, usual, true).first();
-    Bounds bounds(p, usual, begun, orders);
+    Reads of_held[kHeld] = {Reads(p), Reads(p), Reads(p), Reads(p)};
+    bool begun[kHeld] = {true}, ended[kHeld] = {};
+    of_held[0].work_out(M{}, M{}, usual, true);
+    of_held[0].begin();
+    Bounds bounds(p, usual, of_held[0].begun, orders);
     Best best = {all(kNever), V{}, V{}, V{}, V{}, M{}};
-    for (int turn = 0; turn < kChoices; turn++) {
-        // Each lane looks at the choice that may be its best, as long as one may.
+    for (;;) {
+        // Each lane has a choice that may be its best, as long as one may; lanes of one choice are looked at together.
         V least = all(kNever), own_reads = V{}, choice = V{};
         for (int i = 0; i < bounds.number; i++) {
             int one = bounds.legal[i];
@@ -862,27 +888,31 @@ Best best_of(const Pair& p, int orders) {
         }
         M open = (least < kNever) & before(least, own_reads, choice, best.cycles, best.reads, best.place);
         if (!any(open)) break;
-        M apart = M{};
-        for (int i = 0; i < bounds.number; i++) {
-            int one = bounds.legal[i];
-            M here = choice == all(one);
-            bounds.cycles[one] = pick(here, all(kNever), bounds.cycles[one]);
-            apart |= here & ~bounds.alike[one];
+        int first = 0;
+        while (!open[first]) first++;
+        int chosen = int(choice[first]), held = chosen & (kHeld - 1);
+        open &= choice == all(chosen);
+        bounds.cycles[chosen] = pick(open, all(kNever), bounds.cycles[chosen]);
+        Reads& reads = of_held[held];
+        Flags flags = {chosen >> 2 & 1 ? M{} : ~M{}, chosen >> 1 & 1 ? ~M{} : M{}, chosen & 1 ? ~M{} : M{}};
+        if (!begun[held]) {
+            bool alike = !any(bounds.others[held]);
+            reads.work_out(flags.weights, flags.acts, usual, alike);
+            if (alike) reads.begun = of_held[0].begun;
+            else reads.begin();
+            begun[held] = true;
         }
-        bool alike = !any(open & apart);
-        M second = choice >= 4.0;
-        V rest = pick(second, choice - 4.0, choice);
-        M weights = rest >= 2.0;
-        Flags flags = {~second, weights, pick(weights, rest - 2.0, rest) > 0.0};
-        Job job(p, flags, usual, alike);
+        if (!ended[held]) reads.end();
+        ended[held] = true;
+        Job job(reads, flags);
         auto wanted = [&](V cycles) {
             open &= before(cycles, own_reads, choice, best.cycles, best.reads, best.place);
             return any(open);
         };
-        Job::Times end;
+        Late end = job.end();
         Found found;
-        best.most = larger(best.most, job.total + p.w_beats);
-        if (!wanted(job.end(end)) || !job.run(alike ? begun : job.first(), end, found, wanted)) continue;
+        best.most = larger(best.most, reads.total + p.w_beats);
+        if (!wanted(p.done(larger(end.time, V{}))) || !job.run(reads.begun, end, found, wanted)) continue;
         best.most = larger(best.most, if_(open, found.cycles));
         M better = open & before(found.cycles, own_reads, choice, best.cycles, best.reads, best.place);
         best.cycles = pick(better, found.cycles, best.cycles);
@@ -1002,15 +1032,17 @@ int64_t closed_jobs(const Input* inputs, int64_t lanes, int64_t* cycles, int64_t
         p.compute();
         p.sizes();
         p.prepare(places);
-        Job job(p, flags, usually(p), false);
-        Job::Times end;
+        Reads reads(p);
+        reads.work_out(flags.weights, flags.acts, usually(p), false);
+        reads.begin();
+        reads.end();
+        Job job(reads, flags);
         Found found;
-        job.end(end);
-        job.run(job.first(), end, found, [](V) { return true; });
+        job.run(reads.begun, job.end(), found, [](V) { return true; });
         Output<int64_t>{cycles, 0, 1}.store(found.cycles, 0, lane, lanes);
         Output<int64_t>{regime, 0, 1}.store(found.regime, 0, lane, lanes);
         Output<int64_t>{exact, 0, 1}.store(if_(found.certain, all(1)), 0, lane, lanes);
-        unsure[which] += lanes_of(beyond(p, job.total + p.w_beats, found.cycles), lane, lanes);
+        unsure[which] += lanes_of(beyond(p, reads.total + p.w_beats, found.cycles), lane, lanes);
     });
     int64_t found = 0;
     for (int64_t one : unsure) found += one;
