@@ -82,6 +82,7 @@ struct Flow {
     V ring_trip, to_page, of_block, loop, rest_time, part, left_first, left_block, in_time, idle, ring_idle;
     Divisor by_flight;
     V late_steps, window_wait, window_time;
+    V others, lengths, head_most, ring_most, trip_most, ring_trip_most;  // see `meeting`
     M crosses, slow, lanes;
 };
 
@@ -282,8 +283,33 @@ struct Pair {
 
     void prepare(const Places& p) {
         for (int s = 0; s < kStreams; s++) flow(s, p.streams[s]);
+        for (int s = 0; s < kStreams; s++) meeting(s);
         writes(p.result);
     }
+
+    // No less than what `Reads::there` takes of other streams: their beats while so many bursts of this one are in
+    // flight as may be, and beside each; when all of a head have come; and a trip with what long bursts may add.
+    INLINE void meeting(int s) {
+        Flow& f = flows[s];
+        if (!f.there || s == kChannels) return;
+        f.others = f.lengths = V{};
+        f.trip_most = f.trip;
+        f.ring_trip_most = f.ring_trip;
+        for (int o = 0; o < kStreams; o++) {
+            const Flow& other = flows[o];
+            if (o == s || !other.there) continue;
+            f.others += if_(other.lanes, other.flight);
+            f.lengths += if_(other.lanes, other.length);
+            V number = other.in_flight + 1.0;
+            f.trip_most += if_(f.idle > 0.0, number * larger(other.in_time - f.idle, V{}));
+            f.ring_trip_most += if_(f.ring_idle > 0.0, number * larger(other.in_time - f.ring_idle, V{}));
+        }
+        f.head_most = after(in.outstanding * f.length + f.by_flight.ceil_div(in.outstanding) * f.others);
+        f.ring_most = after((f.fit + 1.0) * f.length + f.by_flight.ceil_div(f.fit + 1.0) * f.others);
+    }
+
+    // When so many beats have come, at the latest.
+    INLINE V after(V beats) const { return nth_from(begun_at, down(beats) + 1.0); }
 
     // Places of images, one after the other, and all of the above.
     Places ready() {
@@ -508,20 +534,50 @@ struct Reads {
         late.add(found);
     }
 
-    void meet(const V* needs, bool first, Late& late) const {
-        V found[3] = {V{}, V{}, V{}}, every = V{}, most[kStreams];
+    // No less than any of what `there` finds. Each statement is one of its own with operands that are not smaller; what
+    // rounding may add to them in another order is less than the 2^-40th part.
+    INLINE V there_most(int s, V need, V others) const {
+        const Flow& f = p.flows[s];
+        V bursts = nearest(need / f.length);
+        V rounds = larger(p.by_outstanding.ceil_div(bursts) - 1.0, V{});
+        V turns = larger(f.by_flight.ceil_div(bursts) - 1.0, V{});
+        V beside = turns * f.others + smaller((bursts - turns * f.in_flight) * f.lengths, f.others);
+        V all_came = p.after(need + smaller(others, beside));
+        V found = all_came;
+        if (any(rounds > 0.0)) found = larger(found, smaller(f.head_most, all_came) + rounds * f.trip_most);
+        found = larger(found, begins[s] + (bursts - 1.0) * 2.0 + f.rest_time);
+        M waits = again[s] & (need > f.capacity);
+        if (any(waits)) {
+            V hops = if_(waits, up((need - f.capacity) / f.hop));
+            found = larger(found, f.ring_most + hops * f.ring_trip_most);
+        }
+        return found * (1.0 + 9.094947017729282e-13) + 1.0;
+    }
+
+    // `since`: bounds up to there do not matter.
+    void meet(const V* needs, bool first, V since, Late& late) const {
+        V found[3] = {V{}, V{}, V{}}, every = V{}, most[kStreams], most_of_all = V{};
         most_beside(needs, most);
         for (int s = 0; s < kStreams; s++) {
-            const Flow& f = p.flows[s];
-            if (!f.there) continue;
+            if (!p.flows[s].there) continue;
             every += needs[s];
-            if (s == kChannels) continue;
+            most_of_all += if_(p.flows[s].lanes, most[s]);
+        }
+        found[0] = p.nth_from(p.begun_at, every) + RING + p.in.step - 1.0;
+        for (int s = 0; s < kStreams; s++) {
+            const Flow& f = p.flows[s];
+            if (!f.there || s == kChannels) continue;
             V behind = RING + (first ? f.left_first : f.left_block) * p.in.step - 1.0;
+            // Of equal bounds the first in the order of `Late` counts.
+            if (s != kWeights) {
+                V latest = larger(larger(found[0], found[1]), found[2]);
+                V bound = there_most(s, needs[s], most_of_all) + behind;
+                if (!any((needs[s] > 0.0) & (bound >= latest) & (bound > since))) continue;
+            }
             V each[3];
             there(s, needs[s], needs, most, each);
             for (int i = 0; i < 3; i++) found[i] = larger(found[i], if_(needs[s] > 0.0, each[i] + behind));
         }
-        found[0] = larger(found[0], p.nth_from(p.begun_at, every) + RING + p.in.step - 1.0);
         late.add(found);
     }
 
@@ -534,12 +590,12 @@ struct Reads {
         begun.regime = V{};
         for (int s = 0; s < kStreams; s++) needs[s] = p.flows[s].there ? p.flows[s].part : V{};
         Late of_sum, of_block;
-        meet(needs, true, of_sum);
+        meet(needs, true, time, of_sum);
         of_sum.later(time, begun.regime);
         begun.sum = time;
         time = time + p.block - p.start - p.unwaited;
         for (int s = 0; s < kStreams; s++) needs[s] = p.flows[s].beats;
-        meet(needs, false, of_block);
+        meet(needs, false, time, of_block);
         const Flow& f = p.flows[kChannels];
         if (f.there) channels(needs, if_(p.ahead < 1.0, f.beats), met(), of_block);
         of_block.later(time, begun.regime);
@@ -548,7 +604,7 @@ struct Reads {
 
     void end() {
         last = Late();
-        meet(fetched, false, last);
+        meet(fetched, false, all(-kNever), last);
     }
 
     M reads_certain() const {
@@ -601,7 +657,7 @@ struct Job {
 
     INLINE void meet(V& time, V& regime, const V* needs, V blocks) const {
         Late late;
-        reads.meet(needs, false, late);
+        reads.meet(needs, false, time, late);
         finished(needs, blocks - p.ahead, reads.met(), late);
         late.later(time, regime);
     }
