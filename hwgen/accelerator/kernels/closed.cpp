@@ -336,16 +336,19 @@ struct Asked {
         const Inputs& in = p.in;
         V left[kStreams], slots[kStreams];
         M begun[kStreams];
-        for (int i = 0; i < kStreams; i++) {
-            left[i] = most[kAsking[i]];
+        int asking[kStreams], number = 0;  // those that some lane has, in the order in which they ask
+        for (int s : kAsking)
+            if (p.flows[s].there) asking[number++] = s;
+        for (int i = 0; i < number; i++) {
+            left[i] = most[asking[i]];
             slots[i] = V{};
             begun[i] = M{};
         }
         V now = V{}, last = all(-1);
-        for (int turn = 0; turn < kStreams; turn++) {
+        for (int turn = 0; turn < number; turn++) {
             V one = V{}, other = V{}, of_one = V{}, of_other = V{};
             M seen = M{}, pair = M{};
-            for (int i = 0; i < kStreams; i++) {
+            for (int i = 0; i < number; i++) {
                 M wants = left[i] > 0.0;
                 M second = wants & seen & ~pair;
                 other = pick(second, all(i), other);
@@ -360,7 +363,7 @@ struct Asked {
             V both = if_(pair, smaller(of_one, of_other));
             V at_one = pick(swap, now + 1.0, now), at_other = pick(swap, now, now + 1.0);
             last = pick(pair, pick(swap, one, other), last);
-            for (int i = 0; i < kStreams; i++) {
+            for (int i = 0; i < number; i++) {
                 M wants = left[i] > 0.0, is_one = one == all(i), is_other = pair & (other == all(i));
                 M here = wants & ~begun[i] & (is_one | is_other);
                 slots[i] = pick(here, pick(is_one, at_one, at_other), slots[i]);
@@ -371,18 +374,16 @@ struct Asked {
             if (!any(pair)) break;
         }
         filled = V{};
-        for (int i = 0; i < kStreams; i++) {
-            int s = kAsking[i];
+        for (int i = 0; i < number; i++) {
+            int s = asking[i];
             const Flow& f = p.flows[s];
-            if (!f.there) continue;
             begins[s] = p.begin + slots[i];
             if (s == kChannels) continue;
             V ahead = V{};
             for (int o = 0; o < i; o++) {
-                const Flow& other = p.flows[kAsking[o]];
-                if (!other.there) continue;
-                V before = smaller(larger(down((slots[i] - slots[o] + 1.0) * 0.5), V{}), most[kAsking[o]]);
-                V burst = in.streams[kAsking[o]].burst;
+                const Flow& other = p.flows[asking[o]];
+                V before = smaller(larger(down((slots[i] - slots[o] + 1.0) * 0.5), V{}), most[asking[o]]);
+                V burst = in.streams[asking[o]].burst;
                 V cut = if_(before > 0.0, larger(smaller(burst, other.beats) - other.to_page, V{}));
                 V blocks = quotient(before, other.of_block);
                 ahead += blocks * other.beats + smaller((before - blocks * other.of_block) * burst, other.beats) - cut;
@@ -745,7 +746,8 @@ struct Job {
         const Inputs& in = p.in;
         V last = p.last_sent(times[3]);
         V bound = V{};
-        for (int i = 0; i < 3; i++) bound = larger(bound, from(times, till, head_of(till[i])));
+        for (int i = 0; i < 3; i++)
+            if (i == 0 || any(till[i] != till[i - 1])) bound = larger(bound, from(times, till, head_of(till[i])));
         V of_result = larger(p.by_outstanding.ceil_div(up(p.w_own / p.w_burst)) - 1.0, V{});
         V of_job = larger(p.by_outstanding.ceil_div(p.w_bursts) - 1.0, V{});
         if (any(of_job > 0.0)) {
