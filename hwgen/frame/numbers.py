@@ -30,7 +30,11 @@ _LIMB = 31
 
 
 def _is_array(*values: Num) -> bool:
-    return any(isinstance(value, np.ndarray) for value in values)
+    # Asked for each formula of each block of a sweep: a generator takes longer than the answer.
+    for value in values:
+        if isinstance(value, np.ndarray):
+            return True
+    return False
 
 
 def unsigned_bits(x: Num) -> Num:
