@@ -69,7 +69,9 @@ def _sweep(level: Level, space: Space, least: int, name: str = _TECH) -> int:
     blocks = itertools.chain.from_iterable(space.chunks(level.block_points(wanted)) for _ in itertools.count())
     while done < least:
         # No block is kept while the next one is evaluated.
-        done += level.evaluate(space, next(blocks), wanted, tech, Clock(_PERIOD_NS, named=False)).looked_at * len(wanted)
+        done += level.evaluate(space, next(blocks), wanted, tech, Clock(_PERIOD_NS, named=False)).looked_at * len(
+            wanted
+        )
     return done
 
 

@@ -30,11 +30,7 @@ _LIMB = 31
 
 
 def _is_array(*values: Num) -> bool:
-    # Asked for each formula of each block of a sweep: a generator takes longer than the answer.
-    for value in values:
-        if isinstance(value, np.ndarray):
-            return True
-    return False
+    return any(isinstance(value, np.ndarray) for value in values)
 
 
 def unsigned_bits(x: Num) -> Num:

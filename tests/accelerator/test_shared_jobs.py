@@ -29,7 +29,7 @@ COUNT = 4000
 
 
 def around_edges(name: str, values: dict[str, Any], around: dict[str, Any], seed: int) -> tuple[DesignArrays, Any]:
-    """Designs, and a layer for each, whose rings hold about a block of it, two, or a whole operand; sizes [1, designs]."""
+    """Designs, and a layer for each, whose rings hold about a block of it, two, or an operand; sizes [1, designs]."""
     rng = np.random.default_rng(seed)
     tile = family(name).from_values({"depth": 1024, **values})
     p = {**tile.p, "m": rng.choice((1, 2, 4), COUNT), "n": rng.choice((4, 8, 16), COUNT)}
@@ -38,7 +38,9 @@ def around_edges(name: str, values: dict[str, Any], around: dict[str, Any], seed
     counts = DesignArrays(type(tile), p, around, 1).counts(m, n, k)
     steps, edges = counts["k_steps"][0], {}
     for operand, blocks in (("weight_ring", counts["n_blocks"][0]), ("act_ring", counts["m_blocks"][0])):
-        times = np.choose(rng.integers(6, size=COUNT), [steps, steps, 2 * steps, steps * blocks, steps + steps * blocks, 16])
+        times = np.choose(
+            rng.integers(6, size=COUNT), [steps, steps, 2 * steps, steps * blocks, steps + steps * blocks, 16]
+        )
         edges[operand] = np.clip(times + rng.integers(-1, 2, size=COUNT), 2, 1 << 14)
     d = {
         **around,

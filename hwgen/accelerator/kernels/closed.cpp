@@ -4,7 +4,8 @@
 // Whole numbers are held as doubles, exact below 2^53; pairs for which that might not be enough are counted, and the
 // caller takes the array code. Every operation on numbers that are not whole is the one of the array code, in its
 // order, so that results are equal bit for bit. What is left out is what cannot change the result: streams that no
-// lane has, and bursts that no lane waits for.
+// lane has, bursts that no lane waits for, and bounds that cannot be the latest (`Reads::there_most`). What jobs of a
+// pair share is worked out once (`Reads`): what does not depend on their order, and how jobs begin that read alike.
 
 #include <cstdint>
 #include <thread>
