@@ -75,9 +75,7 @@ def estimate_arrays(
 
 
 _AT_ONCE = 1 << 14
-"""Arrays of which products are worked out at once: their tables stay in the caches."""
-_DESIGNS_AT_ONCE = 1 << 15
-"""Designs likewise, of which the compiled kernel keeps less: what is prepared for it once takes little of the time."""
+"""Designs of which products are worked out at once: their tables stay in the caches."""
 _PRICED = 1 << 18
 """Designs that are priced at once, at most: what is worked out once for them takes little of the time."""
 _LEAST = 1 << 14
@@ -154,9 +152,9 @@ class _Asked:
             first = {id(mesh): key for key, mesh in reversed(meshes.items())}
             known = {place: Priced.of(engines[key], *meshes[key]) for place, key in first.items()}
             priced = {key: known[id(mesh)] for key, mesh in meshes.items()}
-        found, at_once = [], _DESIGNS_AT_ONCE if priced else _AT_ONCE
-        for begin in range(0, asked.count, at_once):
-            some = slice(begin, min(begin + at_once, asked.count))
+        found = []
+        for begin in range(0, asked.count, _AT_ONCE):
+            some = slice(begin, min(begin + _AT_ONCE, asked.count))
             own = asked._of(some)
             if priced:
                 found.append(own._columns({key: DesignsEngine(engines[key], priced[key], some) for key in priced}))

@@ -338,7 +338,7 @@ def test_many_designs_in_pieces_are_what_each_is_alone(cores: int, monkeypatch: 
             for name, value in {
                 "_LEAST": least,
                 "_PRICED": 16,
-                "_DESIGNS_AT_ONCE": 5,
+                "_AT_ONCE": 5,
                 "kernel_cores": lambda: 2,
             }.items():
                 patched.setattr(f"sim.system.many.{name}", value)
