@@ -68,8 +68,10 @@ def _sweep(level: Level, space: Space, least: int, name: str = _TECH) -> int:
     wanted, tech, done = layers(), load(name), 0
     blocks = itertools.chain.from_iterable(space.chunks(level.block_points(wanted)) for _ in itertools.count())
     while done < least:
-        chunk = level.evaluate(space, next(blocks), wanted, tech, Clock(_PERIOD_NS, named=False))
-        done += chunk.looked_at * len(wanted)
+        # No block is kept while the next one is evaluated.
+        done += level.evaluate(space, next(blocks), wanted, tech, Clock(_PERIOD_NS, named=False)).looked_at * len(
+            wanted
+        )
     return done
 
 

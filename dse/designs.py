@@ -80,7 +80,7 @@ METRICS: Mapping[str, type] = {
 MOST_SHOWN = 16
 """Most layers whose jobs a row tells."""
 
-_POINTS = 1 << 16
+_POINTS = 1 << 17
 """Points that are evaluated at once: so many that what is worked out once for them takes little of the time."""
 _OFF_CHIP = "counted in cycles and bytes; the energy of its accesses is not"
 _PARTS = ("tile", "around", "sram")

@@ -344,6 +344,8 @@ def _evaluated(plan: Plan, index: int) -> Part:
             axes.add(scene.workload, fixed, blocks.axes(block_at), {**chunk.fixed, **chunk.columns}, places)
             if plan.keep:
                 stored.append(made(None))
+            # No block is kept while the next one is evaluated.
+            del chunk, made, numbers, values, places
     if fronts:
         part.front = pa.concat_tables([one.table() for one in fronts.values()]).unify_dictionaries()
     part.sample, part.strata, part.axes = sample.table(), sample.counts, axes.found

@@ -157,6 +157,12 @@ def _of_design(geometry: Geometry) -> list[Num]:
     return found + [getattr(geometry.streams[stream], name) for stream in STREAMS for name in _STREAM_NUMBERS]
 
 
+def _address(array: np.ndarray) -> int:
+    """Where its numbers are; ``ctypes`` says the same, in several times as long."""
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
 class _Inputs:
     """Pointers and strides of what broadcasts to a shape of [rows, lanes], and the arrays, which must outlive them.
 
@@ -177,7 +183,7 @@ class _Inputs:
         row, lane = (
             stride // array.itemsize if size > 1 else 0 for stride, size in zip(array.strides, self.shape, strict=True)
         )
-        return _Numbers(array.ctypes.data, *((lane, row) if self.swapped else (row, lane)), None)
+        return _Numbers(_address(array), *((lane, row) if self.swapped else (row, lane)), None)
 
     def _of_mesh(self, array: np.ndarray, points: Points) -> _Numbers:
         over = array.shape[array.ndim - len(points.shape) :] if array.ndim > len(points.shape) else array.shape
@@ -185,10 +191,10 @@ class _Inputs:
         row = size if array.size > size else 0
         self.kept.append(array)
         if size == 1:
-            return _Numbers(array.ctypes.data, row, 0, None)
+            return _Numbers(_address(array), row, 0, None)
         index = points.index(over)
         self.kept.append(index)
-        return _Numbers(array.ctypes.data, row, 1, index.ctypes.data)
+        return _Numbers(_address(array), row, 1, _address(index))
 
     def numbers(self, values: Sequence[Num], apart: Sequence[Num] = ()) -> Any:
         """Where several are; those ``apart``, which come first, are not over the mesh."""

@@ -74,7 +74,7 @@ def estimate_arrays(
         return _joined(pool.map(asked.columns, pieces), asked.count)
 
 
-_AT_ONCE = 1 << 13
+_AT_ONCE = 1 << 14
 """Designs of which products are worked out at once: their tables stay in the caches."""
 _PRICED = 1 << 18
 """Designs that are priced at once, at most: what is worked out once for them takes little of the time."""

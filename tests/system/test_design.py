@@ -335,7 +335,12 @@ def test_many_designs_in_pieces_are_what_each_is_alone(cores: int, monkeypatch: 
         d = {"weight_ring": rng.choice((128, 256), count), "act_ring": 64 + rng.permutation(count)}
         whole = estimate_arrays(system, SMOLLM, Prefill(20), p, d)
         with monkeypatch.context() as patched:
-            for name, value in {"_LEAST": least, "_PRICED": 16, "_AT_ONCE": 5, "kernel_cores": lambda: 2}.items():
+            for name, value in {
+                "_LEAST": least,
+                "_PRICED": 16,
+                "_AT_ONCE": 5,
+                "kernel_cores": lambda: 2,
+            }.items():
                 patched.setattr(f"sim.system.many.{name}", value)
             pieces = estimate_arrays(system, SMOLLM, Prefill(20), p, d)
         assert pieces.keys() == whole.keys()

@@ -4,7 +4,8 @@
 // Whole numbers are held as doubles, exact below 2^53; pairs for which that might not be enough are counted, and the
 // caller takes the array code. Every operation on numbers that are not whole is the one of the array code, in its
 // order, so that results are equal bit for bit. What is left out is what cannot change the result: streams that no
-// lane has, and bursts that no lane waits for.
+// lane has, bursts that no lane waits for, and bounds that cannot be the latest (`Reads::there_most`). What jobs of a
+// pair share is worked out once (`Reads`): what does not depend on their order, and how jobs begin that read alike.
 
 #include <cstdint>
 #include <thread>
@@ -82,13 +83,13 @@ struct Flow {
     V ring_trip, to_page, of_block, loop, rest_time, part, left_first, left_block, in_time, idle, ring_idle;
     Divisor by_flight;
     V late_steps, window_wait, window_time;
+    V others, lengths, head_most, ring_most, trip_most, ring_trip_most;  // see `meeting`
     M crosses, slow, lanes;
 };
 
 // What does.
 struct Use {
-    V share, last, first, fetched, window_wait, window_time, begins;
-    M again;
+    V share, last, first, window_wait, window_time;
 };
 
 struct Found {
@@ -283,8 +284,33 @@ struct Pair {
 
     void prepare(const Places& p) {
         for (int s = 0; s < kStreams; s++) flow(s, p.streams[s]);
+        for (int s = 0; s < kStreams; s++) meeting(s);
         writes(p.result);
     }
+
+    // No less than what `Reads::there` takes of other streams: their beats while so many bursts of this one are in
+    // flight as may be, and beside each; when all of a head have come; and a trip with what long bursts may add.
+    INLINE void meeting(int s) {
+        Flow& f = flows[s];
+        if (!f.there || s == kChannels) return;
+        f.others = f.lengths = V{};
+        f.trip_most = f.trip;
+        f.ring_trip_most = f.ring_trip;
+        for (int o = 0; o < kStreams; o++) {
+            const Flow& other = flows[o];
+            if (o == s || !other.there) continue;
+            f.others += if_(other.lanes, other.flight);
+            f.lengths += if_(other.lanes, other.length);
+            V number = other.in_flight + 1.0;
+            f.trip_most += if_(f.idle > 0.0, number * larger(other.in_time - f.idle, V{}));
+            f.ring_trip_most += if_(f.ring_idle > 0.0, number * larger(other.in_time - f.ring_idle, V{}));
+        }
+        f.head_most = after(in.outstanding * f.length + f.by_flight.ceil_div(in.outstanding) * f.others);
+        f.ring_most = after((f.fit + 1.0) * f.length + f.by_flight.ceil_div(f.fit + 1.0) * f.others);
+    }
+
+    // When so many beats have come, at the latest.
+    INLINE V after(V beats) const { return nth_from(begun_at, down(beats) + 1.0); }
 
     // Places of images, one after the other, and all of the above.
     Places ready() {
@@ -311,16 +337,19 @@ struct Asked {
         const Inputs& in = p.in;
         V left[kStreams], slots[kStreams];
         M begun[kStreams];
-        for (int i = 0; i < kStreams; i++) {
-            left[i] = most[kAsking[i]];
+        int asking[kStreams], number = 0;  // those that some lane has, in the order in which they ask
+        for (int s : kAsking)
+            if (p.flows[s].there) asking[number++] = s;
+        for (int i = 0; i < number; i++) {
+            left[i] = most[asking[i]];
             slots[i] = V{};
             begun[i] = M{};
         }
         V now = V{}, last = all(-1);
-        for (int turn = 0; turn < kStreams; turn++) {
+        for (int turn = 0; turn < number; turn++) {
             V one = V{}, other = V{}, of_one = V{}, of_other = V{};
             M seen = M{}, pair = M{};
-            for (int i = 0; i < kStreams; i++) {
+            for (int i = 0; i < number; i++) {
                 M wants = left[i] > 0.0;
                 M second = wants & seen & ~pair;
                 other = pick(second, all(i), other);
@@ -335,7 +364,7 @@ struct Asked {
             V both = if_(pair, smaller(of_one, of_other));
             V at_one = pick(swap, now + 1.0, now), at_other = pick(swap, now, now + 1.0);
             last = pick(pair, pick(swap, one, other), last);
-            for (int i = 0; i < kStreams; i++) {
+            for (int i = 0; i < number; i++) {
                 M wants = left[i] > 0.0, is_one = one == all(i), is_other = pair & (other == all(i));
                 M here = wants & ~begun[i] & (is_one | is_other);
                 slots[i] = pick(here, pick(is_one, at_one, at_other), slots[i]);
@@ -346,18 +375,16 @@ struct Asked {
             if (!any(pair)) break;
         }
         filled = V{};
-        for (int i = 0; i < kStreams; i++) {
-            int s = kAsking[i];
+        for (int i = 0; i < number; i++) {
+            int s = asking[i];
             const Flow& f = p.flows[s];
-            if (!f.there) continue;
             begins[s] = p.begin + slots[i];
             if (s == kChannels) continue;
             V ahead = V{};
             for (int o = 0; o < i; o++) {
-                const Flow& other = p.flows[kAsking[o]];
-                if (!other.there) continue;
-                V before = smaller(larger(down((slots[i] - slots[o] + 1.0) * 0.5), V{}), most[kAsking[o]]);
-                V burst = in.streams[kAsking[o]].burst;
+                const Flow& other = p.flows[asking[o]];
+                V before = smaller(larger(down((slots[i] - slots[o] + 1.0) * 0.5), V{}), most[asking[o]]);
+                V burst = in.streams[asking[o]].burst;
                 V cut = if_(before > 0.0, larger(smaller(burst, other.beats) - other.to_page, V{}));
                 V blocks = quotient(before, other.of_block);
                 ahead += blocks * other.beats + smaller((before - blocks * other.of_block) * burst, other.beats) - cut;
@@ -370,49 +397,61 @@ struct Asked {
     }
 };
 
-struct Job {
-    const Pair& p;
-    V outer, inner;
-    Use uses[kStreams];
-    V filled, total;
+// What jobs begin with: when the last steps of the first sum and of the first block are over.
+struct First {
+    V sum, block, regime;
+};
 
-    // `usual`: as engines ask in most jobs, worked out once.
-    INLINE Job(const Pair& pair, const Flags& flags, const Asked& usual) : p(pair) {
-        const Inputs& in = p.in;
-        outer = pick(flags.order, in.n_blocks, in.m_blocks);
-        inner = pick(flags.order, in.m_blocks, in.n_blocks);
+// The latest of bounds on a time, and what it is of: of equal ones the first.
+struct Late {
+    V time = all(-kNever), regime = V{};
+
+    INLINE void add(const V* found) {
+        for (int i = 0; i < 3; i++) {
+            regime = pick(found[i] > time, all(kChannel + i), regime);
+            time = larger(time, found[i]);
+        }
+    }
+    INLINE void later(V& than, V& what) const {
+        what = pick(time > than, regime, what);
+        than = larger(than, time);
+    }
+};
+
+// What of jobs depends on what is held, but not on their order.
+struct Reads {
+    const Pair& p;
+    V fetched[kStreams], begins[kStreams], filled, total;
+    M again[kStreams];
+    First begun;
+    Late last;  // bounds on the last step, which do not depend on anything before, but for those of channels
+
+    INLINE explicit Reads(const Pair& pair) : p(pair) {}
+
+    // `usual`: as engines ask where nothing is held; `alike`: whether they are known to do so here too.
+    void work_out(M weights, M acts, const Asked& usual, bool alike) {
         total = V{};
         for (int s = 0; s < kStreams; s++) {
             const Flow& f = p.flows[s];
-            Use& u = uses[s];
-            if (!f.there) {
-                u.first = u.fetched = V{};
-                continue;
-            }
-            const StreamGeometry& geo = in.streams[s];
+            fetched[s] = V{};
+            if (!f.there) continue;
             bool of_weights = s != kActs && s != kActSides;
-            M stays = of_weights ? flags.order : ~flags.order;
-            M held = (of_weights ? flags.weights : flags.acts) & ((of_weights ? in.m_blocks : in.n_blocks) > 1.0);
-            u.share = pick(held & stays, inner, all(1));
-            u.last = pick(held & ~stays, inner, outer * inner);
-            u.first = pick(held & stays, f.beats, inner * f.beats);
-            V later = pick(held, if_(stays, f.beats), inner * f.beats);
-            u.fetched = u.first + (outer - 1.0) * later;
-            u.again = ~held;
-            M tight = (geo.there > 0.0) & held & stays & (geo.depth < 2.0 * f.entries);
-            u.window_time = if_(tight, f.window_time);
-            u.window_wait = if_(tight, f.window_wait);
-            total += u.fetched;
+            V uses = of_weights ? p.in.m_blocks : p.in.n_blocks;
+            again[s] = ~((of_weights ? weights : acts) & (uses > 1.0));
+            fetched[s] = pick(again[s], f.image * uses, f.image);
+            total += fetched[s];
         }
         Asked own;
         M others = M{};
-        for (int s = 0; s < kStreams; s++) {
-            own.most[s] = p.flows[s].there ? p.most_asked(s, uses[s].fetched) : V{};
-            others |= own.most[s] != usual.most[s];
+        if (!alike) {
+            for (int s = 0; s < kStreams; s++) {
+                own.most[s] = p.flows[s].there ? p.most_asked(s, fetched[s]) : V{};
+                others |= own.most[s] != usual.most[s];
+            }
+            if (any(others)) own.work_out(p);
         }
-        if (any(others)) own.work_out(p);
         const Asked& asked = any(others) ? own : usual;
-        for (int s = 0; s < kStreams; s++) uses[s].begins = asked.begins[s];
+        for (int s = 0; s < kStreams; s++) begins[s] = asked.begins[s];
         filled = asked.filled;
     }
 
@@ -460,7 +499,7 @@ struct Job {
         // So many bursts of the head, as whole numbers times a length, divided by it, are nearest to themselves.
         of_head = pick(head < need, of_head, bursts);
         head = smaller(head, need);
-        V flight = uses[s].begins + (bursts - 1.0) * 2.0 + f.rest_time;
+        V flight = begins[s] + (bursts - 1.0) * 2.0 + f.rest_time;
         // Where a stream's bursts are all in flight at once, the rate bounds its beats at least as late.
         if (any(rounds > 0.0)) {
             beside(s, of_head, most, next);
@@ -470,7 +509,7 @@ struct Job {
         beside(s, bursts, most, next);
         found[0] = channel(s, need, next);
         found[1] = flight;
-        M waits = uses[s].again & (need > f.capacity);
+        M waits = again[s] & (need > f.capacity);
         if (any(waits)) {
             V hops = if_(waits, up((need - f.capacity) / f.hop));
             head = larger(need - hops * f.hop, smaller(f.length, need));
@@ -484,83 +523,90 @@ struct Job {
 
     INLINE void most_beside(const V* needs, V* most) const {
         for (int s = 0; s < kStreams; s++)
-            if (p.flows[s].there) most[s] = smaller(needs[s] + p.flows[s].capacity, uses[s].fetched);
+            if (p.flows[s].there) most[s] = smaller(needs[s] + p.flows[s].capacity, fetched[s]);
     }
 
-    // Bounds on a time, in the order in which they are looked at.
-    struct Times {
-        V of[9];
-        int number = 0;
-
-        INLINE void add(const V* found) {
-            for (int place = 0; place < 3; place++) of[number++] = found[place];
-        }
-        INLINE V later(V time) const {
-            for (int i = 0; i < number; i++) time = larger(time, of[i]);
-            return time;
-        }
-        INLINE void later(V& time, V& regime) const {
-            for (int i = 0; i < number; i++) {
-                regime = pick(of[i] > time, all(kChannel + i % 3), regime);
-                time = larger(time, of[i]);
-            }
-        }
-    };
-
-    INLINE void finished(const V* needs, V blocks, V behind, Times& times) const {
-        const Flow& f = p.flows[kChannels];
-        if (!f.there) return;
-        const Use& u = uses[kChannels];
-        V need = f.beats * ceil_div(smaller(larger(blocks, V{}), u.last), u.share);
+    // Until channels have come of which so many beats are needed.
+    INLINE void channels(const V* needs, V need, V behind, Late& late) const {
         if (!any(need > 0.0)) return;
         V found[3], most[kStreams];
         most_beside(needs, most);
         there(kChannels, need, needs, most, found);
         for (V& one : found) one = if_(need > 0.0, one + RING - 1.0 + behind);
-        times.add(found);
+        late.add(found);
     }
 
-    void meet(const V* needs, bool first, V blocks, Times& times) const {
-        V found[3] = {V{}, V{}, V{}}, every = V{}, most[kStreams];
+    // No less than any of what `there` finds. Each statement is one of its own with operands that are not smaller; what
+    // rounding may add to them in another order is less than the 2^-40th part.
+    INLINE V there_most(int s, V need, V others) const {
+        const Flow& f = p.flows[s];
+        V bursts = nearest(need / f.length);
+        V rounds = larger(p.by_outstanding.ceil_div(bursts) - 1.0, V{});
+        V turns = larger(f.by_flight.ceil_div(bursts) - 1.0, V{});
+        V beside = turns * f.others + smaller((bursts - turns * f.in_flight) * f.lengths, f.others);
+        V all_came = p.after(need + smaller(others, beside));
+        V found = all_came;
+        if (any(rounds > 0.0)) found = larger(found, smaller(f.head_most, all_came) + rounds * f.trip_most);
+        found = larger(found, begins[s] + (bursts - 1.0) * 2.0 + f.rest_time);
+        M waits = again[s] & (need > f.capacity);
+        if (any(waits)) {
+            V hops = if_(waits, up((need - f.capacity) / f.hop));
+            found = larger(found, f.ring_most + hops * f.ring_trip_most);
+        }
+        return found * (1.0 + 9.094947017729282e-13) + 1.0;
+    }
+
+    // `since`: bounds up to there do not matter.
+    void meet(const V* needs, bool first, V since, Late& late) const {
+        V found[3] = {V{}, V{}, V{}}, every = V{}, most[kStreams], most_of_all = V{};
         most_beside(needs, most);
         for (int s = 0; s < kStreams; s++) {
-            const Flow& f = p.flows[s];
-            if (!f.there) continue;
+            if (!p.flows[s].there) continue;
             every += needs[s];
-            if (s == kChannels) continue;
+            most_of_all += if_(p.flows[s].lanes, most[s]);
+        }
+        found[0] = p.nth_from(p.begun_at, every) + RING + p.in.step - 1.0;
+        for (int s = 0; s < kStreams; s++) {
+            const Flow& f = p.flows[s];
+            if (!f.there || s == kChannels) continue;
             V behind = RING + (first ? f.left_first : f.left_block) * p.in.step - 1.0;
+            // Of equal bounds the first in the order of `Late` counts.
+            if (s != kWeights) {
+                V latest = larger(larger(found[0], found[1]), found[2]);
+                V bound = there_most(s, needs[s], most_of_all) + behind;
+                if (!any((needs[s] > 0.0) & (bound >= latest) & (bound > since))) continue;
+            }
             V each[3];
             there(s, needs[s], needs, most, each);
             for (int i = 0; i < 3; i++) found[i] = larger(found[i], if_(needs[s] > 0.0, each[i] + behind));
         }
-        found[0] = larger(found[0], p.nth_from(p.begun_at, every) + RING + p.in.step - 1.0);
-        times.add(found);
-        finished(needs, blocks - p.ahead, p.in.beats + p.in.step - 1.0, times);
+        late.add(found);
     }
 
-    INLINE void leave(const V* needs, V blocks, Times& times) const {
-        finished(needs, blocks, p.in.beats - p.in.drain - 2.0, times);
+    // Cycles until channels that a step meets are used, and those that results meet as they leave.
+    INLINE V met() const { return p.in.beats + p.in.step - 1.0; }
+    INLINE V left() const { return p.in.beats - p.in.drain - 2.0; }
+
+    void begin() {
+        V time = filled - 1.0 + p.start, needs[kStreams];
+        begun.regime = V{};
+        for (int s = 0; s < kStreams; s++) needs[s] = p.flows[s].there ? p.flows[s].part : V{};
+        Late of_sum, of_block;
+        meet(needs, true, time, of_sum);
+        of_sum.later(time, begun.regime);
+        begun.sum = time;
+        time = time + p.block - p.start - p.unwaited;
+        for (int s = 0; s < kStreams; s++) needs[s] = p.flows[s].beats;
+        meet(needs, false, time, of_block);
+        const Flow& f = p.flows[kChannels];
+        if (f.there) channels(needs, if_(p.ahead < 1.0, f.beats), met(), of_block);
+        of_block.later(time, begun.regime);
+        begun.block = time;
     }
 
-    INLINE void meet(V& time, V& regime, const V* needs, bool first, V blocks) const {
-        Times times;
-        meet(needs, first, blocks, times);
-        times.later(time, regime);
-    }
-
-    INLINE void leave(V& time, V& regime, const V* needs, V blocks) const {
-        Times times;
-        leave(needs, blocks, times);
-        times.later(time, regime);
-    }
-
-    // Bounds on the last step, which do not depend on anything before; and cycles of which there are no fewer.
-    V end(Times& times) const {
-        V needs[kStreams];
-        for (int s = 0; s < kStreams; s++) needs[s] = uses[s].fetched;
-        meet(needs, false, outer * inner, times);
-        leave(needs, outer * inner, times);
-        return p.done(times.later(V{}));
+    void end() {
+        last = Late();
+        meet(fetched, false, all(-kNever), last);
     }
 
     M reads_certain() const {
@@ -568,18 +614,73 @@ struct Job {
         for (int s = 0; s < kStreams; s++) {
             const Flow& f = p.flows[s];
             if (!f.there) continue;
-            V fetched = uses[s].fetched, entry = p.in.streams[s].beats;
-            M waits = (fetched > f.capacity) | (fetched > f.length * p.in.outstanding) | f.crosses;
-            M few = s == kChannels ? M{} : fetched <= entry;
-            V late = p.nth_from(p.begun_at, total - fetched + (s == kChannels ? 1.0 : 2.0) * entry) + RING;
+            V beats = fetched[s], entry = p.in.streams[s].beats;
+            M waits = (beats > f.capacity) | (beats > f.length * p.in.outstanding) | f.crosses;
+            M few = s == kChannels ? M{} : beats <= entry;
+            V late = p.nth_from(p.begun_at, total - beats + (s == kChannels ? 1.0 : 2.0) * entry) + RING;
             found &= (f.beats == 0.0) | (~waits & (few | ~((late > filled + f.late_steps) | f.slow)));
         }
         return found;
     }
+};
+
+struct Job {
+    const Pair& p;
+    const Reads& reads;
+    V outer, inner;
+    Use uses[kStreams];
+
+    INLINE Job(const Reads& of, const Flags& flags) : p(of.p), reads(of) {
+        const Inputs& in = p.in;
+        outer = pick(flags.order, in.n_blocks, in.m_blocks);
+        inner = pick(flags.order, in.m_blocks, in.n_blocks);
+        for (int s = 0; s < kStreams; s++) {
+            const Flow& f = p.flows[s];
+            Use& u = uses[s];
+            u.first = V{};
+            if (!f.there) continue;
+            const StreamGeometry& geo = in.streams[s];
+            M stays = s != kActs && s != kActSides ? flags.order : ~flags.order, held = ~reads.again[s];
+            u.share = pick(held & stays, inner, all(1));
+            u.last = pick(held & ~stays, inner, outer * inner);
+            u.first = pick(held & stays, f.beats, inner * f.beats);
+            M tight = (geo.there > 0.0) & held & stays & (geo.depth < 2.0 * f.entries);
+            u.window_time = if_(tight, f.window_time);
+            u.window_wait = if_(tight, f.window_wait);
+        }
+    }
+
+    INLINE void finished(const V* needs, V blocks, V behind, Late& late) const {
+        const Flow& f = p.flows[kChannels];
+        if (!f.there) return;
+        const Use& u = uses[kChannels];
+        reads.channels(needs, f.beats * ceil_div(smaller(larger(blocks, V{}), u.last), u.share), behind, late);
+    }
+
+    INLINE void meet(V& time, V& regime, const V* needs, V blocks) const {
+        Late late;
+        reads.meet(needs, false, time, late);
+        finished(needs, blocks - p.ahead, reads.met(), late);
+        late.later(time, regime);
+    }
+
+    INLINE void leave(V& time, V& regime, const V* needs, V blocks) const {
+        Late late;
+        finished(needs, blocks, reads.left(), late);
+        late.later(time, regime);
+    }
+
+    // Bounds on the last step, which do not depend on anything before.
+    INLINE Late end() const {
+        Late late = reads.last;
+        finished(reads.fetched, outer * inner - p.ahead, reads.met(), late);
+        finished(reads.fetched, outer * inner, reads.left(), late);
+        return late;
+    }
 
     // `wanted` is asked, as more is known, whether a job that takes at least so many cycles is worth to go on with.
     template <typename Wanted>
-    bool run(const Times& end, Found& found, Wanted wanted) const {
+    bool run(const First& begun, const Late& end, Found& found, Wanted wanted) const {
         const Inputs& in = p.in;
         V own = inner * p.slow_block, wait = V{}, edges = V{};
         for (int s = 0; s < kStreams; s++) {
@@ -588,24 +689,18 @@ struct Job {
             edges = larger(edges, uses[s].window_time);
         }
         V pace = larger(own + wait, (inner - 2.0) * p.slow_block + edges);
-        V time = filled - 1.0 + p.start, regime = V{};
+        V regime = begun.regime, other = regime, first_sum = begun.sum, first_block = begun.block;
+        V time = first_block + (inner - 1.0) * p.slow_block;
         V needs[kStreams];
-        for (int s = 0; s < kStreams; s++) needs[s] = p.flows[s].there ? p.flows[s].part : V{};
-        meet(time, regime, needs, true, V{});
-        V first_sum = time;
-        time = time + p.block - p.start - p.unwaited;
         for (int s = 0; s < kStreams; s++) needs[s] = p.flows[s].beats;
-        meet(time, regime, needs, false, all(1));
-        V first_block = time, other = regime;
-        time = time + (inner - 1.0) * p.slow_block;
         // Where the first outer iteration is the first block, or all of the job, its bounds are those of that.
         bool apart = any((inner > 1.0) & (outer > 1.0));
-        if (apart && !wanted(p.done(end.later(time + (outer - 1.0) * pace)))) return false;
+        if (apart && !wanted(p.done(larger(time + (outer - 1.0) * pace, end.time)))) return false;
         leave(first_block, other, needs, all(1));
         V first_outer = first_block;
         if (apart) {
             for (int s = 0; s < kStreams; s++) needs[s] = uses[s].first;
-            meet(time, regime, needs, false, inner);
+            meet(time, regime, needs, inner);
             first_outer = time;
             leave(first_outer, other, needs, inner);
         }
@@ -652,7 +747,8 @@ struct Job {
         const Inputs& in = p.in;
         V last = p.last_sent(times[3]);
         V bound = V{};
-        for (int i = 0; i < 3; i++) bound = larger(bound, from(times, till, head_of(till[i])));
+        for (int i = 0; i < 3; i++)
+            if (i == 0 || any(till[i] != till[i - 1])) bound = larger(bound, from(times, till, head_of(till[i])));
         V of_result = larger(p.by_outstanding.ceil_div(up(p.w_own / p.w_burst)) - 1.0, V{});
         V of_job = larger(p.by_outstanding.ceil_div(p.w_bursts) - 1.0, V{});
         if (any(of_job > 0.0)) {
@@ -665,13 +761,13 @@ struct Job {
         Found found;
         found.cycles = up(larger(every, last)) + in.latency + (1 + LAST_WORDS) + in.pre;
         found.certain = (every <= last) & (regime == 0.0) & p.w_certain & (in.pre == 0.0);
-        if (any(found.certain)) found.certain &= reads_certain();
+        if (any(found.certain)) found.certain &= reads.reads_certain();
         found.regime = pick(bound > last, all(kWrite), regime);
         return found;
     }
 };
 
-constexpr int kChoices = 8;  // order, hold_weights, hold_acts, in binary
+constexpr int kChoices = 8, kHeld = 4;  // order, hold_weights, hold_acts, in binary
 
 // Of every choice whether it is legal, the bus beats that it reads, and cycles that it takes at least: jobs whose bound
 // says that they are not the best need not be looked at. Every statement is one of the closed form with operands that
@@ -679,8 +775,10 @@ constexpr int kChoices = 8;  // order, hold_weights, hold_acts, in binary
 struct Bounds {
     V cycles[kChoices], reads[kChoices];
     int legal[kChoices], number = 0;  // choices that some lane may take
+    M others[kHeld] = {};             // where what is held makes jobs begin otherwise than those that hold nothing
 
-    Bounds(const Pair& p, const Asked& usual, int orders) {
+    // `usual`, `begun`: of a job that holds nothing.
+    Bounds(const Pair& p, const Asked& usual, const First& begun, int orders) {
         const Inputs& in = p.in;
         V fetched[2][2], late[2][2], ahead = V{}, filled = V{};  // of weights and activations, as they are held
         M same[2][2], fits[2][2];                                // fits: by order
@@ -706,6 +804,8 @@ struct Bounds {
                 V bursts = nearest(beats / f.length);
                 fetched[operand][held] += beats;
                 same[operand][held] &= if_(f.beats > 0.0, smaller(f.in_flight, bursts)) == usual.most[s];
+                // Nor does what others may have before tell them apart; what is held fits its ring.
+                if (held) same[operand][held] &= (f.image >= f.beats + f.capacity) | (uses == 1.0);
                 first[operand][held] += held ? f.beats : f.beats * uses;
                 if (s == kChannels) continue;
                 V trips = larger(p.by_outstanding.ceil_div(bursts) - 1.0, V{}) * f.trip;
@@ -733,8 +833,9 @@ struct Bounds {
             if (!any(legal)) continue;
             this->legal[number++] = choice;
             V outer = order ? in.m_blocks : in.n_blocks, inner = order ? in.n_blocks : in.m_blocks;
-            V time = pick(same[0][held[0]] & same[1][held[1]], usual.filled, filled) - 1.0 + p.start;
-            time = time + p.block - p.start - p.unwaited;
+            M alike = same[0][held[0]] & same[1][held[1]];
+            others[choice & (kHeld - 1)] |= legal & ~alike;
+            V time = pick(alike, begun.block, filled - 1.0 + p.start + p.block - p.start - p.unwaited);
             time = time + (inner - 1.0) * p.slow_block;
             // The other operand is read once for every inner iteration, held or not.
             V beats = first[order][held[order]] + first_of_other(p, order);
@@ -804,11 +905,13 @@ INLINE M before(V cycles, V reads, V place, V other_cycles, V other_reads, V oth
     return (cycles < other_cycles) | (same & ((reads < other_reads) | (same_reads & (place < other_place))));
 }
 
-// With so many bursts in flight as may be.
+// Where nothing is held.
 Asked usually(const Pair& p) {
     Asked found;
-    for (int s = 0; s < kStreams; s++)
-        found.most[s] = p.flows[s].there ? if_(p.flows[s].beats > 0.0, p.flows[s].in_flight) : V{};
+    for (int s = 0; s < kStreams; s++) {
+        V uses = s == kActs || s == kActSides ? p.in.n_blocks : p.in.m_blocks;
+        found.most[s] = p.flows[s].there ? p.most_asked(s, p.flows[s].image * uses) : V{};
+    }
     found.work_out(p);
     return found;
 }
@@ -826,10 +929,14 @@ struct Best {
 
 Best best_of(const Pair& p, int orders) {
     Asked usual = usually(p);
-    Bounds bounds(p, usual, orders);
+    Reads of_held[kHeld] = {Reads(p), Reads(p), Reads(p), Reads(p)};
+    bool begun[kHeld] = {true}, ended[kHeld] = {};
+    of_held[0].work_out(M{}, M{}, usual, true);
+    of_held[0].begin();
+    Bounds bounds(p, usual, of_held[0].begun, orders);
     Best best = {all(kNever), V{}, V{}, V{}, V{}, M{}};
-    for (int turn = 0; turn < kChoices; turn++) {
-        // Each lane looks at the choice that may be its best, as long as one may.
+    for (;;) {
+        // Each lane has a choice that may be its best, as long as one may; lanes of one choice are looked at together.
         V least = all(kNever), own_reads = V{}, choice = V{};
         for (int i = 0; i < bounds.number; i++) {
             int one = bounds.legal[i];
@@ -840,23 +947,31 @@ Best best_of(const Pair& p, int orders) {
         }
         M open = (least < kNever) & before(least, own_reads, choice, best.cycles, best.reads, best.place);
         if (!any(open)) break;
-        for (int i = 0; i < bounds.number; i++) {
-            int one = bounds.legal[i];
-            bounds.cycles[one] = pick(choice == all(one), all(kNever), bounds.cycles[one]);
+        int first = 0;
+        while (!open[first]) first++;
+        int chosen = int(choice[first]), held = chosen & (kHeld - 1);
+        open &= choice == all(chosen);
+        bounds.cycles[chosen] = pick(open, all(kNever), bounds.cycles[chosen]);
+        Reads& reads = of_held[held];
+        Flags flags = {chosen >> 2 & 1 ? M{} : ~M{}, chosen >> 1 & 1 ? ~M{} : M{}, chosen & 1 ? ~M{} : M{}};
+        if (!begun[held]) {
+            bool alike = !any(bounds.others[held]);
+            reads.work_out(flags.weights, flags.acts, usual, alike);
+            if (alike) reads.begun = of_held[0].begun;
+            else reads.begin();
+            begun[held] = true;
         }
-        M second = choice >= 4.0;
-        V rest = pick(second, choice - 4.0, choice);
-        M weights = rest >= 2.0;
-        Flags flags = {~second, weights, pick(weights, rest - 2.0, rest) > 0.0};
-        Job job(p, flags, usual);
+        if (!ended[held]) reads.end();
+        ended[held] = true;
+        Job job(reads, flags);
         auto wanted = [&](V cycles) {
             open &= before(cycles, own_reads, choice, best.cycles, best.reads, best.place);
             return any(open);
         };
-        Job::Times end;
+        Late end = job.end();
         Found found;
-        best.most = larger(best.most, job.total + p.w_beats);
-        if (!wanted(job.end(end)) || !job.run(end, found, wanted)) continue;
+        best.most = larger(best.most, reads.total + p.w_beats);
+        if (!wanted(p.done(larger(end.time, V{}))) || !job.run(reads.begun, end, found, wanted)) continue;
         best.most = larger(best.most, if_(open, found.cycles));
         M better = open & before(found.cycles, own_reads, choice, best.cycles, best.reads, best.place);
         best.cycles = pick(better, found.cycles, best.cycles);
@@ -976,15 +1091,17 @@ int64_t closed_jobs(const Input* inputs, int64_t lanes, int64_t* cycles, int64_t
         p.compute();
         p.sizes();
         p.prepare(places);
-        Job job(p, flags, usually(p));
-        Job::Times end;
+        Reads reads(p);
+        reads.work_out(flags.weights, flags.acts, usually(p), false);
+        reads.begin();
+        reads.end();
+        Job job(reads, flags);
         Found found;
-        job.end(end);
-        job.run(end, found, [](V) { return true; });
+        job.run(reads.begun, job.end(), found, [](V) { return true; });
         Output<int64_t>{cycles, 0, 1}.store(found.cycles, 0, lane, lanes);
         Output<int64_t>{regime, 0, 1}.store(found.regime, 0, lane, lanes);
         Output<int64_t>{exact, 0, 1}.store(if_(found.certain, all(1)), 0, lane, lanes);
-        unsure[which] += lanes_of(beyond(p, job.total + p.w_beats, found.cycles), lane, lanes);
+        unsure[which] += lanes_of(beyond(p, reads.total + p.w_beats, found.cycles), lane, lanes);
     });
     int64_t found = 0;
     for (int64_t one : unsure) found += one;
