@@ -27,7 +27,7 @@ from dse.space import Space
 from dse.threads import one_blas_thread
 from dse.where import Baseline, Condition, constrained, misses_of
 
-__all__ = ["METHOD", "Found", "Points", "search_facts", "search_words", "searched"]
+__all__ = ["METHOD", "Found", "Points", "method", "search_facts", "search_words", "searched"]
 
 METHOD = "NSGA-II"
 _ILLEGAL, _UNKNOWN, _MOST_MISS = 1e9, 1e6, 1e3
@@ -286,12 +286,17 @@ class _Scaled:
         return np.nan_to_num(np.arcsinh(found.values / self._unit), nan=0.0)
 
 
+def method() -> str:
+    """What searches, with its version."""
+    return f"{METHOD} of pymoo {importlib.metadata.version('pymoo')}"
+
+
 def search_facts(plan: Plan, evaluated: int) -> dict[str, Any]:
     """What the manifest says of a search that evaluated so many points."""
     search = plan.search
     assert search is not None
     return {
-        "method": f"{METHOD} of pymoo {importlib.metadata.version('pymoo')}",
+        "method": method(),
         "exhaustive": False,
         "points": plan.size,
         "evaluations": evaluated,

@@ -570,7 +570,7 @@ def _of_workload(
     stated = _is_stated(some, about)
     front = np.flatnonzero(on_front)
     may = {common: np.ones(len(some), bool) for common in (False, True)}
-    order = np.argsort(np.argsort(compared.values[front], axis=0, kind="stable"), axis=0, kind="stable")
+    values = compared.values[front]
     found = []
     for place, at in enumerate(front):
         beats: dict[bool, int | None] = {}
@@ -580,12 +580,14 @@ def _of_workload(
             beats[common] = int(numbers[compared.nearest_to(at, places[better])]) if better.any() else None
             may[common] &= (margins < 0).any(axis=1) | (places == at)
             if not common:
-                passing = (margins[front] < 0) & (order > order[place])
-        passed = (compared.margins(np.array([at]), front, common=False) < 0) & (order < order[place])
+                passing = (margins[front] < 0) & (front != at)[:, np.newaxis]
+        ahead = values < values[place]
+        unreached = ahead & (compared.margins(np.array([at]), front, common=False) > 0)
         ranks = {}
         for index, objective in enumerate(objectives):
-            rank = int(order[place, index]) + 1
-            ranks[objective] = (rank, rank - int(passed[:, index].sum()), rank + int(passing[:, index].sum()))
+            counts = (ahead[:, index], unreached[:, index], ahead[:, index] | passing[:, index])
+            own, best, worst = (1 + int(count.sum()) for count in counts)
+            ranks[objective] = (own, best, worst)
         found.append(
             Standing(
                 int(numbers[at]), name, beats[False], beats[True], ranks, bool(beyond[at]), stated[at], bool(late[at])

@@ -170,14 +170,14 @@ def _say(
     counts = {name: verdicts.count(name) for name in dict.fromkeys(verdicts)}
     words = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     sheet.say(
-        f"{len(standing):,} points on the front of {', '.join(stored.objectives)}: {words} (the model's {error} error on "
-        f"held-out designs); {min(top, len(standing)):,} shown"
+        f"{len(standing):,} points on the front of {', '.join(stored.objectives)}: {words} (within the model's {error} "
+        f"error on held-out designs); {min(top, len(standing)):,} shown"
     )
     for name, (independent, common) in entering.items():
         where = f" of {name}" if len(entering) > 1 else ""
         sheet.say(
-            f"{independent:,} other points{where} may be on the front if errors are independent, {common:,} if they are "
-            "common to a family"
+            f"{independent:,} other points{where} may be on the front if errors are independent, {common:,} if common "
+            "to a family"
         )
     if missing := unstated(stored):
         sheet.say(f"no error is stated of {', '.join(missing)}, which count as exact")
