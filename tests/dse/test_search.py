@@ -180,7 +180,7 @@ def large(**more: Any) -> Plan:
 
 
 def test_a_search_finds_nearly_the_front_of_all_points() -> None:
-    """A seventh of the points, nine tenths of the volume and more than at random: here 0.996 beside 0.9x."""
+    """A seventh of the points, nine tenths of the volume and more than at random: here 0.996."""
     whole = explore(large())
     assert whole.looked_at == 4096
     found = explore(large(search=Search(600, 50, 1)))
