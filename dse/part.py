@@ -289,7 +289,7 @@ class _Axes:
 
 def _summed(table: np.ndarray) -> np.ndarray:
     """What points [1 + 4 * objectives, points] come to, as `axis_values` adds it up."""
-    found = table.sum(axis=1)
+    found: np.ndarray = table.sum(axis=1)
     found[1::4], found[2::4] = table[1::4].min(axis=1), table[2::4].max(axis=1)
     return found
 

@@ -116,12 +116,12 @@ class Points:
         scalars: dict[str, Any] = {}
         arrays: dict[str, np.ndarray] = {}
         for name in space.parameters:
-            values = space.axes[name]
-            at = place // space.strides[name] % len(values)
-            if space.parameters[name].type is int and len(values) > 1:
-                arrays[name] = np.array(values, np.int64)[at]
+            listed = space.axes[name]
+            at = place // space.strides[name] % len(listed)
+            if space.parameters[name].type is int and len(listed) > 1:
+                arrays[name] = np.array(listed, np.int64)[at]
             else:
-                scalars[name] = values[int(at[0])]
+                scalars[name] = listed[int(at[0])]
         scene.tech.prepare(space.family)
         level, conditions, baseline = self._level(scene)
         p = {name: arrays[name] if name in arrays else scalars[name] for name in space.parameters}

@@ -152,7 +152,8 @@ def _costs(points: pd.DataFrame, quantity: str) -> np.ndarray:
     """Area or energy [points, blocks]."""
     unit = _UNITS[quantity]
     names = [f"{name}_{unit}" for name in _blocks(points)]
-    return np.asarray(points[names if names[0] in points else [unit]].to_numpy(np.float64))
+    found: np.ndarray = points[names if names[0] in points else [unit]].to_numpy(np.float64)
+    return found
 
 
 def _techs(points: pd.DataFrame, about: Mapping[str, Any]) -> np.ndarray:
@@ -572,7 +573,7 @@ def _of_workload(
     may = {common: np.ones(len(some), bool) for common in (False, True)}
     values = compared.values[front]
     found = []
-    for place, at in enumerate(front):
+    for place, at in enumerate(front.tolist()):
         beats: dict[bool, int | None] = {}
         for common in (False, True):
             margins = compared.margins(places, np.array([at]), common=common)

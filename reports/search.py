@@ -108,8 +108,8 @@ CASES = (
     Case(
         "accelerators",
         ("area_um2", "latency_us", "energy_pj"),
-        TILE
-        | {
+        {
+            **TILE,
             "m": (1, 2, 4),
             "n": tuple(range(4, 65, 4)),
             "k": (4, 8, 16),
