@@ -16,7 +16,7 @@ as exact and are told; points that are marked as extrapolated have at least the 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,8 @@ EFFECTS: Mapping[str, tuple[int, int, int]] = {
     "tops_per_mm2": (-1, 0, -1),
 }
 """Powers of area, energy and clock period in the columns that depend on them."""
+Progress = Callable[[int, int], None]
+"""Called with (points of a front done, points in all)."""
 QUANTITIES = ("area", "energy", "period")
 BLOCKS = ("tile", "around", "sram")
 ALL = "all"
@@ -158,7 +160,8 @@ def _costs(points: pd.DataFrame, quantity: str) -> np.ndarray:
 
 def _techs(points: pd.DataFrame, about: Mapping[str, Any]) -> np.ndarray:
     if "tech" in points:
-        return points["tech"].astype(str).to_numpy(object)
+        named: np.ndarray = points["tech"].astype(str).to_numpy(object)
+        return named
     return np.full(len(points), str(about["tech"]), object)
 
 
@@ -530,9 +533,11 @@ class _Compared:
         return found
 
 
-def standings(sweep: StoredSweep, *, largest: bool = True) -> tuple[list[Standing], dict[str, tuple[int, int]]]:
-    """Points of the front under the model's errors, and, by workload, how many of the other points that are stored may
-    be on the front if errors are independent, and if they are common.
+def standings(
+    sweep: StoredSweep, *, largest: bool = True, progress: Progress | None = None
+) -> tuple[list[Standing], dict[str, tuple[int, int]]]:
+    """Points of the front under the model's errors, ordered by the objectives, and, by workload, how many of the
+    other points that are stored may be on the front if errors are independent, and if they are common.
 
     ``largest``: within the largest error that is stated, else within the median one.
     """
@@ -540,14 +545,14 @@ def standings(sweep: StoredSweep, *, largest: bool = True) -> tuple[list[Standin
     entering: dict[str, tuple[int, int]] = {}
     for points in each_workload(known_points(sweep)):
         name = str(points["workload"].iloc[0]) if "workload" in points else ""
-        own, counts = _of_workload(points, sweep, name, largest=largest)
+        own, counts = _of_workload(points, sweep, name, progress, largest=largest)
         found += own
         entering[name] = counts
     return found, entering
 
 
 def _of_workload(
-    points: pd.DataFrame, sweep: StoredSweep, name: str, *, largest: bool
+    points: pd.DataFrame, sweep: StoredSweep, name: str, progress: Progress | None, *, largest: bool
 ) -> tuple[list[Standing], tuple[int, int]]:
     objectives, about = sweep.objectives, sweep.metadata
     on_front = np.zeros(len(points), bool)
@@ -570,10 +575,13 @@ def _of_workload(
     late = ~_own_clock(some, about) & (logic <= clock) & (logic * error > clock)
     stated = _is_stated(some, about)
     front = np.flatnonzero(on_front)
+    front = front[np.lexsort(compared.values[front].T[::-1])]
     may = {common: np.ones(len(some), bool) for common in (False, True)}
     values = compared.values[front]
     found = []
     for place, at in enumerate(front.tolist()):
+        if progress is not None:
+            progress(place, len(front))
         beats: dict[bool, int | None] = {}
         for common in (False, True):
             margins = compared.margins(places, np.array([at]), common=common)

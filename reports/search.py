@@ -7,7 +7,10 @@ can be evaluated is searched, too; there the reference is the front of all that 
 
 from __future__ import annotations
 
+import argparse
+import shlex
 import statistics
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,8 +58,8 @@ TILE: Mapping[str, Any] = {
 }
 AROUND_TILE: Mapping[str, Any] = {
     "bus_bits": (64, 128, 256),
-    "weight_ring": (32, 64, 128, 256, 512),
-    "act_ring": (32, 64, 128, 256, 512),
+    "weight_ring": (32, 128, 512),
+    "act_ring": (32, 128, 512),
     "burst": (16, 64),
     "outstanding": (1, 4, 8),
 }
@@ -299,9 +302,14 @@ def page(cases: Sequence[Compared]) -> str:
 
 def main() -> None:
     """Write the page and its plot."""
-    cases = [compared(case) for case in CASES]
+    parser = argparse.ArgumentParser(prog="python -m reports.search", description=f"Write {RESULT}.")
+    parser.add_argument("--evaluations", type=int, nargs="+", default=EVALUATIONS, help="points of each run")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="runs of each number of points")
+    asked = parser.parse_args()
+    cases = [compared(case, asked.evaluations, range(asked.seeds)) for case in CASES]
     write_all(render(figure(cases), PICTURE)[:1], "search")
-    write_result(RESULT, "Search beside all points", "python -m reports.search", page(cases), provenance())
+    command = shlex.join(["python", "-m", "reports.search", *sys.argv[1:]])
+    write_result(RESULT, "Search beside all points", command, page(cases), provenance())
     print(f"wrote {RESULT}")
 
 

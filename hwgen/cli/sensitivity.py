@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from hwgen.cli._layer import needs
+from hwgen.cli._progress import bars
 from hwgen.cli._table import Column, Sheet, format_option
 from hwgen.cli._values import InputFile, Number, Whole
 
@@ -72,14 +74,22 @@ def command(
     Points that may enter are looked for among those that are stored: `hwgen sweep --store all` keeps all.
     """
     needs("sensitivity", "dse", "pandas", "pyarrow", "moocore")
-    from dse.sensitivity import moves, standings
+    from dse.picks import each_workload
+    from dse.sensitivity import changes, moves, standings
     from dse.stored import open_sweep
 
     stored = open_sweep(sweep)
     if objectives:
         stored = stored.by(tuple(dict.fromkeys(objectives)))
-    moved = list(moves(stored, percent / 100))
-    standing, entering = standings(stored, largest=error == "largest")
+    with bars(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()) as bar:
+        task = bar.add_task("costs", total=len(changes(stored, percent / 100)) * len(each_workload(stored.front)))
+        moved = list(bar.track(moves(stored, percent / 100), task_id=task))
+        task = bar.add_task("errors", total=len(stored.front))
+
+        def watch(done: int, of: int) -> None:
+            bar.update(task, completed=done, total=of)
+
+        standing, entering = standings(stored, largest=error == "largest", progress=watch)
     if as_json:
         click.echo(json.dumps(_document(stored, percent, error, moved, standing, entering), indent=2))
         return

@@ -385,7 +385,7 @@ def test_the_page_says_what_was_found() -> None:
     case = page.Case(
         "small", ("area_um2", "latency_us"), {"m": (1, 2), "n": tuple(range(4, 36, 4)), "k": (4, 8), "bits": (2, 4)}
     )
-    found = page.compared(case, evaluations=(20, 60), seeds=(0, 1), population=10)
+    found = page.compared(case, evaluations=(20, 60), seeds=(0, 1), population=20)
     assert found.exhaustive
     assert found.points == 256
     later, earlier = (found.ratios(count, searched=True, logarithmic=True) for count in (60, 20))

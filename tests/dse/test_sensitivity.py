@@ -167,7 +167,7 @@ SETS = [
 @pytest.mark.parametrize("objectives", SETS)
 def test_nothing_changes_by_nothing(objectives: tuple[str, ...], around: bool) -> None:
     for clocks in ([2.0], [None]):
-        made = sweep(drawn(1, around=around), objectives, clk_period_ns=clocks, constraints=["area_um2 <= 280"])
+        made = sweep(drawn(1, 15, around=around), objectives, clk_period_ns=clocks, constraints=["area_um2 <= 280"])
         for one in moves(made, 0.0):
             # What misses the constraint is not stored otherwise.
             kept = made.front["area_um2"] <= 280
@@ -175,11 +175,11 @@ def test_nothing_changes_by_nothing(objectives: tuple[str, ...], around: bool) -
             assert one.late == 0
         for one in changes(made, 0.0):
             found, late = changed(made.sample, one, made.metadata)
-            pd.testing.assert_frame_equal(found, made.sample, check_exact=True)
+            assert found.equals(made.sample)
             assert not late.any()
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("objectives", SETS)
 def test_a_common_factor_moves_no_front(objectives: tuple[str, ...], seed: int) -> None:
     made = sweep(drawn(seed, around=seed % 2 == 1), objectives, clk_period_ns=[None])
