@@ -140,7 +140,7 @@ class Standing:
     def verdict(self) -> str:
         """``robust``, or what it takes to beat the point."""
         if self.independent is None:
-            return "robust" if self.stated else "not known"
+            return "robust" if self.stated and not self.extrapolated else "not known"
         return "within independent errors" if self.common is None else "within common errors"
 
 

@@ -306,6 +306,7 @@ def test_extrapolated_points_have_the_largest_error(monkeypatch: pytest.MonkeyPa
     state(monkeypatch, {"int": (0.06, 0.0, 0.0)})
     found = standings(sweep(rows), largest=False)[0]
     assert [(one.independent, one.extrapolated) for one in found] == [(1, False), (None, True)]
+    assert [one.verdict for one in found] == ["within independent errors", "not known"]
     rows[1]["extrapolated"] = ""
     assert [one.independent for one in standings(sweep(rows), largest=False)[0]] == [None, None]
 
