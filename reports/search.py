@@ -281,7 +281,7 @@ def figure(cases: Sequence[Compared]) -> Figure:
         whole = "of all points" if case.exhaustive else "of all runs"
         axes.set_title(f"{case.case.name}: {case.points:.2g} points\nreference: the front {whole}", fontsize=9)
         axes.grid(alpha=0.3)
-    drawn.axes[0].set_ylabel("hypervolume of logarithms, share of the reference")
+    drawn.axes[0].set_ylabel("hypervolume of logarithms\n[share of the reference]")
     drawn.axes[0].legend(fontsize=8, loc="lower right")
     return drawn
 
