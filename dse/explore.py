@@ -1,4 +1,5 @@
-"""Evaluate all points of a plan in constant memory, and keep the front, a sample and what each axis value came to.
+"""Evaluate all points of a plan in constant memory, and keep the front, a sample and what each axis value came to; or,
+of a plan with a search, the points that it chooses (`dse.search`).
 
 `dse.sweep.run_sweep` holds every row in memory and is good for some millions of points; this is good for any number.
 """
@@ -19,6 +20,7 @@ from dse.part import Part
 from dse.plan import Plan, accurate
 from dse.provenance import commit, versions
 from dse.running import Running
+from dse.search import search_facts, searched
 from dse.store import TABLES, Store, read_table
 from dse.where import miss_sentence
 from hwgen.errors import HwgenError
@@ -76,7 +78,7 @@ def explore(
     command: str = "",
     progress: Progress | None = None,
 ) -> Explored:
-    """Evaluate every point of a plan.
+    """Evaluate every point of a plan, or those that its search chooses.
 
     Parameters
     ----------
@@ -93,7 +95,11 @@ def explore(
     if output is None:
         running = Running(plan)
         started = time.perf_counter()
-        _merge(plan, running, engine, progress)
+        if plan.search:
+            for part in searched(plan, progress):
+                running.add(part)
+        else:
+            _merge(plan, running, engine, progress)
         tables = _tables(running)
         return _explored(plan, tables, _metadata(plan, running, command), 0, 0.0, time.perf_counter() - started)
     with Store.opened(Path(output), plan) as store:
@@ -103,14 +109,18 @@ def explore(
 def _stored(plan: Plan, store: Store, engine: Engine, command: str, progress: Progress | None) -> Explored:
     started = time.perf_counter()
     known = store.finished()
-    if known is not None:
+    damaged = store.damaged() if known is not None else []
+    # Parts of a search follow from those before, so it is done again as a whole.
+    if known is not None and not (damaged and plan.search):
         tables = {name: read_table(store.folder / f"{name}.parquet") for name in TABLES}
-        if damaged := store.damaged():
+        if damaged:
             _again(plan, store, engine, damaged)
             unchanged = ("kind", "schema_version", "stored", "files", "parts")
             about = {name: value for name, value in known.items() if name not in unchanged}
             known = store.write(tables, about)
         return _explored(plan, tables, known, known["looked_at"], known["seconds"], time.perf_counter() - started)
+    if plan.search:
+        return _searched(plan, store, command, progress)
     running = store.resumed()
     resumed, earlier = running.looked_at, running.seconds
     try:
@@ -125,6 +135,24 @@ def _stored(plan: Plan, store: Store, engine: Engine, command: str, progress: Pr
     about = _metadata(plan, running, command)
     manifest = store.write(tables, about)
     return _explored(plan, tables, manifest, resumed, earlier, time.perf_counter() - started)
+
+
+def _searched(plan: Plan, store: Store, command: str, progress: Progress | None) -> Explored:
+    """A search: from its beginning, and nothing is left of one that is interrupted."""
+    started = time.perf_counter()
+    store.points = {}
+    running = Running(plan)
+    try:
+        for part in searched(plan, progress):
+            if part.points is not None:
+                store.write_points(part.index, part.points)
+            running.add(part)
+        tables = _tables(running)
+    except BaseException:
+        store.abandon()
+        raise
+    manifest = store.write(tables, _metadata(plan, running, command))
+    return _explored(plan, tables, manifest, 0, 0.0, time.perf_counter() - started)
 
 
 def _again(plan: Plan, store: Store, engine: Engine, parts: Iterable[int]) -> None:
@@ -182,10 +210,10 @@ def _tables(running: Running) -> dict[str, pa.Table]:
         sentence = miss_sentence(plan.level.constraints, running.missed)
         if sentence is not None:
             raise HwgenError(f"sweep: {sentence}")
-        skipped = _skipped(running)
-        looked_at = running.looked_at + sum(plan.dropped.values())
+        skipped, looked_at = _skipped(running), _looked_at(running)
         reasons = "; ".join(f"{count:,} × {reason}" for reason, count in skipped.items())
-        raise HwgenError(f"sweep: none of the {looked_at:,} points is legal: {reasons}")
+        which = "points that were evaluated" if plan.search else "points"
+        raise HwgenError(f"sweep: none of the {looked_at:,} {which} is legal: {reasons}")
     if running.unknown == running.legal:
         asked = accurate(plan)
         if asked:
@@ -197,8 +225,15 @@ def _tables(running: Running) -> dict[str, pa.Table]:
     return {"front": running.front_table(), "sample": running.sample_table(), "axes": running.axes_table()}
 
 
+def _looked_at(running: Running) -> int:
+    """Points that were looked at, those among them that a family does not have."""
+    return running.looked_at + (0 if running.plan.search else sum(running.plan.dropped.values()))
+
+
 def _skipped(running: Running) -> dict[str, int]:
     found = dict(running.skipped)
+    if running.plan.search:
+        return found
     for reason, count in running.plan.dropped.items():
         found[reason] = found.get(reason, 0) + count
     return found
@@ -225,7 +260,7 @@ def _metadata(plan: Plan, running: Running, command: str) -> dict[str, Any]:
         "sweep_sha256": plan.digest,
         "command": command,
         "commit": commit(),
-        "versions": versions(),
+        "versions": versions(("pymoo",) if plan.search else ()),
         "level": plan.level.name,
         **words,
         "tech": ", ".join(techs),
@@ -244,11 +279,12 @@ def _metadata(plan: Plan, running: Running, command: str) -> dict[str, Any]:
             for space in plan.spaces
         ],
         "skipped": _skipped(running),
-        "looked_at": running.looked_at + sum(plan.dropped.values()),
+        "looked_at": _looked_at(running),
         "rows": running.legal,
         "unknown": running.unknown,
         "unmeasured": running.unmeasured,
         "seconds": running.seconds,
+        **({"search": search_facts(plan, running.looked_at)} if plan.search else {}),
     }
 
 

@@ -10,7 +10,19 @@ import pandas as pd
 
 from hwgen.errors import HwgenError, suggest
 
-__all__ = ["choose", "column_of", "front", "front_mask", "objective_values", "signs"]
+__all__ = [
+    "choose",
+    "column_of",
+    "front",
+    "front_mask",
+    "hypervolume_ratio",
+    "magnitudes",
+    "objective_values",
+    "signs",
+]
+
+_BEYOND = 0.1
+"""How far beyond the worst values of a front, as a share of its span, the volumes that are compared end."""
 
 
 def front_mask(values: np.ndarray) -> np.ndarray:
@@ -70,6 +82,47 @@ def front(points: pd.DataFrame, objectives: Sequence[str], slice_points: int = 1
     best = candidates[front_mask(values[candidates])]
     # lexsort takes the most significant key last; equal points do not occur.
     return points.iloc[best[np.lexsort(values[best].T[::-1])]]
+
+
+def magnitudes(values: np.ndarray, objectives: Sequence[str]) -> np.ndarray:
+    """Objectives [points, objectives], smaller is better, in logarithms where all of a column's are above 0, or, of
+    those that are maximised, were before they were negated.
+    """
+    sizes = values * signs(objectives)
+    positive = (sizes > 0).all(axis=0)
+    found: np.ndarray = np.where(positive, np.log(np.where(positive, sizes, 1.0)), sizes) * signs(objectives)
+    return found
+
+
+def hypervolume_ratio(
+    found: pd.DataFrame, reference: pd.DataFrame, objectives: Sequence[str], *, logarithmic: bool = False
+) -> float:
+    """Volume of what is dominated by the points of ``found`` as a share of that of ``reference``, the best front there
+    is: 1 where they are the same, 0 where nothing comes near.
+
+    Objectives are scaled to the span of the reference, as `magnitudes` if ``logarithmic``; volumes end a tenth of it
+    beyond its worst values. Raises `HwgenError` as `objective_values`, and for no points.
+    """
+    if not len(found) or not len(reference):
+        raise HwgenError("pareto: hypervolumes are of fronts of at least one point")
+    both = np.concatenate([objective_values(one, objectives) for one in (found, reference)])
+    if np.isnan(both).any():
+        raise HwgenError("pareto: objectives must be numbers, not NaN")
+    if logarithmic:
+        both = magnitudes(both, objectives)
+    own, best = both[: len(found)], both[len(found) :]
+    low, high = best.min(axis=0), best.max(axis=0)
+    span = np.where(high > low, high - low, 1.0)
+    volumes = [_volume((one - low) / span) for one in (own, best)]
+    return volumes[0] / volumes[1]
+
+
+def _volume(values: np.ndarray) -> float:
+    """Volume between points [points, objectives] and 1 + `_BEYOND` in each objective."""
+    end = 1 + _BEYOND
+    if values.shape[1] == 1:
+        return max(end - float(values.min()), 0.0)
+    return float(moocore.hypervolume(np.ascontiguousarray(values), ref=np.full(values.shape[1], end)))
 
 
 def choose(points: pd.DataFrame, objectives: Sequence[str]) -> int:

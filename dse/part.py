@@ -26,7 +26,7 @@ from dse.rows import plain_table, rows_table, taken
 from dse.threads import one_blas_thread
 from sim.clock import OWN
 
-__all__ = ["AxisKey", "FrontRows", "Part", "SampleRows", "axis_values", "evaluate_part", "hashed"]
+__all__ = ["AxisKey", "FrontRows", "Part", "SampleRows", "Tally", "axis_values", "evaluate_part", "hashed"]
 
 AxisKey = tuple[str, str, str]
 """Workload, axis and value."""
@@ -257,12 +257,41 @@ class _Axes:
                 own[workload, name, str(fixed[name])] = whole
         axis_values(self.found, own)
 
+    def add_scattered(
+        self, workload: str, fixed: Mapping[str, Any], varying: Mapping[str, np.ndarray], columns: Mapping[str, Any]
+    ) -> None:
+        """Points that are no block: ``varying``: values of axes that differ among them [points]; others as in `add`."""
+        rows = len(columns["cycles"])
+        table = np.ones((1 + 4 * len(self._columns), rows))
+        for at, name in enumerate(self._columns):
+            values = np.broadcast_to(np.asarray(columns[name], dtype=np.float64), (rows,))
+            known = ~np.isnan(values)
+            for which, fill in enumerate((np.inf, -np.inf, 0.0)):
+                table[1 + 4 * at + which] = np.where(known, values, fill)
+            table[4 + 4 * at] = known
+        own: dict[AxisKey, np.ndarray] = {}
+        for name in self._swept:
+            if name in varying:
+                found, group = np.unique(varying[name], return_inverse=True)
+                for place, value in enumerate(found.tolist()):
+                    own[workload, name, str(value)] = _summed(table[:, group == place])
+            elif fixed.get(name) is not None:
+                own[workload, name, str(fixed[name])] = _summed(table)
+        axis_values(self.found, own)
+
     def _reduced(self, count: np.ndarray, dense: Sequence[np.ndarray], others: tuple[int, ...]) -> np.ndarray:
         """[1 + 4 * objectives, values] of one dimension, the others reduced."""
         rows = [count.sum(axis=others)]
         for low, high, *totals in zip(*(dense[at::4] for at in range(4)), strict=True):
             rows += [low.min(axis=others), high.max(axis=others), *(total.sum(axis=others) for total in totals)]
         return np.stack([np.asarray(row) for row in rows])
+
+
+def _summed(table: np.ndarray) -> np.ndarray:
+    """What points [1 + 4 * objectives, points] come to, as `axis_values` adds it up."""
+    found: np.ndarray = table.sum(axis=1)
+    found[1::4], found[2::4] = table[1::4].min(axis=1), table[2::4].max(axis=1)
+    return found
 
 
 def _dense(values: np.ndarray, shape: tuple[int, ...], places: np.ndarray | None, fill: float) -> np.ndarray:
@@ -274,6 +303,83 @@ def _dense(values: np.ndarray, shape: tuple[int, ...], places: np.ndarray | None
     return full.reshape(shape)
 
 
+class Tally:
+    """What points come to, block by block, until they are a part."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.counted = Part(0, plan.schema.empty_table(), plan.schema.empty_table())
+        self.axes = _Axes(plan)
+        self._fronts: dict[str, FrontRows] = {}
+        self._sample = SampleRows(plan.schema, len(plan.strata))
+        self._stored: list[pa.Table] = []
+
+    def count(self, chunk: Chunk) -> None:
+        """Count the points of a block, and why some of them are left out."""
+        self.counted.looked_at += chunk.looked_at
+        self.counted.missed += chunk.missed
+        for reason, count in chunk.skipped.items():
+            self.counted.skipped[reason] = self.counted.skipped.get(reason, 0) + count
+
+    def add(self, scene_at: int, space_at: int, clock_at: int, chunk: Chunk, numbers: np.ndarray) -> np.ndarray:
+        """Take in the legal points of a block, of which there are some; ``numbers``: theirs. Returns their objectives
+        [points, objectives], smaller is better.
+        """
+        plan, part = self.plan, self.counted
+        scene, space, level = plan.scenes[scene_at], plan.spaces[space_at], plan.levels[scene_at]
+        rows = len(numbers)
+        part.legal += rows
+        outer = {"workload": scene.workload, "tech": scene.tech.name}
+        every = dataclasses.replace(chunk, columns={**chunk.columns, "point": numbers})
+
+        def made(places: np.ndarray | None) -> pa.Table:
+            """Some of the points as rows, None for all."""
+            some = every if places is None else taken(every, places)
+            return rows_table(space, some, plan.schema, scene.tech, level, outer)
+
+        best = self._fronts.setdefault(scene.workload, FrontRows(plan.schema, plan.objectives))
+        values = best.values_of({**chunk.fixed, **chunk.columns}, rows)
+        part.unknown += int(np.isnan(values).any(axis=1).sum())
+        if "perplexity" in chunk.columns:
+            part.unmeasured += int(np.isnan(chunk.columns["perplexity"]).sum())
+        chosen = best.candidates(values)
+        if len(chosen):
+            best.add(values[chosen], numbers[chosen], made(chosen))
+        stratum = plan.strata[scene_at, clock_at, space.family]
+        self._sample.counts[stratum] = self._sample.counts.get(stratum, 0) + rows
+        chosen = self._sample.candidates(stratum, numbers)
+        if len(chosen):
+            self._sample.add(np.full(len(chosen), stratum), numbers[chosen], made(chosen))
+        if plan.keep:
+            self._stored.append(made(None))
+        return values
+
+    def fixed(self, scene_at: int, space_at: int, clock_at: int, p: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of axes that are the same in all points of a block: ``p``, and what is around them."""
+        scene = self.plan.scenes[scene_at]
+        period = scene.clocks[clock_at].period_ns
+        return {
+            "workload": scene.workload,
+            "tech": scene.tech.name,
+            "pe": self.plan.spaces[space_at].family,
+            "clk_period_ns": OWN if period is None else period,
+            **p,
+        }
+
+    def part(self, index: int, seconds: float) -> Part:
+        """All that was taken in as the part of a number."""
+        part, fronts = self.counted, self._fronts
+        part.index, part.seconds = index, seconds
+        if fronts:
+            part.front = pa.concat_tables([one.table() for one in fronts.values()]).unify_dictionaries()
+        part.sample, part.strata, part.axes = self._sample.table(), self._sample.counts, self.axes.found
+        if self.plan.keep:
+            stored = self._stored
+            whole = pa.concat_tables(stored).unify_dictionaries() if stored else self.plan.schema.empty_table()
+            part.points = _parquet(plain_table(whole.sort_by("point")))
+        return part
+
+
 def evaluate_part(plan: Plan, index: int) -> Part:
     """Evaluate the points of a part."""
     with one_blas_thread():
@@ -282,11 +388,7 @@ def evaluate_part(plan: Plan, index: int) -> Part:
 
 def _evaluated(plan: Plan, index: int) -> Part:
     started = time.perf_counter()
-    fronts: dict[str, FrontRows] = {}
-    sample = SampleRows(plan.schema, len(plan.strata))
-    axes = _Axes(plan)
-    part = Part(index, plan.schema.empty_table(), plan.schema.empty_table())
-    stored: list[pa.Table] = []
+    tally = Tally(plan)
     for scene_at, space_at, block_at in plan.blocks_of(index):
         scene, space, blocks = plan.scenes[scene_at], plan.spaces[space_at], plan.blocks[scene_at][space_at]
         level = plan.levels[scene_at]
@@ -294,66 +396,19 @@ def _evaluated(plan: Plan, index: int) -> Part:
         p = blocks[block_at]
         for clock_at, clock in enumerate(scene.clocks):
             chunk = level.evaluate(space, p, scene.layers, scene.tech, clock)
-            part.looked_at += chunk.looked_at
-            part.missed += chunk.missed
-            for reason, count in chunk.skipped.items():
-                part.skipped[reason] = part.skipped.get(reason, 0) + count
+            tally.count(chunk)
             if not chunk.columns:
                 continue
-            rows = len(chunk.columns["cycles"])
-            part.legal += rows
-            places = blocks.places(block_at, chunk.columns, rows)
+            places = blocks.places(block_at, chunk.columns, len(chunk.columns["cycles"]))
             numbers = blocks.numbers(block_at)
             numbers = numbers if places is None else numbers[places]
-            first = plan.first_number(scene_at, space_at) + clock_at
-            numbers = first + numbers * len(scene.clocks)
-            outer = {"workload": scene.workload, "tech": scene.tech.name}
-
-            def made(
-                places: np.ndarray | None,
-                chunk: Chunk = chunk,
-                numbers: np.ndarray = numbers,
-                outer: Mapping[str, Any] = outer,
-                where: tuple[int, int] = (scene_at, space_at),
-            ) -> pa.Table:
-                """Some of the points as rows, None for all."""
-                every = dataclasses.replace(chunk, columns={**chunk.columns, "point": numbers})
-                some = every if places is None else taken(every, places)
-                scene, space = plan.scenes[where[0]], plan.spaces[where[1]]
-                return rows_table(space, some, plan.schema, scene.tech, plan.levels[where[0]], outer)
-
-            best = fronts.setdefault(scene.workload, FrontRows(plan.schema, plan.objectives))
-            values = best.values_of({**chunk.fixed, **chunk.columns}, rows)
-            part.unknown += int(np.isnan(values).any(axis=1).sum())
-            if "perplexity" in chunk.columns:
-                part.unmeasured += int(np.isnan(chunk.columns["perplexity"]).sum())
-            chosen = best.candidates(values)
-            if len(chosen):
-                best.add(values[chosen], numbers[chosen], made(chosen))
-            stratum = plan.strata[scene_at, clock_at, space.family]
-            sample.counts[stratum] = sample.counts.get(stratum, 0) + rows
-            chosen = sample.candidates(stratum, numbers)
-            if len(chosen):
-                sample.add(np.full(len(chosen), stratum), numbers[chosen], made(chosen))
-            fixed = {
-                **outer,
-                "pe": space.family,
-                "clk_period_ns": OWN if clock.period_ns is None else clock.period_ns,
-                **p,
-            }
-            axes.add(scene.workload, fixed, blocks.axes(block_at), {**chunk.fixed, **chunk.columns}, places)
-            if plan.keep:
-                stored.append(made(None))
+            numbers = plan.first_number(scene_at, space_at) + clock_at + numbers * len(scene.clocks)
+            tally.add(scene_at, space_at, clock_at, chunk, numbers)
+            fixed = tally.fixed(scene_at, space_at, clock_at, p)
+            tally.axes.add(scene.workload, fixed, blocks.axes(block_at), {**chunk.fixed, **chunk.columns}, places)
             # No block is kept while the next one is evaluated.
-            del chunk, made, numbers, values, places
-    if fronts:
-        part.front = pa.concat_tables([one.table() for one in fronts.values()]).unify_dictionaries()
-    part.sample, part.strata, part.axes = sample.table(), sample.counts, axes.found
-    if plan.keep:
-        whole = pa.concat_tables(stored).unify_dictionaries() if stored else plan.schema.empty_table()
-        part.points = _parquet(plain_table(whole.sort_by("point")))
-    part.seconds = time.perf_counter() - started
-    return part
+            del chunk, fixed, numbers, places
+    return tally.part(index, time.perf_counter() - started)
 
 
 def _parquet(table: pa.Table) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dse.pareto import column_of, objective_values, signs
+from dse.pareto import column_of, magnitudes, objective_values, signs
 from dse.stored import StoredSweep
 from dse.where import Condition
 from hwgen.errors import HwgenError, suggest
@@ -29,8 +29,7 @@ def knee(front: pd.DataFrame, objectives: Sequence[str]) -> int:
 
     Objectives are scaled so that the front spans 0 to 1 in each, in logarithms where all of its values are above 0.
     """
-    values = objective_values(front, objectives) * signs(objectives)
-    scaled = np.where((values > 0).all(axis=0), np.log(np.where(values > 0, values, 1.0)), values) * signs(objectives)
+    scaled = magnitudes(objective_values(front, objectives), objectives)
     low, high = scaled.min(axis=0), scaled.max(axis=0)
     span = np.where(high > low, high - low, 1.0)
     return int(np.argmin(((scaled - low) / span).sum(axis=1)))

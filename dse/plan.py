@@ -9,12 +9,15 @@ the sums over parts in their order are the same.
 from __future__ import annotations
 
 import bisect
+import dataclasses
 import functools
+import importlib.metadata
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from dse.derived import with_derived
@@ -24,12 +27,12 @@ from dse.provenance import content_hash, source_hash
 from dse.rows import TEXT, rows_schema
 from dse.space import Blocks, Space
 from dse.threads import one_blas_thread
-from dse.where import Baseline, check_conditions, column_types, parse_condition, with_conditions
+from dse.where import Baseline, Condition, check_conditions, column_types, parse_condition, with_conditions
 from hwgen.errors import HwgenError, suggest
 from hwgen.schedule import Layer
 from sim.tech import Tech
 
-__all__ = ["LevelSpec", "Plan", "Scene", "accurate", "levels", "make_plan"]
+__all__ = ["LevelSpec", "Plan", "Scene", "Search", "accurate", "levels", "make_plan"]
 
 PART_PAIRS = 1 << 22
 """Pairs of a point and a layer of a part, about: a second of work, so that a lost one costs little."""
@@ -63,15 +66,23 @@ class LevelSpec:
 
         Raises `HwgenError` for a text that is no constraint, and for a baseline that is no point.
         """
+        level = self.unconstrained(tokens, base)
+        return with_conditions(level, *self.limits(level))
+
+    def unconstrained(self, tokens: int | None = None, base: Level | None = None) -> Level:
+        """The level as `make` makes it, without constraints."""
         level = levels()[self.name] if base is None else base
         if self.accuracy and base is None:
             from dse.accuracy import with_accuracy
             from sim.accuracy.table import known_of
 
             level = with_accuracy(level, known_of)
-        level = with_derived(level, tokens)
+        return with_derived(level, tokens)
+
+    def limits(self, level: Level) -> tuple[list[Condition], Baseline | None]:
+        """Constraints, and the point that they compare with on a level. Raises `HwgenError` as `make`."""
         baseline = Baseline(dict(self.baseline), level) if self.baseline else None
-        return with_conditions(level, [parse_condition(text) for text in self.where], baseline)
+        return [parse_condition(text) for text in self.where], baseline
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,19 @@ class Scene:
     tech: Tech
     clocks: tuple[Clock, ...]
     tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Search:
+    """How a front is looked for where the points are too many to evaluate all (`dse.search`).
+
+    ``evaluations``: points of each workload that are evaluated, no point twice; ``population``: of a generation;
+    ``seed``: of all that is drawn at random.
+    """
+
+    evaluations: int = 20_000
+    population: int = 200
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -107,7 +131,7 @@ class Plan:
     """A sweep as it is evaluated; `make_plan` makes it and refuses mistakes.
 
     ``base``: a level of the caller's own (with accuracies that are measured on the way, or of a test), which no other
-    process can make. ``keep``: whether all rows are stored.
+    process can make. ``keep``: whether all rows are stored. ``search``: evaluate some of the points, None for all.
     """
 
     spaces: tuple[Space, ...]
@@ -118,11 +142,12 @@ class Plan:
     chunk_points: int | None = None
     part_pairs: int = PART_PAIRS
     base: Level | None = field(default=None, compare=False)
+    search: Search | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Families are found by name where it is unpickled: their classes may come from a folder."""
-        if self.base is not None:
-            raise TypeError("a plan with a level of its own stays in its process")
+        if self.base is not None or self.search is not None:
+            raise TypeError("a plan with a level of its own, or of a search, stays in its process")
         spaces = tuple(
             (one.family, dict(one.axes), dict(one.dropped), one.named, one.around is not None) for one in self.spaces
         )
@@ -177,6 +202,14 @@ class Plan:
         return self._before_scene[-1]
 
     @functools.cached_property
+    def points_of_workloads(self) -> Mapping[str, int]:
+        """Points of each workload, in all its technologies at all its clocks."""
+        found: dict[str, int] = {}
+        for scene in self.scenes:
+            found[scene.workload] = found.get(scene.workload, 0) + len(scene.clocks) * self._before[-1]
+        return found
+
+    @functools.cached_property
     def dropped(self) -> dict[str, int]:
         """Points of values that a family does not have, by reason."""
         clocks = sum(len(scene.clocks) for scene in self.scenes)
@@ -203,6 +236,14 @@ class Plan:
         index = bisect.bisect_right(self._before, place) - 1
         space = self.spaces[index]
         return scene, scene.clocks[clock], space, space.point(place - self._before[index])
+
+    def places(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Scene, clock, space and place in the space's product of each number [points] of a point."""
+        scene = np.searchsorted(self._before_scene, numbers, side="right") - 1
+        clocks = np.array([len(one.clocks) for one in self.scenes], np.int64)[scene]
+        place, clock = np.divmod(numbers - np.array(self._before_scene, np.int64)[scene], clocks)
+        space = np.searchsorted(self._before, place, side="right") - 1
+        return scene, clock, space, place - np.array(self._before, np.int64)[space]
 
     @functools.cached_property
     def _runs(self) -> tuple[_Run, ...]:
@@ -289,8 +330,13 @@ class Plan:
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of all that the result depends on."""
+        searched = {}
+        if self.search is not None:
+            made_by = [importlib.metadata.version("pymoo"), source_hash((), ("dse/genome.py", "dse/search.py"))]
+            searched = {"search": [*dataclasses.astuple(self.search), *made_by]}
         return content_hash(
             {
+                **searched,
                 "level": [self.level.name, sorted(self.level.metrics), list(self.level.constraints)],
                 "kind": [self.kind.name, self.kind.accuracy, self.kind.where, self.kind.baseline],
                 "spaces": [
@@ -333,6 +379,7 @@ def make_plan(
     chunk_points: int | None = None,
     part_pairs: int = PART_PAIRS,
     base: Level | None = None,
+    search: Search | None = None,
 ) -> Plan:
     """Plan of a sweep; members as in `Plan`.
 
@@ -353,7 +400,15 @@ def make_plan(
     if not spaces or not layers:
         raise HwgenError(f"sweep: needs at least one family and one layer, not {len(spaces)} and {layers}")
     plan = Plan(
-        tuple(spaces), tuple(scenes), tuple(objectives), kind or LevelSpec(), keep, chunk_points, part_pairs, base
+        tuple(spaces),
+        tuple(scenes),
+        tuple(objectives),
+        kind or LevelSpec(),
+        keep,
+        chunk_points,
+        part_pairs,
+        base,
+        search,
     )
     for space in spaces:
         if space.around is not plan.level.around:
@@ -366,7 +421,26 @@ def make_plan(
         raise HwgenError(
             f"sweep: must have at most 2^62 points, not some 10^{len(str(plan.size)) - 1}; give fewer values"
         )
+    if search is not None:
+        _check_search(search, plan)
     return plan
+
+
+def _check_search(search: Search, plan: Plan) -> None:
+    if search.population < 4:
+        raise HwgenError(f"sweep: --population must be at least 4, not {search.population}")
+    if search.evaluations < search.population:
+        raise HwgenError(
+            f"sweep: --evaluations must be at least --population, {search.population:,}, not {search.evaluations:,}"
+        )
+    if not 0 <= search.seed < 1 << 64:
+        raise HwgenError(f"sweep: --seed must be from 0 to {(1 << 64) - 1}, not {search.seed}")
+    for name, size in plan.points_of_workloads.items():
+        if size <= search.evaluations:
+            raise HwgenError(
+                f"sweep: --evaluations must be fewer than the points of the space, {size:,} on {name!r}, not "
+                f"{search.evaluations:,}; without --search every point is evaluated"
+            )
 
 
 def _check_objectives(objectives: Sequence[str], numeric: Mapping[str, type]) -> None:

@@ -43,9 +43,9 @@ _SOURCES = (
 )
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python, hwgen and the packages that numbers pass through."""
-    found = {name: importlib.metadata.version(name) for name in _PACKAGES}
+def versions(more: Iterable[str] = ()) -> dict[str, str]:
+    """Versions of Python, hwgen and the packages that numbers pass through, ``more`` among them."""
+    found = {name: importlib.metadata.version(name) for name in sorted({*_PACKAGES, *more})}
     return {"hwgen": __version__, "python": ".".join(map(str, sys.version_info[:3])), **found}
 
 

@@ -31,7 +31,9 @@ __all__ = [
     "Condition",
     "check_conditions",
     "column_types",
+    "constrained",
     "miss_sentence",
+    "misses_of",
     "parse_condition",
     "with_conditions",
 ]
@@ -51,6 +53,7 @@ _COMPARED = re.compile(
 )
 _WITHIN = re.compile(rf"(?P<column>[A-Za-z_]\w*)\s+within\s+(?P<share>{_NUMBER})\s*%\s+of\s+baseline")
 _MOST_LETTERS = 200
+_LEAST_MISS = 1e-12
 
 
 @dataclass(frozen=True)
@@ -211,7 +214,7 @@ def with_conditions(level: Level, conditions: Sequence[Condition], baseline: Bas
         if not chunk.columns:
             return chunk
         found = baseline.on(layers, tech, clock) if baseline else None
-        return _met(space, chunk, conditions, [one.limit(found) for one in conditions])
+        return constrained(space, chunk, conditions, [one.limit(found) for one in conditions])
 
     texts = tuple(one.text for one in conditions)
     of = (f"baseline {baseline}",) if baseline else ()
@@ -219,7 +222,7 @@ def with_conditions(level: Level, conditions: Sequence[Condition], baseline: Bas
     return dataclasses.replace(level, evaluate=evaluate, constraints=(*texts, *of), sources=sources)
 
 
-def _met(space: Space, chunk: Chunk, conditions: Sequence[Condition], limits: Sequence[float | str]) -> Chunk:
+def constrained(space: Space, chunk: Chunk, conditions: Sequence[Condition], limits: Sequence[float | str]) -> Chunk:
     """A block's points that meet the conditions, and how near the others came where none does."""
     rows = len(chunk.columns["cycles"])
     kept = np.ones(rows, dtype=bool)
@@ -229,7 +232,7 @@ def _met(space: Space, chunk: Chunk, conditions: Sequence[Condition], limits: Se
     nearest: list[tuple[float, float] | None] = []
     for one, limit in zip(conditions, limits, strict=True):
         values = _column(space, chunk, one.column, rows)
-        wanted = limit == "true" if values.dtype == bool and isinstance(limit, str) else limit
+        wanted = _as_column(values, limit)
         holds = one.holds(values, wanted)
         if count := int(np.count_nonzero(kept & ~holds)):
             reason = f"{space.family}: constraint {one.text}"
@@ -253,6 +256,25 @@ def _met(space: Space, chunk: Chunk, conditions: Sequence[Condition], limits: Se
             joint = (least[0], which, float(every[which][1][int(least[1])]))
     missed = Missed(rows, tuple(met), tuple(nearest), joint)
     return dataclasses.replace(chunk, columns=columns, skipped=skipped, missed=missed)
+
+
+def misses_of(space: Space, chunk: Chunk, conditions: Sequence[Condition], limits: Sequence[float | str]) -> np.ndarray:
+    """By what share of its limit each point of a block misses each condition, [conditions, points]: 0 where it meets
+    it and only there, infinite where no share can be told.
+    """
+    rows = len(chunk.columns["cycles"])
+    found = np.zeros((len(conditions), rows))
+    for at, (one, limit) in enumerate(zip(conditions, limits, strict=True)):
+        values = _column(space, chunk, one.column, rows)
+        wanted = _as_column(values, limit)
+        # A value that equals the limit misses it, too, where it has to be smaller.
+        found[at] = np.where(one.holds(values, wanted), 0.0, np.maximum(one.misses(values, wanted), _LEAST_MISS))
+    return found
+
+
+def _as_column(values: np.ndarray, limit: float | str) -> float | str:
+    """A limit as what the column holds: truth values are compared with one."""
+    return limit == "true" if values.dtype == bool and isinstance(limit, str) else limit
 
 
 def _least(misses: np.ndarray, values: np.ndarray) -> tuple[float, float] | None:

@@ -57,6 +57,7 @@ PACKAGES = (
     Package("pandas", "tables of design points", "hwgen sweep, demo", "dse"),
     Package("pyarrow", "Parquet files", "hwgen sweep, demo", "dse"),
     Package("moocore", "Pareto filter", "hwgen sweep, demo", "dse"),
+    Package("pymoo", "multi-objective search", "hwgen sweep --search", "dse"),
     Package("duckdb", "SQL on sweeps", "hwgen query", "dse"),
     Package("distributed", "sweeps on a cluster", "hwgen sweep --engine dask", "dask"),
     Package("matplotlib", "plots", "hwgen sweep, report, demo", "dse"),

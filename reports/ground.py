@@ -245,7 +245,7 @@ def _sweep() -> bytes:
 
 
 _READS: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
-    name: {"points.parquet": _sweep} for name in ("pareto", "query", "report")
+    name: {"points.parquet": _sweep} for name in ("pareto", "query", "report", "sensitivity")
 }
 """Files that the example of a command reads, made where it is called."""
 

@@ -24,7 +24,7 @@ __all__ = ["main"]
 
 _ORDER = (
     *("list", "show", "emit", "verify", "run", "synth", "energy", "calibrate"),
-    *("estimate", "sweep", "pareto", "query", "report", "realise", "workload", "accuracy", "reproduce"),
+    *("estimate", "sweep", "pareto", "query", "sensitivity", "report", "realise", "workload", "accuracy", "reproduce"),
     *("demo", "model", "cache", "doctor"),
 )
 

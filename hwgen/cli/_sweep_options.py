@@ -8,17 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwgen.cli._values import InputFile, OutputFile, OutputFolder, Whole
+from hwgen.cli._values import SEED, InputFile, OutputFile, OutputFolder, Whole
 from hwgen.errors import HwgenError
 
 if TYPE_CHECKING:
     from dse.engines import Engine
-    from dse.plan import Plan
+    from dse.plan import Plan, Search
 
-__all__ = ["OutputSweep", "engine_of", "engine_options", "parse_baseline", "space_options"]
+__all__ = [
+    "OutputSweep",
+    "engine_of",
+    "engine_options",
+    "parse_baseline",
+    "search_of",
+    "search_options",
+    "space_options",
+]
 
 ENGINES = ("local", "dask")
 _MOST_JOBS = 1024
+_MOST_EVALUATIONS = 10_000_000
 _WORTH_PAIRS = 1 << 25
 """Pairs of a point and a layer that are worth processes of their own: some seconds of one core."""
 
@@ -98,6 +107,65 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--search``, ``--evaluations``, ``--population`` and ``--seed``."""
+    options = (
+        click.option(
+            "--search",
+            "look",
+            is_flag=True,
+            help="do not evaluate all points but look for the front, by pymoo's NSGA-II; for spaces beyond some 10^9",
+        ),
+        click.option(
+            "--evaluations",
+            type=Whole(1, _MOST_EVALUATIONS),
+            metavar="N",
+            help="of --search: points of each workload that are evaluated (default 20000)",
+        ),
+        click.option(
+            "--population",
+            type=Whole(1, _MOST_EVALUATIONS),
+            metavar="N",
+            help="of --search: points of a generation (default 200)",
+        ),
+        click.option("--seed", type=SEED, metavar="S", help="of --search: of its random numbers (default 0)"),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def search_of(
+    look: bool,
+    evaluations: int | None,
+    population: int | None,
+    seed: int | None,
+    output: Path | None,
+    engine: str,
+    jobs: int | None,
+) -> Search | None:
+    """The search that is asked for. Raises `HwgenError` for what goes with it without it, and for what does not."""
+    given = {"evaluations": evaluations, "population": population, "seed": seed}
+    named = {name: value for name, value in given.items() if value is not None}
+    if not look:
+        for name in named:
+            raise HwgenError(f"sweep: --{name} goes with --search")
+        return None
+    from dse.plan import Search
+    from hwgen.cli._layer import needs
+
+    needs("sweep --search", "dse", "pymoo")
+    if output is not None and output.suffix and not output.is_dir():
+        raise HwgenError(f"sweep: --search writes a folder, not a file; name a folder: -o {output.with_suffix('')}")
+    for flag, is_given in (("--engine dask", engine != "local"), ("--jobs", jobs is not None)):
+        if is_given:
+            raise HwgenError(
+                f"sweep: {flag} goes with sweeps of all points, not with --search, each of whose generations follows "
+                "from the one before"
+            )
+    return Search(**named)
 
 
 def parse_baseline(text: str) -> dict[str, str]:

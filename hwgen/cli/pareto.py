@@ -142,6 +142,7 @@ def _document(stored: StoredSweep, rows: pd.DataFrame, commands: Sequence[dict[s
 def _print(stored: StoredSweep, rows: pd.DataFrame, commands: Sequence[dict[str, str]], top: int, sheet: Sheet) -> None:
     import pandas as pd
 
+    from dse.search import search_words
     from reports.table import format_cell
 
     columns = _columns(stored, rows)
@@ -163,4 +164,6 @@ def _print(stored: StoredSweep, rows: pd.DataFrame, commands: Sequence[dict[str,
         for text in one.values():
             sheet.say(text)
     about = stored.metadata
+    if words := search_words(about):
+        sheet.say(words)
     sheet.say(f"areas, energies and periods are {about['status']} ({about['tech']}); cycles are {about['cycles']}")

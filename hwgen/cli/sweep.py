@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,18 +18,26 @@ from hwgen.cli._layer import LAYER_HELP, needs
 from hwgen.cli._level import Level, Leveled
 from hwgen.cli._progress import bars
 from hwgen.cli._scenes import of_file, of_layers, of_model, scenes
-from hwgen.cli._sweep_options import OutputSweep, engine_of, engine_options, parse_baseline, space_options
+from hwgen.cli._sweep_options import (
+    OutputSweep,
+    engine_of,
+    engine_options,
+    parse_baseline,
+    search_of,
+    search_options,
+    space_options,
+)
 from hwgen.cli._table import Column, Sheet, format_option
 from hwgen.cli._tech import OWN, clock_options
 from hwgen.cli._values import OutputFile, Whole
 from hwgen.cli._workload import PhaseOptions, one_source, workload_option
-from hwgen.errors import HwgenError, suggest
+from hwgen.errors import HwgenError, HwgenWarning, suggest
 from hwgen.pe import family, family_names
 
 if TYPE_CHECKING:
     from dse.explore import Explored
     from dse.level import Level as LevelOfSweeps
-    from dse.plan import LevelSpec, Scene
+    from dse.plan import LevelSpec, Plan, Scene
     from dse.space import Space
     from dse.space_file import Axes, SpaceFile
     from dse.sweep import Sweep
@@ -39,6 +48,8 @@ _SHAPE_AXES = ("m", "n", "k", "bits")
 """What a sweep varies unless an axis says otherwise: tile shape and weight width."""
 _AROUND_AXES = ("bus_bits", "weight_ring", "act_ring")
 """What it varies of accelerators, too."""
+_ENUMERABLE = 10**9
+"""Points from which on evaluating all of them takes minutes to hours."""
 
 
 @click.command(
@@ -79,6 +90,7 @@ _AROUND_AXES = ("bus_bits", "weight_ring", "act_ring")
     "or .csv; an interrupted sweep goes on where it stopped",
 )
 @engine_options
+@search_options
 @click.option(
     "--plot",
     type=OutputFile(
@@ -127,6 +139,10 @@ def command(
     engine: str,
     scheduler: str | None,
     jobs: int | None,
+    look: bool,
+    evaluations: int | None,
+    population: int | None,
+    seed: int | None,
     plot: Path | None,
     table_file: Path | None,
     accurate: bool,
@@ -159,9 +175,15 @@ def command(
     The same as a file, which also holds several workloads and technologies: `hwgen sweep --space decode --print-space >
     mine.toml`, then `hwgen sweep mine.toml -o mine`.
 
+    Of a space too large for that, --search evaluates some points and looks for the front among them:
+
+    \b
+      hwgen sweep --space decode --full --search --evaluations 20000 --seed 1 -o large
+
     --objective perplexity (or kl_nats, -agreement) asks for --accuracy.
     """
     needs("sweep", "dse", "pandas", "pyarrow", "moocore", "threadpoolctl")
+    from dse.plan import make_plan
     from dse.space_file import SpaceFile, read_space, space_path
 
     words, named = _space_word(context.args)
@@ -196,9 +218,11 @@ def command(
     kind, base = _kind(level_name, given, (*given.where, *conditions), baseline, wanted, accurate, measure)
     _check_plot(plot, wanted)
     _check_store(output, store, engine, scheduler, jobs, stage)
-    result = _evaluated(
-        spaces, stage, wanted, kind, base, output, store == "all", engine=engine, scheduler=scheduler, jobs=jobs
-    )
+    search = search_of(look, evaluations, population, seed, output, engine, jobs)
+    # What a search evaluated is kept: it is no part of the space that a second look would find again.
+    keep = store == "all" or (search is not None and output is not None and store is None)
+    plan = make_plan(spaces, stage, wanted, kind, keep=keep, base=base, search=search)
+    result = _evaluated(plan, output, engine=engine, scheduler=scheduler, jobs=jobs)
     written = [output] if output else []
     written += _reports(result, plot, table_file, "; ".join(title for title, _, _ in works))
     if as_json:
@@ -208,40 +232,36 @@ def command(
 
 
 def _evaluated(
-    spaces: Sequence[Space],
-    stage: Sequence[Scene],
-    objectives: Sequence[str],
-    kind: LevelSpec,
-    base: LevelOfSweeps | None,
-    output: Path | None,
-    keep: bool,
-    *,
-    engine: str,
-    scheduler: str | None,
-    jobs: int | None,
+    plan: Plan, output: Path | None, *, engine: str, scheduler: str | None, jobs: int | None
 ) -> Sweep | Explored:
     """All rows of a file in memory, anything else part by part."""
     from dse.explore import explore
-    from dse.plan import make_plan
     from dse.sweep import run_sweep
     from dse.where import miss_sentence
 
-    plan = make_plan(spaces, stage, objectives, kind, keep=keep, base=base)
+    in_parts = output is None or _is_folder(output)
+    if in_parts and plan.search is None and engine == "local" and plan.size > _ENUMERABLE:
+        warnings.warn(
+            f"sweep: all {plan.size:,} points are evaluated, which takes long; --search looks for their front",
+            HwgenWarning,
+            stacklevel=2,
+        )
     command = shlex.join(["hwgen", *sys.argv[1:]])
     with bars(TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
-        task = bar.add_task("evaluate", total=plan.size)
+        points = plan.size if plan.search is None else plan.search.evaluations * len(plan.points_of_workloads)
+        task = bar.add_task("evaluate", total=points)
 
         def progress(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        if output is None or _is_folder(output):
-            who = engine_of(plan, engine, scheduler, jobs)
+        if in_parts:
+            who = None if plan.search else engine_of(plan, engine, scheduler, jobs)
             return explore(plan, output, engine=who, command=command, progress=progress)
-        (scene,) = stage
+        (scene,) = plan.scenes
         result = run_sweep(
-            spaces,
+            plan.spaces,
             scene.layers,
-            objectives=objectives,
+            objectives=plan.objectives,
             tech=scene.tech,
             clk_period_ns=[OWN if clock.period_ns is None else clock.period_ns for clock in scene.clocks]
             if any(clock.named for clock in scene.clocks)
@@ -516,6 +536,7 @@ def _print(result: Sweep | Explored, top: int, written: Sequence[Path], sheet: S
     import pandas as pd
 
     from dse.pareto import choose
+    from dse.search import search_words
     from reports.table import columns_of, format_cell
 
     columns = [*(["point"] if numbered else []), *columns_of(result.front, result.objectives)]
@@ -541,6 +562,8 @@ def _print(result: Sweep | Explored, top: int, written: Sequence[Path], sheet: S
         )
     if result.unmeasured:
         sheet.say(f"{result.unmeasured:,} points have formats whose accuracy was not measured; --measure measures them")
+    if words := search_words(result.metadata):
+        sheet.say(words)
     if result.seconds:
         sheet.say(f"{result.looked_at:,} points looked at, {result.points_per_second:,.0f} a second")
     if result.resumed:

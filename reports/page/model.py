@@ -16,6 +16,7 @@ import pandas as pd
 from dse.level import TRUST
 from dse.pareto import choose
 from dse.provenance import commit, versions
+from dse.search import search_words
 from dse.stored import StoredSweep
 from hwgen.errors import HwgenError
 from hwgen.schedule import Layer
@@ -121,7 +122,11 @@ def page_model(
 def _population(sweep: StoredSweep) -> tuple[pd.DataFrame, np.ndarray]:
     """All rows that there are, by place, and the places of the front in its order."""
     if sweep.points is not None:
-        return sweep.points, sweep.points.index.get_indexer(sweep.front.index)
+        # Rows of a folder have numbers; those of a file keep their index.
+        own, front = (
+            (pd.Index(rows["point"]) if "point" in rows else rows.index) for rows in (sweep.points, sweep.front)
+        )
+        return sweep.points, own.get_indexer(front)
     both = pd.concat([sweep.front, sweep.sample], ignore_index=True)
     # A sample may hold points of the front; for how many of the others a row stands tells no points apart.
     told = both.drop(columns="stands_for", errors="ignore").astype(str)
@@ -280,6 +285,8 @@ def _provenance(sweep: StoredSweep, command: str, drift: float) -> list[list[str
         ["Layers", "; ".join(_layer_words(layer)["text"] for layer in sweep.layers)],
         ["Sweep's hash", about.get("sweep_sha256", "–")],
     ]
+    if (searched := search_words(about)) is not None:
+        found.insert(1, ["Points", searched])
     if TRUST[1] in sweep.front:
         beyond = int((sweep.front[TRUST[1]].astype(str) != "").sum())
         found.append(["Extrapolated", f"{beyond:,} of the front's points, beyond all measured tiles"])

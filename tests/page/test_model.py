@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from dse.explore import explore
+from dse.plan import Search
 from dse.space import Space
 from dse.stored import StoredSweep, open_sweep
 from dse.sweep import run_sweep
@@ -275,3 +276,17 @@ def test_a_folder_of_a_sweep_is_shown_once(tmp_path: Path) -> None:
     assert sweep.points is None
     made = page_model(sweep, most=100, command="hwgen report space")
     assert made["counts"]["shown"] == made["counts"]["points"] == sweep.count == 2 * 6  # two clocks
+
+
+@pytest.mark.parametrize("search", [None, Search(8, 4)])
+def test_a_folder_of_all_points_shows_its_own_front(search: Search | None, tmp_path: Path) -> None:
+    spaces = [Space.of("int", {"n": (2, 4, 8), "k": (2, 4)})]
+    explore(plan(spaces=spaces, keep=True, search=search, chunk_points=None), tmp_path / "space", command="hwgen sweep")
+    sweep = open_sweep(tmp_path / "space")
+    made = page_model(sweep, most=100, command="hwgen report space")
+    shown = np.array(column(made, "area_um2"))[made["front"]]
+    assert sorted(shown) == pytest.approx(sorted(sweep.front["area_um2"]), rel=1e-5)
+    said = [text for name, text in made["provenance"] if name == "Points"]
+    assert [text.partition(" by")[0] for text in said] == (
+        [] if search is None else ["searched, not exhaustive: 8 of 12 points evaluated"]
+    )
