@@ -169,6 +169,16 @@ class CompiledPre:
         Returns the words that enter the tile [beats, M, elements], the E8M0 scale of each beat [beats, M] (None without
         alignment) and the counted cycles.
         """
+        words, scale, result = self._run(codes, None)
+        return words, scale, result.cycles
+
+    def simulate(self, codes: np.ndarray, idle: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same call as `hwgen.verify.simulate_pre`, of the block: ``idle`` empty cycles before each beat."""
+        words, scale, result = self._run(codes, idle)
+        cycles = result.beat_cycles.astype(np.int64) + int(idle[0])
+        return words, np.zeros(words.shape[:2], np.int64) if scale is None else scale, cycles
+
+    def _run(self, codes: np.ndarray, idle: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None, SimResult]:
         pre = self.pre
         beats = pre.lower(codes)
         values: dict[str, Any] = {"i_acts": beats["acts"], "i_observe": beats["observe"], "i_first": beats["first"]}
@@ -177,7 +187,7 @@ class CompiledPre:
             for info in pre.ports()
             if info.direction == "input" and info.name not in _CONTROL
         }
-        result = self.simulator.run(words, int((~beats["observe"]).sum()))
+        result = self.simulator.run(words, int((~beats["observe"]).sum()), idle=idle)
         out = unpack_words(result.outputs["o_acts"], pre.m * pre.elements, pre.element_bits, False)
         scale = unpack_words(result.outputs["o_scale"], pre.m, 8, False) if pre.align else None
-        return out.reshape(-1, pre.m, pre.elements), scale, result.cycles
+        return out.reshape(-1, pre.m, pre.elements), scale, result

@@ -10,7 +10,7 @@ import numpy as np
 from hwgen.formats import QTensor, get
 from hwgen.frame.place import place_submodule
 from hwgen.frame.pre import PreBlock, PreSpec
-from hwgen.verify._pysim import pack_port, unpack_port
+from hwgen.verify._pysim import pack_port, unpack_port, wide_payloads
 
 __all__ = ["activation_codes", "expected_beats", "simulate_pre"]
 
@@ -99,7 +99,7 @@ def simulate_pre(
         for _ in range(pre.latency + 4):
             await tick()
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), wide_payloads():
         warnings.simplefilter("ignore")
         simulator = Simulator(block)
         simulator.add_clock(1e-6)

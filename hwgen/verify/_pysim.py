@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +16,7 @@ from hwgen.frame.assembly import Tile
 from hwgen.frame.spec import TileSpec
 from hwgen.schedule import Steps
 
-__all__ = ["Observed", "Run", "pack_port", "simulate", "simulate_runs", "unpack_port"]
+__all__ = ["Observed", "Run", "pack_port", "simulate", "simulate_runs", "unpack_port", "wide_payloads"]
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ def _run(spec: TileSpec, runs: Sequence[Run], *, drained: bool, reset: Reset | N
                 await restart()
         await settle()
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), wide_payloads():
         # Amaranth warns when a comb-only tile has no clocked process in some block.
         warnings.simplefilter("ignore")
         simulator = Simulator(top)
@@ -216,6 +218,19 @@ def _run(spec: TileSpec, runs: Sequence[Run], *, drained: bool, reset: Reset | N
         simulator.add_testbench(bench)
         simulator.run()
     return raw
+
+
+@contextmanager
+def wide_payloads() -> Iterator[None]:
+    """Lets numbers be as long as it takes: Amaranth's simulator writes masks of whole payloads in decimal, and Python
+    refuses more than 4,300 digits (some 14,000 bits) unless told.
+    """
+    before = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    try:
+        yield
+    finally:
+        sys.set_int_max_str_digits(before)
 
 
 def _collect(spec: TileSpec, raw: _Raw, beats: list[tuple[int, int, bool]], accepted: list[int], zero: int) -> Observed:
