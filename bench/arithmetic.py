@@ -55,7 +55,9 @@ def tiles() -> dict[str, TileSpec]:
     """The tiles that are measured, by what to call them."""
     found = {name: family(name)() for name in families()}
     for name, values in _OTHERS:
-        found[f"{name}, {', '.join(f'{key} {value}' for key, value in values.items())}"] = family(name).from_values(values)
+        found[f"{name}, {', '.join(f'{key} {value}' for key, value in values.items())}"] = family(name).from_values(
+            values
+        )
     return found
 
 

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from amaranth.hdl import Cat, Const, Module, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hwgen.errors import HwgenError
 from hwgen.frame.accumulators import FOLD_BITS, fold_plan
 from hwgen.frame.blocks import CellBlock, ColBlock, RowBlock, RowSumBlock
 from hwgen.frame.place import Place, place_submodule
 from hwgen.frame.spec import TileSpec
 
-__all__ = ["Tile", "input_layout", "output_layout"]
+__all__ = ["Tile", "check_widths", "input_layout", "output_layout"]
 
 
 _WITH_RESET = ("en", "sums_en", "fold", "folded")
 """Control that makes something happen; what it says beside that needs no reset."""
+
+
+_MOST_BITS = 1 << 16
+"""Bits of one signal in Amaranth's netlists; all inputs of a module are one."""
+_CONTROL_BITS = 8
+"""Bits of inputs beside the payload."""
 
 
 def input_layout(spec: TileSpec) -> data.StructLayout:
@@ -55,6 +62,26 @@ def output_layout(spec: TileSpec) -> data.StructLayout:
     if spec.has_row_sums:
         fields["row_sums"] = data.ArrayLayout(signed(int(spec.row_sum_bits(p))), spec.m)
     return data.StructLayout(fields)
+
+
+def check_widths(spec: TileSpec) -> None:
+    """Refuse a tile whose operands, or sums of all cells, are more bits than Amaranth has in one signal.
+
+    Raises `HwgenError`. Costs and cycles of such a tile are still estimated: several tiles side by side are the same.
+    """
+    p = spec.p
+    count = spec.m * spec.n * int(spec.sums_of_cell(p))
+    sums = count * int(spec.acc_bits(p)) + (spec.m * int(spec.row_sum_bits(p)) if spec.has_row_sums else 0)
+    for what, bits in (
+        ("the operands of a step", input_layout(spec).size + _CONTROL_BITS),
+        ("the sums of all cells", sums),
+    ):
+        if bits > _MOST_BITS:
+            raise HwgenError(
+                f"{spec.family}: {what} must be at most {_MOST_BITS:,} bits to be one signal, not {bits:,} "
+                f"(m {spec.m}, n {spec.n}, k {spec.k}); emit a tile of fewer rows or columns, several of which stand side "
+                "by side"
+            )
 
 
 class _Line:
@@ -95,6 +122,12 @@ class Tile(wiring.Component):
     o: stream without back-pressure. Raw sums are valid ``latency`` cycles after a step with ``last`` was accepted; in a
        systolic tile cell (m, n) is m + n cycles later still.
     """
+
+    def __new__(cls, spec: TileSpec, place: Place = place_submodule) -> Self:
+        # Before there is an object: Amaranth warns of one that is not used.
+        check_widths(spec)
+        made: Self = super().__new__(cls, spec, place)
+        return made
 
     def __init__(self, spec: TileSpec, place: Place = place_submodule) -> None:
         self.spec = spec
