@@ -79,8 +79,8 @@ def check_widths(spec: TileSpec) -> None:
         if bits > _MOST_BITS:
             at = f"(m {spec.m}, n {spec.n}, k {spec.k})"
             raise HwgenError(
-                f"{spec.family}: {what} must be at most {_MOST_BITS:,} bits to be one signal, not {bits:,} {at}; emit a "
-                "tile of fewer rows or columns, several of which stand side by side"
+                f"{spec.family}: {what} must be at most {_MOST_BITS:,} bits to be one signal, not {bits:,} {at}; emit "
+                "a tile of fewer rows or columns, several of which stand side by side"
             )
 
 
