@@ -48,6 +48,7 @@ class StoredSweep:
     metadata: Mapping[str, Any]
     axes: pd.DataFrame | None = None
     files: tuple[Path, ...] = ()
+    workload: str | None = None
 
     @functools.cached_property
     def points(self) -> pd.DataFrame | None:
@@ -57,7 +58,8 @@ class StoredSweep:
         if not self.files:
             return None
         self.check_points()
-        return pa.concat_tables([read_table(file) for file in self.files]).unify_dictionaries().to_pandas()
+        rows = pa.concat_tables([read_table(file) for file in self.files]).unify_dictionaries().to_pandas()
+        return rows if self.workload is None else _of_workload(rows, self.workload)
 
     def check_points(self) -> None:
         """Raise `HwgenError` for a file of points that is not what was written."""
@@ -69,6 +71,49 @@ class StoredSweep:
     def count(self) -> int:
         """Legal points of the sweep, stored or not."""
         return int(self.metadata["rows"])
+
+    @property
+    def workloads(self) -> tuple[str, ...]:
+        """Names of the workloads whose points it has; none of a file."""
+        return tuple(self.metadata.get("workloads", ()))
+
+    def of(self, workload: str | None = None) -> StoredSweep:
+        """The points of one workload, with its layers: by a part of its name that no other has, or the first.
+
+        Raises `HwgenError` for a name that is none, or of several.
+        """
+        known = self.workloads
+        what = f"sweep {str(self.path)!r}: workload"
+        if workload is not None and not known:
+            raise HwgenError(f"{what} must not be named of a file, which has one, not {workload!r}")
+        found = [name for name in known if workload is None or workload in name]
+        exact = [name for name in found if name == workload]
+        if not found and known:
+            raise HwgenError(f"{what} must be (a part of) one of {'; '.join(known)}, not {workload!r}")
+        if workload is not None and len(exact or found) > 1:
+            raise HwgenError(f"{what} must be told apart from the others, {workload!r} is in {'; '.join(found)}")
+        if len(known) < 2:
+            return self
+        name = (exact or found)[0]
+        assert self.axes is not None
+        own = self.axes[self.axes["workload"].astype(str) == name]
+        legal = int(own.loc[own["axis"] == own["axis"].iloc[0], "points"].sum()) if len(own) else 0
+        layers = self.metadata["workloads"][name]
+        about = {
+            **self.metadata,
+            "workloads": {name: layers},
+            "looked_at": int(self.metadata["looked_at"]) // len(known),
+            "rows": legal,
+        }
+        return replace(
+            self,
+            front=_of_workload(self.front, name),
+            sample=_of_workload(self.sample, name),
+            layers=tuple(Layer(**one) for one in layers),
+            metadata=about,
+            axes=own,
+            workload=name,
+        )
 
     def by(self, objectives: Sequence[str]) -> StoredSweep:
         """The same sweep with the front of other objectives.
@@ -85,6 +130,10 @@ class StoredSweep:
                 "stores all points (hwgen sweep --store all)"
             )
         return replace(self, front=_front(what, points, objectives), objectives=tuple(objectives))
+
+
+def _of_workload(rows: pd.DataFrame, workload: str) -> pd.DataFrame:
+    return rows[rows["workload"].astype(str) == workload].reset_index(drop=True)
 
 
 def open_sweep(path: str | Path) -> StoredSweep:

@@ -63,6 +63,12 @@ _MOST_POINTS = 20_000
     metavar="N",
     help="points on the page: fronts first, then a sample of the others; fewer where the page would be over 6 MB",
 )
+@click.option(
+    "--workload",
+    type=Text(),
+    metavar="NAME",
+    help="workload that is shown, by its name or a part of it, where a sweep has several (default: the first)",
+)
 @click.option("--title", type=Text(), metavar="TEXT", help="title of the page (default: the workload, or the layers)")
 @click.option("--tech", metavar="FILE", help="file of `hwgen calibrate` that the sweep was made with, if it has moved")
 def command(
@@ -73,6 +79,7 @@ def command(
     table_file: Path | None,
     objectives: tuple[str, ...],
     points: int,
+    workload: str | None,
     title: str | None,
     tech: str | None,
 ) -> None:
@@ -90,7 +97,8 @@ def command(
     from hwgen.files import write_all
     from reports import table
 
-    stored = open_sweep(sweep)
+    whole = open_sweep(sweep)
+    stored = whole.of(workload)
     if objectives:
         stored = stored.by(tuple(dict.fromkeys(objectives)))
     files: list[tuple[Path, str | bytes]] = []
@@ -107,6 +115,11 @@ def command(
         page, said = _page(stored, points, title, tech)
         files.append((output, page))
     write_all(files, "report")
+    if workload is None and len(whole.workloads) > 1:
+        others = "; ".join(whole.workloads[1:])
+        click.echo(
+            f"of {len(whole.workloads)} workloads the first, {stored.workload}; --workload shows {others}", err=True
+        )
     if said:
         click.echo(said)
     for path, _ in files:

@@ -156,6 +156,8 @@ def _chosen(points: pd.DataFrame, shown: Shown, objectives: Sequence[str]) -> in
 
 def _title(sweep: StoredSweep) -> str:
     """What was swept, in a few words."""
+    if sweep.workload is not None:
+        return sweep.workload
     words = shlex.split(sweep.metadata["command"])
     said = {one: after for one, after in itertools.pairwise(words) if one in ("--workload", "--phase")}
     if "--workload" in said:

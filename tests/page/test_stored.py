@@ -14,12 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 
 import dse.stored
+from dse.explore import explore
 from dse.footer import MARK, footer
+from dse.plan import Scene, make_plan
 from dse.space import Space
 from dse.stored import StoredSweep, open_sweep
-from dse.sweep import run_sweep
+from dse.sweep import clocks_of, run_sweep
 from hwgen.errors import HwgenError
 from hwgen.schedule import Layer
+from reports.page.model import page_model
+from sim.tech import load
 
 
 def changed(source: Path, target: Path, **about: Any) -> Path:
@@ -30,6 +34,34 @@ def changed(source: Path, target: Path, **about: Any) -> Path:
     marks = footer(table.schema, json.dumps(found).encode())
     pq.write_table(table.replace_schema_metadata(marks), target)
     return target
+
+
+def test_a_workload_of_several(tmp_path: Path) -> None:
+    """Its rows, its layers, its counts; together the workloads are the sweep."""
+    tech = load("sky130hd")
+    layers = {"one at once": (Layer("a", 1, 64, 64),), "many": (Layer("b", 8, 128, 64), Layer("c", 8, 64, 64))}
+    scenes = [Scene(name, own, tech, clocks_of((4.0,), tech)) for name, own in layers.items()]
+    plan = make_plan([Space.of("int", {"bits": (2, 4, 8), "n": (8, 16), "m": (1, 2)})], scenes, keep=True)
+    explore(plan, tmp_path / "x")
+    whole = open_sweep(tmp_path / "x")
+    assert whole.workloads == tuple(layers)
+    parts = [whole.of(name) for name in layers]
+    assert [one.layers for one in parts] == list(layers.values())
+    assert sum(len(one.front) for one in parts) == len(whole.front)
+    assert sum(one.count for one in parts) == whole.count
+    assert sum(one.metadata["looked_at"] for one in parts) == whole.metadata["looked_at"]
+    for one, name in zip(parts, layers, strict=True):
+        assert one.points is not None
+        assert set(one.points["workload"].astype(str)) == set(one.front["workload"].astype(str)) == {name}
+        assert len(one.points) == one.count
+        model = page_model(one, most=100)
+        assert (model["title"], len(model["layers"])) == (name, len(layers[name]))
+    assert whole.of().workload == "one at once"
+    assert whole.of("any").workload == "many"
+    with pytest.raises(HwgenError, match="must be told apart from the others, 'n' is in one at once; many"):
+        whole.of("n")
+    with pytest.raises(HwgenError, match=r"workload must be .a part of. one of one at once; many, not 'three'"):
+        whole.of("three")
 
 
 def test_a_sweep_comes_back_as_it_was(tmp_path: Path) -> None:
