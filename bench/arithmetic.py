@@ -27,7 +27,7 @@ _OTHERS = (
     ("lut", {"cell": "fp_add", "acts": "fp16", "scheme": "bipolar"}),
     ("bitmod", {"bits": 8}),
     ("bitmod", {"accumulator": "exact"}),
-    ("mixpe", {"dequant": "before"}),
+    ("mixpe", {"dequant": "before", "depth": 1024}),
     ("mixpe", {"acts": "fp16"}),
     ("mx", {"acts": "mxfp8_e5m2", "weights": "mxfp8_e5m2"}),
     ("minifloat", {"accumulator": "fp32"}),
