@@ -55,9 +55,8 @@ def tiles() -> dict[str, TileSpec]:
     """The tiles that are measured, by what to call them."""
     found = {name: family(name)() for name in families()}
     for name, values in _OTHERS:
-        found[f"{name}, {', '.join(f'{key} {value}' for key, value in values.items())}"] = family(name).from_values(
-            values
-        )
+        said = ", ".join(f"{key} {value}" for key, value in values.items())
+        found[f"{name}, {said}"] = family(name).from_values(values)
     return found
 
 

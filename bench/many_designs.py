@@ -24,7 +24,7 @@ from sim.system import Array, OffChip, System, estimate_arrays
 from sim.tech import load
 from sim.workload import Prefill, load_workload
 
-__all__ = ["CASES", "COUNTS", "ManyRate", "Spent", "many_rates", "many_rows", "measured_process"]
+__all__ = ["CASES", "COUNTS", "ManyRate", "Spent", "accelerator_pairs", "many_rates", "many_rows", "side_by_side"]
 
 COUNTS = (10**5, 10**6, 10**7)
 """Pairs, of which each case evaluates at least so many."""
@@ -63,30 +63,34 @@ def layers() -> list[Layer]:
     return [Layer(run.role, run.m, run.n, run.k, run.total_count) for run in runs.values()]
 
 
-def _sweep(level: Level, space: Space, least: int, name: str = _TECH) -> int:
-    """Blocks of a sweep until there are as many pairs; how many there were."""
-    wanted, tech, done = layers(), load(name), 0
+def sweep_pairs(level: Level, space: Space, least: int, wanted: Sequence[Layer], name: str = _TECH) -> int:
+    """Blocks of a sweep of so many layers until there are as many pairs; how many there were."""
+    tech, clock, done = load(name), Clock(_PERIOD_NS, named=False), 0
     blocks = itertools.chain.from_iterable(space.chunks(level.block_points(wanted)) for _ in itertools.count())
     while done < least:
         # No block is kept while the next one is evaluated.
-        done += level.evaluate(space, next(blocks), wanted, tech, Clock(_PERIOD_NS, named=False)).looked_at * len(
-            wanted
-        )
+        points = level.evaluate(space, next(blocks), wanted, tech, clock).looked_at
+        done += points * len(wanted)
     return done
 
 
-def _accelerators(least: int) -> int:
-    """Sweep of accelerators: all columns of rows."""
+def accelerator_pairs(least: int, wanted: Sequence[Layer]) -> int:
+    """`sweep_pairs` of accelerators: all columns of rows."""
     tile = {name: values for name, values in _AXES.items() if name in ("m", "n")}
     around = {name: values for name, values in _AXES.items() if name not in tile}
     fixed = {name: (value,) for name, value in _TILE.items()}
-    return _sweep(ACCELERATORS, Space.of("int", {**tile, **fixed}).beside(AROUND, around), least)
+    return sweep_pairs(ACCELERATORS, Space.of("int", {**tile, **fixed}).beside(AROUND, around), least, wanted)
+
+
+def _accelerators(least: int) -> int:
+    """Sweep of accelerators."""
+    return accelerator_pairs(least, layers())
 
 
 def _tiles(least: int, tech: str = "tpuv4i7") -> int:
     """Sweep of tiles, priced by a table of published operations."""
     axes = {"m": range(1, 65), "n": range(1, 257), "k": (2, 4, 8), "bits": (2, 3, 4, 6, 8), "depth": (1024, 2048)}
-    return _sweep(TILES, Space.of("int", {**axes, "group": (64,)}), least, tech)
+    return sweep_pairs(TILES, Space.of("int", {**axes, "group": (64,)}), least, layers(), tech)
 
 
 def _measured_tiles(least: int) -> int:
@@ -155,7 +159,7 @@ class Spent:
     most_mib: float
 
 
-def measured_process(evaluate: Callable[[int], int], least: int, answers: Any) -> None:
+def _measured(evaluate: Callable[[int], int], least: int, answers: Any) -> None:
     """Body of a process that evaluates at least so many pairs and answers with `Spent`."""
     # Tables are read and code is built before.
     evaluate(1)
@@ -171,20 +175,25 @@ def _most_mib() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
-def many_rates(name: str, least: int, processes: int = 1) -> ManyRate:
-    """Rates of a case over at least ``least`` pairs, in a process of its own, whose memory is its own too.
-
-    ``processes``: so many of them side by side, each with as many pairs; rates are then those of all together.
-    """
+def side_by_side(evaluate: Callable[[int], int], least: int, processes: int) -> list[Spent]:
+    """What each of so many processes spent that evaluate at the same time; ``evaluate``: a function of a module."""
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
-    arguments = (CASES[name], least, answers)
-    workers = [context.Process(target=measured_process, args=arguments) for _ in range(processes)]
+    workers = [context.Process(target=_measured, args=(evaluate, least, answers)) for _ in range(processes)]
     for worker in workers:
         worker.start()
     found: list[Spent] = [answers.get() for _ in workers]
     for worker in workers:
         worker.join()
+    return found
+
+
+def many_rates(name: str, least: int, processes: int = 1) -> ManyRate:
+    """Rates of a case over at least ``least`` pairs, in a process of its own, whose memory is its own too.
+
+    ``processes``: so many of them side by side, each with as many pairs; rates are then those of all together.
+    """
+    found = side_by_side(CASES[name], least, processes)
     rate = sum(one.pairs / one.seconds for one in found)
     alone = float(np.mean([one.pairs / one.cpu_s for one in found]))
     return ManyRate(sum(one.pairs for one in found), rate, alone, max(one.most_mib for one in found))

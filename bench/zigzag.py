@@ -16,17 +16,13 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
-from bench.many_designs import measured_process
-from dse.designs import ACCELERATORS, AROUND
-from dse.level import Clock
-from dse.space import Space
+from bench.many_designs import accelerator_pairs, side_by_side
 from hwgen.errors import HwgenError
 from hwgen.schedule import Layer
 from reports.families import table
@@ -34,7 +30,6 @@ from reports.provenance import provenance, write_result
 from reports.system_mappers import PeerRow, own, peer_rows
 from reports.system_peers import one_product
 from sim.system import Array, OffChip, System, estimate_arrays
-from sim.tech import load
 from sim.workload import Pass
 
 __all__ = ["RESULT", "main"]
@@ -45,19 +40,11 @@ _TOOL = Path(__file__).parents[1] / "tools" / "mapper_peers.py"
 _PAIRS = 20_000_000
 """Pairs of a design and a layer that each of our processes evaluates."""
 _PIECE = 1 << 18
-_TECH, _PERIOD_NS = "sky130hd", 8.0
 _ARRAYS: Mapping[str, Iterable[int]] = {
     "rows": range(4, 132, 4),
     "columns": range(4, 132, 4),
     "weight_bytes": tuple(1 << one for one in range(12, 21)),
     "act_bytes": tuple(1 << one for one in range(15, 23)),
-}
-_AROUND = {
-    "weight_ring": (64, 128, 256, 512, 1024, 2048),
-    "act_ring": (64, 128, 256, 512, 1024, 2048),
-    "bus_bits": (64, 128, 256),
-    "burst": (8, 16, 32, 64),
-    "outstanding": (2, 4, 8),
 }
 
 
@@ -129,36 +116,18 @@ def _arrays(pairs: int) -> int:
 
 def _accelerators(pairs: int) -> int:
     """Sweep of accelerators with all columns of rows."""
-    tile = {"m": (1, 2, 3, 4, 6, 8, 12, 16), "n": tuple(range(4, 100, 4))}
-    fixed = {"bits": (4,), "group": (64,), "post_lanes": (2,)}
-    space = Space.of("int", {**tile, **fixed}).beside(AROUND, _AROUND)
-    layers, tech, done = _layers(), load(_TECH), 0
-    for block in itertools.chain.from_iterable(
-        space.chunks(ACCELERATORS.block_points(layers)) for _ in itertools.count()
-    ):
-        chunk = ACCELERATORS.evaluate(space, block, layers, tech, Clock(_PERIOD_NS, named=False))
-        done += chunk.looked_at * len(layers)
-        if done >= pairs:
-            break
-    return done
+    return accelerator_pairs(pairs, _layers())
 
 
 _OURS = {
     "described arrays, cycles, bytes and waits": _arrays,
-    f"accelerators, cycles, energy, area ({_TECH})": _accelerators,
+    "accelerators, cycles, energy, area (sky130hd)": _accelerators,
 }
 
 
 def ours(what: str, pairs: int, processes: int) -> Rate:
     """Rate of one of `_OURS`, by processes side by side."""
-    context = get_context("spawn")
-    answers = context.Queue()
-    workers = [context.Process(target=measured_process, args=(_OURS[what], pairs, answers)) for _ in range(processes)]
-    for worker in workers:
-        worker.start()
-    found = [answers.get() for _ in workers]
-    for worker in workers:
-        worker.join()
+    found = side_by_side(_OURS[what], pairs, processes)
     seconds = max(one.seconds for one in found)
     return Rate(what, sum(one.pairs for one in found), seconds, sum(one.cpu_s for one in found), processes)
 

@@ -300,10 +300,10 @@ def _methods_body(rows: Sequence[tuple[Task, Measured]]) -> str:
     head = (
         f"Float model: {rows[0][1].perplexity:.2f}. Perplexity (bits a weight); –: refused, as below, or not measured."
     )
-    why = {by: [form for form in _BY_METHODS if refusal(recipe({"weights": form}, by)) is not None] for by in METHODS}
+    asked = {by: {form: refusal(recipe({"weights": form}, by)) for form in _BY_METHODS} for by in METHODS}
+    why = {by: {form: text for form, text in forms.items() if text is not None} for by, forms in asked.items()}
     said = "\n".join(
-        f"- `{by}` has nothing to do for {', '.join(forms)}: "
-        f"{str(refusal(recipe({'weights': forms[0]}, by))).partition(': ')[2]}."
+        f"- `{by}` has nothing to do for {', '.join(forms)}: {next(iter(forms.values())).partition(': ')[2]}."
         for by, forms in why.items()
         if forms
     )

@@ -29,7 +29,6 @@ __all__ = ["RESULT", "main", "page"]
 
 RESULT = Path("reports/results/large_sweep.md")
 SPACE = "llama"
-_WAIT_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,7 @@ def killed(folder: Path, seconds: float) -> list[str]:
     with subprocess.Popen(
         command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     ) as run:
+        # Somewhere in the midst: whatever is done by then, what is left must be the same.
         time.sleep(seconds / 3)
         workers = list(_workers(run.pid))
         if workers:

@@ -19,6 +19,7 @@ __all__ = [
     "OutputSweep",
     "engine_of",
     "engine_options",
+    "objectives_option",
     "parse_baseline",
     "search_of",
     "search_options",
@@ -107,6 +108,16 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+objectives_option = click.option(
+    "--objective",
+    "objectives",
+    multiple=True,
+    metavar="COLUMN",
+    help="column to minimise, to maximise as -COLUMN (default: those of the sweep); may be repeated",
+)
+"""Of commands that read a finished sweep: its front by other objectives."""
 
 
 def search_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,6 +11,7 @@ import click
 
 from hwgen.cli._layer import needs
 from hwgen.cli._progress import bars
+from hwgen.cli._sweep_options import objectives_option
 from hwgen.cli._values import InputFile, OutputFile, Text, Whole
 from hwgen.errors import HwgenError
 
@@ -48,13 +49,7 @@ _MOST_POINTS = 20_000
     metavar="FILE",
     help="the front as a table: .md, .tex (booktabs) or .csv",
 )
-@click.option(
-    "--objective",
-    "objectives",
-    multiple=True,
-    metavar="COLUMN",
-    help="column to minimise, to maximise as -COLUMN (default: those of the sweep); may be repeated",
-)
+@objectives_option
 @click.option(
     "--points",
     type=Whole(10, _MOST_POINTS),

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from hwgen.cli._layer import needs
 from hwgen.cli._progress import bars
+from hwgen.cli._sweep_options import objectives_option
 from hwgen.cli._table import Column, Sheet, format_option
 from hwgen.cli._values import InputFile, Number, Whole
 
@@ -40,13 +41,7 @@ __all__ = ["command"]
     show_default=True,
     help="which of the errors on designs that no calibration measured points are compared within",
 )
-@click.option(
-    "--objective",
-    "objectives",
-    multiple=True,
-    metavar="COLUMN",
-    help="column to minimise, to maximise as -COLUMN (default: those of the sweep); may be repeated",
-)
+@objectives_option
 @click.option("--points", is_flag=True, help="with --format csv or tsv: the points of the front, not the costs")
 @click.option("--top", type=Whole(), default=20, show_default=True, help="points of the front to print")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
@@ -196,8 +191,8 @@ def _say(
             f"points that enter are among the {len(known_points(stored)):,} that are stored of {stored.count:,}; "
             "hwgen sweep --store all keeps all"
         )
-    if words := search_words(stored.metadata) or "":
-        sheet.say(words)
+    if searched := search_words(stored.metadata):
+        sheet.say(searched)
 
 
 def _document(
