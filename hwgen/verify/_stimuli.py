@@ -458,7 +458,8 @@ def scale_steps(spec: TileSpec, seed: int, results: int = 96, mode: int = 0) -> 
     There are about ``results`` results, M·N of them at a time, each of two to four groups. Mostly a product, others
     that are 2**-30 to 2**30 times as large, and the first with its activations negated: additions with every distance
     of exponents, and cancellation of every depth down to exact zero. The products lie in the middle of FP32's range,
-    around its smallest normal number, or at its end; some scales are any code at all, infinities and NaN included.
+    around its smallest normal number, or at its end; some scales are any code at all, infinities and NaN included. The
+    last results are the smallest products of elements and scales that there are.
     """
     rng = np.random.default_rng(seed)
     outputs = max(6, results // (spec.m * spec.n))
@@ -516,7 +517,19 @@ def scale_steps(spec: TileSpec, seed: int, results: int = 96, mode: int = 0) -> 
                     sides[f"{prefix}_scale"][-1] = np.where(
                         rng.random(size) < 0.5, _any(fields["scale"], rng, size), sides[f"{prefix}_scale"][-1]
                     )
-    acts, weights, steps = _lengthened(spec, rng, acts[: len(done)], weights[: len(done)], np.array(long), mode)
+    acts, weights = acts[: len(done)], weights[: len(done)]
+    for pair in _least(spec, rng, mode):
+        acts, weights = (np.concatenate(both) for both in zip((acts, weights), pair, strict=True))
+        done.append(True)
+        long.append(False)
+        for prefix, fields, codes, size in (
+            ("row", spec.row_side(), row_codes[rows[0]], spec.m),
+            ("col", spec.col_side(), col_codes[cols[0]], spec.n),
+        ):
+            for name, side in fields.items():
+                none = 0 if 0 in _legal(side) else _legal(side)[0]
+                sides[f"{prefix}_{name}"].append(np.full(size, codes.min() if name == "scale" else none))
+    acts, weights, steps = _lengthened(spec, rng, acts, weights, np.array(long), mode)
     begin, end, group = flags(steps.tolist())
     return Steps(
         acts,
@@ -542,6 +555,35 @@ def _odd(sums: np.ndarray) -> np.ndarray:
     """Magnitudes without their trailing zeros: the more bits, the more of them are significant."""
     found: np.ndarray = np.abs(sums) // np.maximum(np.abs(sums) & -np.abs(sums), 1)
     return found
+
+
+def _least(spec: TileSpec, rng: np.random.Generator, mode: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Steps of one product each, of elements of one to four times the smallest value: activations [1, M, K] and weights
+    [1, N, K]; none where a format has no zero."""
+    found = []
+    ends = [_smallest(form) for form in spec.mode_formats(mode)]
+    for _ in range(4):
+        pair = []
+        for end, codes in zip(ends, _operands(spec, rng, 1, mode), strict=True):
+            if end is None:
+                return []
+            zero, small = end
+            pair.append(np.full_like(codes, zero))
+            pair[-1][..., 0] = rng.choice(small, size=codes.shape[:-1])
+        found.append((pair[0], pair[1]))
+    return found
+
+
+def _smallest(form: Format) -> tuple[int, np.ndarray] | None:
+    """Codes of zero and of the up to four smallest positive values; None for wide formats and those without a zero."""
+    if form.code_bits > 16 or form.side_bits:
+        return None
+    codes = form.codes()
+    values = form.decode(codes)
+    zeros, positive = codes[values == 0], values > 0
+    if not len(zeros) or not positive.any():
+        return None
+    return int(zeros[0]), codes[positive][np.argsort(values[positive], kind="stable")[:4]]
 
 
 def _lengthened(

@@ -12,18 +12,16 @@ So the first attempt takes the registers within the logic of blocks as wires: wh
 then, all that flows through these registers is the same too.
 
 Inputs follow the protocol: a step on offer stays until it is accepted or the tile is reset. Where equal states are too
-much to ask, `Prover.prove` looks for one of five weaker relations, each of which is part of what is then proved:
+much to ask, `Prover.prove` looks for one of four weaker relations, each of which is part of what is then proved:
 
 * idle: a register is compared only where a one-bit register says that it is in use;
 * unused: some bits of a register are compared only where a one-bit register says that it is in use and one of a few
   bits, such as the mode, is not a certain value; one proof for each value of the two;
 * apart: some bits of registers are not compared. Tile and mutant run side by side, those bits of the mutant with any
   value at first, and the others agree up to the last cycle: then they agree after it, and so do outputs;
-* twisted: one bit of a register is inverted in the mutant while a one-bit register is set;
 * zeros: bits of registers that are always 0 in the tile, itself proved by induction.
 
-The last two say nothing about sums before the first group: there registers start at 0, and for a twisted one no reset
-comes in mid-run.
+The last one says nothing about sums before the first group: there registers start at 0.
 """
 
 from __future__ import annotations
@@ -88,7 +86,6 @@ class _Relation:
     idle: Mapping[str, str | None] = field(default_factory=dict)
     unused: Mapping[str, tuple[int, str, int, str]] = field(default_factory=dict)
     apart: Mapping[str, int] = field(default_factory=dict)
-    twisted: Mapping[str, tuple[int, str, int]] = field(default_factory=dict)
     zeros: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -161,7 +158,6 @@ class _Bench:
         frames: int,
         from_reset: bool,
         relation: _Relation,
-        resets: bool = True,
         from_zero: bool = False,
     ) -> None:
         self.prover, self.registers = prover, prover.gold.registers
@@ -171,13 +167,13 @@ class _Bench:
         self.bad: dict[str, str] = {}
         self.flags: dict[str, str] = {}
         for name, r in self.registers.items():
-            known = prover.resets.get(name, 0 if from_zero or relation.zeros or relation.twisted else None)
+            known = prover.resets.get(name, 0 if from_zero or relation.zeros else None)
             if from_reset and known is not None:
                 self.wire(f"s0_{r.label}", r.width, f"{r.width}'d{known}")
             else:
                 self.ports.append(f"input [{r.width - 1}:0] s0_{r.label}")
         for frame in range(frames + 1):
-            self._frame(frame, relation, resets)
+            self._frame(frame, relation)
 
     def wire(self, name: str, width: int, value: str = "") -> None:
         self.lines.append(f"  wire [{width - 1}:0] {name}{f' = {value}' if value else ''};")
@@ -191,12 +187,10 @@ class _Bench:
         else:
             self.legal.append(f"{name} == {value}")
 
-    def _frame(self, frame: int, relation: _Relation, resets: bool) -> None:
+    def _frame(self, frame: int, relation: _Relation) -> None:
         inputs, outputs = self.prover.inputs, self.prover.outputs
         self.ports += [f"input [{port.width - 1}:0] f{frame}_{port.name}" for port in inputs]
         self.ports.append(f"input f{frame}_rst")
-        if not resets:
-            self.legal.append(f"!f{frame}_rst")
         for port in outputs:
             self.wire(f"f{frame}_{port.name}", port.width)
         for r in self.registers.values():
@@ -324,17 +318,12 @@ class Prover:
     def _claim(self, frames: int, from_reset: bool, relation: _Relation, known: Mapping[str, int]) -> _Bench:
         """Tile and mutant, and what must be 0 for `check`; in the last frame registers ``known`` have these values."""
         registers = self.gold.registers
-        bench = _Bench(self, frames, from_reset, relation, resets=not relation.twisted)
+        bench = _Bench(self, frames, from_reset, relation)
         self._run_beside(bench, frames, from_reset, relation)
         state = {name: f"s{frames}_{r.label}" for name, r in registers.items()}
 
         def flag(name: str, frame: int) -> str:
             return f"s{frame}_{registers[name].label}"
-
-        def twist(name: str, frame: int) -> str:
-            bit, condition, value = relation.twisted[name]
-            width = registers[name].width
-            return f"{{{width}{{{flag(condition, frame)} == 1'b{value}}}}} & {width}'h{1 << bit:x}"
 
         for name, condition in relation.idle.items():
             r = registers[name]
@@ -356,10 +345,6 @@ class Prover:
             bench.wire(f"g_{r.label}", r.width, _mixed(r.width, mask, f"s{frames}_{r.label}", f"other_{r.label}"))
             state[name] = f"g_{r.label}"
         state |= self._apart(frames, relation)
-        for name in relation.twisted:
-            r = registers[name]
-            bench.wire(f"g_{r.label}", r.width, f"{state[name]} ^ ({twist(name, frames)})")
-            state[name] = f"g_{r.label}"
         for r in registers.values():
             bench.wire(f"n_{r.label}", r.width)
         for port in self.outputs:
@@ -374,8 +359,6 @@ class Prover:
             compared = self._compared(name, relation)
             if name in relation.unused:
                 compared = f"~{unused(name, after)}"
-            if name in relation.twisted:
-                want = f"({want} ^ ({twist(name, after)}))"
             bench.bad[f"diff_{r.label}"] = f"{used} & (((n_{r.label} ^ {want}) & {compared}) != 0)"
         for port in self.outputs:
             bench.bad[f"diff_{port.name}"] = _differs(port, frames, "g_", from_reset)
@@ -530,11 +513,6 @@ class Prover:
         one-bit registers ``refuted`` are set."""
         cells = {r.label: name for name, r in self.gold.registers.items()}
         names = [cells[label] for label in found if label in cells]
-        if mutation.mode == "inv":
-            own = [mutation.cell] if mutation.port == "Q" and mutation.cell in self.gold.registers else names[:1]
-            for name in (name for name in own if mutation.bit < self.gold.registers[name].width):
-                for flag in self._flags:
-                    yield from (_Relation(twisted={name: (mutation.bit, flag, value)}) for value in (0, 1))
         if frames and mutation.control is not None and mutation.cell in self.gold.registers:
             # What a bit of the register controls does not matter where that bit is never set.
             zeros = self._zeros([mutation.cell], frames)
@@ -596,10 +574,6 @@ class Prover:
             how += f"{registers[selector].wire} other than {value}"
         for name, mask in relation.apart.items():
             how += f"; bits {mask:#x} of {registers[name].wire} may differ, which changes nothing"
-        for name, (bit, condition, value) in relation.twisted.items():
-            how += (
-                f"; bit {bit} of {registers[name].wire} is inverted just while {registers[condition].wire} is {value}"
-            )
         for name, mask in relation.zeros.items():
             how += f"; bits {mask:#x} of {registers[name].wire} are always 0"
         return how

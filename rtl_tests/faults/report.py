@@ -60,7 +60,16 @@ registers within them, and loops of several cycles that keep partial sums.
 COUNT = 240
 SEED = 1
 
-EXPLAINED: Mapping[tuple[str, str], str] = {}
+EXPLAINED: Mapping[tuple[str, str], str] = {
+    ("mx", r"const1 of cell0_0.acc0_total_10_sum[1] at $flatten\cell0_0.$81.Y[1]"): (
+        "1 unless the two upper bits of the sum so far differ: 8 products of at most 144 need 12 bits, the 4 before"
+        " the last step fit 11; that a group has two steps at most is not in the proof"
+    ),
+    ("posit", r"inv of an unnamed wire at $flatten\cell0_0.$1119.A[0]"): (
+        "lets bit 2 of the upper quarter into the sum of quarters, where it is always 0: only posit4 and FP4 fill that"
+        " quarter, with multiples of 16; that a group keeps its format is not in the proof"
+    ),
+}
 """Why no input can show a mutation that is not proved equivalent, by tile and mutation."""
 
 _MUTATIONS = ("tile", "number", "mutation", "verdict", "how")

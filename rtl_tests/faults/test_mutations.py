@@ -56,11 +56,10 @@ def test_prover_is_no_rubber_stamp() -> None:
     prover = Prover(mutants)
     caught = [m for m, why in zip(mutants.mutations, outcome.reasons, strict=True) if why]
     assert not any(prover.prove(mutation).equivalent for mutation in caught[::12])
-    # Two planes a step invert the accumulator's top bit twice; one bit lower the carry gives it away.
+    # What sums hold is part of the machine, the bits that nothing carries into as well.
     sums = next(name for name, r in prover.gold.registers.items() if r.wire.endswith("cell0_1.acc0"))
     top = prover.gold.registers[sums].width - 1
-    assert "is inverted" in prover.prove(Mutation("inv", sums, "Q", top, None, "top")).how
-    assert not prover.prove(Mutation("inv", sums, "Q", top - 1, None, "next")).equivalent
+    assert not any(prover.prove(Mutation("inv", sums, "Q", bit, None, "sum")).equivalent for bit in (top, top - 1))
 
 
 def test_committed_figures() -> None:

@@ -11,6 +11,7 @@ from hwgen.errors import HwgenError
 from hwgen.pe import TileSpec, families
 from hwgen.simulators import lint
 from hwgen.verify import covering_specs
+from hwgen.yosys import run_passes
 
 pytestmark = pytest.mark.rtl
 
@@ -47,7 +48,16 @@ def check(spec: TileSpec) -> None:
             for warning in lint(emission.verilog, top, disabled=("MULTITOP",))
             if warning.code not in STYLE
         ]
+        if found and {code for code, _, _ in found} == {"UNOPTFLAT"}:
+            # Entries of a large table that others are made of, on one port: Verilator orders words, and single bits
+            # only up to some size. Yosys looks at bits, and fails where they make a loop.
+            check_loops(emission.verilog, top)
+            continue
         assert not found, f"{top} {spec}: {found[:3]}"
+
+
+def check_loops(verilog: str, top: str) -> None:
+    run_passes(verilog, [f"hierarchy -top {top}", "proc", "check -assert"], read="read_verilog", write="write_verilog")
 
 
 @pytest.mark.parametrize("name", families())
@@ -94,3 +104,10 @@ def test_tiles_that_visit_all_sweep_values_are_clean(name: str) -> None:
 def test_lint_reports_what_the_emitter_could_do_wrong(line: str, code: str) -> None:
     verilog = f"module t(input [3:0] a, output [3:0] y);\n  {line}\nendmodule\n"
     assert code in {warning.code for warning in lint(verilog, "t")}
+
+
+def test_loops_of_bits_are_seen_and_words_make_none() -> None:
+    text = "module t(input [1:0] b, output [1:0] v); assign v[0] = b[0]{}; assign v[1] = b[1] | v[0]; endmodule\n"
+    check_loops(text.format(""), "t")
+    with pytest.raises(RuntimeError, match="found logic loop"):
+        check_loops(text.format(" & v[1]"), "t")
