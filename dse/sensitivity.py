@@ -26,7 +26,7 @@ import pandas as pd
 from dse.level import TRUST
 from dse.pareto import column_of, front_mask, objective_values
 from dse.picks import each_workload, knee
-from dse.stored import StoredSweep
+from dse.stored import StoredSweep, techs_of
 from dse.where import Condition, parse_condition
 from hwgen.errors import HwgenError
 from sim.held_out import AROUND, HeldOut, held_out
@@ -158,13 +158,6 @@ def _costs(points: pd.DataFrame, quantity: str) -> np.ndarray:
     return found
 
 
-def _techs(points: pd.DataFrame, about: Mapping[str, Any]) -> np.ndarray:
-    if "tech" in points:
-        named: np.ndarray = points["tech"].astype(str).to_numpy(object)
-        return named
-    return np.full(len(points), str(about["tech"]), object)
-
-
 def _numbers(points: pd.DataFrame) -> np.ndarray:
     """Numbers of points, as `hwgen pareto` knows them."""
     return np.asarray(points.get("point", points.index))
@@ -195,7 +188,7 @@ def changed(points: pd.DataFrame, change: Change, about: Mapping[str, Any]) -> t
     if change.family != ALL:
         concerned &= points["pe"].astype(str).to_numpy(object) == change.family
     if change.tech != ALL:
-        concerned &= _techs(points, about) == change.tech
+        concerned &= techs_of(points, about) == change.tech
     factor = np.where(concerned, change.factor, 1.0)
     ratios = dict.fromkeys(QUANTITIES, np.ones(len(points)))
     found = points.copy()
@@ -236,7 +229,7 @@ def changes(sweep: StoredSweep, share: float = 0.3) -> list[Change]:
         raise HwgenError(f"sensitivity: --by must be from 0 to below 100 %, not {100 * share:g} %")
     front = sweep.front
     families = sorted({str(name) for name in front["pe"]} | {str(name) for name in sweep.sample["pe"]})
-    techs = list(dict.fromkeys(map(str, [*_techs(front, sweep.metadata), *_techs(sweep.sample, sweep.metadata)])))
+    techs = list(dict.fromkeys(map(str, [*techs_of(front, sweep.metadata), *techs_of(sweep.sample, sweep.metadata)])))
     blocks = _blocks(front)
     found: list[dict[str, str]] = [{}]
     found += [{"block": name} for name in blocks if len(blocks) > 1]
@@ -365,7 +358,7 @@ def _error_of(name: str, tech: str, quantity: str, *, largest: bool) -> float:
 
 
 def _errors(points: pd.DataFrame, about: Mapping[str, Any], *, largest: bool) -> _Errors:
-    blocks, techs = _blocks(points), _techs(points, about)
+    blocks, techs = _blocks(points), techs_of(points, about)
     families = points["pe"].astype(str).to_numpy(object)
     beyond = _extrapolated(points)
     keys, group = np.unique(np.stack([families, techs]).astype(str), axis=1, return_inverse=True)
@@ -402,7 +395,7 @@ def _is_stated(points: pd.DataFrame, about: Mapping[str, Any]) -> list[bool]:
     around = "around" in _blocks(points)
     return [
         _stated(tech, family) is not None and (not around or _stated(tech, AROUND) is not None)
-        for family, tech in zip(points["pe"].astype(str), _techs(points, about), strict=True)
+        for family, tech in zip(points["pe"].astype(str), techs_of(points, about), strict=True)
     ]
 
 
@@ -411,7 +404,7 @@ def unstated(sweep: StoredSweep) -> list[str]:
     found: dict[str, None] = {}
     for block in _blocks(sweep.front):
         for family, tech in sorted(
-            set(zip(sweep.front["pe"].astype(str), _techs(sweep.front, sweep.metadata), strict=True))
+            set(zip(sweep.front["pe"].astype(str), techs_of(sweep.front, sweep.metadata), strict=True))
         ):
             if block == "sram":
                 found[f"memories of {tech}"] = None
@@ -429,7 +422,7 @@ class _Compared:
         self.values = objective_values(points, objectives)
         self._errors = _errors(points, about, largest=largest)
         families = pd.factorize(points["pe"].astype(str))[0]
-        techs = pd.factorize(_techs(points, about))[0]
+        techs = pd.factorize(techs_of(points, about))[0]
         tile = families * (techs.max(initial=0) + 1) + techs
         # Which kind of cost a block of a point is: two of one kind have a common error.
         blocks = _blocks(points)

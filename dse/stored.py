@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,7 +23,7 @@ from hwgen.errors import HwgenError, os_error
 from hwgen.schedule import Layer
 from hwgen.version import __version__
 
-__all__ = ["StoredSweep", "open_sweep"]
+__all__ = ["StoredSweep", "open_sweep", "techs_of"]
 
 _USUAL_OBJECTIVES = ("area_um2", "latency_us")
 """Those of `dse.sweep.run_sweep`, for files that do not name theirs."""
@@ -130,6 +131,14 @@ class StoredSweep:
                 "stores all points (hwgen sweep --store all)"
             )
         return replace(self, front=_front(what, points, objectives), objectives=tuple(objectives))
+
+
+def techs_of(points: pd.DataFrame, about: Mapping[str, Any]) -> np.ndarray:
+    """Names of the technologies of points [points]; ``about``: the metadata of their sweep."""
+    if "tech" in points:
+        named: np.ndarray = points["tech"].astype(str).to_numpy(object)
+        return named
+    return np.full(len(points), str(about["tech"]), object)
 
 
 def _of_workload(rows: pd.DataFrame, workload: str) -> pd.DataFrame:

@@ -65,7 +65,13 @@ _MOST_POINTS = 20_000
     help="workload that is shown, by its name or a part of it, where a sweep has several (default: the first)",
 )
 @click.option("--title", type=Text(), metavar="TEXT", help="title of the page (default: the workload, or the layers)")
-@click.option("--tech", metavar="FILE", help="file of `hwgen calibrate` that the sweep was made with, if it has moved")
+@click.option(
+    "--tech",
+    "techs",
+    multiple=True,
+    metavar="FILE",
+    help="file of `hwgen calibrate` that the sweep was made with, if it has moved; once for each",
+)
 def command(
     sweep: Path,
     output: Path | None,
@@ -76,7 +82,7 @@ def command(
     points: int,
     workload: str | None,
     title: str | None,
-    tech: str | None,
+    techs: tuple[str, ...],
 ) -> None:
     """Show a sweep: `hwgen sweep … -o points.parquet`, then `hwgen report points.parquet -o report.html`.
 
@@ -107,7 +113,7 @@ def command(
         files.append((table_file, table.text(stored.front, table_file, shown)))
     said = ""
     if output:
-        page, said = _page(stored, points, title, tech)
+        page, said = _page(stored, points, title, techs)
         files.append((output, page))
     write_all(files, "report")
     if workload is None and len(whole.workloads) > 1:
@@ -121,14 +127,14 @@ def command(
         click.echo(f"wrote {path}")
 
 
-def _page(stored: StoredSweep, points: int, title: str | None, tech: str | None) -> tuple[str, str]:
+def _page(stored: StoredSweep, points: int, title: str | None, techs: tuple[str, ...]) -> tuple[str, str]:
     """The page, and what it shows in words; with half the points, and half of those, until it is small enough."""
     from reports.page.html import MOST_BYTES, page_html
     from reports.page.model import page_model
     from sim.tech import load
 
     words = shlex.join(["hwgen", *sys.argv[1:]])
-    table = None if tech is None else load(tech)
+    tables = [load(tech) for tech in techs]
     with bars() as bar:
         tasks: dict[str, object] = {}
 
@@ -137,7 +143,7 @@ def _page(stored: StoredSweep, points: int, title: str | None, tech: str | None)
             bar.update(task, completed=done, total=of)  # type: ignore[arg-type]
 
         while True:
-            model = page_model(stored, most=points, command=words, title=title, tech=table, progress=watch)
+            model = page_model(stored, most=points, command=words, title=title, techs=tables, progress=watch)
             page = page_html(model)
             size = len(page.encode())
             if size <= MOST_BYTES or points <= 10:

@@ -39,10 +39,11 @@ _OF_TILES = ("compute", "padding", "results", "pre block")
 
 @dataclass(frozen=True)
 class Group:
-    """Points of a family that differ in whole numbers alone: ``rows`` are their places, ``p`` the tile's parameters,
-    ``around`` those of an accelerator around it, as `dse.space.Space.chunks` has them.
+    """Points of a family in a technology that differ in whole numbers alone: ``rows`` are their places, ``p`` the
+    tile's parameters, ``around`` those of an accelerator around it, as `dse.space.Space.chunks` has them.
     """
 
+    tech: str
     spec: type[TileSpec]
     rows: np.ndarray
     p: dict[str, Any]
@@ -76,10 +77,11 @@ class Breakdown:
     drift: float
 
 
-def groups(points: pd.DataFrame, own_clock: bool, around: Mapping[str, Param]) -> Iterator[Group]:
-    """Points as groups that array code takes; the index does not count."""
+def groups(points: pd.DataFrame, techs: np.ndarray, own_clock: bool, around: Mapping[str, Param]) -> Iterator[Group]:
+    """Points, whose technologies have these names, as groups that array code takes; the index does not count."""
     clocks = points["clk_period_ns"].to_numpy(np.float64)
-    for name, places in points.groupby(points["pe"].astype(str), sort=False).indices.items():
+    both = [points["pe"].astype(str).to_numpy(), techs]
+    for (name, tech), places in points.groupby(both, sort=False).indices.items():
         spec = family(str(name))
         known = {**spec.parameters(), **around}
         names = [key for key, one in known.items() if one.type is not int]
@@ -92,7 +94,7 @@ def groups(points: pd.DataFrame, own_clock: bool, around: Mapping[str, Param]) -
             values = {key: _values(points[key].iloc[rows], one.type) for key, one in known.items()}
             p = {key: value for key, value in values.items() if key not in around}
             rest = {key: value for key, value in values.items() if key in around}
-            yield Group(spec, rows, p, rest, None if own_clock else float(clocks[rows[0]]))
+            yield Group(str(tech), spec, rows, p, rest, None if own_clock else float(clocks[rows[0]]))
 
 
 def _values(column: pd.Series[Any], kind: type) -> Any:
@@ -108,15 +110,16 @@ def break_down(
     points: pd.DataFrame,
     layers: Sequence[Layer],
     level: str,
-    tech: Tech,
+    techs: np.ndarray,
+    prices: Mapping[str, Tech],
     *,
     own_clock: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Breakdown]:
     """Parts of points by family; none for a level whose parts are not known here (`LEVELS`).
 
-    ``layers``: what the points were evaluated on, in that order. ``own_clock``: each point runs at its own shortest
-    period.
+    ``layers``: what the points were evaluated on, in that order. ``techs``: the name of each point's technology,
+    ``prices``: the technologies by name. ``own_clock``: each point runs at its own shortest period.
     """
     if level not in LEVELS:
         return {}
@@ -124,8 +127,8 @@ def break_down(
     found: dict[str, list[Breakdown]] = {}
     done = 0
     with np.errstate(all="ignore"):
-        for group in groups(points, own_clock, around):
-            parts = evaluate(group, layers, tech, points.iloc[group.rows])
+        for group in groups(points, techs, own_clock, around):
+            parts = evaluate(group, layers, prices[group.tech], points.iloc[group.rows])
             found.setdefault(group.spec.family, []).append(parts)
             done += len(group.rows)
             if progress is not None:

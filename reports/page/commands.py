@@ -18,8 +18,11 @@ from sim.tech import DEFAULT, Tech
 __all__ = ["point_flags", "templates"]
 
 
-def point_flags(row: Mapping[str, Any], tech: Tech, *, own_clock: bool, settled: bool) -> dict[str, str]:
-    """Flags of a point: of its ``tile``, of its ``clock``, of the accelerator ``around`` it and the memory it ``use``s.
+def point_flags(
+    row: Mapping[str, Any], tech_name: str, tech: Tech, *, own_clock: bool, settled: bool
+) -> dict[str, str]:
+    """Flags of a point: of its ``tile``, of its ``clock`` and ``tech``, of the accelerator ``around`` it and the memory
+    it ``use``s.
 
     ``settled``: whether the clock places the registers that the point has, so that no flag needs to.
     """
@@ -40,6 +43,7 @@ def point_flags(row: Mapping[str, Any], tech: Tech, *, own_clock: bool, settled:
     return {
         "tile": shlex.join(flag_words(known, given)),
         "clock": _clock(row, tech, own_clock=own_clock, settled=settled),
+        "tech": "" if tech_name == DEFAULT else f"--tech {shlex.quote(tech_name)}",
         "around": shlex.join(words_beside(row, Design.parameters())),
         "use": shlex.join(words_beside(row, Use.parameters())),
     }
@@ -61,20 +65,22 @@ def _clock(row: Mapping[str, Any], tech: Tech, *, own_clock: bool, settled: bool
     return "" if settled and period == tech.default_clk_period_ns else f"--clk-period-ns {period!r}"
 
 
-def templates(level: str, layers: Sequence[Layer], tech_name: str) -> list[dict[str, str]]:
+def templates(level: str, layers: Sequence[Layer]) -> list[dict[str, str]]:
     """What can be done with a point: title, and the command with names of `point_flags` in braces.
 
     Empty for a level that no command takes from flags.
     """
-    tech = "" if tech_name == DEFAULT else f" --tech {shlex.quote(tech_name)}"
     products = " ".join(f"--layer {shlex.quote(layer_text(one))}" for one in layers)
     if level == "tile":
         return [
-            {"title": "Estimate", "command": f"hwgen estimate --pe {{pe}} {{tile}} {{clock}}{tech} {products}"},
-            {"title": "Emit Verilog", "command": f"hwgen emit --pe {{pe}} {{tile}} {{clock}}{tech} -o {{pe}}_tile.v"},
+            {"title": "Estimate", "command": f"hwgen estimate --pe {{pe}} {{tile}} {{clock}} {{tech}} {products}"},
+            {
+                "title": "Emit Verilog",
+                "command": "hwgen emit --pe {pe} {tile} {clock} {tech} -o {pe}_tile.v",
+            },
         ]
     if level == "accelerator":
-        tile = f"--level accelerator --pe {{pe}} {{tile}} {{around}} {{clock}}{tech}"
+        tile = "--level accelerator --pe {pe} {tile} {around} {clock} {tech}"
         return [
             {"title": "Estimate", "command": f"hwgen estimate {tile} {{use}} {products}"},
             {"title": "Emit Verilog", "command": f"hwgen emit {tile} -o {{pe}}_accelerator"},

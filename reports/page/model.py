@@ -17,7 +17,7 @@ from dse.level import TRUST
 from dse.pareto import choose
 from dse.provenance import commit, versions
 from dse.search import search_words
-from dse.stored import StoredSweep
+from dse.stored import StoredSweep, techs_of
 from hwgen.errors import HwgenError
 from hwgen.schedule import Layer
 from reports.page.breakdown import LEVELS, Breakdown, break_down
@@ -44,7 +44,7 @@ def page_model(
     most: int,
     command: str = "",
     title: str | None = None,
-    tech: Tech | None = None,
+    techs: Sequence[Tech] = (),
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """What a page knows of a sweep; JSON-serialisable.
@@ -52,9 +52,10 @@ def page_model(
     Parameters
     ----------
     most: points that are shown, at most. command: how the page was made. title: in place of what was swept.
-    tech: where the prices come from, if it is not the technology of the sweep's name.
+    techs: where the prices come from, if it is not the technologies of the sweep's names.
 
-    Raises `HwgenError` for a technology that is not known by its name.
+    Raises `HwgenError` for a technology that is not known by its name, and for one in ``techs`` that is none of the
+    sweep's.
     """
     say = progress or (lambda what, done, of: None)
     about = sweep.metadata
@@ -76,19 +77,21 @@ def page_model(
     columns = columns_of(points, sweep.objectives)
     layers, merged = _fewer(sweep.layers)
     own_clock = all(period is None for period in about["clk_period_ns"])
-    table = (tech or _tech(about)) if about["level"] in LEVELS else None
     parts: Mapping[str, Breakdown] = {}
     flags: list[dict[str, str]] = []
-    if table is not None:
+    if about["level"] in LEVELS:
+        names = techs_of(points, about)
+        prices = _prices(list(dict.fromkeys(names.tolist())), techs)
         parts = break_down(
             points,
             sweep.layers,
             about["level"],
-            table,
+            names,
+            prices,
             own_clock=own_clock,
             progress=lambda done, of: say("parts", done, of),
         )
-        flags = _all_flags(points, parts, table, own_clock, say)
+        flags = _all_flags(points, parts, names, prices, own_clock, say)
     drift = max((one.drift for one in parts.values()), default=0.0)
     return {
         "title": title or _title(sweep),
@@ -111,7 +114,7 @@ def page_model(
         "layers": [_layer_words(layer) for layer in layers],
         "parts": {name: _parts(one, merged) for name, one in parts.items()},
         "drift": _short(drift, 2),
-        "commands": templates(about["level"], sweep.layers, about["tech"]),
+        "commands": templates(about["level"], sweep.layers),
         "flags": _flag_columns(flags),
         "provenance": _provenance(sweep, command, drift),
         "status": about["status"],
@@ -138,9 +141,15 @@ def _objective(name: str, objectives: Sequence[str]) -> str:
     return f"-{name}" if direction(name, objectives) > 0 else name
 
 
-def _tech(about: Mapping[str, Any]) -> Tech:
+def _prices(names: Sequence[str], given: Sequence[Tech]) -> dict[str, Tech]:
+    """Technologies by the names that points have. One that is given is that of the only name, whatever it is called."""
+    if len(names) == 1 and len(given) == 1:
+        return {names[0]: given[0]}
+    found = {tech.name: tech for tech in given}
+    if foreign := [name for name in found if name not in names]:
+        raise HwgenError(f"report: --tech must be of one of {', '.join(names)}, not {foreign[0]!r}")
     try:
-        return load(about["tech"])
+        return {name: found.get(name) or load(name) for name in names}
     except HwgenError as error:
         raise HwgenError(f"report: {error}; --tech names the file that the sweep was given") from error
 
@@ -187,14 +196,20 @@ def _fewer(layers: Sequence[Layer]) -> tuple[list[Layer], list[list[int]]]:
 
 
 def _all_flags(
-    points: pd.DataFrame, parts: Mapping[str, Breakdown], tech: Tech, own_clock: bool, say: Progress
+    points: pd.DataFrame,
+    parts: Mapping[str, Breakdown],
+    techs: np.ndarray,
+    prices: Mapping[str, Tech],
+    own_clock: bool,
+    say: Progress,
 ) -> list[dict[str, str]]:
     settled = np.zeros(len(points), dtype=bool)
     for one in parts.values():
         settled[one.rows] = one.settled
     found = []
     for place, row in enumerate(points.to_dict("records")):
-        found.append(point_flags(row, tech, own_clock=own_clock, settled=bool(settled[place])))
+        name = techs[place]
+        found.append(point_flags(row, name, prices[name], own_clock=own_clock, settled=bool(settled[place])))
         if place % 64 == 0 or place == len(points) - 1:
             say("commands", place + 1, len(points))
     return found

@@ -241,7 +241,7 @@ def _runs(spec: TileSpec, seed: int, mode: int, groups: int | None) -> list[Step
         random_steps(spec, seed + 4, groups=groups, mode=mode),
         abandoned_steps(spec, seed + 5, mode),
     ]
-    return [*runs, scale_steps(spec, seed + 6, results=9600, mode=mode)] if spec.scales_by_lanes else runs
+    return [*runs, scale_steps(spec, seed + 6, results=28800, mode=mode)] if spec.scales_by_lanes else runs
 
 
 def _bench(spec: TileSpec, select_bits: int) -> tuple[str, list[Port]]:

@@ -18,7 +18,7 @@ import pytest
 from dse.explore import explore
 from dse.plan import Search
 from dse.space import Space
-from dse.stored import StoredSweep, open_sweep
+from dse.stored import StoredSweep, open_sweep, techs_of
 from dse.sweep import run_sweep
 from hwgen.cli import main
 from hwgen.schedule import Layer
@@ -95,7 +95,9 @@ def test_parts_add_up_and_a_change_of_prices_is_seen(tiles: StoredSweep, designs
         assert sweep.points is not None
         for shift in (1.0, 1.01):
             points = sweep.points.assign(energy_pj=sweep.points["energy_pj"] * shift)
-            parts = break_down(points, sweep.layers, sweep.metadata["level"], load("sky130hd"))
+            names = techs_of(points, sweep.metadata)
+            prices = {"sky130hd": load("sky130hd")}
+            parts = break_down(points, sweep.layers, sweep.metadata["level"], names, prices)
             assert sorted(itertools.chain(*(one.rows.tolist() for one in parts.values()))) == list(range(len(points)))
             drift = max(one.drift for one in parts.values())
             assert drift < 1e-9 if shift == 1 else drift == pytest.approx(1 - 1 / 1.01)

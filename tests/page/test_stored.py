@@ -64,6 +64,27 @@ def test_a_workload_of_several(tmp_path: Path) -> None:
         whole.of("three")
 
 
+def test_technologies_side_by_side(tmp_path: Path) -> None:
+    """Each point is taken apart by the prices of its own technology, and its commands name it."""
+    techs = [load(name) for name in ("sky130hd", "generic45")]
+    layers = (Layer("a", 8, 64, 64),)
+    scenes = [Scene("w", layers, tech, clocks_of((4.0,), tech)) for tech in techs]
+    plan = make_plan([Space.of("int", {"bits": (2, 4), "n": (4, 8)})], scenes, keep=True)
+    explore(plan, tmp_path / "x")
+    sweep = open_sweep(tmp_path / "x")
+    model = page_model(sweep, most=100)
+    assert model["drift"] < 1e-9
+    named = [model["data"]["tech"]["texts"][place] for place in model["data"]["tech"]["places"]]
+    flags = [model["flags"]["tech"]["texts"][place] for place in model["flags"]["tech"]["places"]]
+    assert sorted(set(named)) == ["generic45", "sky130hd"]
+    assert flags == ["" if name == "sky130hd" else f"--tech {name}" for name in named]
+    assert all("{clock} {tech} " in one["command"] for one in model["commands"])
+    # Files are asked for by what they call themselves, and one that is none of the sweep's is refused.
+    assert page_model(sweep, most=100, techs=techs[1:])["drift"] < 1e-9
+    with pytest.raises(HwgenError, match="report: --tech must be of one of sky130hd, generic45, not 'asap7'"):
+        page_model(sweep, most=100, techs=[load("asap7")])
+
+
 def test_a_sweep_comes_back_as_it_was(tmp_path: Path) -> None:
     spaces, layers = [Space.of("int", {"n": (4, 8), "bits": (2, 4)})], [Layer("up", 8, 64, 128), Layer("x", 1, 8, 8, 4)]
     file = tmp_path / "points.parquet"
