@@ -199,7 +199,7 @@ class Core(wiring.Component):
                 signals[f"s_axis_{name}_tvalid"].eq(feeder.valid),
                 feeder.ready.eq(signals[f"s_axis_{name}_tready"]),
             ]
-            words: list[Value] = [codes.word]
+            words: list[Value] = [self._design.elements(name).widened(codes.word)]
             if sides is None:
                 m.d.comb += feeder.sides_valid.eq(1)
             else:

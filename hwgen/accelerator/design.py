@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any, Self
 
 from hwgen.accelerator.block_plan import BlockPlan
+from hwgen.accelerator.elements import Elements, elements_of, plain_elements
 from hwgen.accelerator.results import INTEGERS, RESULT_BITS, channel_fields, requantisers
 from hwgen.accelerator.stream import Stream, channel_stream, operand_streams, padded_bits
 from hwgen.emit import Field, streams
@@ -235,17 +236,25 @@ class Design:
     def _streams(self) -> Iterator[Stream]:
         found = streams(self.tile)
         around: dict[str, Any] = {"bus_bits": self.bus_bits, "burst": self.burst}
-        for name, fields, role, steps in (
-            ("weights", found.weights, "weights", self.weight_ring),
-            ("acts", found.acts, "acts", self.act_ring),
+        for name, fields, steps in (
+            ("weights", found.weights, self.weight_ring),
+            ("acts", found.acts, self.act_ring),
         ):
-            codes = sum(field.port.width for field in fields if field.port.role == role)
-            sides = sum(field.port.width for field in fields if field.port.role != role)
+            elements = self.elements(name)
+            codes = elements.lines * elements.count * elements.bits
+            sides = sum(field.port.width for field in fields if field.port.role != name)
             if name == "acts" and self.pre != "none":
                 # Values as they lie in memory; what the tile's sides hold is made of them.
                 codes, sides = _pre_word_bits(self.tile.p, self.p), 0
             yield from operand_streams(name, codes, sides, steps, group_steps=self.group_steps, **around)
         yield channel_stream(self.tile.n * self.channel_bits, self.weight_ring, **around)
+
+    def elements(self, name: str) -> Elements:
+        """How the elements of ``weights`` or ``acts`` lie in a ring, and in memory unless a block between them makes
+        them.
+        """
+        port = next(field.port for field in getattr(streams(self.tile), name) if field.port.role == name)
+        return plain_elements(port) if name == "acts" and self.pre != "none" else elements_of(self.tile, port)
 
     @cached_property
     def block_plan(self) -> BlockPlan | None:

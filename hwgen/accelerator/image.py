@@ -1,12 +1,13 @@
 """Operands in memory: the words of a stream in the order in which the tile takes them, and results back.
 
-Layout (version 1). A word holds the bits of a tile's port (`i_acts` or `i_weights`, or all `i_row_*` or `i_col_*` ports
-one after the other), element 0 lowest, and is padded with zeros to `Stream.padded_bits`. The words of a block (a block
-of rows or columns: its steps, or its groups) follow each other, lowest byte first, and each block is padded to whole
-ring entries, which are whole bus beats. Blocks follow each other. Activations that a block before the ring quantises
-(`Design.pre`) lie likewise, in words of their values and without side information. Results: the tile's beats as
-`m_axis_result_tdata` holds them, padded likewise, in the order in which blocks are computed; the last bus beat is
-filled up with zeros.
+Layout (version 2). A word holds the elements of a tile's port (`i_acts` or `i_weights`, or all `i_row_*` or `i_col_*`
+ports one after the other), element 0 lowest, and is padded with zeros to `Stream.padded_bits`; of elements that are
+wider than a layer's codes it holds the codes (`hwgen.accelerator.elements`; in version 1 it held the whole). The words
+of a block (a block of rows or columns: its steps, or its groups) follow each other, lowest byte first, and each block
+is padded to whole ring entries, which are whole bus beats. Blocks follow each other. Activations that a block before
+the ring quantises (`Design.pre`) lie likewise, in words of their values and without side information. Results: the
+tile's beats as `m_axis_result_tdata` holds them, padded likewise, in the order in which blocks are computed; the last
+bus beat is filled up with zeros.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ __all__ = [
     "unpack_results",
 ]
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 
 
 def pack_weights(design: Design, schedule: Schedule, weights: QTensor) -> dict[str, np.ndarray]:
@@ -104,9 +105,10 @@ def _images(
 ) -> dict[str, np.ndarray]:
     blocks, steps = shape
     fields = streams(design.tile)
-    of_codes = [field for field in getattr(fields, name) if field.port.role == name]
     of_sides = [field for field in getattr(fields, name) if field.port.role != name]
-    found = {name: _image(design.streams[name], blocks, [(codes.reshape(blocks * steps, -1), of_codes[0].port.bits)])}
+    elements = design.elements(name)
+    stored = elements.narrowed(codes).reshape(blocks * steps, -1)
+    found = {name: _image(design.streams[name], blocks, [(stored, elements.bits)])}
     if of_sides:
         parts = []
         for field in of_sides:

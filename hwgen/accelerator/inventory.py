@@ -116,7 +116,7 @@ def geometry(spec: type[TileSpec], p: P, d: P) -> Geometry:
             "not measured"
         )
     m, n, bus = p["m"], p["n"], d["bus_bits"]
-    (acts, act_bits), (weights, weight_bits) = spec.act_port(p), spec.weight_port(p)
+    act_bits, weight_bits = spec.code_bits(p)
     row_side, col_side = spec.side_bits(p)
     step_k = spec.layer_k(p)
     group_steps, sum_steps = p["group"] // step_k, spec.sum_group(p) // step_k
@@ -124,8 +124,8 @@ def geometry(spec: type[TileSpec], p: P, d: P) -> Geometry:
     has_lanes = where(lanes > 0, 1, 0)
     streams = {}
     for name, codes, sides, ring in (
-        ("weights", n * weights * weight_bits, n * _sum(col_side), d["weight_ring"]),
-        ("acts", m * acts * act_bits, m * _sum(row_side), d["act_ring"]),
+        ("weights", n * weight_bits, n * _sum(col_side), d["weight_ring"]),
+        ("acts", m * act_bits, m * _sum(row_side), d["act_ring"]),
     ):
         for one in operand_streams(name, codes, sides, ring, bus_bits=bus, burst=d["burst"], group_steps=group_steps):
             streams[one.name] = one

@@ -29,13 +29,21 @@ class TileFormulas(TileParameters):
         raise NotImplementedError
 
     @classmethod
-    def stored_bits(cls, p: P) -> tuple[Num, Num]:
-        """Bits that memory holds, and moves, of what a row and a column take in a step of a layer; no side information.
+    def code_bits(cls, p: P) -> tuple[Num, Num]:
+        """Bits of the codes that a row and a column take in a step of a layer.
 
         Those of the ports, unless a port's words are wider than the codes in them: then the codes'.
         """
         (acts, act_bits), (weights, weight_bits) = cls.act_port(p), cls.weight_port(p)
         return acts * act_bits, weights * weight_bits
+
+    @classmethod
+    def stored_bits(cls, p: P) -> tuple[Num, Num]:
+        """Bits that memory holds, and moves, of what a row and a column take in a step of a layer; no side information.
+
+        Those of the codes, unless these repeat some.
+        """
+        return cls.code_bits(p)
 
     @classmethod
     def weight_stored_bits(cls, p: P) -> Num:

@@ -60,11 +60,11 @@ def _codes(design: Design, name: str) -> Field:
 
 def _element(design: Design, name: str) -> tuple[int, int]:
     """Bits of an element in memory, and of a row or a column of a step."""
-    tile, plan = design.tile, design.block_plan
+    plan = design.block_plan
     if name == "acts" and plan is not None:
         return plan.source_bits, plan.k * plan.source_bits
-    port = _codes(design, name).port
-    return port.bits, port.width // (tile.m if name == "acts" else tile.n)
+    elements = design.elements(name)
+    return elements.bits, elements.count * elements.bits
 
 
 def _sides(design: Design, name: str) -> list[Field]:
@@ -77,8 +77,9 @@ def _packing(design: Design, name: str) -> Mapping[str, Any]:
     tile, plan = design.tile, design.block_plan
     if name == "acts" and plan is not None:
         return {"kind": "codes", "code_bits": plan.source_bits, "per_element": 1, "lsb": 0}
-    packing = tile.act_packing if name == "acts" else tile.weight_packing
-    return packing(tile.layer_mode)
+    packing = (tile.act_packing if name == "acts" else tile.weight_packing)(tile.layer_mode)
+    # Codes alone: what fills an element beside them is not in memory.
+    return packing if design.elements(name).alike else {**packing, "lsb": 0, "fill": None}
 
 
 def _prepacked(design: Design) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from hwgen.accelerator.block_plan import BlockPlan
 from hwgen.accelerator.bundle._names import macro_names, ports
 from hwgen.accelerator.design import Design
+from hwgen.accelerator.elements import Elements
 from hwgen.accelerator.emission import AcceleratorEmission
 from hwgen.accelerator.exact import Memory, exact
 from hwgen.accelerator.image import LAYOUT_VERSION
@@ -92,6 +93,14 @@ def _fields(fields: tuple[Field, ...], base: int) -> list[dict[str, Any]]:
     ]
 
 
+def _codes(elements: Elements, field: dict[str, Any]) -> dict[str, Any]:
+    """The field of a word of codes: the port's, or of the codes alone."""
+    if elements.alike:
+        return field
+    shape = [elements.lines, elements.count]
+    return {**field, "shape": shape, "element_bits": elements.bits, "stride_bits": elements.bits, "signed": False}
+
+
 def _results(design: Design) -> dict[str, Any]:
     return {
         "bits": design.result_bits,
@@ -121,7 +130,7 @@ def _image(design: Design) -> dict[str, Any]:
         if name == "acts" and plan is not None:
             words[name] = [_values(plan, codes[0].port.name)]
             continue
-        words[name] = _fields(codes, codes[0].offset)
+        words[name] = [_codes(design.elements(name), field) for field in _fields(codes, codes[0].offset)]
         if sides:
             words[f"{name[:-1]}_sides"] = _fields(sides, sides[0].offset)
     return {
@@ -147,7 +156,9 @@ def _image(design: Design) -> dict[str, Any]:
             "and so is K up to whole steps of step_k elements.",
             "A word of stream acts holds the port's elements of one step of a block, element 0 lowest; tile.operands "
             "[mode].acts.packing says how a row's codes become elements. Weights likewise by column; of a column with "
-            "several outputs the codes of one element of K lie together, output 0 first.",
+            "several outputs the codes of one element of K lie together, output 0 first. Elements of fewer bits than "
+            "the port's, or fewer of them, are the codes alone, side by side: what packing puts beside them (lsb, "
+            "fill, elements and bits that are ignored) the accelerator makes.",
             "A word of a stream of sides holds the fields of one group of a block, group_k elements along K, or the "
             "whole row for 0; rows and outputs that lack have the values of the first row or output.",
             "A word begins at bit 0 of a place of padded_bits bits, the rest is 0; the words of a block (its steps, or "

@@ -63,8 +63,8 @@ class BitmodFormulas(BitmodParameters):
         return {}, {"special": SPECIAL_BITS, "scale": where(p["post_lanes"] > 0, SCALE_BITS, 0)}
 
     @classmethod
-    def stored_bits(cls, p: P) -> tuple[Num, Num]:
-        acts, _ = super().stored_bits(p)
+    def code_bits(cls, p: P) -> tuple[Num, Num]:
+        acts, _ = super().code_bits(p)
         return acts, p["k"] * p["bits"]
 
     @classmethod

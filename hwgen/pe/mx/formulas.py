@@ -145,9 +145,14 @@ class MxFormulas(MxParameters):
         return cls._port(p, cls._forms(p)[1])
 
     @classmethod
-    def stored_bits(cls, p: P) -> tuple[Num, Num]:
+    def code_bits(cls, p: P) -> tuple[Num, Num]:
         step = cls.layer_k(p)
         acts, weights = (step // form.element.elements * form.element.code_bits for form in cls._blocks(p))
+        return acts, weights
+
+    @classmethod
+    def stored_bits(cls, p: P) -> tuple[Num, Num]:
+        acts, weights = cls.code_bits(p)
         repeated = [form.repeated_bits / form.block for form in cls._blocks(p)]
         # A bit that several words of a block repeat is in memory once.
         return (

@@ -74,8 +74,8 @@ class PositFormulas(PositParameters):
         return cls.act_port(p)
 
     @classmethod
-    def stored_bits(cls, p: P) -> tuple[Num, Num]:
-        acts, weights = super().stored_bits(p)
+    def code_bits(cls, p: P) -> tuple[Num, Num]:
+        acts, weights = super().code_bits(p)
         # With parts along n a lane of activations has the code of one, and the rest of it is empty.
         return acts // cls.layer_outputs(p), weights
 
