@@ -22,7 +22,7 @@ from sim.system.model import Key, engine_for, product_energy, sizes_of
 from sim.system.products import Part, Product, parts_of
 from sim.system.share import best_shares
 from sim.system.system import System
-from sim.system.variant import variant
+from sim.system.variant import rings_in_mode, variant
 from sim.tech import load
 from sim.workload import Phase, Rule, Workload
 
@@ -175,7 +175,8 @@ class _Asked:
         assert isinstance(made, DesignEngine)
         tile, found = system.core.tile, variant(system.core, key[1])
         mode = {name: value for name, value in found.design.tile.p.items() if value != tile.p[name]}
-        return made.over({**tile.p, **self.p, **mode}, {**system.core.p, **self.d})
+        p, d = {**tile.p, **self.p}, {**system.core.p, **self.d}
+        return made.over({**p, **mode}, {**d, **rings_in_mode(type(tile), p, {**p, **mode}, d)} if mode else d)
 
     def _columns(self, engines: Mapping[Key, Engine]) -> dict[str, Any]:
         system, cores = self.system, self.system.cores if self.cores is None else self.cores

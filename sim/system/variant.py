@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from hwgen.accelerator import Design
+from hwgen.accelerator.stream import padded_bits
 from hwgen.errors import HwgenError
 from hwgen.formats import get
 from hwgen.formats.integers import IntFormat
-from hwgen.frame.numbers import ceil_div
+from hwgen.frame.numbers import Num, ceil_div, where
 from hwgen.frame.param import Range
 from hwgen.pe import TileSpec
 
-__all__ = ["Variant", "variant"]
+__all__ = ["Variant", "rings_in_mode", "variant"]
+
+P = Mapping[str, Any]
 
 _MOST_VALUES = 32
 
@@ -42,7 +46,9 @@ def variant(design: Design, form: str) -> Variant:
         return Variant(design, 1, own)
     for other in _modes(tile):
         if other.weight_format.name == form:
-            return Variant(dataclasses.replace(design, tile=other), 1, f"{form}, in the tile's mode for it")
+            rings = rings_in_mode(type(tile), tile.p, other.p, design.p)
+            made = Design(tile=other, **{**design.p, **{name: int(depth) for name, depth in rings.items()}})
+            return Variant(made, 1, f"{form}, in the tile's mode for it")
     wanted, held = get(form), tile.weight_format
     if isinstance(wanted, IntFormat) and isinstance(held, IntFormat):
         passes = int(ceil_div(wanted.code_bits, held.code_bits))
@@ -59,6 +65,18 @@ def variant(design: Design, form: str) -> Variant:
     raise HwgenError(
         f"system: a second operand must be {', '.join(known)}{integers} on this {tile.family} tile, not {form}"
     )
+
+
+def rings_in_mode(spec: type[TileSpec], p: P, other: P, d: P) -> dict[str, Num]:
+    """Steps that the rings hold in another mode of the tile: the memories are the same, and its codes may be wider.
+
+    p, other: parameters of the tile and of the same tile in the mode; numbers may be arrays over designs.
+    """
+    found = {}
+    for place, (lines, ring) in enumerate((("m", "act_ring"), ("n", "weight_ring"))):
+        before, after = (padded_bits(one[lines] * spec.code_bits(one)[place], d["bus_bits"]) for one in (p, other))
+        found[ring] = where(after > before, d[ring] * before // after, d[ring])
+    return found
 
 
 def _modes(tile: TileSpec) -> Iterator[TileSpec]:
