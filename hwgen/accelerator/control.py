@@ -137,7 +137,7 @@ class Control(wiring.Component):
             found |= {
                 f"{name}_words_last": _less(words),
                 f"{name}_entries_last": (entries - 1)[: len(words)],
-                f"{name}_beats": entries * stream.beats_per_entry,
+                f"{name}_beats": _times(entries, stream.beats_per_entry),
                 f"{name}_blocks_last": Mux(stays, 0, blocks),
                 f"{name}_windows_last": Mux(stays, blocks, 0),
                 f"{name}_fetches_last": Mux(held, 0, uses),
@@ -157,6 +157,12 @@ class Control(wiring.Component):
     @property
     def _sides(self) -> bool:
         return any(name.endswith("sides") for name in self._design.streams)
+
+
+def _times(value: Value, count: int) -> Value:
+    """A multiple, as a sum of what is shifted: a product, even by a constant, is a multiplier to netlists."""
+    shifted = [value.shift_left(place) for place in range(count.bit_length()) if count >> place & 1]
+    return sum(shifted[1:], start=shifted[0])
 
 
 def _less(count: Value) -> Value:

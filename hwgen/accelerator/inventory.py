@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from hwgen.accelerator.control import COUNTER_BITS
 from hwgen.accelerator.design import PAGE_BYTES, Design
 from hwgen.accelerator.registers import accelerator_map
@@ -116,7 +118,7 @@ def geometry(spec: type[TileSpec], p: P, d: P) -> Geometry:
             "not measured"
         )
     m, n, bus = p["m"], p["n"], d["bus_bits"]
-    act_bits, weight_bits = spec.code_bits(p)
+    act_codes, weight_codes = spec.code_bits(p)
     row_side, col_side = spec.side_bits(p)
     step_k = spec.layer_k(p)
     group_steps, sum_steps = p["group"] // step_k, spec.sum_group(p) // step_k
@@ -124,8 +126,8 @@ def geometry(spec: type[TileSpec], p: P, d: P) -> Geometry:
     has_lanes = where(lanes > 0, 1, 0)
     streams = {}
     for name, codes, sides, ring in (
-        ("weights", n * weight_bits, n * _sum(col_side), d["weight_ring"]),
-        ("acts", m * act_bits, m * _sum(row_side), d["act_ring"]),
+        ("weights", n * weight_codes, n * _sum(col_side), d["weight_ring"]),
+        ("acts", m * act_codes, m * _sum(row_side), d["act_ring"]),
     ):
         for one in operand_streams(name, codes, sides, ring, bus_bits=bus, burst=d["burst"], group_steps=group_steps):
             streams[one.name] = one
@@ -149,7 +151,10 @@ def geometry(spec: type[TileSpec], p: P, d: P) -> Geometry:
     levelled = where(latest > 0, spec.sums_of_cell(p) * acc * waits + row_acc * row_waits, 0)
     user = has_lanes + clog2(spec.mode_count(p))
     depth = _result_depth(spec, p, beats, has_lanes)
-    act_word, weight_word = (streams[name].bits + streams[f"{name[:-1]}_sides"].bits for name in ("acts", "weights"))
+    # Behind the rings: elements as the tile's ports have them.
+    (act_count, act_bits), (weight_count, weight_bits) = spec.act_port(p), spec.weight_port(p)
+    act_word = m * act_count * act_bits + streams["act_sides"].bits
+    weight_word = n * weight_count * weight_bits + streams["weight_sides"].bits
     return Geometry(
         streams=streams,
         queues={
@@ -319,6 +324,12 @@ def _queue(depth: Num, bits: Num) -> Counts:
     }
 
 
+def _ones(number: Num) -> Num:
+    """Bits of whole numbers that are set."""
+    found = np.bitwise_count(np.asarray(number)).astype(np.int64)
+    return found if found.ndim else int(found)
+
+
 def _control(found: Geometry, d: P, living: bool) -> Counts:
     address, count = d["address_bits"], d["count_bits"]
     there = sum((stream.there for stream in found.streams.values()), start=0)
@@ -330,13 +341,15 @@ def _control(found: Geometry, d: P, living: bool) -> Counts:
     of_channels = found.streams["channels"].there
     worked_out = [stream for name, stream in found.streams.items() if name != "channels"]
     several = sum((stream.there * (stream.words_per_entry > 1) for stream in worked_out), start=0)
+    # Beats of entries of several that are no power of two of them: sums of shifted entries.
+    shifted = sum((stream.there * (_ones(stream.beats_per_entry) - 1) for stream in worked_out), start=0)
     derived = there * (7 * count + address) + beats + address + 2 * count
     if living:
         derived = derived - 2 * count * of_channels
     ended, state = _CAUSE_BITS + _STREAM_BITS, (_STATES - 1).bit_length()
     return {
         "ff": 2 * job + derived + 1 + 2 * ended + _JOBS_BITS + state,
-        "add": _JOBS_BITS + 2 * count + (there * 6 - of_channels * 2) * count + several * 2 * count,
+        "add": _JOBS_BITS + 2 * count + (there * 6 - of_channels * 2) * count + (several * 2 + shifted) * count,
         "mux2": 5 * ended + _STATES * state,
         "and": 4 * there * count + 2 * ended,
     }

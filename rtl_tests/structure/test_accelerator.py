@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.rtl, pytest.mark.slow, pytest.mark.xdist_group("struct
 
 ROOT = Path(__file__).parents[2]
 DESIGNS = (*CASES, *RESULT_CASES)
-INDICES = (0, 3, 9, 14, 19, 20, 24, 27, 28, 30, 33)
+INDICES = (0, 3, 9, 14, 19, 20, 24, 25, 27, 30, 31, 33, 36)
 """Of `DESIGNS`: narrow and wide, raw sums and finished results, both transports, with and without side information;
 floats with all that channels may have, and with parts of it; integers.
 """
