@@ -212,7 +212,7 @@ def test_layers_beyond_64_bits(command: str, layer: str, message: str) -> None:
             "axis n: a range must have at most 2,097,152 values, not 1,000,000,000",
         ),
         (
-            ["--pe", "int", "--m=1:256", "--n=1:1024", "--k=1:256", "--bits=8"],
+            ["--pe", "int", "--m=1:256", "--n=1:1024", "--k=1:256", "--bits=8", "-o", "points.parquet"],
             "sweep: must have at most 33,554,432 points, not 67,108,864; give fewer values, or several sweeps",
         ),
         (["--pe", "int", "--plot", "x.pdf"], "sweep: --plot must end in .png or .svg, not 'x.pdf'"),
