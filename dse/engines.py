@@ -199,7 +199,7 @@ def _client(address: str | None, jobs: int) -> Iterator[Any]:
         if address is None:
             target = stack.enter_context(
                 distributed.LocalCluster(
-                    n_workers=jobs, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL"
+                    n_workers=jobs, threads_per_worker=1, dashboard_address=":0", silence_logs="CRITICAL"
                 )
             )
         try:

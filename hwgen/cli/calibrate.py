@@ -69,7 +69,8 @@ def command(
 
 def _print(done: Calibration) -> None:
     cached = f", {done.from_cache} of them from an earlier run" if done.from_cache else ""
-    click.echo(f"measured {done.tiles} tiles{cached}; median error of blocks left out of the fit:")
+    said = f"{done.measurements} measurements of {done.tiles} tiles"
+    click.echo(f"{said}{cached}; median error of blocks left out of the fit:")
     rows = []
     quantities = ("area_um2", "min_clk_period_ns", "active_pj", "clock_pj")
     columns = [

@@ -64,12 +64,14 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was done: the files written, tiles measured now and taken from the cache, and by family, kind and quantity
-    the median error of blocks that were left out of the fit.
+    """What was done: the files written, tiles that are in them, measurements of these (by blocks, some of them also as
+    one netlist) and how many came from the cache, and by family, kind and quantity the median error of blocks that were
+    left out of the fit.
     """
 
     files: tuple[Path, Path]
     tiles: int
+    measurements: int
     from_cache: int
     left_out: Mapping[str, Mapping[str, Mapping[str, float]]]
 
@@ -251,7 +253,9 @@ def calibrate(
         for one, model in models.items()
         if one != ANY
     }
-    return Calibration((output, output.with_suffix(".csv")), len(wanted), from_cache, left_out)
+    tiles_of_all = {repr(spec) for spec, _ in wanted}
+    files = output, output.with_suffix(".csv")
+    return Calibration(files, len(tiles_of_all), len(wanted), from_cache, left_out)
 
 
 def tool_versions() -> str:

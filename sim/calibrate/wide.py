@@ -128,7 +128,8 @@ def draws(
                 values[parameter] = p.default
             if given and p.type is int and parameter not in ("m", "n") and rng.random() < 0.7:
                 # Tiles with what goes together seldom are large by their numbers already.
-                values[parameter] = min(values[parameter], p.default)
+                most, legal = min(values[parameter], p.default), legal_values(name, parameter)
+                values[parameter] = rng.randint(min(legal.low, most), most) if isinstance(legal, Range) else most
         values |= given
         for parameter, p in spec.cut_parameters().items():
             more = rng.randint(0, MOST_CUTS)

@@ -38,7 +38,7 @@ def test_a_calibration_goes_on_and_prices_tiles(tmp_path: Path) -> None:
     assert document["calibration"]["flat_tiles_measured"] == 2
     assert document["memory"] == "generic45"
     again = command(*TINY, "-o", str(output))
-    assert "measured 2 tiles, 2 of them from an earlier run" in again.stdout
+    assert "4 measurements of 2 tiles, 4 of them from an earlier run" in again.stdout
     assert tomllib.loads(output.read_text())["models"] == document["models"]
 
     priced = subprocess.run(
