@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 _EXAMPLE = "Example: hwgen "
-_SPEAKS = ("model fetch",)
+_SPEAKS = ("model fetch", "realise")
 """Commands that tell on standard error how far they are."""
 LATE_S = 3.0
 """A bad value that is not refused by then is refused late; a good one has been accepted."""
