@@ -141,7 +141,7 @@ def test_memories_and_sizes_apart_from_the_mesh() -> None:
     ("right", "wrong"),
     [
         ("own[kEntriesOfStream] = given *", "own[kEntriesOfStream] = fetched *"),
-        ("end.later(time + (outer - 1.0) * pace)", "end.later(time + (outer + 9.0) * pace)"),
+        ("time = time + (outer - 1.0) * pace;", "time = time + (outer + 9.0) * pace;"),
         ("times[row] * own[i]", "own[i]"),
         ("(number - 0.5)", "(number + 0.5)"),
     ],
