@@ -54,10 +54,6 @@ def _fields(design: Design, name: str) -> Sequence[Field]:
     return fields
 
 
-def _codes(design: Design, name: str) -> Field:
-    return next(field for field in _fields(design, name) if field.port.role == name)
-
-
 def _element(design: Design, name: str) -> tuple[int, int]:
     """Bits of an element in memory, and of a row or a column of a step."""
     plan = design.block_plan
@@ -167,7 +163,7 @@ def _step(design: Design, name: str) -> str:
     head = f"static void pack_{name[:-1]}_step(const source *from, uint8_t *bytes, uint64_t at) {{\n"
     columns = design.tile.code_columns(design.tile.layer_mode)[0 if name == "acts" else 1]
     if packing["kind"] == "planes":
-        body = _planes(packing, _codes(design, name).port.shape[1], bits, columns)
+        body = _planes(packing, design.elements(name).count, bits, columns)
     else:
         body = _plain(packing, bits, columns)
     return head + body + "}\n"
