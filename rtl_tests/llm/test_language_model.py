@@ -227,7 +227,7 @@ def test_every_family_on_two_blocks_of_the_model(real_model: Path, name: str, gi
         ("int", {"bits": 8}, (4, 16)),
         ("int", {"bits": 4}, (8, 16)),
         ("mixpe", {"bits": 4}, (8, 16)),
-        ("bitmod", {"bits": 4}, (8, 16)),
+        ("bitmod", {"bits": 4}, (16, 16)),
         ("lut", {"bits": 4}, (8, 4)),
         ("mx", {}, (8, 16)),
         ("int", {"bits": 8, "n": 2, "k": 8}, (2, 8)),
