@@ -55,9 +55,14 @@ def _allowed(spec: TileSpec, role: str, mode: int) -> np.ndarray:
 
 
 @functools.cache
+def _has_table(form: Format) -> bool:
+    """Whether all values of a format fit a table: few enough codes, each of which says everything by itself."""
+    return form.code_bits <= 16 and not form.side_bits
+
+
 def _negation(form: Format) -> np.ndarray | None:
     """Table from codes to those of the negative value (themselves where there is none); None for wide formats."""
-    if form.code_bits > 16 or form.side_bits:
+    if not _has_table(form):
         return None
     codes = form.codes()
     values = form.decode(codes).tolist()
@@ -576,7 +581,7 @@ def _least(spec: TileSpec, rng: np.random.Generator, mode: int) -> list[tuple[np
 
 def _smallest(form: Format) -> tuple[int, np.ndarray] | None:
     """Codes of zero and of the up to four smallest positive values; None for wide formats and those without a zero."""
-    if form.code_bits > 16 or form.side_bits:
+    if not _has_table(form):
         return None
     codes = form.codes()
     values = form.decode(codes)
