@@ -86,7 +86,7 @@ def page(found: Mapping[str, Sequence[Measured]], clocks: Mapping[str, float]) -
             rows.append(
                 [
                     bits,
-                    f"{each['layer'].area_um2:,.4g}",
+                    f"{each['layer'].area_um2:,.0f}",
                     *(f"{100 * each[kind].zeros:.1f}" for kind in KINDS),
                     *(f"{each[kind].energy_pj:.4g}" for kind in KINDS),
                 ]
