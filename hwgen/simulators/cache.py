@@ -15,7 +15,7 @@ from typing import Any
 
 from hwgen.errors import HwgenError, os_error
 
-__all__ = ["cache_dir", "cache_path", "cached", "digest", "read_kept", "write_kept"]
+__all__ = ["cache_dir", "cache_path", "cached", "digest", "locked", "read_kept", "write_kept"]
 
 
 def cache_path() -> Path:
@@ -70,7 +70,8 @@ def digest(parts: Iterable[str]) -> str:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file ``path``, which is made if missing; other processes and threads that ask for it wait."""
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -137,7 +138,7 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
     if _whole(entry):
         return entry
     try:
-        with _locked(root / f"{name}.lock"):
+        with locked(root / f"{name}.lock"):
             if _whole(entry):
                 return entry
             work = Path(tempfile.mkdtemp(prefix=f"{name[:24]}.", suffix=".tmp", dir=root))

@@ -19,7 +19,7 @@ from hwgen.errors import HwgenError
 from hwgen.simulators.cache import cache_dir, digest, read_kept, write_kept
 from hwgen.synth._parallel import in_parallel
 from hwgen.synth._parts import Part
-from hwgen.synth._slim import Slim, record_later, slimmed
+from hwgen.synth._slim import Slim, slimmed
 from hwgen.synth._yosys import yosys, yosys_version
 from hwgen.synth.liberty import Library
 
@@ -169,7 +169,6 @@ def _run(job: Job, library: Library, stop: threading.Event | None) -> tuple[Mapp
             path_ns=max(delays, default=0.0) / 1000,
             cell_types=dict(sorted(types.items())),
         )
-        record_later(cells.folder)
         return mapped, (folder / "mapped.v").read_text()
 
 

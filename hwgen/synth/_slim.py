@@ -21,14 +21,14 @@ from pathlib import Path
 import numpy as np
 
 from hwgen.errors import HwgenError
-from hwgen.simulators.cache import cached, digest, read_kept, write_kept
+from hwgen.simulators.cache import cached, digest, locked, read_kept, write_kept
 from hwgen.synth._liberty_text import Group
 from hwgen.synth._logic import function
 from hwgen.synth._tables import slew_load
 from hwgen.synth._yosys import finished, yosys
 from hwgen.synth.liberty import FALLING, Head, Library, capacitance_of, direction_of, library_groups, pins_of
 
-__all__ = ["Slim", "record_later", "resettable", "slimmed"]
+__all__ = ["Slim", "resettable", "slimmed"]
 
 _VERSION = "liberty 6"
 """Part of the name in the cache: to be raised with every change of what is kept."""
@@ -165,29 +165,58 @@ def slimmed(library: Library) -> Slim:
         (folder / "left_out").write_text("\n".join(sorted(dropped)))
 
     found = Slim(cached(digest([_VERSION, library.sha256]), make))
-    _drop_damaged(found.folder)
+    _read_once(found, library)
     return found
 
 
-_LATER = ".later"
-"""In the folder of a library: sums of what ABC keeps there once it has read it."""
+_BINARY = ".later"
+"""In the folder of a library: sums of the binary copy that ABC reads instead of the text."""
+
+_GATE = r"""
+module \gate
+  wire input 1 \a
+  wire output 2 \y
+  cell $_NOT_ \not
+    connect \A \a
+    connect \Y \y
+  end
+end
+"""
 
 
-def record_later(folder: Path) -> None:
-    """Remember what ABC has kept, so that it is noticed if that is damaged: ABC itself would take it as it is."""
-    made = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.scl")}
-    if made and not (folder / _LATER).exists():
-        write_kept(folder / _LATER, made)
+def _read_once(made: Slim, library: Library) -> None:
+    """Have ABC keep its binary copy of the cells, whole, before anything is mapped.
 
-
-def _drop_damaged(folder: Path) -> None:
-    if not (folder / _LATER).exists():
+    Of several mappings that find none each would write it, and read what another has half written; ABC takes a damaged
+    one as it is. Where ABC cannot read the library there is none, and mapping says why.
+    """
+    if _intact(made.folder):
         return
-    known = read_kept(folder / _LATER)
-    now = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.scl")}
-    if known != now:
-        for path in [folder / _LATER, *folder.glob("*.scl")]:
-            path.unlink(missing_ok=True)
+    with locked(made.folder / f"{_BINARY}.lock"):
+        if _intact(made.folder):
+            return
+        with tempfile.TemporaryDirectory(prefix=".scl-", dir=made.folder) as name:
+            folder = Path(name)
+            (folder / "gate.il").write_text(_GATE)
+            steps = [
+                f"read_rtlil {folder / 'gate.il'}",
+                f"libcache -scl -dir {folder}",
+                f"abc -liberty {made.cells}",
+                "",
+            ]
+            (folder / "gate.ys").write_text("\n".join(steps))
+            finished(folder / "gate.ys", f"a gate to {library.name}", 60)
+            for path in folder.glob("*.scl"):
+                path.replace(made.folder / path.name)
+        write_kept(made.folder / _BINARY, _binary_sums(made.folder))
+
+
+def _binary_sums(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.scl")}
+
+
+def _intact(folder: Path) -> bool:
+    return (folder / _BINARY).exists() and read_kept(folder / _BINARY) == _binary_sums(folder)
 
 
 _PAIRS = ({(1, 1)}, {(0, 0), (0, 1), (1, 0)}, {(0, 1), (1, 0), (1, 1)}, {(0, 0)})

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pyosys
+import pytest
 
-from hwgen.synth import read_library
+from hwgen.pe import family
+from hwgen.synth import SynthOptions, _slim, generic_library, read_library, synthesise
 from hwgen.synth._slim import slimmed
+from hwgen.synth._yosys import finished
 
 POWER = """
     pg_pin (VDD) { pg_type : primary_power; voltage_name : "VDD"; }
@@ -135,3 +140,29 @@ def test_files_of_two_units_are_one_library_of_the_first_ones(tmp_path: Path) ->
         line for line in dumps[1] if "max_transition" not in line
     ]
     assert sum('values ("10' in line or "10.0" in line for line in dumps[0]) > 0
+
+
+def test_the_copy_that_abc_reads_is_whole_before_anything_is_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HWGEN_CACHE_DIR", str(tmp_path / "cache"))
+    made: list[str] = []
+
+    def counted(*given: Any, **more: Any) -> Any:
+        made.append(given[1])
+        return finished(*given, **more)
+
+    monkeypatch.setattr(_slim, "finished", counted)
+    with ThreadPoolExecutor(4) as pool:
+        folders = {slim.folder for slim in pool.map(slimmed, [generic_library()] * 4)}
+    assert len(made) == 1, "one of several that ask at once makes it"
+    (folder,) = folders
+
+    def copies() -> dict[str, tuple[int, bytes]]:
+        return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.glob("*.scl")}
+
+    before = copies()
+    assert len(before) == 1
+    spec = family("int").from_values({"m": 1, "n": 1, "k": 1, "group": 1, "bits": 2})
+    synthesise(spec, generic_library(), options=SynthOptions(recipes=("plain",)))
+    assert copies() == before, "mappings read it and write none"
