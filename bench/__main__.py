@@ -24,6 +24,7 @@ from hwgen.pe import Range, Side, TileSpec, families, family
 from hwgen.schedule import Layer, Steps
 from hwgen.simulators import cocotb_environment, find
 from hwgen.verify import CompiledTile, port_words
+from reports.command_line import without_options
 from reports.provenance import provenance, write_result
 
 RESULT = Path("reports/results/bench.md")
@@ -209,4 +210,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    without_options(main, __doc__)

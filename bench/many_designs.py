@@ -20,6 +20,7 @@ from dse.tiles import TILES
 from hwgen.accelerator import Design
 from hwgen.pe import family
 from hwgen.schedule import Layer
+from reports.command_line import without_options
 from sim.system import Array, OffChip, System, estimate_arrays
 from sim.tech import load
 from sim.workload import Prefill, load_workload
@@ -215,4 +216,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    without_options(main, __doc__)

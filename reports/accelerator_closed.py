@@ -13,6 +13,7 @@ import numpy as np
 from hwgen.accelerator.closed import REGIMES, ClosedCycles, closed_job_cycles
 from hwgen.accelerator.geometry import Geometry, job_arrays
 from reports.accelerator_points import Point, points
+from reports.command_line import without_options
 from reports.provenance import provenance, write_result
 
 __all__ = ["Compared", "compared", "main", "page"]
@@ -167,4 +168,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    without_options(main, __doc__)

@@ -15,6 +15,7 @@ from hwgen.files import write_all
 from hwgen.pe import family
 from hwgen.provenance import ROOT
 from hwgen.verify import accelerator_bench_files
+from reports.command_line import without_options
 from reports.plot import COLOURS, render
 
 __all__ = ["PAGE", "PICTURE", "example", "figure", "main", "page"]
@@ -186,4 +187,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    without_options(main, __doc__)

@@ -25,6 +25,7 @@ from hwgen.files import write_all
 from hwgen.pe import family
 from hwgen.schedule import Layer, Schedule
 from reports.accelerator_utilisation import CONTEXT, TOKENS, layers
+from reports.command_line import without_options
 from reports.plot import COLOURS, render
 from reports.provenance import provenance, write_result
 
@@ -243,4 +244,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    without_options(main, __doc__)

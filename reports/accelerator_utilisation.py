@@ -16,6 +16,7 @@ from hwgen.accelerator.closed import REGIMES, closed
 from hwgen.accelerator.recording import Recording
 from hwgen.pe import family
 from hwgen.schedule import Layer, Schedule
+from reports.command_line import without_options
 from reports.provenance import provenance, write_result
 
 __all__ = ["Row", "build", "chosen_job", "layers", "main", "page", "row", "table"]
@@ -250,4 +251,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    without_options(main, __doc__)

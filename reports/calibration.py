@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from hwgen.pe import families
+from reports.command_line import without_options
 from reports.families import table
 from reports.provenance import provenance, write_result
 from sim.tables import read_toml
@@ -68,4 +69,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    without_options(main, __doc__)

@@ -12,6 +12,7 @@ from hwgen.errors import HwgenError
 from hwgen.files import write_atomic
 from hwgen.frame.parameters import family_doc
 from hwgen.pe import TileSpec, families
+from reports.command_line import without_options
 from reports.diagram import diagram_svg
 
 __all__ = ["ERRORS", "FOLDER", "PAGE", "main", "page", "shown_tile", "table", "variants"]
@@ -208,4 +209,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    without_options(main, __doc__)

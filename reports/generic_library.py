@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hwgen.files import write_atomic
 from hwgen.synth.liberty import GENERIC
+from reports.command_line import without_options
 
 __all__ = ["CELLS", "Gate", "library_text", "main"]
 
@@ -246,4 +247,4 @@ def main(path: Path = GENERIC) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    without_options(main, __doc__)

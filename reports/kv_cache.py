@@ -10,6 +10,7 @@ from hwgen.accelerator.quantiser import Kind, cache_job, geometry, quantiser_cyc
 from hwgen.accelerator.registers import markdown
 from hwgen.files import write_atomic
 from hwgen.pe import family
+from reports.command_line import without_options
 from reports.families import table
 
 __all__ = ["PAGE", "main", "page"]
@@ -71,4 +72,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    without_options(main, __doc__)

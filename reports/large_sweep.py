@@ -22,6 +22,7 @@ import pandas as pd
 
 from dse.picks import each_workload, knee
 from dse.stored import StoredSweep, open_sweep
+from reports.command_line import without_options
 from reports.families import table
 from reports.provenance import provenance, write_result
 
@@ -175,4 +176,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    without_options(main, __doc__)

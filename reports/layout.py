@@ -12,6 +12,7 @@ from matplotlib.patches import FancyBboxPatch
 from hwgen.errors import HwgenError
 from hwgen.files import write_all
 from hwgen.provenance import ROOT
+from reports.command_line import without_options
 from reports.plot import COLOURS, render
 
 __all__ = ["PICTURE", "WAYS", "figure", "main"]
@@ -97,4 +98,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    without_options(main, __doc__)

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from hwgen.files import write_atomic
+from reports.command_line import without_options
 from reports.demo import DemoOptions, run_demo
 from reports.provenance import provenance, write_result
 
@@ -44,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    without_options(main, __doc__)

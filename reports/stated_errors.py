@@ -15,6 +15,7 @@ import numpy as np
 from hwgen.accelerator.inventory import accelerator_blocks, geometry
 from hwgen.files import write_atomic
 from reports.accelerator_cost import totals
+from reports.command_line import without_options
 from reports.held_out_wide import TILES, tried
 from sim.accelerator.activity import counts_of, switching_terms
 from sim.accelerator.measure import QUANTITIES as OF_BLOCKS
@@ -90,4 +91,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    without_options(main, __doc__)

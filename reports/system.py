@@ -14,6 +14,7 @@ import numpy as np
 
 from hwgen.accelerator import Design
 from hwgen.pe import family
+from reports.command_line import without_options
 from reports.families import table
 from reports.provenance import provenance, write_result
 from reports.system_peers import (
@@ -332,4 +333,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    without_options(main, __doc__)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from reports.command_line import without_options
 from reports.families import table
 from reports.provenance import provenance, write_result
 from reports.system_peers import UNLIMITED, one_product
@@ -375,4 +376,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    without_options(main, __doc__)

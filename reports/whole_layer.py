@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hwgen.pe import TileSpec, family
+from reports.command_line import without_options
 from reports.provenance import provenance, write_result
 from sim.inputs import layer_operands
 from sim.run import LayerRun, run_layer
@@ -104,4 +105,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    without_options(main, __doc__)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import reports.errors
 from hwgen.files import write_atomic
+from reports.command_line import without_options
 from reports.families import ERRORS, table
 from reports.provenance import provenance, write_result
 
@@ -40,4 +41,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    without_options(main, __doc__)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from hwgen.verify import CompiledAccelerator
+from reports.command_line import without_options
 from reports.provenance import provenance, write_result
 from rtl_tests.accelerator.cases import CASES, RESULT_CASES, Case, differences, tasks
 
@@ -89,4 +90,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    without_options(main, __doc__)

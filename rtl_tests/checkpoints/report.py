@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwgen.pe import TileSpec, family
+from reports.command_line import without_options
 from reports.families import table
 from reports.provenance import provenance, write_result
 from rtl_tests.checkpoints.cases import CASES, Case
@@ -132,17 +133,17 @@ def page(rows: Sequence[Row]) -> str:
     )
 
 
-def main(arguments: Sequence[str] | None = None, tell: Callable[[str], None] | None = None) -> None:
+def main() -> None:
     """Run all cases and write the page."""
-    say = tell or (lambda line: print(line, file=sys.stderr, flush=True))
     rows = real_rows()
     for case in CASES:
         with tempfile.TemporaryDirectory() as folder:
             rows.append(run_case(case, Path(folder)))
-        say(f"{case.name}: {'ok' if rows[-1].same and rows[-1].run.ok else 'DIFFERENT'}")
+        said = "ok" if rows[-1].same and rows[-1].run.ok else "DIFFERENT"
+        print(f"{case.name}: {said}", file=sys.stderr, flush=True)
     command = "python -m rtl_tests.checkpoints.report"
     write_result(RESULT, "Quantised checkpoints", command, page(rows), provenance())
 
 
 if __name__ == "__main__":
-    main()
+    without_options(main, __doc__)

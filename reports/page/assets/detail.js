@@ -80,7 +80,7 @@ function layers({ parts, place }) {
   const whole = parts.cycles.reduce((sum, values) => sum + values[place], 0);
   const rows = model.layers.map(({ name, size, count }, layer) => {
     const cycles = parts.cycles[layer][place], bound = parts.bounds[parts.bound[layer][place]];
-    return make("tr", {}, make("th", { scope: "row", title: `${size}${count > 1 ? ` ×${count}` : ""}`, text: name }), make("td", { class: "right", title: cycles.toLocaleString("en"), text: brief(cycles) }), make("td", { class: "right", text: percent(cycles / whole) }), make("td", { class: "right", text: percent(parts.busy[layer][place] / cycles) }), make("td", { title: MEANS[bound] ?? "", text: bound }));
+    return make("tr", {}, make("th", { scope: "row", title: `${name}: ${size}${count > 1 ? ` ×${count}` : ""}`, text: name }), make("td", { class: "right", title: cycles.toLocaleString("en"), text: brief(cycles) }), make("td", { class: "right", text: percent(cycles / whole) }), make("td", { class: "right", text: percent(parts.busy[layer][place] / cycles) }), make("td", { title: MEANS[bound] ?? "", text: bound }));
   });
   const heads = ["layer", "cycles", "of all", "of peak", "bound by"].map((text, column) => make("th", { scope: "col", class: column && column < 4 ? "right" : "", text }));
   return section("Layers", `${short(whole)} cycles`, make("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Layers" }, make("table", { class: "layers" }, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows))));

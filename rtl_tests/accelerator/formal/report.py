@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from hwgen.accelerator.emission import emit_accelerator
+from reports.command_line import without_options
 from reports.families import table
 from reports.provenance import provenance, write_result
 from rtl_tests.accelerator.cases import CASES, Case
@@ -52,4 +53,4 @@ def _paths(case: Case) -> dict[str, set[str]]:
 
 
 if __name__ == "__main__":
-    main()
+    without_options(main, __doc__)
