@@ -9,7 +9,7 @@ from amaranth.hdl import ClockDomain, Module, Mux, ResetSignal, Signal, Value
 from hwgen.accelerator import Design
 from hwgen.accelerator.registers import accelerator_map
 from rtl_tests.accelerator.formal.claims import Claims, anything
-from rtl_tests.accelerator.formal.device import DESIGN, Fault, holds_no_more, pieces, seen
+from rtl_tests.accelerator.formal.device import DESIGN, Fault, holds_no_more, miscounted, over_page, pieces, seen
 from rtl_tests.accelerator.formal.prover import Netlist
 
 __all__ = ["control_claims", "register_claims", "stream_claims", "write_claims"]
@@ -42,7 +42,7 @@ class _Bench:
 
 
 def stream_claims(name: str, fault: Fault | None = None, design: Design = DESIGN) -> Netlist:
-    """A read engine and its ring: of a stream no more is asked for than the ring holds."""
+    """A read engine and its ring: bursts are as AXI wants them, and no more is asked for than the ring holds."""
     copy, stream = pieces(fault), design.streams[name]
     bench = _Bench()
     m, claims = bench.m, bench.claims
@@ -54,12 +54,14 @@ def stream_claims(name: str, fault: Fault | None = None, design: Design = DESIGN
     m.d.comb += engine.released.eq(ring.released)
     owed = claims.count(stream.capacity, Mux(engine.grant, engine.length + 1, 0), ring.beat_valid)
     under = [
-        claims.assume(engine.beats != 0),
+        claims.assume(~miscounted(claims, engine)),
         claims.assume(~engine.grant | engine.valid),
         claims.assume(~ring.take | ring.valid),
         claims.assume(~ring.beat_valid | (owed != 0)),
         claims.assume(~clear | ((owed == 0) & ~engine.grant)),
     ]
+    claims.never("page", engine.valid & over_page(design, engine.addr, engine.length), *under[:2])
+    claims.never("length", engine.valid & (engine.length + 1 > stream.burst), *under[:2])
     claims.never("owed", owed > stream.capacity, *under)
     holds_no_more(claims, name, ring, ring.released, ring.beat_valid, clear, under)
     return bench.netlist()

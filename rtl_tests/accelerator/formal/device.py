@@ -31,7 +31,7 @@ from hwgen.pe import family
 from rtl_tests.accelerator.formal.claims import Claims, Lengths, anything
 from rtl_tests.accelerator.formal.prover import Netlist
 
-__all__ = ["DESIGN", "Fault", "accelerator_claims", "holds_no_more", "pieces", "seen"]
+__all__ = ["DESIGN", "Fault", "accelerator_claims", "holds_no_more", "miscounted", "over_page", "pieces", "seen"]
 
 _PACKAGE = "hwgen.accelerator"
 
@@ -204,21 +204,37 @@ def _tile(claims: Claims, top: Any, design: Design) -> Signal:
     return claims.assume(~(top.results["valid"] & ((inside == 0) | (early != 0))) & room)
 
 
-def _burst(claims: Claims, top: Any, design: Design, channel: str, most: Value) -> None:
+def miscounted(claims: Claims, engine: Any) -> Value:
+    """Whether an engine that may ask has blocks of no beats, or of others than when its job began."""
+    begun = Signal.like(engine.beats, name="beats_begun", reset_less=True)
+    with claims.m.If(engine.clear):
+        claims.m.d.sync += begun.eq(engine.beats)
+    return engine.active & ~engine.stop & ((engine.beats == 0) | (engine.beats != begun))
+
+
+def over_page(design: Design, address: Value, length: Value) -> Value:
+    """Whether a burst of ``length`` beats less one goes beyond the page in which it begins."""
+    low = (design.bus_bytes - 1).bit_length()
+    page = PAGE_BYTES // design.bus_bytes
+    return address[low : low + (page - 1).bit_length()] + length + 1 > page
+
+
+def _burst(claims: Claims, top: Any, design: Design, channel: str, most: Value, *under: Signal) -> None:
     """What holds for the bursts that an address channel asks for."""
     port = {name: getattr(top, f"m_axi_{channel}{name}") for name in ("valid", "addr", "len", "size", "burst")}
     low = (design.bus_bytes - 1).bit_length()
-    beats = port["len"] + 1
-    page = PAGE_BYTES // design.bus_bytes
-    at = port["addr"][low : low + (page - 1).bit_length()]
-    claims.never(f"{channel}_page", port["valid"] & (at + beats > page))
-    claims.never(f"{channel}_length", port["valid"] & (beats > most))
+    claims.never(f"{channel}_page", port["valid"] & over_page(design, port["addr"], port["len"]), *under)
+    claims.never(f"{channel}_length", port["valid"] & (port["len"] + 1 > most), *under)
     claims.never(f"{channel}_aligned", port["valid"] & port["addr"][:low].any())
     claims.never(f"{channel}_kind", port["valid"] & ((port["size"] != low) | (port["burst"] != 1)))
 
 
 def _reads(claims: Claims, top: Any, design: Design) -> tuple[Value, dict[str, Signal]]:
-    """Read channels; gives whether any read is on its way, and what is assumed of each stream's."""
+    """Read channels; gives whether any read is on its way, and what is assumed of each stream's.
+
+    That what an engine asks for is within its page and no longer than it may be is proved of engines on their own,
+    whatever is around them, and assumed here.
+    """
     m = claims.m
     names = ("addr", "len", "id", "size", "burst", "lock", "cache", "prot")
     payload = [getattr(top, f"m_axi_ar{name}") for name in names]
@@ -226,6 +242,7 @@ def _reads(claims: Claims, top: Any, design: Design) -> tuple[Value, dict[str, S
     most = Signal(9, name="most")
     flying: list[Value] = []
     kept: dict[str, Signal] = {}
+    asked_well: list[Signal] = []
     for name, stream in design.streams.items():
         mine = top.m_axi_arid == stream.index
         with m.If(mine):
@@ -240,7 +257,11 @@ def _reads(claims: Claims, top: Any, design: Design) -> tuple[Value, dict[str, S
         claims.never(f"{name}_outstanding", bursts.count + waiting > design.outstanding, kept[name], calm)
         claims.never(f"{name}_idle", top.engines[name].idle == ((bursts.count != 0) | waiting), kept[name], calm)
         flying.append(bursts.count != 0)
-    _burst(claims, top, design, "ar", most)
+        engine = top.engines[name]
+        claims.never(f"{name}_nothing", miscounted(claims, engine))
+        wrong = over_page(design, engine.addr, engine.length) | (engine.length + 1 > stream.burst)
+        asked_well.append(claims.assume(~(engine.valid & wrong)))
+    _burst(claims, top, design, "ar", most, *asked_well)
     return Cat(*flying).any(), kept
 
 

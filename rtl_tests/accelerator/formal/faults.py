@@ -15,8 +15,9 @@ FAULTS: dict[str, dict[str, Fault]] = {
         "ar_reset": Fault(_TOP, 'valid = Signal(name="ar_valid")', 'valid = Signal(name="ar_valid", reset_less=True)'),
         "weights_outstanding": Fault(_ENGINE, "(flying != design.outstanding)", "(flying != design.outstanding + 1)"),
         "weights_idle": Fault(_ENGINE, "self.idle.eq(flying == 0)", "self.idle.eq(flying <= 1)"),
-        "ar_page": Fault(_ENGINE, "found.eq(Mux(left < most, left[: len(found)], most))", "found.eq(most)"),
-        "ar_length": Fault(_ENGINE, "design.bus_bytes, stream.burst)", "design.bus_bytes, stream.burst + 1)"),
+        "weights_nothing": Fault(_CONTROL, "Mux(zero, Cause.BAD_JOB", "Mux(0, Cause.BAD_JOB"),
+        "ar_page": Fault(_TOP, "address.eq(engine.addr),", "address.eq(engine.addr + self._design.bus_bytes),"),
+        "ar_length": Fault(_TOP, "length.eq(engine.length),", "length.eq(engine.length + 1),"),
         "ar_aligned": Fault(_CONTROL, "Mux(Cat(*used).any(), Cause.UNALIGNED, Const(0, 8))", "Const(0, 8)"),
         "ar_kind": Fault(_TOP, '"size": size, "burst": 1', '"size": size, "burst": 0'),
         "aw_kind": Fault(_TOP, '"size": size, "burst": 1', '"size": size, "burst": 0'),
@@ -38,6 +39,8 @@ FAULTS: dict[str, dict[str, Fault]] = {
         "begins": Fault(_ENGINE, "(flying != design.outstanding) & ~self.stop", "(flying != design.outstanding)"),
     },
     "weights": {
+        "page": Fault(_ENGINE, "found.eq(Mux(left < most, left[: len(found)], most))", "found.eq(most)"),
+        "length": Fault(_ENGINE, "design.bus_bytes, stream.burst)", "design.bus_bytes, stream.burst + 1)"),
         "owed": Fault(_ENGINE, "asked = Mux(self.grant, length, 0)", "asked = Mux(self.grant, 1, 0)"),
         "weights_overflow": Fault(
             _ENGINE, "freed = Mux(self.released, stream.beats_per_entry, 0)", "freed = self.released * 4"

@@ -31,6 +31,7 @@ _MEANINGS = {
     "length": "a burst has 1 beat up to the longest of its stream",
     "aligned": "addresses are multiples of the bus",
     "kind": "size is that of the bus, bursts are INCR",
+    "nothing": "blocks have beats, as many as when the job began",
     "outstanding": "no more bursts are on their way than `outstanding`",
     "idle": "idle is said only, and for reads always, when no burst is on its way",
     "owed": "no more beats are on their way than fit the ring",
