@@ -44,7 +44,7 @@ PREFILL: tuple[tuple[str, Parameters, Parameters], ...] = (
 DECODE: tuple[tuple[str, Parameters, Parameters], ...] = (
     ("int", {"m": 1, "n": 16, "k": 8, "bits": 4, "group": 128, "post_lanes": 2}, {"act_ring": 2048}),
     ("mx", {"m": 1, "n": 16, "k": 8, "group": 32, "post_lanes": 4}, {"act_ring": 2048}),
-    ("bitmod", {"m": 1, "n": 16, "k": 8, "bits": 4, "group": 128, "post_lanes": 2}, {"act_ring": 2048}),
+    ("bitmod", {"m": 1, "n": 32, "k": 8, "bits": 4, "group": 128, "post_lanes": 2}, {"act_ring": 2048}),
     ("minifloat", {"m": 1, "n": 8, "k": 8, "group": 64}, {"act_ring": 2048}),
     ("mixpe", {"m": 1, "n": 16, "k": 8, "bits": 4, "group": 64, "post_lanes": 4}, {"act_ring": 2048}),
 )
