@@ -96,15 +96,14 @@ def example_names() -> tuple[str, ...]:
 
 
 def space_path(name: str | Path) -> Path:
-    """File of a space: the path, or the space of that name that comes with the package.
+    """File of a space: the one of that name that comes with the package, whatever lies here by that name, or the path.
 
     Raises `HwgenError` for an unknown name.
     """
-    path = Path(name)
-    if path.suffix == ".toml" or path.exists():
-        return path
-    known = example_names()
+    path, known = Path(name), example_names()
     if str(name) not in known:
+        if path.suffix == ".toml" or path.exists():
+            return path
         shown = str(name) if len(str(name)) < 100 else f"{str(name)[:40]}…"
         raise HwgenError(
             f"space {shown!r}: must be a .toml file, or one of those that come with hwgen: {', '.join(known)}"

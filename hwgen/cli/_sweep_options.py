@@ -46,13 +46,19 @@ class OutputSweep(OutputFile):
         return OutputFolder().convert(value, param, ctx)
 
 
+def _example_names() -> tuple[str, ...]:
+    from dse.space_file import example_names
+
+    return example_names()
+
+
 def space_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--space``, ``--print-space``, ``--where`` and ``--baseline``."""
     options = (
         click.option(
             "--space",
             "space_file",
-            type=InputFile(),
+            type=InputFile(named=_example_names),
             metavar="NAME|FILE",
             help="a space as TOML, or one that comes with hwgen (decode); flags replace what it says; FILE.toml alone "
             "does, too",

@@ -7,7 +7,7 @@ what lies there now), and all of them together: two outputs must be two files, a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -145,16 +145,21 @@ class OutputFolder(click.ParamType[Path]):
 class InputFile(click.ParamType[Path]):
     """A file that the command reads; missing and damaged ones are told by its reader, which knows what to do then.
 
-    What is asked here: that it is a path, no folder (unless ``folders``), and none of the outputs.
+    What is asked here: that it is a path, no folder (unless ``folders``), and none of the outputs. ``named``: words
+    that are no paths: a file of such a name is ``./name``.
     """
 
     name = "input file"
 
-    def __init__(self, *, folders: bool = False) -> None:
-        self.folders = folders
+    def __init__(self, *, folders: bool = False, named: Callable[[], Collection[str]] = tuple) -> None:
+        self.folders, self.named = folders, named
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         path, flag = Path(value), _name(param, ctx)
+        if str(value) in self.named():
+            return path
+        if str(path) in self.named():
+            path = path.absolute()
         if not value or (path.is_dir() and not self.folders):
             raise HwgenError(f"{flag}: must be a file, not {f'the folder {str(value)!r}' if value else repr('')}")
         _register(ctx, flag, [path], written=False)

@@ -228,3 +228,30 @@ def test_the_examples_are_spaces(capsys: pytest.CaptureFixture[str]) -> None:
         assert read_space(name).workloads
         assert run("sweep", "--space", name, "--print-space") == 0
         assert capsys.readouterr().out == space_path(name).read_text()
+
+
+def test_the_example_runs_as_its_first_lines_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (line,) = [one for one in space_path("decode").read_text().splitlines() if one.startswith("# Run it:")]
+    words = line.split("hwgen ")[1].split()
+    assert words == ["sweep", "--space", "decode", "-o", "decode"]
+    # The output has the name of the space, and is there when it is run again; so may a file be.
+    assert run(*words) == 0, capsys.readouterr().err
+    assert (tmp_path / "decode" / "manifest.json").is_file()
+    assert run(*words) == 0, capsys.readouterr().err
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    (other / "decode").write_text("no space")
+    monkeypatch.chdir(other)
+    assert run("sweep", "--space", "decode", "--print-space") == 0
+    assert run("sweep", "--space", "./decode", "--print-space") == 2
+
+
+def test_a_space_of_ones_own_is_no_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = str(written(tmp_path, SMALL))
+    before = Path(mine).read_bytes()
+    assert run("sweep", "--space", mine, "-o", mine) == 2
+    assert capsys.readouterr().err.startswith("hwgen: sweep: --output must end in")
+    assert Path(mine).read_bytes() == before
