@@ -10,21 +10,24 @@ from pathlib import Path
 import click
 
 from hwgen.errors import HwgenError, os_error
-from hwgen.simulators.cache import cache_path
+from hwgen.simulators.cache import FOLDERS, cache_path
 
-_KINDS = {"synth": "synthesis results", "calibrate": "calibration measurements", "captures": "activations of models"}
+_SLOW = ("accelerator", "accuracy", "calibrate")
+"""Measurements that may have taken hours."""
+_FETCHED = ("tasks", "texts")
+_MODELS = "models"
 
 
 def _kind(path: Path) -> str:
     if path.suffix in (".gguf", ".safetensors"):
-        return "models"
-    return _KINDS.get(path.name, "locks, logs, left-overs" if path.is_file() else "compiled simulations and libraries")
+        return _MODELS
+    return FOLDERS.get(path.name, "locks, logs, left-overs" if path.is_file() else "compiled simulations and libraries")
 
 
 def _foreign(folder: Path) -> list[str]:
     """What hwgen did not make: a folder that HWGEN_CACHE_DIR names by mistake must not be emptied."""
     made = re.compile(r".*[0-9a-f]{32}.*|runtime-.*|.*\.(gguf|lock|log|tmp)|\.partial-.*")
-    return [path.name for path in folder.iterdir() if path.name not in _KINDS and not made.fullmatch(path.name)]
+    return [path.name for path in folder.iterdir() if path.name not in FOLDERS and not made.fullmatch(path.name)]
 
 
 def _size(path: Path) -> int:
@@ -33,7 +36,7 @@ def _size(path: Path) -> int:
 
 
 @click.command(epilog="Example: hwgen cache")
-@click.option("--clear", is_flag=True, help="remove everything but models and calibration measurements")
+@click.option("--clear", is_flag=True, help="remove everything but what was fetched, and measurements")
 @click.option("--all", "everything", is_flag=True, help="with --clear: those too")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def command(clear: bool, everything: bool, as_json: bool) -> None:
@@ -46,10 +49,11 @@ def command(clear: bool, everything: bool, as_json: bool) -> None:
             raise HwgenError(
                 f"cache: {folder} must hold what hwgen made alone to be cleared, not {sorted(foreign)[0]!r}"
             )
+        kept = {_MODELS, *(FOLDERS[name] for name in (*_SLOW, *_FETCHED))}
         found: dict[str, tuple[int, int]] = {}
         for path in sorted(folder.iterdir()) if folder.exists() else []:
             kind = _kind(path)
-            if clear and (everything or kind not in ("models", _KINDS["calibrate"])):
+            if clear and (everything or kind not in kept):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
                 continue
             entries, size = found.get(kind, (0, 0))

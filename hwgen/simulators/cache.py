@@ -15,13 +15,26 @@ from typing import Any
 
 from hwgen.errors import HwgenError, os_error
 
-__all__ = ["cache_dir", "cache_path", "cached", "digest", "locked", "read_kept", "write_kept"]
+__all__ = ["FOLDERS", "cache_dir", "cache_path", "cached", "digest", "locked", "read_kept", "write_kept"]
 
 
-def cache_path() -> Path:
-    """Return ``$HWGEN_CACHE_DIR``, else ``$XDG_CACHE_HOME/hwgen``, else ``~/.cache/hwgen``; it may not exist yet.
+FOLDERS = {
+    "accelerator": "measurements of accelerators",
+    "accuracy": "accuracy measurements",
+    "calibrate": "calibration measurements",
+    "captures": "activations of models",
+    "realise": "energies of layers",
+    "synth": "synthesis results",
+    "tasks": "models of tasks",
+    "texts": "texts",
+}
+"""Folders of the cache and what they hold; what else is in it has a digest in its name."""
 
-    ``~`` means home in all of them.
+
+def cache_path(folder: str | None = None) -> Path:
+    """Return ``$HWGEN_CACHE_DIR``, else ``$XDG_CACHE_HOME/hwgen``, else ``~/.cache/hwgen``, or one of its `FOLDERS`.
+
+    It may not exist yet. ``~`` means home in all of them.
 
     Raises:
         HwgenError: There is no home.
@@ -29,13 +42,19 @@ def cache_path() -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     chosen = Path(os.environ.get("HWGEN_CACHE_DIR") or f"{home}/hwgen")
     try:
-        return chosen.expanduser()
+        root = chosen.expanduser()
     except RuntimeError as error:
         raise HwgenError(f"cache: {chosen}: there is no home folder; set HWGEN_CACHE_DIR to a folder") from error
+    return root if folder is None else root / _declared(folder)
 
 
-def cache_dir() -> Path:
-    """Return the cache folder (`cache_path`), made if missing.
+def _declared(folder: str) -> str:
+    assert folder in FOLDERS, f"{folder} is none of the cache's folders"
+    return folder
+
+
+def cache_dir(part: str | None = None) -> Path:
+    """Return the cache folder (`cache_path`), made if missing, or one of its `FOLDERS`, which may be missing.
 
     Raises:
         HwgenError: The folder cannot be made or written.
@@ -47,7 +66,7 @@ def cache_dir() -> Path:
         raise _unusable(folder, error.strerror) from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise _unusable(folder, "not writable")
-    return folder.resolve()
+    return folder.resolve() if part is None else folder.resolve() / _declared(part)
 
 
 _HINT = "set HWGEN_CACHE_DIR to another folder"

@@ -252,4 +252,4 @@ def netlist(job: Job, library: Library) -> str:
 
 
 def _entry(job: Job, library: Library) -> Path:
-    return cache_dir() / "synth" / job.key(library, yosys_version())
+    return cache_dir("synth") / job.key(library, yosys_version())

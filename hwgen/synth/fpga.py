@@ -247,7 +247,7 @@ def estimate(
 
 
 def _entry(part: Part, command: str) -> Path:
-    return cache_dir() / "synth" / f"{digest(['fpga 1', part.rtlil, command, yosys_version()])}.json"
+    return cache_dir("synth") / f"{digest(['fpga 1', part.rtlil, command, yosys_version()])}.json"
 
 
 def _cells(part: Part, command: str, entry: Path, timeout_s: float, stop: threading.Event) -> dict[str, int]:

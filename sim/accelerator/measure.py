@@ -125,7 +125,7 @@ def measure_design(
     parts = accelerator_parts(design)
     how = [_VERSION, version_for(library), yosys_version(), *RECIPES, str(TARGET_NS), repr(design), repr(job)]
     key = digest([*how, repr(schedule.layer), library.sha256, *(part.rtlil for part in parts)])
-    path = cache_dir() / "accelerator" / f"{key}.json"
+    path = cache_dir("accelerator") / f"{key}.json"
     kept = read_kept(path)
     if isinstance(kept, str):
         return parse_samples(kept, path.name)

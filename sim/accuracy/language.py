@@ -106,7 +106,7 @@ class Evaluation:
         self._load, self._windows, self.device = load, tuple(windows), device
         said = json.dumps([[window.tokens, window.first] for window in windows])
         self._key = [str(VERSION), model_digest, hashlib.sha256(said.encode()).hexdigest()]
-        self._kept = cache_path() / "accuracy"
+        self._kept = cache_path("accuracy")
         self._float: tuple[Tensor, ...] | None = None
         self._head: nn.Module | None = None
 

@@ -185,7 +185,7 @@ def other_tasks(options: AccuracyOptions, watch: Watch) -> Iterator[dict[str, An
         chosen = task(name)
         for one in recipes:
             key = digest([json.dumps(chosen.document(), sort_keys=True), one.digest_text()])
-            path = cache_path() / "accuracy" / "tasks" / f"{key[:32]}.json"
+            path = cache_path("accuracy") / "tasks" / f"{key[:32]}.json"
             figures = read_kept(path)
             if not isinstance(figures, dict):
                 figures = chosen.measure(one, watch)

@@ -122,7 +122,7 @@ def measure_all(
     """
 
     def one(spec: TileSpec, flat: bool) -> tuple[list[Measured], bool]:
-        path = cache_dir() / "calibrate" / f"{_key(spec, library, flat)}.json"
+        path = cache_dir("calibrate") / f"{_key(spec, library, flat)}.json"
         kept = read_kept(path)
         if isinstance(kept, list):
             with contextlib.suppress(HwgenError, KeyError, TypeError, ValueError):

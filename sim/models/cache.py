@@ -13,16 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from hwgen.errors import os_error
-from hwgen.simulators.cache import cache_path
 
-__all__ = ["cache_folder", "placed", "read_array", "write_array"]
+__all__ = ["placed", "read_array", "write_array"]
 
 _CHECKSUM_BYTES = hashlib.sha256().digest_size
-
-
-def cache_folder() -> Path:
-    """Return ``$HWGEN_CACHE_DIR``, else ``$XDG_CACHE_HOME/hwgen``, else ``~/.cache/hwgen``; it may not exist yet."""
-    return cache_path()
 
 
 @contextmanager

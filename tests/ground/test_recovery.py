@@ -17,8 +17,9 @@ from hwgen.cli import main
 from hwgen.errors import HwgenError
 from hwgen.pe import family
 from hwgen.schedule import Layer
-from hwgen.simulators.cache import cached, read_kept, write_kept
+from hwgen.simulators.cache import FOLDERS, cached, read_kept, write_kept
 from hwgen.synth import SynthOptions, generic_library, synthesise
+from sim.accuracy.fetchable import fetchable
 
 
 def cut(file: Path) -> None:
@@ -197,14 +198,24 @@ def test_the_command_shows_and_clears(tmp_path: Path, capsys: pytest.CaptureFixt
     cached("0" * 64, lambda folder: (folder / "x").touch())
     write_kept(tmp_path / "cache" / "calibrate" / "x.json", [1])
     (tmp_path / "cache" / "x.gguf").touch()
+    for name in FOLDERS:
+        write_kept(tmp_path / "cache" / name / "x.json", [1])
     assert run("cache", "--json") == 0
     shown = json.loads(capsys.readouterr().out)
-    assert set(shown["kinds"]) > {"models", "calibration measurements"}
+    assert set(shown["kinds"]) > {"models", *FOLDERS.values()}
     assert run("cache", "--clear") == 0
-    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["calibrate", "x.gguf"]
+    left = sorted(path.name for path in (tmp_path / "cache").iterdir())
+    assert left == ["accelerator", "accuracy", "calibrate", "tasks", "texts", "x.gguf"]
     assert run("cache", "--all") == 2
     assert run("cache", "--clear", "--all") == 0
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_all_that_is_fetched_lies_where_clearing_knows_it() -> None:
+    for members in fetchable().values():
+        for member in members:
+            folder, _, rest = member.file.partition("/")
+            assert (folder in FOLDERS) if rest else folder.endswith((".gguf", ".safetensors")), member.file
 
 
 def test_a_folder_of_somebody_is_not_cleared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

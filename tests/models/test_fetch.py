@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from hwgen.errors import HwgenError
+from hwgen.simulators.cache import cache_path
 from sim.models import fetch
-from sim.models.cache import cache_folder, placed
+from sim.models.cache import placed
 from sim.models.fetch import WheelMember
 
 CONTENT = b"GGUF, more or less"
@@ -205,11 +206,11 @@ def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("HWGEN_CACHE_DIR", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", "/home/someone")
-    assert cache_folder() == Path("/home/someone/.cache/hwgen")
+    assert cache_path() == Path("/home/someone/.cache/hwgen")
     monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
-    assert cache_folder() == Path("/xdg/hwgen")
+    assert cache_path() == Path("/xdg/hwgen")
     monkeypatch.setenv("HWGEN_CACHE_DIR", "/own")
-    assert cache_folder() == Path("/own")
+    assert cache_path() == Path("/own")
 
 
 def test_placed_is_all_or_nothing(tmp_path: Path) -> None:

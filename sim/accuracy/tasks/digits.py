@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hwgen.errors import HwgenError
+from hwgen.simulators.cache import cache_path
 from sim.accuracy.recipe import Recipe
 from sim.accuracy.tasks.base import Task, Watch, register
 from sim.accuracy.tasks.layers import store_layers
-from sim.models.cache import cache_folder, placed, read_array, write_array
+from sim.models.cache import placed, read_array, write_array
 
 __all__ = ["Digits", "DigitsNet"]
 
@@ -85,7 +86,7 @@ class Digits(Task):
         """The network in float32, from the cache folder if it was trained before."""
         data = hashlib.sha256(train.pixels.numpy().tobytes() + train.digits.numpy().tobytes()).hexdigest()
         key = f"{self.version} {self.epochs} {torch.__version__} {data}"
-        kept = cache_folder() / "tasks" / f"digits-{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
+        kept = cache_path("tasks") / f"digits-{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
         with torch.random.fork_rng(devices=[]):
             model = DigitsNet()
         shapes = [parameter.shape for parameter in model.parameters()]
