@@ -25,6 +25,7 @@ from reports.accuracy_plot import energy_picture, perplexity_picture
 from reports.families import table
 from reports.provenance import provenance, write_result
 from sim.accuracy.language import Measured
+from sim.accuracy.methods import methods
 from sim.accuracy.recipe import Recipe, recipe, try_weights
 from sim.accuracy.run import Subject, Task, measured, mixed, subject, tile
 from sim.accuracy.table import TABLE, Known, table_text
@@ -298,7 +299,11 @@ def _methods_body(rows: Sequence[tuple[Task, Measured]]) -> str:
         for name, row in cells.items()
     ]
     head = (
-        f"Float model: {rows[0][1].perplexity:.2f}. Perplexity (bits a weight); –: refused, as below, or not measured."
+        f"Float model: {rows[0][1].perplexity:.2f}. Perplexity (bits a weight); –: refused, as below, or not measured. "
+        f"{' and '.join(f'`{name}`' for name in METHODS if methods()[name].own_codes)} store codes of their own, in "
+        "groups of the format's size: formats that agree in that, and in bits, have one number. One window, and a "
+        "text to learn from that is short beside the papers' (GPTQ's authors take 128 × 2,048 tokens): what a method "
+        "wins there it need not win here, and differences of some per cent say little."
     )
     asked = {by: {form: refusal(recipe({"weights": form}, by)) for form in _BY_METHODS} for by in METHODS}
     why = {by: {form: text for form, text in forms.items() if text is not None} for by, forms in asked.items()}

@@ -14,6 +14,7 @@ from matplotlib.transforms import BboxBase
 
 from hwgen.pe import TileSpec
 from reports.plot import AXIS_LABELS, COLOURS
+from sim.accuracy.methods import methods
 from sim.accuracy.tile import energy_pj_per_mac
 from sim.tech import load
 
@@ -47,8 +48,8 @@ def perplexity_picture(
     axes = figure.add_subplot()
     axes.axhline(base, color="0.5", linewidth=1, linestyle="--", label=f"float model, {base:.2f}")
     by = [_series(row) for row in others]
-    methods = list(dict.fromkeys(by))
-    for number, name in enumerate(methods):
+    series = list(dict.fromkeys(by))
+    for number, name in enumerate(series):
         mine = [row for row, method in zip(others, by, strict=True) if method == name and row.get(x) is not None]
         axes.scatter(
             [row[x] for row in mine],
@@ -125,9 +126,12 @@ def _label(figure: Figure, axes: Axes, points: Sequence[tuple[float, float, str]
 
 
 def _labelled(rows: Sequence[Mapping[str, Any]], x: str) -> list[Mapping[str, Any]]:
-    """Of every format the best point: its name stands there once."""
+    """Of every format the best point: its name stands there once. What stores other codes than a format's has none."""
     best: dict[str, Mapping[str, Any]] = {}
     for row in rows:
+        known = methods().get(str(row.get("method", "rtn")).partition("(")[0])
+        if known is not None and known.own_codes:
+            continue
         name = str(row.get("weights") or row.get("pe"))
         if row.get(x) is not None and (name not in best or row["perplexity"] < best[name]["perplexity"]):
             best[name] = row

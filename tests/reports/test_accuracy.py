@@ -9,6 +9,7 @@ import torch
 
 from hwgen.errors import HwgenError
 from reports.accuracy import METHODS, refusal, tasks_of
+from reports.accuracy_plot import _labelled
 from sim.accuracy.recipe import recipe, try_weights
 
 
@@ -40,3 +41,16 @@ def test_what_a_method_refuses_is_known_before(weights: str, by: str, said: str 
             try_weights(asked, 576)
         assert str(caught.value).startswith(said)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_format_is_named_where_its_own_codes_are() -> None:
+    rows = [
+        {"weights": "int3/128", "method": by, "bits_per_weight": bits, "perplexity": perplexity}
+        for by, bits, perplexity in (
+            ("rtn", 3.1, 90.0),
+            ("clip", 3.1, 80.0),
+            ("trits", 4.3, 40.0),
+            ("powers(terms=2)", 4.4, 30.0),
+        )
+    ]
+    assert [row["method"] for row in _labelled(rows, "bits_per_weight")] == ["clip"]

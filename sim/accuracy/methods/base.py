@@ -88,6 +88,8 @@ class Method(ABC):
     name: ClassVar[str]
     calibrated: ClassVar[bool]
     """Whether it looks at the inputs of a calibration text."""
+    own_codes: ClassVar[bool] = False
+    """Whether it stores codes of its own: of a format it takes the size of groups, and perhaps the bits."""
 
     @abstractmethod
     def quantise(self, layers: Sequence[Layer], acts: OperandFormat | None, inputs: Inputs | None) -> MethodResult:

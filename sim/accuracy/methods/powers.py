@@ -38,6 +38,7 @@ class Powers(Method):
 
     name = "powers"
     calibrated = False
+    own_codes = True
 
     planes: int = option(0, "binary planes; 0: as many as the format has bits", least=0, most=_MOST_PLANES)
     terms: int = option(1, "powers of two that add up to a scale", least=1, most=4)

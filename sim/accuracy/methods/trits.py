@@ -44,6 +44,7 @@ class Trits(Method):
 
     name = "trits"
     calibrated = False
+    own_codes = True
 
     rounds: int = option(20, "alternations at most, from each start", least=1, most=1000)
 
