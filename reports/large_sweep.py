@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +23,12 @@ from dse.stored import StoredSweep, open_sweep
 from reports.command_line import without_options
 from reports.families import table
 from reports.provenance import provenance, write_result
+from reports.timed import Took, timed
 
 __all__ = ["RESULT", "main", "page"]
 
 RESULT = Path("reports/results/large_sweep.md")
 SPACE = "llama"
-
-
-@dataclass(frozen=True)
-class Took:
-    """Seconds of a run, seconds of processor time of all its processes, and the memory of the largest in MiB."""
-
-    seconds: float
-    cpu_s: float
-    most_mib: float
 
 
 def command(folder: Path) -> list[str]:
@@ -48,11 +38,7 @@ def command(folder: Path) -> list[str]:
 
 def whole(folder: Path) -> Took:
     """A run that nothing happens to."""
-    before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(command(folder), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    seconds, after = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Took(seconds, spent, after.ru_maxrss / 1024)
+    return timed(command(folder))
 
 
 def killed(folder: Path, seconds: float) -> list[str]:

@@ -6,7 +6,6 @@ Two things change with the bits of weights: the hardware and what the weights ar
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,7 @@ import numpy as np
 from hwgen.pe import TileSpec, family
 from hwgen.synth import Library, SynthOptions, synthesise
 from reports.families import table
-from reports.provenance import provenance, write_result
-from reports.silicon import clock_of, command_of, libraries_of, parser
+from reports.silicon import clock_of, parser, write_by_library
 from sim.energy import LAYERS, Operands, layer_operands, measure_energy
 
 __all__ = ["BITS", "KINDS", "Measured", "main", "measure", "operands_of", "page", "zeros_of"]
@@ -111,11 +109,7 @@ def run(libraries: Mapping[str, Library], tell: Callable[[str], None]) -> dict[s
 def main(arguments: Sequence[str] | None = None) -> None:
     """Map all tiles, measure and write the page."""
     options = parser("reports.low_bits", "energy of integer tiles of one bit beside two and more").parse_args(arguments)
-    libraries = libraries_of(options)
-    found = run(libraries, lambda line: print(line, file=sys.stderr, flush=True))
-    body = page(found, {name: clock_of(name) for name in libraries})
-    command = command_of("python -m reports.low_bits", options)
-    write_result(RESULT, "Energy of weights of few bits", command, body, provenance())
+    write_by_library(RESULT, "Energy of weights of few bits", "reports.low_bits", options, run, page)
 
 
 if __name__ == "__main__":

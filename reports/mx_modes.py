@@ -5,7 +5,6 @@ Cells and front-ends of tiles with one format beside those of tiles with several
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,7 @@ from hwgen.pe import family
 from hwgen.pe.mx.parameters import MODE_SETS
 from hwgen.synth import Library, SynthOptions, synthesise
 from reports.families import table
-from reports.provenance import provenance, write_result
-from reports.silicon import clock_of, command_of, libraries_of, parser
+from reports.silicon import clock_of, parser, write_by_library
 
 __all__ = ["Mapped", "designs", "main", "map_design", "page"]
 
@@ -116,12 +114,7 @@ def run(libraries: Mapping[str, Library], tell: Callable[[str], None]) -> dict[s
 def main(arguments: Sequence[str] | None = None) -> None:
     """Map all designs and write the page."""
     options = parser("reports.mx_modes", "what run-time modes cost a tile of block formats").parse_args(arguments)
-    libraries = libraries_of(options)
-    found = run(libraries, lambda line: print(line, file=sys.stderr, flush=True))
-    body = page(found, {name: clock_of(name) for name in libraries})
-    write_result(
-        RESULT, "Run-time modes of `mx`", command_of("python -m reports.mx_modes", options), body, provenance()
-    )
+    write_by_library(RESULT, "Run-time modes of `mx`", "reports.mx_modes", options, run, page)
 
 
 if __name__ == "__main__":

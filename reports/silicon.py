@@ -15,11 +15,12 @@ import csv
 import dataclasses
 import io
 import json
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -38,7 +39,21 @@ from sim.clock import at_clock
 from sim.energy import Operands, layer_operands, measure_energy
 from sim.tech import load
 
-__all__ = ["LIBRARIES", "MACS", "TILES", "Design", "Measured", "figure", "main", "measure", "page", "wide"]
+__all__ = [
+    "LIBRARIES",
+    "MACS",
+    "TILES",
+    "Design",
+    "Measured",
+    "figure",
+    "main",
+    "measure",
+    "page",
+    "wide",
+    "write_by_library",
+]
+
+T = TypeVar("T")
 
 RESULT = Path("reports/results/silicon.md")
 
@@ -419,6 +434,21 @@ def command_of(prog: str, options: argparse.Namespace) -> str:
     """The command, with names of files instead of paths."""
     given = [(name, getattr(options, name)) for name in LIBRARIES if getattr(options, name)]
     return " ".join([prog, *(f"--{name} {' '.join(path.name for path in paths)}" for name, paths in given)])
+
+
+def write_by_library(
+    path: Path,
+    title: str,
+    module: str,
+    options: argparse.Namespace,
+    run: Callable[[Mapping[str, Library], Callable[[str], None]], Mapping[str, Sequence[T]]],
+    page: Callable[[Mapping[str, Sequence[T]], Mapping[str, float]], str],
+) -> None:
+    """Write what ``run`` measures in each library of the `parser`'s options, as ``page`` says it, told the clocks."""
+    libraries = libraries_of(options)
+    found = run(libraries, lambda line: print(line, file=sys.stderr, flush=True))
+    body = page(found, {name: clock_of(name) for name in libraries})
+    write_result(path, title, command_of(f"python -m {module}", options), body, provenance())
 
 
 def run(libraries: Mapping[str, Library], minutes: float, tell: Callable[[str], None]) -> list[Measured]:

@@ -11,7 +11,8 @@ from dse.space import Space
 from dse.stored import open_sweep
 from dse.sweep import clocks_of
 from hwgen.schedule import Layer
-from reports.large_sweep import Took, digests, page
+from reports.large_sweep import digests, page
+from reports.timed import Took
 from sim.tech import load
 
 
