@@ -67,6 +67,9 @@ class CalibrateOptions:
         "with --quick: scale only what is known of these technologies (default: all); may be repeated",
         metavar="NAME",
     )
+    add: bool = option(
+        False, "add to the output file the families that it lacks, or those that --pe names, and keep its others"
+    )
     tiles: int | None = option(None, "tiles to measure of each family (default: 60; 16 with --quick)", most=100_000)
     seed: int = option(1, "seed of the plan", least=0, most=2**64 - 1)
     jobs: int = option(1, "tiles measured at a time", most=4096)

@@ -181,10 +181,12 @@ def calibrate(
 
     ``command``: how it was started, for the file. ``progress``: told (tiles done, tiles in all).
 
-    Raises `HwgenError` for an output that is no .toml file in an existing folder, an unknown family or memory, and as
-    `measure_all` does; nothing is written then.
+    Raises `HwgenError` for an output that is no .toml file in an existing folder, an unknown family or memory, with
+    ``add`` for an output that is no calibration of this library, and as `measure_all` does; nothing is written then.
     """
     options = options or CalibrateOptions()
+    if options.add:
+        return _add(library, output, options, command=command, progress=progress)
     if output.suffix != ".toml" or not output.parent.is_dir():
         raise HwgenError(f"calibrate: output must be a .toml file in an existing folder, not {str(output)!r}")
     memory = options.memory or default_memory(library)
@@ -197,9 +199,7 @@ def calibrate(
             f"calibrate: memory must be one of {', '.join(library_memories())}, not {memory!r}"
             f"{suggest(memory, library_memories())}"
         )
-    tiles = options.tiles if options.tiles is not None else QUICK_TILES if options.quick else _TILES
-    if tiles < 1:
-        raise HwgenError(f"calibrate: tiles must be at least 1, not {tiles}")
+    tiles = _tiles(options)
     chosen = list(options.names) or sorted(families())
     for one in chosen:
         family(one)
@@ -245,17 +245,73 @@ def calibrate(
         measured = [parse_row(row.row()) for row in estimated]
         flattening = mean_flattening(known)
     models = write_tables(measured, output, facts, done, flattening)
+    return _done(output, wanted, from_cache, models)
+
+
+def _tiles(options: CalibrateOptions) -> int:
+    """Tiles to measure of each family."""
+    tiles = options.tiles if options.tiles is not None else QUICK_TILES if options.quick else _TILES
+    if tiles < 1:
+        raise HwgenError(f"calibrate: tiles must be at least 1, not {tiles}")
+    return tiles
+
+
+def _done(
+    output: Path, wanted: Sequence[Wanted], from_cache: int, models: Mapping[str, Mapping[str, Any]]
+) -> Calibration:
+    """What was done, of the families that were measured."""
     left_out = {
         one: {
             kind: {quantity: fitted["left_out_median"] for quantity, fitted in found.items() if fitted["measured"]}
-            for kind, found in model["blocks"].items()
+            for kind, found in models[one]["blocks"].items()
         }
-        for one, model in models.items()
-        if one != ANY
+        for one in dict.fromkeys(spec.family for spec, _ in wanted)
     }
-    tiles_of_all = {repr(spec) for spec, _ in wanted}
     files = output, output.with_suffix(".csv")
-    return Calibration(files, len(tiles_of_all), len(wanted), from_cache, left_out)
+    return Calibration(files, len({repr(spec) for spec, _ in wanted}), len(wanted), from_cache, left_out)
+
+
+def _add(library: Library, output: Path, options: CalibrateOptions, *, command: str, progress: Progress) -> Calibration:
+    """Measure families and put them into a table that there is, in place of what it has of them."""
+    if not output.is_file() or not output.with_suffix(".csv").is_file():
+        raise HwgenError(f"calibrate: output must be a table and its .csv with add, not {str(output)!r}")
+    raw = read_toml(output)
+    known = raw.get("calibration", {})
+    if known.get("library_sha256") != library.sha256:
+        raise HwgenError(
+            f"calibrate: output must be a calibration of library {library.name} with add, "
+            f"not one of {known.get('library_files', 'none')}"
+        )
+    given = {
+        "name": options.name,
+        "memory": options.memory,
+        "node_nm": options.node_nm,
+        "default_clk_period_ns": options.default_clk_period_ns,
+    }
+    for name, value in given.items():
+        if value is not None and value != raw.get(name):
+            raise HwgenError(f"calibrate: {name} must be that of the table with add, {raw.get(name)!r}, not {value!r}")
+    sources = known["scaled_from"].split(", ") if "scaled_from" in known else []
+    if options.quick and not sources:
+        raise HwgenError(f"calibrate: quick must be off with add where the table was measured, as {output.name} was")
+    if options.scale_from:
+        raise HwgenError("calibrate: scale_from must be left out with add; the table says what it is scaled from")
+    chosen = list(dict.fromkeys(options.names)) or sorted(set(families()) - set(raw["models"]))
+    for one in chosen:
+        family(one)
+    if not chosen:
+        raise HwgenError(f"calibrate: {output.name} has every family; name those to measure again with --pe")
+    tiles = _tiles(replace(options, quick=bool(sources)))
+    wanted = quick_plan(references(library, sources), chosen, tiles) if sources else plan(chosen, tiles, options.seed)
+    measured, from_cache = measure_all(
+        wanted, library, jobs=options.jobs, timeout_s=options.timeout_s, progress=progress
+    )
+    note = f"{', '.join(chosen)}: {tiles} tiles of each, seed {options.seed}, at commit {commit()}"
+    if command:
+        note += f", by {command}"
+    earlier = [known["more"]] if known.get("more") else []
+    models = refit(output, measured, "; ".join([*earlier, note]), lambda spec: spec.family in chosen)
+    return _done(output, wanted, from_cache, models)
 
 
 def tool_versions() -> str:
@@ -307,12 +363,14 @@ def refit(
     more: Sequence[Measured] = (),
     note: str = "",
     replaced: Callable[[TileSpec], bool] = lambda spec: False,
-) -> None:
+) -> dict[str, dict[str, Any]]:
     """Fit the measurements of a table anew, with ``more`` beside them, and write it again.
 
     For a change of the model, which needs no new measurement, and for tiles whose hardware changed: of those that are
     ``replaced`` the old measurements go. What was scaled from other libraries is scaled again, from what their tables
-    are now. ``note`` says what ``more`` is. Raises `HwgenError` for a file that is no table of a calibration.
+    are now. ``note`` says what ``more`` is. Returns the models.
+
+    Raises `HwgenError` for a file that is no table of a calibration.
     """
     raw = read_toml(table)
     entries = read_rows(table.with_suffix(".csv").read_text(encoding="utf-8"), table.name)
@@ -331,7 +389,7 @@ def refit(
         flattening = mean_flattening(others)
     order = {name: place for place, name in enumerate(sorted({entry.spec.family for entry in entries}))}
     entries.sort(key=lambda entry: order[entry.spec.family])
-    write_tables(entries, table, facts, done, flattening)
+    return write_tables(entries, table, facts, done, flattening)
 
 
 def default_memory(library: Library) -> str | None:

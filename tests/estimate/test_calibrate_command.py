@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from hwgen.pe import families
+from hwgen.synth import generic_library
+
 ROOT = Path(__file__).parents[2]
 TINY = ["--pe", "int", "--tiles", "1", "--seed", "4"]
 
@@ -52,6 +55,19 @@ def test_a_calibration_goes_on_and_prices_tiles(tmp_path: Path) -> None:
     # Two tiles, one drawn over sweep values and one over legal ones, are no measurement of a family.
     assert "periods are modelled on 2 measured tiles, pre-layout (mine); cycles are exact" in priced.stdout
 
+    added = command("--pe", "mixpe", "--tiles", "1", "--seed", "4", "--add", "-o", str(output))
+    assert added.returncode == 0, added.stderr
+    both = tomllib.loads(output.read_text())
+    assert both["models"]["int"] == document["models"]["int"]
+    assert both["models"].keys() == {*document["models"], "mixpe"}
+    said = both["calibration"]["more"]
+    assert said.startswith("mixpe: 1 tiles of each, seed 4, at commit ")
+    assert said.endswith(", by hwgen calibrate --pe mixpe --tiles 1 --seed 4 --add -o mine.toml")
+    # Measured again, it takes the place of what was there.
+    again = command("--pe", "mixpe", "--tiles", "1", "--seed", "4", "--add", "-o", str(output))
+    assert "4 of them from an earlier run" in again.stdout
+    assert tomllib.loads(output.read_text())["models"] == both["models"]
+
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
@@ -74,6 +90,10 @@ def test_a_calibration_goes_on_and_prices_tiles(tmp_path: Path) -> None:
             ["-o", "mine.toml", "--liberty", "none.lib"],
             "none.lib must be a readable Liberty file, plain or gzip (No such file or directory)",
         ),
+        (
+            ["-o", "mine.toml", "--add"],
+            "hwgen: calibrate: output must be a table and its .csv with add, not 'mine.toml'",
+        ),
     ],
 )
 def test_errors_are_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
@@ -91,3 +111,40 @@ def test_errors_are_one_line(arguments: list[str], message: str, tmp_path: Path)
     assert len(lines) == 1
     assert message in lines[0]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--pe", "nothing"], "no PE family 'nothing'"),
+        (["--memory", "asap7"], "memory must be that of the table with add, 'generic45', not 'asap7'"),
+        (["--scale-from", "sky130hd"], "scale_from must be left out with add; the table says what it is scaled from"),
+        (["--tiles", "0"], "'--tiles': 0 is not in the range"),
+    ],
+)
+def test_what_cannot_be_added_leaves_the_table_as_it_was(arguments: list[str], message: str, tmp_path: Path) -> None:
+    table = tmp_path / "generic45.toml"
+    for suffix in (".toml", ".csv"):
+        source = (ROOT / "sim/tech/tables/generic45.toml").with_suffix(suffix)
+        table.with_suffix(suffix).write_bytes(source.read_bytes())
+    before = table.read_bytes(), table.with_suffix(".csv").read_bytes()
+    done = command(*arguments, "--add", "-o", str(table))
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert (table.read_bytes(), table.with_suffix(".csv").read_bytes()) == before
+
+
+def test_a_table_of_another_library_takes_nothing_and_a_whole_one_neither(tmp_path: Path) -> None:
+    table = tmp_path / "mine.toml"
+    table.with_suffix(".csv").write_text("")
+    models = "".join(f"[models.{name}]\n" for name in families())
+    own = generic_library().sha256
+    for sha256, more, message in (
+        ("0", [], "not one of other.lib"),
+        (own, [], "mine.toml has every family; name those to measure again with --pe"),
+        (own, ["--quick"], "quick must be off with add where the table was measured, as mine.toml was"),
+    ):
+        table.write_text(f'[calibration]\nlibrary_files = "other.lib"\nlibrary_sha256 = "{sha256}"\n{models}')
+        done = command(*more, "--add", "-o", str(table))
+        assert done.returncode == 2
+        assert message in done.stderr
