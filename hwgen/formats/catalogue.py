@@ -104,7 +104,8 @@ def get(name: str) -> Format:
     bf16, fp32, e8m0, hif4_scale, the names of block formats for their elements (mxint8, mxfp4, nvfp4, hif4 and so on),
     bitmod_fp3 and bitmod_fp4 (with another table of special values: ``bitmod_fp4(-5,5,-10,0)``), positN_ES (N 2 to 16,
     ES 0 to 3), nf4 and other codebooks (``codebook(-1,0,0.5,1)``), powersT_S and apotT_S (T terms up to 2**S), and
-    minifloats ``[u]eXmY[ieee|fn][bBIAS]``: ``u`` drops the sign bit, no suffix means no inf and no NaN unless a standard defines the plain name (e4m3 is fp8_e4m3).
+    minifloats ``[u]eXmY[ieee|fn][bBIAS]``: ``u`` drops the sign bit, no suffix means no inf and no NaN unless a
+    standard defines the plain name (e4m3 is fp8_e4m3).
 
     Raises `HwgenError` for a name that is none of these.
     """

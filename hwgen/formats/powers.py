@@ -6,7 +6,7 @@ A code is one to three terms. A term's field of E bits is 0 for nothing, and cou
 * ``powersT_S``: every term has its own sign and all shifts from S = 2**E - 2 down to 0. Term t is bits t·(E+1) and up:
   its field, and above it the sign. Values repeat; a value's code is the smallest one, which has the fewest terms.
 * ``apotT_S``: one sign for all, in the top bit, and the shifts are dealt out, so that no two codes but +0 and -0 have
-  the same value: with T terms the first has S, S - T, S - 2·T …, the next S - 1, S - 1 - T … Field t is bits t·E and up.
+  the same value: with T terms the first has S, S - T, S - 2·T …, the next S - 1, S - 1 - T … Field t is bits t·E up.
 
 Encoding goes to the nearest value, a tie to the one nearer to zero, and saturates. NaN is refused.
 Sources: power-of-two weights, INQ (ICLR'17) and DeepShift (CVPRW'21), for one term; APoT (ICLR'20), equation 5, for

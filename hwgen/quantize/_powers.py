@@ -18,8 +18,8 @@ def powers(
 
     s = amax / largest value of the format, rounded to ``scale_format`` first. Codes are those of the values nearest to
     x / s, of all that the format has, a tie to the one nearer to zero; a greedy choice of one term after the other is
-    never nearer. A group of zeros has s = 0 (or the format's smallest scale) and codes of zero. ``group_size`` 0 is the whole row.
-    Raises `HwgenError`.
+    never nearer. A group of zeros has s = 0 (or the format's smallest scale) and codes of zero. ``group_size`` 0 is the
+    whole row. Raises `HwgenError`.
     """
     form = as_format(format)
     if not isinstance(form, PowersFormat):
