@@ -1,4 +1,4 @@
-"""Integer multipliers on aligned floating-point activations: the tile's reference and golden layers against fractions."""
+"""Integer multipliers on aligned floating-point activations: reference and golden layers against fractions."""
 
 from __future__ import annotations
 
