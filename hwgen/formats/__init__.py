@@ -12,6 +12,7 @@ from hwgen.formats.hif4 import Hif4Format, Hif4ScaleFormat
 from hwgen.formats.integers import BipolarFormat, IntFormat, TernaryFormat
 from hwgen.formats.minifloat import E8M0Format, MinifloatFormat, NormalFormat
 from hwgen.formats.posit import PositFormat
+from hwgen.formats.powers import PowersFormat
 from hwgen.formats.qtensor import QTensor
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "MinifloatFormat",
     "NormalFormat",
     "PositFormat",
+    "PowersFormat",
     "QTensor",
     "Scalar",
     "TernaryFormat",

@@ -14,6 +14,7 @@ from hwgen.formats.hif4 import Hif4Format, Hif4ScaleFormat
 from hwgen.formats.integers import BipolarFormat, IntFormat, TernaryFormat
 from hwgen.formats.minifloat import E8M0Format, MinifloatFormat
 from hwgen.formats.posit import PositFormat
+from hwgen.formats.powers import PowersFormat
 
 __all__ = ["get", "names"]
 
@@ -75,10 +76,11 @@ _BITMOD = re.compile(r"bitmod_fp([34])\(([^()]*)\)")
 """A BitMoD format with a table of special values of its own."""
 
 _CODEBOOK = re.compile(r"codebook\(([-+\d.,e]*)\)")
+_POWERS = re.compile(r"(powers|apot)(\d)_(\d{1,2})")
 
 
 def names() -> tuple[str, ...]:
-    """Names of the formats in the catalogue; `get` also knows ExMy and positN_ES by pattern."""
+    """Names of the formats in the catalogue; `get` also knows ExMy, positN_ES, powersT_S and apotT_S by pattern."""
     integers = [f"{kind}{bits}" for kind in ("int", "uint") for bits in range(1, 33)]
     return (*integers, *(f"bipolar{bits}" for bits in range(1, 9)), *_NAMED)
 
@@ -101,8 +103,9 @@ def get(name: str) -> Format:
     intN and uintN (N 1 to 32), bipolarN (1 to 8), ternary, fp4_e2m1, fp6_e2m3, fp6_e3m2, fp8_e4m3, fp8_e5m2, fp16,
     bf16, fp32, e8m0, hif4_scale, the names of block formats for their elements (mxint8, mxfp4, nvfp4, hif4 and so on),
     bitmod_fp3 and bitmod_fp4 (with another table of special values: ``bitmod_fp4(-5,5,-10,0)``), positN_ES (N 2 to 16,
-    ES 0 to 3), nf4 and other codebooks (``codebook(-1,0,0.5,1)``), and minifloats ``[u]eXmY[ieee|fn][bBIAS]``: ``u``
-    drops the sign bit, no suffix means no inf and no NaN unless a standard defines the plain name (e4m3 is fp8_e4m3).
+    ES 0 to 3), nf4 and other codebooks (``codebook(-1,0,0.5,1)``), powersT_S and apotT_S (T terms up to 2**S), and
+    minifloats ``[u]eXmY[ieee|fn][bBIAS]``: ``u`` drops the sign bit, no suffix means no inf and no NaN unless a
+    standard defines the plain name (e4m3 is fp8_e4m3).
 
     Raises `HwgenError` for a name that is none of these.
     """
@@ -122,6 +125,9 @@ def get(name: str) -> Format:
     posit = _POSIT.fullmatch(name)
     if posit is not None:
         return PositFormat(code_bits=int(posit[1]), es=int(posit[2]))
+    powers = _POWERS.fullmatch(name)
+    if powers is not None:
+        return PowersFormat(terms=int(powers[2]), shifts=int(powers[3]), one_sign=powers[1] == "apot")
     found = _PATTERN.fullmatch(name)
     if found is None:
         # A few widths stand for all: "int" is nearer to int8 than to int31 for everyone.

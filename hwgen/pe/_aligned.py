@@ -36,26 +36,29 @@ _ROW_SUM_BITS = 62
 """Widest activation sums: the reference keeps them in int64."""
 
 
-def shift_left_by(m: Module, value: Value, amount: Value, largest: int, fill: Value, name: str) -> Value:
+def shift_left_by(
+    m: Module, value: Value, amount: Value, largest: int, fill: Value, name: str, stride: int = 1
+) -> Value:
     """Signed ``value`` shifted to the left by ``amount``, ``largest`` at most, filling with copies of ``fill``.
 
-    Each level of the shifter is only as wide as what may come out of it; with ``largest`` 0 there is none.
+    An amount of one is ``stride`` places. Each level of the shifter is only as wide as what may come out of it; with
+    ``largest`` 0 there is none.
     """
     for level in range(largest.bit_length()):
         step = min(1 << level, largest - ((1 << level) - 1))
-        moved = Signal(signed(len(value) + step), name=f"{name}{level}")
-        shifted = Cat(fill.replicate(1 << level), value).as_signed()
+        moved = Signal(signed(len(value) + stride * step), name=f"{name}{level}")
+        shifted = Cat(fill.replicate(stride << level), value).as_signed()
         m.d.comb += moved.eq(Mux(amount[level], shifted, value))
         value = moved
     return value
 
 
-def shift_mux2(width: Num, largest: Num) -> Num:
-    """Multiplexers of `shift_left_by`: levels 1, 3, 7, 15 … bits wider than the ``width`` of what is shifted."""
+def shift_mux2(width: Num, largest: Num, stride: Num = 1) -> Num:
+    """Multiplexers of `shift_left_by`: levels 1, 3, 7, 15 … strides wider than the ``width`` of what is shifted."""
     muxes: Num = 0 * width
     for level in range(6):
         grown = where(2 ** (level + 1) - 1 < largest, 2 ** (level + 1) - 1, largest)
-        muxes = muxes + where(level < unsigned_bits(largest), width + grown, 0)
+        muxes = muxes + where(level < unsigned_bits(largest), width + stride * grown, 0)
     return muxes
 
 

@@ -15,8 +15,13 @@ Weights of one bit are sign(w) · mean|w| (``bits 1``, scheme bipolar unless ano
 ones (``bits 1.58`` or scheme ``ternary``) are −1, 0 and 1 times mean|w| (BitNet b1.58); they are stored and multiplied
 as two bits in two's complement, so that a memory holds 2 bits of each and not 1.58.
 
+Floating-point activations (``acts`` fp16, bf16, fp8_e4m3, fp8_e5m2) become integers as `hwgen.pe._aligned` says, and
+multipliers are those of integers (FIGNA): aligned to the largest exponent of a group or a row by a block before the
+buffer, or of a step by the row, whose cells then shift the sum of a step by its exponent.
+
 Timing: one cycle per step, latency 1 + stages and cuts.
-Source: the integer MAC baselines of LUT Tensor Core (ISCA'25, Fig. 12-14) and BitMoD (HPCA'25, Table IV).
+Source: the integer MAC baselines of LUT Tensor Core (ISCA'25, Fig. 12-14) and BitMoD (HPCA'25, Table IV); FIGNA
+(HPCA'24, its abstract): integer units on mantissas aligned beforehand. Widths, scopes and rounding are ours.
 """
 
 from __future__ import annotations
@@ -27,8 +32,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from amaranth.hdl import Cat, Const, Module, Value, signed
-from amaranth.lib import data
+from amaranth.hdl import Cat, Const, Module, Value
 
 from hwgen.arith import adder_tree, wire
 from hwgen.arith.bits import adder_tree_with_carries, extend
@@ -36,9 +40,10 @@ from hwgen.arith.compressor import Term, TermShape, carry_save_counts, carry_sav
 from hwgen.arith.partial import bit_rows, bit_shapes, booth_gates, booth_rows, booth_shapes
 from hwgen.formats import Format, get
 from hwgen.frame.facts import Addend, Counts, P, Quantization
-from hwgen.frame.numbers import Num, bits_for, clog2, where
+from hwgen.frame.numbers import Num, bits_for, clog2, maximum, where
 from hwgen.frame.param import Range, again, param
 from hwgen.frame.primitives import for_each
+from hwgen.pe._aligned import FLOATS, AlignedSpec, shift_left_by, shift_mux2
 from hwgen.pe._scaled import WEIGHT_SCALES, ScaledSpec
 
 __all__ = ["Int"]
@@ -71,7 +76,7 @@ def _bit_counts(acts: int, weight: int, signed_weight: bool, odd: bool, count: i
 
 
 @dataclass(frozen=True, kw_only=True)
-class Int(ScaledSpec):
+class Int(AlignedSpec):
     """Parallel integer MAC tile."""
 
     title: ClassVar[str] = "parallel integer MAC, the baseline"
@@ -79,9 +84,16 @@ class Int(ScaledSpec):
     bits: int = param(
         8, "weight width; 1.58 is ternary in two bits", legal=Range(1, 16), sweep=(1, 2, 3, 4, 8), unit="bit"
     )
-    acts: str = param(
-        "int8", "activation format", legal=[f"int{b}" for b in range(2, 17)], sweep=("int4", "int8", "int16")
+    acts: str = again(
+        AlignedSpec,
+        "acts",
+        legal=[*(f"int{b}" for b in range(2, 17)), *FLOATS],
+        sweep=("int4", "int8", "int16", "fp16"),
     )
+    align_scope: str = again(AlignedSpec, "align_scope", sweep=("step", "group"))
+    align_rounding: str = again(AlignedSpec, "align_rounding", sweep=())
+    guard_bits: int = again(AlignedSpec, "guard_bits", sweep=())
+    pre_cuts: int = again(AlignedSpec, "pre_cuts", sweep=(0, 1))
     scheme: str = param(
         "symmetric",
         "weights: signed, or unsigned with an integer zero point or a float minimum, or odd integers without zero, or "
@@ -101,10 +113,6 @@ class Int(ScaledSpec):
             (p["scheme"] != "bipolar") | (p["bits"] <= 8),
             "bits must be at most 8 with scheme bipolar, not {bits}",
         )
-
-    @property
-    def act_format(self) -> Format:
-        return get(self.acts)
 
     @property
     def weight_format(self) -> Format:
@@ -128,20 +136,18 @@ class Int(ScaledSpec):
             return 1 - 2 ** p["bits"], 2 ** p["bits"] - 1
         return 0 * p["bits"], 2 ** p["bits"] - 1
 
-    @staticmethod
-    def _act_range(p: P) -> tuple[int, int]:
-        top = 1 << (get(p["acts"]).code_bits - 1)
-        return -top, top - 1
+    @property
+    def lsb_exp(self) -> int:
+        return self._act_lsb_exp + self.weight_format.lsb_exp
 
     def quantization(self) -> Quantization:
+        acts = self._act_quantization()
         return Quantization(
-            acts=self.acts,
+            **(acts if acts["align"] else {**acts, "align_guard": 0}),
             weights=self.weight_format.name,
             scheme=self.scheme,
             group=self.group,
-            act_scale=self.act_scale,
             weight_scale=self.weight_scale,
-            step=self.k,
             **self.bounded_sums(),
         )
 
@@ -155,28 +161,70 @@ class Int(ScaledSpec):
 
     @classmethod
     def act_port(cls, p: P) -> tuple[Num, Num]:
-        return p["k"], get(p["acts"]).code_bits
+        return cls._code_port(p)
 
     @classmethod
     def weight_port(cls, p: P) -> tuple[Num, Num]:
         return p["k"], p["bits"]
 
     @classmethod
+    def row_bus_bits(cls, p: P) -> Num:
+        return p["k"] * cls._aligned_bits(p) + cls._top_shift(p).bit_length()
+
+    @classmethod
+    def _unshifted_range(cls, p: P) -> tuple[Num, Num]:
+        """Range of a product before the shift by a step's exponent."""
+        (a_low, a_high), (w_low, w_high) = cls._int_range(p), cls._weight_range(p)
+        # a_low is at least as far from zero as a_high, w_low than w_high where it is not 0.
+        return -maximum(a_high * -w_low, -a_low * w_high), maximum(a_high * w_high, a_low * w_low)
+
+    @classmethod
     def product_range(cls, p: P) -> tuple[Num, Num]:
-        (a_low, a_high), (w_low, w_high) = cls._act_range(p), cls._weight_range(p)
-        # a_low * w_low is the largest product of two signed ranges; unsigned weights have w_low = 0.
-        if cls._negative_weights(p):
-            return a_low * w_high + 0 * w_low, a_low * w_low
-        return a_low * w_high, a_high * w_high
+        low, high = cls._unshifted_range(p)
+        return low * 2 ** cls._top_shift(p), high * 2 ** cls._top_shift(p)
+
+    @classmethod
+    def _tree_bits(cls, p: P) -> Num:
+        """Bits of the sum of a step's products, before the shift by its exponent."""
+        low, high = cls._unshifted_range(p)
+        # A one's complement is one lower until its carry arrives, which those of a port have room for.
+        late = where(cls._one_bit_signs(p), 1, 0) if cls._steps_align_of(p) else 0
+        return bits_for((low - late) * p["k"], high * p["k"])
 
     @classmethod
     def addend_bits(cls, p: P) -> Num:
-        low, high = cls.product_range(p)
-        return bits_for(low * p["k"], high * p["k"])
+        return cls._tree_bits(p) + cls._top_shift(p)
+
+    @classmethod
+    def keeps_row_sums(cls, p: P) -> bool:
+        # Rules ask this of every tile, and the shift of two exponents that do not fit has no range in 64 bits.
+        return not cls._negative_weights(p)
 
     @classmethod
     def row_sum_range(cls, p: P) -> tuple[Num, Num] | None:
-        return None if cls._negative_weights(p) else cls._act_range(p)
+        if cls._negative_weights(p):
+            return None
+        low, high = cls._int_range(p)
+        return low * 2 ** cls._top_shift(p), high * 2 ** cls._top_shift(p)
+
+    @classmethod
+    def _row_tree_bits(cls, p: P) -> Num:
+        low, high = cls._int_range(p)
+        return bits_for(low * p["k"], high * p["k"])
+
+    @classmethod
+    def row_addend_bits(cls, p: P) -> Num:
+        return 0 if cls.row_sum_range(p) is None else cls._row_tree_bits(p) + cls._top_shift(p)
+
+    @classmethod
+    def row_sum_primitives(cls, p: P) -> Counts:
+        width = cls._row_tree_bits(p)
+        adds: Counts = {"add": (p["k"] - 1) * width if cls.keeps_row_sums(p) else 0 * p["k"]}
+        return {**adds, "mux2": shift_mux2(width, cls._top_shift(p))} if cls._steps_align_of(p) else adds
+
+    @classmethod
+    def row_primitives(cls, p: P) -> Counts:
+        return cls._row_align_primitives(p)
 
     @classmethod
     def carry_bits(cls, p: P) -> Num:
@@ -196,7 +244,9 @@ class Int(ScaledSpec):
 
     @classmethod
     def _sums_in_tree(cls, p: P) -> Num:
-        """Where the accumulator is a row of the products' tree: no register and no bound is between both."""
+        """Where the accumulator is a row of the products' tree: no register, shift or bound is between both."""
+        if cls._steps_align_of(p):
+            return cls.joins(p) & False
         return cls.joins(p) & (p["overflow"] != "saturate") & where(cls._one_bit_signs(p), False, True)
 
     @classmethod
@@ -216,11 +266,11 @@ class Int(ScaledSpec):
 
     @classmethod
     def cell_primitives(cls, p: P) -> Counts:
-        acts, weight, odd = get(p["acts"]).code_bits, cls._weight_bits(p), p["scheme"] == "bipolar"
+        acts, weight, odd = cls._aligned_bits(p), cls._weight_bits(p), p["scheme"] == "bipolar"
         joined = cls._sums_in_tree(p)
-        width = where(joined, cls.acc_bits(p), cls.addend_bits(p))
+        width = where(joined, cls.acc_bits(p), cls._tree_bits(p))
 
-        def counts(weight: int, by_digits: bool, k: int, width: int, onto: bool) -> Counts:
+        def counts(acts: int, weight: int, by_digits: bool, k: int, width: int, onto: bool) -> Counts:
             if not by_digits:
                 return _bit_counts(acts, weight, cls._negative_weights(p), odd, k, width, onto)
             # An unsigned weight is a signed factor of one bit more.
@@ -228,13 +278,15 @@ class Int(ScaledSpec):
             factor, number = min(acts, signed_weight), max(acts, signed_weight)
             return _digit_counts(number, factor, odd and signed_weight <= acts, k, width, onto)
 
-        tree = for_each(counts, weight, cls._by_digits(p), p["k"], width, joined)
+        tree = for_each(counts, acts, weight, cls._by_digits(p), p["k"], width, joined)
         signs: Counts = {
             "add": (p["k"] - 1) * (acts + 1 + clog2(p["k"]) // 2 + 1),
             "xor": p["k"] * acts,
             "and": 0,
         }
-        return {name: where(cls._one_bit_signs(p), signs[name], tree[name]) for name in tree}
+        found = {name: where(cls._one_bit_signs(p), signs[name], tree[name]) for name in tree}
+        shifter: Counts = {"mux2": shift_mux2(cls._tree_bits(p), cls._top_shift(p))}
+        return cls._joined(found, shifter) if cls._steps_align_of(p) else found
 
     @classmethod
     def accumulator_primitives(cls, p: P) -> Counts:
@@ -250,28 +302,50 @@ class Int(ScaledSpec):
         col: Mapping[str, np.ndarray],
         mode: int,
     ) -> np.ndarray:
-        a, w = self.act_format.fixed(acts), self.weight_format.fixed(weights)
+        a, w = self._integers(acts), self.weight_format.fixed(weights)
         products: np.ndarray = np.einsum("...mk,...nk->...mn", a, w)
+        if self._steps_align:
+            products = products.astype(self.sum_dtype) << self._shift(acts)[..., :, None].astype(self.sum_dtype)
         return products[None, ..., None]
 
+    def row_terms(self, acts: np.ndarray, row: Mapping[str, np.ndarray], mode: int) -> np.ndarray:
+        total: np.ndarray = self._integers(acts).sum(axis=-1) << self._shift(acts)
+        return total
+
     def arithmetic(self, mode: int) -> dict[str, Any]:
-        return self.dot_arithmetic(mode)
+        return {**self.dot_arithmetic(mode), "acts": self._act_integers()}
+
+    def build_row(self, m: Module, acts: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
+        """Passes integers on; aligns the floating-point activations of a step where rows do that."""
+        if not self._steps_align:
+            return super().build_row(m, acts, side, phase, mode)
+        ints, exponent = self._build_integers(m, acts)
+        return Cat(*ints, exponent)
+
+    def _acts_of(self, row: Value) -> tuple[list[Value], Value]:
+        """(K integers, exponent of the step) of a row bus."""
+        size = int(self._aligned_bits(self.p))
+        return [row[i * size : (i + 1) * size].as_signed() for i in range(self.k)], row[self.k * size :]
 
     def build_cell(self, m: Module, row: Value, col: Value, phase: Value, mode: Value) -> list[Addend]:
         """Adds up the rows of all K products, and where it can what was accumulated, in one tree of carry-save adders;
         one-bit signs by a tree of adders.
         """
-        size = self.act_format.code_bits
-        acts = [row[start : start + size].as_signed() for start in range(0, len(row), size)]
+        acts, exponent = self._acts_of(row)
         codes = [col[start : start + self.bits] for start in range(0, len(col), self.bits)]
         if self._one_bit_signs(self.p):
-            return [self._signed_sum(m, acts, codes)]
+            return [self._signed_sum(m, acts, codes, exponent)]
         rows: list[Term] = []
         for index, (act, code) in enumerate(zip(acts, codes, strict=True)):
             rows += self._product(m, act, self._weight(code), f"product{index}")
         if self._sums_in_tree(self.p):
             return [Addend(Const(0, 1), rows=tuple(rows))]
-        return [Addend(carry_save_sum(m, rows, "dot", int(self.addend_bits(self.p))))]
+        total = carry_save_sum(m, rows, "dot", int(self._tree_bits(self.p)))
+        return [Addend(self._shifted(m, total, exponent, Const(0, 1), "by_exponent"))]
+
+    def _shifted(self, m: Module, total: Value, exponent: Value, carry: Value, name: str) -> Value:
+        """Sum of a step shifted by its exponent; copies of a ``carry`` that it still needs make it one of the whole."""
+        return shift_left_by(m, total, exponent, self._top_shift(self.p), carry, name)
 
     def _product(self, m: Module, act: Value, weight: Value, name: str) -> list[Term]:
         """Rows of a product by the shorter factor."""
@@ -281,7 +355,7 @@ class Int(ScaledSpec):
         number, factor = (act, weight) if len(weight) <= len(act) else (weight, act)
         return booth_rows(m, number, factor, name) if by_digits else bit_rows(m, number, factor, name)
 
-    def _signed_sum(self, m: Module, acts: list[Value], codes: list[Value]) -> Addend:
+    def _signed_sum(self, m: Module, acts: list[Value], codes: list[Value], exponent: Value) -> Addend:
         """Sum of activations, each negated where its weight is 0, and the carry that its adders leave."""
         signs = [~code for code in codes]
         products: list[Value] = []
@@ -289,7 +363,8 @@ class Int(ScaledSpec):
             product = act.as_unsigned() ^ sign.replicate(len(act))
             products.append(wire(m, product.as_signed(), f"product{index}"))
         total, carry = adder_tree_with_carries(m, products, signs, "dot")
-        return Addend(extend(total, int(self.addend_bits(self.p))).as_signed(), carry)
+        total = extend(total, int(self._tree_bits(self.p))).as_signed()
+        return Addend(self._shifted(m, total, exponent, carry, "by_exponent"), carry)
 
     def _weight(self, code: Value) -> Value:
         """Factor of a weight's code."""
@@ -300,5 +375,6 @@ class Int(ScaledSpec):
 
     def build_row_sum(self, m: Module, row: Value) -> Value:
         """Adds up the row's activations, once for all columns."""
-        acts: Any = data.View(data.ArrayLayout(signed(self.act_format.code_bits), self.k), row)
-        return adder_tree(m, [acts[index] for index in range(self.k)], "row_sum")
+        acts, exponent = self._acts_of(row)
+        total = adder_tree(m, acts, "row_sum")
+        return self._shifted(m, total, exponent, Const(0, 1), "row_by_exponent")

@@ -10,6 +10,7 @@ from hwgen.quantize._integer import float_minimum, integer
 from hwgen.quantize._mean import ternary
 from hwgen.quantize._plan import LayerFormats, acts_for, per_row, weights_for
 from hwgen.quantize._posit import default_anchor, posit
+from hwgen.quantize._powers import powers
 from hwgen.quantize._two_level import two_level, two_level_limit
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "per_row",
     "per_token",
     "posit",
+    "powers",
     "ternary",
     "two_level",
     "two_level_limit",

@@ -16,6 +16,7 @@ from hwgen.quantize._groups import as_format
 from hwgen.quantize._integer import float_minimum, integer
 from hwgen.quantize._mean import ternary
 from hwgen.quantize._posit import posit
+from hwgen.quantize._powers import powers
 from hwgen.quantize._two_level import two_level
 
 __all__ = ["LayerFormats", "acts_for", "per_row", "weights_for"]
@@ -62,7 +63,7 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
 
     ``scheme`` symmetric, asymmetric or bipolar: `integer` of the weight format's width; ternary: `ternary` in the
     weight format; minimum: `float_minimum`; mx, nv and hif4: the block quantisers, `mx` with ``block_rule``; element,
-    posit, bitmod and codebook: `minifloat`, `posit`, `bitmod` and `codebook` in the weight format;
+    posit, bitmod, codebook and powers: `minifloat`, `posit`, `bitmod`, `codebook` and `powers` in the weight format;
     two_level_asymmetric and two_level_symmetric: `two_level` of its width, with ``weight_scale`` for channels.
     Raises `HwgenError` for another scheme.
     """
@@ -88,11 +89,13 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
             return bitmod(weights, form, group, scale)
         case "codebook":
             return codebook(weights, form, group, scale)
+        case "powers":
+            return powers(weights, form, group, scale)
         case "two_level_asymmetric" | "two_level_symmetric":
             return two_level(weights, form.code_bits, group, formats.scheme.removeprefix("two_level_"), scale)
     raise HwgenError(
         "weights: scheme must be symmetric, asymmetric, bipolar, ternary, minimum, mx, nv, hif4, element, posit, "
-        f"bitmod, codebook, two_level_asymmetric or two_level_symmetric, not {formats.scheme!r}"
+        f"bitmod, codebook, powers, two_level_asymmetric or two_level_symmetric, not {formats.scheme!r}"
     )
 
 

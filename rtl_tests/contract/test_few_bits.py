@@ -18,6 +18,9 @@ TILES = [
     pytest.param(
         "int", {"bits": 8, "scheme": "bipolar", "stages": 2, "overflow": "wrap"}, id="int-bipolar8", marks=SLOW
     ),
+    pytest.param(
+        "int", {"bits": 1, "acts": "fp8_e5m2", "align_scope": "step", "k": 9, "group": 126}, id="int-1-aligned"
+    ),
     pytest.param("int", {"bits": "1.58"}, id="int-ternary"),
     pytest.param("lut", {"bits": 1, "cell": "fp_add", "acts": "fp16", "n": 2}, id="lut-1-fp32", marks=SLOW),
     pytest.param(

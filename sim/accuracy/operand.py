@@ -26,6 +26,7 @@ from hwgen.formats import (
     IntFormat,
     MinifloatFormat,
     PositFormat,
+    PowersFormat,
     QTensor,
     TernaryFormat,
     block_format,
@@ -177,6 +178,8 @@ def _schemes(name: str, form: Format) -> tuple[str, tuple[str, ...]]:
         return "bitmod", ("bitmod",)
     if isinstance(form, CodebookFormat):
         return "codebook", ("codebook",)
+    if isinstance(form, PowersFormat):
+        return "powers", ("powers",)
     if isinstance(form, PositFormat):
         return "posit", ("posit",)
     if isinstance(form, MinifloatFormat):

@@ -21,6 +21,7 @@ EXACT = (
     *("e2m1", "fp8_e4m3/row", "fp8_e4m3@fp32", "e2m3@e8m0", "e5m9", "fp16", "bf16", "fp32", "e8m10"),
     *("nf4", "nf4/64@bf16", "codebook(-1,0,0.5,1)", "codebook(-2,-1,1,3)"),
     *("posit8_0", "posit8_1/32", "posit4_1", "posit8_2@fp16"),
+    *("powers1_6", "powers2_2/32", "apot2_5@bf16"),
     *("bitmod_fp3", "bitmod_fp4/32", "bitmod_fp4@fp16", "bitmod_fp4(-5,5,-10,0)"),
     *("mxfp4", "mxfp4.ceil", "mxint8", "mxfp8_e4m3", "mxfp8_e5m2", "mxfp6_e2m3", "mxfp6_e3m2"),
     *("nvfp4", "nvint4", "hif4"),
@@ -120,7 +121,9 @@ def test_ternary_is_nearest_at_the_stored_scale(name: str) -> None:
     assert (grid.nearest(weights, scales) != operand_format(name).nearest(weights)).float().mean() < 1e-3
 
 
-@pytest.mark.parametrize("name", ["fp4_e2m1", "fp8_e4m3", "nf4", "posit8_0", "posit4_1", "bipolar4", "ternary", "e5m2"])
+@pytest.mark.parametrize(
+    "name", ["fp4_e2m1", "fp8_e4m3", "nf4", "posit8_0", "posit4_1", "powers2_6", "bipolar4", "ternary", "e5m2"]
+)
 def test_thresholds_are_where_the_format_changes_its_mind(name: str) -> None:
     form = get(name)
     thresholds = module._thresholds(form).numpy()

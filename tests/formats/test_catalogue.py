@@ -16,6 +16,7 @@ from hwgen.formats import (
     IntFormat,
     MinifloatFormat,
     PositFormat,
+    PowersFormat,
     TernaryFormat,
     block_format,
     block_names,
@@ -48,6 +49,8 @@ def test_every_name_brings_its_format_back() -> None:
         ("posit11_3", PositFormat, 11),
         ("nf4", CodebookFormat, 4),
         ("codebook(-1,0,0.5,1)", CodebookFormat, 2),
+        ("powers2_6", PowersFormat, 8),
+        ("apot3_8", PowersFormat, 7),
     ],
 )
 def test_names(name: str, kind: type, bits: int) -> None:

@@ -21,6 +21,7 @@ from hwgen.quantize import (
     per_row,
     per_token,
     posit,
+    powers,
     ternary,
     two_level,
     weights_for,
@@ -59,6 +60,7 @@ class Plan:
         (Plan(weights="bitmod_fp3", scheme="bitmod", weight_scale="int8"), lambda: bitmod(X, "bitmod_fp3", 16)),
         (Plan(weights="int6", scheme="bitmod", weight_scale="fp16"), lambda: bitmod(X, "int6", 16, "fp16")),
         (Plan(weights="nf4", scheme="codebook", weight_scale="bf16"), lambda: codebook(X, "nf4", 16, "bf16")),
+        (Plan(weights="apot2_5", scheme="powers", weight_scale="bf16"), lambda: powers(X, "apot2_5", 16, "bf16")),
         (Plan(weights="uint4", scheme="two_level_asymmetric"), lambda: two_level(X, 4, 16)),
         (
             Plan(weights="int3", scheme="two_level_symmetric", weight_scale="bf16"),
@@ -100,7 +102,7 @@ def test_unknown_scheme() -> None:
         weights_for(Plan(scheme="log"), X)
     assert str(caught.value) == (
         "weights: scheme must be symmetric, asymmetric, bipolar, ternary, minimum, mx, nv, hif4, element, posit, "
-        "bitmod, codebook, two_level_asymmetric or two_level_symmetric, not 'log'"
+        "bitmod, codebook, powers, two_level_asymmetric or two_level_symmetric, not 'log'"
     )
 
 

@@ -107,6 +107,13 @@ def decode(enc: Encoding, code: int, special: int | None = None) -> Value:
         half = enc["special_code"]
         number = Fraction(enc["magnitudes"][code % half])
         return Value(-number if code >= half else number)
+    if kind == "powers":
+        total = Fraction(0)
+        for term in enc["terms"]:
+            shift = term["shifts"][code >> term["lsb"] & (1 << term["bits"]) - 1]
+            if shift is not None:
+                total += (-1) ** (code >> term["sign_bit"] & 1) * 2**shift
+        return Value(total)
     if kind == "table":
         found = enc["values"][code]
         return Value(Fraction(0), found) if isinstance(found, str) else Value(Fraction(found))

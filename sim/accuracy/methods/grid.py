@@ -501,6 +501,7 @@ _SCHEMES = (
     "element",
     "codebook",
     "posit",
+    "powers",
     "bitmod",
     "mx",
     "nv",
