@@ -37,6 +37,8 @@ TILES: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("mixpe", {"bits": 4, "acts": "fp16", "post_lanes": 2}),
     ("mixpe", {"bits": 4, "dequant": "channel", "group": 0, "depth": 576}),
     ("mixpe", {"bits": 4, "dequant": "before", "depth": 576}),
+    *(("bitserial", {"bits": bits}) for bits in (1, 2, 3, 4, 8)),
+    ("bitserial", {"bits": 4, "planes": 2, "scheme": "asymmetric", "post_lanes": 2}),
     *(("posit", {"operands": name}) for name in ("p16", "p8", "p4", "fp4")),
     ("posit", {"operands": "p8", "post_lanes": 2, "readout": "posit"}),
     ("posit", {"operands": "p8", "quire": "xr_npe", "depth": 127, "group": 0, "k": 4}),

@@ -87,6 +87,11 @@ mixpe m=1 n=1 k=2 group=8 depth=8 acts=bf16 align_scope=group
 mixpe m=1 n=1 k=1 group=8 depth=8 acts=int4 bits=2
 mixpe m=1 n=1 k=1 group=8 depth=8 acts=int16 bits=2
 mixpe m=1 n=1 k=1 group=8 depth=8 acts=fp16 bits=2 guard_bits=1
+bitserial m=1 n=2 k=2 bits=4 acts=int4 group=8 depth=8
+bitserial m=2 n=2 k=3 bits=5 planes=2 scheme=asymmetric group=6 depth=6 transport=systolic
+bitserial m=1 n=2 k=2 bits=3 planes=2 scheme=minimum group=8 depth=8
+bitserial m=1 n=2 k=2 bits=4 planes=2 scheme=bipolar group=8 depth=4 overflow=saturate
+bitserial m=1 n=2 k=2 bits=2 scheme=ternary group=8 depth=8 post_lanes=1 weight_scale=fp32
 minifloat m=1 n=2 k=2 group=8 depth=8
 minifloat m=1 n=2 k=2 group=8 depth=8 post_lanes=1 act_scale=e8m0 weight_scale=fp8_e4m3 weights=e3m0 acts=fp16
 minifloat m=1 n=1 k=3 group=9 accumulator=fp32 weights=fp8_e5m2 acts=bf16

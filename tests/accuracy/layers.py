@@ -62,6 +62,7 @@ TILES: dict[str, tuple[str, dict[str, Any]]] = {
     "mixpe, aligned": ("mixpe", {"acts": "fp16", "scheme": "asymmetric", "align_scope": "step"}),
     "mixpe, before": ("mixpe", {"dequant": "before"}),
     "mixpe, before, aligned": ("mixpe", {"dequant": "before", "acts": "bf16", "align_scope": "row"}),
+    "bitserial": ("bitserial", {}),
     "mx": ("mx", {}),
     "mx, fp8": ("mx", {"acts": "mxfp8_e5m2", "weights": "mxfp8_e5m2"}),
     "mx, nv": ("mx", {"acts": "nvfp4", "weights": "nvfp4"}),

@@ -61,6 +61,14 @@ def test_int_with_other_parameters(values: dict[str, Any]) -> None:
     compare(tile("int", bits=4, scheme="asymmetric", **values))
 
 
+@pytest.mark.parametrize("planes", [1, 2, 4])
+@pytest.mark.parametrize("scheme", ["symmetric", "asymmetric", "minimum", "bipolar"])
+def test_bitserial(scheme: str, planes: int) -> None:
+    compare(tile("bitserial", bits=4, scheme=scheme, planes=planes), planes)
+    if scheme != "bipolar":
+        compare(tile("bitserial", bits=5, scheme=scheme, planes=planes, acts="int4"), planes)
+
+
 PLAIN = {"planes": "twos_complement", "symmetry": "none"}
 
 
@@ -74,6 +82,8 @@ PLAIN = {"planes": "twos_complement", "symmetry": "none"}
         ("lut", {"entries": "int8"}),
         ("lut", {"acts": "fp16", "align_scope": "step"}),
         ("lut", {"acts": "fp16", "cell": "fp_add", **PLAIN}),
+        ("bitserial", {}),
+        ("bitserial", {"planes": 2, "post_lanes": 2}),
         ("mixpe", {}),
         ("mixpe", {"acts": "fp16", "post_lanes": 2}),
         ("mixpe", {"dequant": "channel", "group": 0}),
