@@ -34,13 +34,19 @@ from amaranth.hdl import Cat, Const, Module, Signal, Value
 
 from hwgen.arith.bits import adder_tree, adder_tree_with_carries, extend, wire
 from hwgen.arith.compressor import Term, TermShape, carry_save_counts, carry_save_sum
-from hwgen.formats import Format, get
-from hwgen.frame.facts import Addend, Counts, P, Quantization
+from hwgen.frame.facts import Addend, Counts, P
 from hwgen.frame.numbers import Num, bits_for, ceil_div, clog2, maximum, where
-from hwgen.frame.param import Range, again, param
+from hwgen.frame.param import Range, param
 from hwgen.frame.primitives import for_each
-from hwgen.pe._planes import Lane, join_lanes, negated_lane, plane_shift, plane_shift_mux2
-from hwgen.pe._scaled import WEIGHT_SCALES, ScaledSpec
+from hwgen.pe._planes import (
+    Lane,
+    PlanesSpec,
+    join_lanes,
+    negated_lane,
+    plane_factors,
+    plane_shift,
+    plane_shift_mux2,
+)
 
 __all__ = ["Bitserial"]
 
@@ -55,7 +61,7 @@ def _tree_counts(k: int, planes: int, acts: int, width: int, negative_top: bool)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bitserial(ScaledSpec):
+class Bitserial(PlanesSpec):
     """Bit-serial tile."""
 
     title: ClassVar[str] = "bit-serial weights, Stripes-like"
@@ -66,18 +72,7 @@ class Bitserial(ScaledSpec):
     acts: str = param(
         "int8", "activation format", legal=[f"int{b}" for b in range(2, 17)], sweep=("int4", "int8", "int16")
     )
-    scheme: str = param(
-        "symmetric",
-        "weights: signed, or unsigned with an integer zero point or a float minimum, or odd integers without zero, or "
-        "-1, 0 and 1 by their mean",
-        legal=("symmetric", "asymmetric", "minimum", "bipolar", "ternary"),
-        sweep=("symmetric", "asymmetric", "bipolar"),
-    )
     planes: int = param(1, "planes that a cell takes in one cycle; at most bits", legal=Range(1, 8), sweep=(1, 2))
-    weight_scale: str = again(ScaledSpec, "weight_scale", legal=WEIGHT_SCALES)
-
-    golden_overflow: ClassVar[bool] = True
-    cell_uses_mode: ClassVar[bool] = False
 
     @classmethod
     def constraints(cls, p: P) -> Iterable[tuple[Any, str]]:
@@ -88,84 +83,24 @@ class Bitserial(ScaledSpec):
             "planes must divide bits ({bits}) with scheme bipolar, not {planes}; a plane of signs cannot be empty",
         )
 
-    # ------------------------------------------------------------------ formats
-
-    @property
-    def act_format(self) -> Format:
-        return get(self.acts)
-
-    @property
-    def weight_format(self) -> Format:
-        kind = "int" if self.signed_weights(self.p) else "bipolar" if self.scheme == "bipolar" else "uint"
-        return get(f"{kind}{self.bits}")
-
-    def quantization(self) -> Quantization:
-        return Quantization(
-            acts=self.acts,
-            weights=self.weight_format.name,
-            scheme=self.scheme,
-            group=self.group,
-            act_scale=self.act_scale,
-            weight_scale=self.weight_scale,
-            step=self.k,
-            **self.bounded_sums(),
-        )
-
-    @classmethod
-    def overflow_in_layers(cls, p: P) -> Num:
-        # Several updates a step saturate in between, which golden layers do not know; wrapping does not show it.
-        return super().overflow_in_layers(p) & ((p["overflow"] == "wrap") | (cls.cycles_per_step(p) == 1))
-
-    @property
-    def zero_values(self) -> range:
-        return range(1 << self.bits)
-
     # ------------------------------------------------------------------ formulas
-
-    @staticmethod
-    def _signs(p: P) -> bool:
-        """Whether a plane's bits are signs."""
-        return bool(p["scheme"] == "bipolar")
-
-    @staticmethod
-    def _act_range(p: P) -> tuple[int, int]:
-        top = 1 << (get(p["acts"]).code_bits - 1)
-        return -top, top - 1
 
     @classmethod
     def cycles_per_step(cls, p: P, mode: int = 0) -> Num:
         return ceil_div(p["bits"], p["planes"])
 
     @classmethod
-    def zero_width(cls, p: P) -> Num:
-        return p["bits"] + 1
-
-    @classmethod
-    def act_port(cls, p: P) -> tuple[Num, Num]:
-        return p["k"], get(p["acts"]).code_bits
-
-    @classmethod
-    def weight_port(cls, p: P) -> tuple[Num, Num]:
-        return p["k"], p["bits"]
-
-    @classmethod
     def col_bus_bits(cls, p: P) -> Num:
         return p["k"] * p["planes"]
 
-    @staticmethod
-    def _range_of(acts: tuple[int, int], low: Num, high: Num) -> tuple[Num, Num]:
-        """Range of an activation times a number from ``low`` (not above 0) to ``high``."""
-        # The lowest activation is at least as far from zero as the highest.
-        return -maximum(-acts[0] * high, acts[1] * -low), maximum(acts[1] * high, acts[0] * low)
+    @classmethod
+    def _act_range(cls, p: P) -> tuple[int, int]:
+        top = 1 << (cls._act_bits(p) - 1)
+        return -top, top - 1
 
     @classmethod
     def product_range(cls, p: P) -> tuple[Num, Num]:
-        top = 2 ** p["bits"] - 1
-        if cls.signed_weights(p):
-            low, high = -(2 ** (p["bits"] - 1)), 2 ** (p["bits"] - 1) - 1
-        else:
-            low, high = (-top if cls._signs(p) else 0 * top), top
-        return cls._range_of(cls._act_range(p), low, high)
+        return cls._product(cls._act_range(p), cls._ends(p, p["bits"], cls.signed_weights(p)))
 
     @classmethod
     def _subtracts(cls, p: P) -> Num:
@@ -181,13 +116,9 @@ class Bitserial(ScaledSpec):
     @classmethod
     def _sum_bits(cls, p: P) -> Num:
         """Bits of the sum of the planes of a cycle, less the carry that is left, before its shift."""
-        top = 2 ** p["planes"] - 1
-        low, high = 0 * top, top
-        if cls._signs(p):
-            low = -top
-        elif cls.signed_weights(p):
-            low, high = -(2 ** (p["planes"] - 1)), where(cls._subtracts(p), top, 2 ** (p["planes"] - 1) - 1)
-        least, most = cls._range_of(cls._act_range(p), low, high)
+        low, high = cls._ends(p, p["planes"], cls.signed_weights(p))
+        high = where(cls._subtracts(p), 2 ** p["planes"] - 1, high)
+        least, most = cls._product(cls._act_range(p), (low, high))
         return bits_for(p["k"] * least, p["k"] * most - cls.carry_bits(p))
 
     @classmethod
@@ -219,7 +150,7 @@ class Bitserial(ScaledSpec):
 
     @classmethod
     def cell_primitives(cls, p: P) -> Counts:
-        k, planes, acts, width = p["k"], p["planes"], get(p["acts"]).code_bits, cls._sum_bits(p)
+        k, planes, acts, width = p["k"], p["planes"], cls._act_bits(p), cls._sum_bits(p)
         shifts = plane_shift_mux2(width, planes, cls.cycles_per_step(p) - 1)
         joined = (planes - 1) * width
         if cls._signs(p):
@@ -242,10 +173,6 @@ class Bitserial(ScaledSpec):
 
     # ------------------------------------------------------------------ reference
 
-    def _plane_weights(self) -> list[int]:
-        negative = self.signed_weights(self.p)
-        return [-(1 << b) if negative and b == self.bits - 1 else 1 << b for b in range(self.bits)]
-
     def _updates(self) -> list[range]:
         """The planes of each cycle of a step."""
         return [range(at, min(at + self.planes, self.bits)) for at in range(0, self.bits, self.planes)]
@@ -258,7 +185,8 @@ class Bitserial(ScaledSpec):
         col: Mapping[str, np.ndarray],
         mode: int,
     ) -> np.ndarray:
-        a, codes, factors = self.act_format.fixed(acts), np.asarray(weights, np.int64), self._plane_weights()
+        a, codes = self.act_format.fixed(acts), np.asarray(weights, np.int64)
+        factors = plane_factors(self.bits, self.signed_weights(self.p))
         terms = []
         for planes in self._updates():
             part = np.zeros(codes.shape, np.int64)
@@ -279,7 +207,7 @@ class Bitserial(ScaledSpec):
                 "bits": self.bits,
                 "xor": 0,
                 "digits": [-1, 1] if self._signs(self.p) else [0, 1],
-                "plane_weights": self._plane_weights(),
+                "plane_weights": plane_factors(self.bits, self.signed_weights(self.p)),
             },
             "tables": 1,
             "updates": [list(planes) for planes in self._updates()],

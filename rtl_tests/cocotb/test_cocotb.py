@@ -156,6 +156,7 @@ TILES = [
     pytest.param(
         "bitserial", {"bits": 3, "planes": 2, "cell_cuts": 2, "post_lanes": 2}, id="bitserial-cut", marks=SLOW
     ),
+    pytest.param("bitplane", {"bits": 1}, id="bitplane-binary", marks=SLOW),
     pytest.param(
         "mx", {"cell_cuts": 2, "post_lanes": 1, "post_cuts": 6, "post_adder_stages": 6}, id="mx-cut-lanes", marks=SLOW
     ),

@@ -63,6 +63,8 @@ TILES: dict[str, tuple[str, dict[str, Any]]] = {
     "mixpe, before": ("mixpe", {"dequant": "before"}),
     "mixpe, before, aligned": ("mixpe", {"dequant": "before", "acts": "bf16", "align_scope": "row"}),
     "bitserial": ("bitserial", {}),
+    "bitplane": ("bitplane", {}),
+    "bitplane, signs": ("bitplane", {"scheme": "bipolar", "bits": 2, "acts": "bipolar3"}),
     "mx": ("mx", {}),
     "mx, fp8": ("mx", {"acts": "mxfp8_e5m2", "weights": "mxfp8_e5m2"}),
     "mx, nv": ("mx", {"acts": "nvfp4", "weights": "nvfp4"}),

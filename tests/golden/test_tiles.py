@@ -69,6 +69,17 @@ def test_bitserial(scheme: str, planes: int) -> None:
         compare(tile("bitserial", bits=5, scheme=scheme, planes=planes, acts="int4"), planes)
 
 
+@pytest.mark.parametrize("values", [{}, {"weight_planes": 2, "act_planes": 3}, {"act_planes": 4, "post_lanes": 2}])
+@pytest.mark.parametrize("scheme", ["symmetric", "asymmetric", "minimum"])
+def test_bitplane(scheme: str, values: dict[str, Any]) -> None:
+    compare(tile("bitplane", bits=3, acts="int5", scheme=scheme, **values), 3)
+
+
+@pytest.mark.parametrize(("bits", "acts"), [(1, "bipolar1"), (2, "bipolar2"), (1, "bipolar8"), (3, "bipolar2")])
+def test_odd_integers_on_both_sides(bits: int, acts: str) -> None:
+    compare(tile("bitplane", bits=bits, acts=acts), bits)
+
+
 PLAIN = {"planes": "twos_complement", "symmetry": "none"}
 
 
@@ -84,6 +95,7 @@ PLAIN = {"planes": "twos_complement", "symmetry": "none"}
         ("lut", {"acts": "fp16", "cell": "fp_add", **PLAIN}),
         ("bitserial", {}),
         ("bitserial", {"planes": 2, "post_lanes": 2}),
+        ("bitplane", {"acts": "int4"}),
         ("mixpe", {}),
         ("mixpe", {"acts": "fp16", "post_lanes": 2}),
         ("mixpe", {"dequant": "channel", "group": 0}),
