@@ -69,7 +69,7 @@ def test_bitserial(scheme: str, planes: int) -> None:
         compare(tile("bitserial", bits=5, scheme=scheme, planes=planes, acts="int4"), planes)
 
 
-@pytest.mark.parametrize("values", [{}, {"weight_planes": 2, "act_planes": 3}, {"act_planes": 4, "post_lanes": 2}])
+@pytest.mark.parametrize("values", [{}, {"weight_planes": 2, "act_planes": 3}, {"act_planes": 4, "group": 0}])
 @pytest.mark.parametrize("scheme", ["symmetric", "asymmetric", "minimum"])
 def test_bitplane(scheme: str, values: dict[str, Any]) -> None:
     compare(tile("bitplane", bits=3, acts="int5", scheme=scheme, **values), 3)
