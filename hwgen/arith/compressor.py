@@ -67,9 +67,11 @@ def _flips(shape: TermShape) -> list[bool]:
     return [shape.negative != (shape.signed and place == shape.bits - 1) for place in range(shape.bits)]
 
 
-def _correction(shapes: Iterable[TermShape], width: int) -> _Word:
-    """What the complemented bits count too much, as known bits."""
-    excess = sum(1 << (shape.shift + place) for shape in shapes for place, flip in enumerate(_flips(shape)) if flip)
+def _correction(shapes: Iterable[TermShape], width: int, constant: int) -> _Word:
+    """A constant, less what the complemented bits count too much, as known bits."""
+    excess = -constant + sum(
+        1 << (shape.shift + place) for shape in shapes for place, flip in enumerate(_flips(shape)) if flip
+    )
     return _trimmed(0, [(-excess >> place) & 1 for place in range(width)])
 
 
@@ -130,8 +132,8 @@ def _split(words: Sequence[_Word], width: int) -> int:
     return upper.low if upper.low < lower.high else width
 
 
-def carry_save_sum(m: Module, rows: Sequence[Term], name: str, width: int) -> Value:
-    """Signed sum of ``rows`` modulo 2**``width``, of ``width`` bits.
+def carry_save_sum(m: Module, rows: Sequence[Term], name: str, width: int, constant: int = 0) -> Value:
+    """Signed sum of ``rows`` and a constant modulo 2**``width``, of ``width`` bits.
 
     Depth: about log1.5(rows / 2) full adders, then one carry-propagating adder. Raises ValueError without rows.
     """
@@ -156,7 +158,7 @@ def carry_save_sum(m: Module, rows: Sequence[Term], name: str, width: int) -> Va
             total, carry = either ^ c, (a & b) | (either & c)
         return list(wire(m, total, f"{tag}_sum")), list(wire(m, carry, f"{tag}_carry"))
 
-    words = [_correction((row.shape for row in rows), width)]
+    words = [_correction((row.shape for row in rows), width, constant)]
     for index, row in enumerate(rows):
         flips = _flips(row.shape)
         value = row.value.as_unsigned()
@@ -180,7 +182,7 @@ def carry_save_sum(m: Module, rows: Sequence[Term], name: str, width: int) -> Va
     return wire(m, Cat(below, (left + right)[: width - split]).as_signed(), name)
 
 
-def carry_save_counts(shapes: Sequence[TermShape], width: int) -> dict[str, int]:
+def carry_save_counts(shapes: Sequence[TermShape], width: int, constant: int = 0) -> dict[str, int]:
     """Primitives of `carry_save_sum`: a full adder is two exclusive ors, two ands and an or (counted as an and)."""
     counts = {"xor": 0, "and": 0, "add": 0}
     unknown_bit = object()
@@ -194,7 +196,9 @@ def carry_save_counts(shapes: Sequence[TermShape], width: int) -> dict[str, int]
         counts["and"] += (1 if len(unknown) == 2 else 3) * count
         return bits, bits
 
-    words = [_correction(shapes, width)] + [_Word(shape.shift, [unknown_bit] * shape.bits) for shape in shapes]
+    words = [_correction(shapes, width, constant)] + [
+        _Word(shape.shift, [unknown_bit] * shape.bits) for shape in shapes
+    ]
     words = _reduced(words, width, combine)
     counts["add"] = width - _split(words, width)
     return counts

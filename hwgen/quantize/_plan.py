@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
-from hwgen.formats import Format, IntFormat, MinifloatFormat, PositFormat, QTensor, get
+from hwgen.formats import BipolarFormat, Format, IntFormat, MinifloatFormat, PositFormat, QTensor, get
 from hwgen.quantize._bitmod import bitmod, per_token
 from hwgen.quantize._block import hif4, mx, nv
 from hwgen.quantize._codebook import codebook
@@ -44,18 +44,21 @@ class LayerFormats(Protocol):
 
 
 def per_row(x: npt.ArrayLike, format: Format | str, scale_format: Format | str = "bf16") -> QTensor:
-    """Quantise activations [tokens, K] with one scale per token: symmetric integers, a scaled minifloat or a posit.
+    """Quantise activations [tokens, K] with one scale per token: symmetric or odd integers, a scaled minifloat or a
+    posit.
 
     Raises `HwgenError`.
     """
     form = as_format(format)
     if isinstance(form, IntFormat) and form.twos_complement and not form.fraction_bits:
         return integer(x, form.code_bits, 0, "symmetric", scale_format)
+    if isinstance(form, BipolarFormat):
+        return integer(x, form.code_bits, 0, "bipolar", scale_format)
     if isinstance(form, MinifloatFormat):
         return minifloat(x, form, 0, scale_format)
     if isinstance(form, PositFormat):
         return posit(x, form, 0, scale_format)
-    raise HwgenError(f"per_row: format must be intN, a minifloat or a posit, not {form.name}")
+    raise HwgenError(f"per_row: format must be intN, bipolarN, a minifloat or a posit, not {form.name}")
 
 
 def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:

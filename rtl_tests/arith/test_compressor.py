@@ -30,11 +30,11 @@ SHAPES: dict[str, tuple[int, list[TermShape]]] = {
 }
 
 
-def block(width: int, shapes: list[TermShape]) -> Block:
+def block(width: int, shapes: list[TermShape], constant: int = 0) -> Block:
     def build(m: Module, i: dict[str, Signal]) -> dict[str, Value]:
         rows = [Term(i[f"x{index}"], shape.shift, shape.negative) for index, shape in enumerate(shapes)]
         assert [row.shape for row in rows] == shapes
-        total = carry_save_sum(m, rows, "tree", width)
+        total = carry_save_sum(m, rows, "tree", width, constant)
         assert (total.shape().width, total.shape().signed) == (width, True)
         return {"total": total}
 
@@ -88,6 +88,15 @@ def test_sums_in_the_simulator(name: str) -> None:
     assert simulate(block(width, shapes), **arrays)["total"].tolist() == wanted(width, shapes, arrays)
 
 
+@pytest.mark.parametrize("constant", [-9, -1, 1, 6, 31])
+def test_a_constant_is_one_more_row(constant: int) -> None:
+    width, shapes = SHAPES["three"]
+    arrays = {key: values[:60] for key, values in operands(shapes, 60, 1).items()}
+    plain = wanted(width, shapes, arrays)
+    want = [(total + constant + 64) % 128 - 64 for total in plain]
+    assert simulate(block(width, shapes, constant), **arrays)["total"].tolist() == want
+
+
 def test_counts_of_a_sum_of_bits() -> None:
     """Three equal rows are a full adder a place and an adder; nothing is spent where rows do not overlap."""
     assert carry_save_counts([TermShape(4, False)] * 3, 6) == {"xor": 8, "and": 12, "add": 5}
@@ -96,6 +105,8 @@ def test_counts_of_a_sum_of_bits() -> None:
     assert carry_save_counts([TermShape(4, False), TermShape(4, False, 3)], 8) == {"xor": 0, "and": 0, "add": 5}
     # -8 .. 7: the constant is -8, a known one in each of the places 3 and above.
     assert carry_save_counts([TermShape(4, True)], 5) == {"xor": 0, "and": 0, "add": 2}
+    # With 8 more it is none.
+    assert carry_save_counts([TermShape(4, True)], 5, 8) == {"xor": 0, "and": 0, "add": 0}
 
 
 def test_no_rows() -> None:

@@ -36,6 +36,8 @@ TILES: dict[str, tuple[str, dict[str, Any]]] = {
     "posit": ("posit", {"m": 1}),
     "mx": ("mx", {"m": 1, "n": 4}),
     "mx, HiF4": ("mx", {"m": 1, "n": 4, "acts": "hif4", "weights": "hif4"}),
+    "bitserial": ("bitserial", {"bits": 3, "planes": 2}),
+    "bitplane": ("bitplane", {"bits": 3, "acts": "int4", "act_planes": 2}),
     "minifloat": ("minifloat", {"m": 1}),
     "minifloat, FP32 sums": ("minifloat", {"m": 1, "bits": 16, "accumulator": "fp32"}),
 }

@@ -154,6 +154,10 @@ TILES = [
     pytest.param("lut", {"bits": 2, "acts": "fp16", "cell_cuts": 2, "pre_cuts": 4}, id="lut-pre-cut", marks=SLOW),
     pytest.param("mixpe", {"bits": 4, "cell_cuts": 4, "transport": "systolic"}, id="mixpe-cut", marks=SLOW),
     pytest.param(
+        "bitserial", {"bits": 3, "planes": 2, "cell_cuts": 2, "post_lanes": 2}, id="bitserial-cut", marks=SLOW
+    ),
+    pytest.param("bitplane", {"bits": 1}, id="bitplane-binary", marks=SLOW),
+    pytest.param(
         "mx", {"cell_cuts": 2, "post_lanes": 1, "post_cuts": 6, "post_adder_stages": 6}, id="mx-cut-lanes", marks=SLOW
     ),
     pytest.param(

@@ -91,6 +91,17 @@ mixpe m=1 n=1 k=2 group=8 depth=8 acts=bf16 align_scope=group
 mixpe m=1 n=1 k=1 group=8 depth=8 acts=int4 bits=2
 mixpe m=1 n=1 k=1 group=8 depth=8 acts=int16 bits=2
 mixpe m=1 n=1 k=1 group=8 depth=8 acts=fp16 bits=2 guard_bits=1
+bitserial m=1 n=2 k=2 bits=4 acts=int4 group=8 depth=8
+bitserial m=2 n=2 k=3 bits=5 planes=2 scheme=asymmetric group=6 depth=6 transport=systolic
+bitserial m=1 n=2 k=2 bits=3 planes=2 scheme=minimum group=8 depth=8
+bitserial m=1 n=2 k=2 bits=4 planes=2 scheme=bipolar group=8 depth=4 overflow=saturate
+bitserial m=1 n=2 k=2 bits=2 scheme=ternary group=8 depth=8 post_lanes=1 weight_scale=fp32
+bitplane m=1 n=2 k=2 bits=2 acts=int3 group=8 depth=8
+bitplane m=2 n=2 k=3 bits=3 acts=int4 weight_planes=2 act_planes=2 scheme=asymmetric group=6 depth=6 transport=systolic
+bitplane m=1 n=2 k=2 bits=2 acts=int2 scheme=minimum group=8 depth=8 act_planes=2
+bitplane m=1 n=2 k=3 bits=1 acts=bipolar1 group=9 depth=9
+bitplane m=1 n=2 k=2 bits=2 acts=bipolar4 act_planes=2 group=8 depth=4 overflow=saturate
+bitplane m=1 n=2 k=2 scheme=ternary acts=int2 group=8 depth=8 post_lanes=1 weight_scale=fp32
 minifloat m=1 n=2 k=2 group=8 depth=8
 minifloat m=1 n=2 k=2 group=8 depth=8 post_lanes=1 act_scale=e8m0 weight_scale=fp8_e4m3 weights=e3m0 acts=fp16
 minifloat m=1 n=1 k=3 group=9 accumulator=fp32 weights=fp8_e5m2 acts=bf16
@@ -197,9 +208,11 @@ def test_every_option_is_here(name: str) -> None:
         if not isinstance(parameter.legal, tuple):
             continue
         found = {getattr(spec, parameter.name) for spec in specs}
-        # Widths of integers are alike but for their number.
-        widths = {value for value in parameter.legal if str(value).startswith("int")}
-        missing = set(parameter.legal) - found - (widths if len(widths) > 10 else set())
+        missing = set(parameter.legal) - found
+        # Widths of integers are alike but for their number, and so are those of odd integers.
+        kinds = {str(value).rstrip("0123456789") for value in found} & {"int", "bipolar"}
+        widths = {value for value in missing if str(value).rstrip("0123456789") in kinds}
+        missing -= widths if len(parameter.legal) > 10 else set()
         # Systolic transport, and what happens at the ends of sums, are the frame's: some families have them.
         common = parameter.name in ("transport", "overflow", "act_scale", "weight_scale")
         elsewhere = {getattr(_emission_spec(line), parameter.name, None) for line in LINES} if common else set()
@@ -241,6 +254,7 @@ def _set(*path: Any, to: Any) -> Callable[[Any], None]:
 
 LUT = "lut m=1 n=2 k=4 bits=2 group=16 depth=16"
 TABLE = "lut m=1 n=2 k=2 bits=2 group=8 depth=8 acts=int16 entries=int8 precompute=external"
+PAIRS = "bitplane m=1 n=2 k=2 bits=2 acts=int3 group=8 depth=8"
 MX_MODES = "mx m=1 n=1 k=2 group=8 depth=8 post_lanes=1 mode_set=mxfp_narrow"
 BITMOD = "bitmod m=1 n=2 k=2 post_lanes=1"
 BITMOD_RAW = "bitmod m=1 n=1 k=2 post_lanes=0"
@@ -252,6 +266,8 @@ FAULTS: list[tuple[str, str, Callable[[Any], None]]] = [
     ("code mask", LUT + " scheme=symmetric", _set(*WEIGHTS, "xor", to=0)),
     ("weights of planes", LUT, _set("arithmetic", 0, "weights", "plane_weights", to=[2, 1])),
     ("digits", LUT, _set("arithmetic", 0, "weights", "digits", to=[0, 1])),
+    ("digits of pairs", PAIRS, _set("arithmetic", 0, "digits", to=[-1, 1])),
+    ("places of activation planes", PAIRS, _set("arithmetic", 0, "act_places", to=[1, 2, 4])),
     ("zero points", LUT, _set("correction", "zero_point", "plus", to=lambda old: old + 2)),
     ("constant zero point", LUT + " scheme=symmetric", _set("correction", "zero_point", "constant", to=1)),
     ("row sums' unit", LUT, _set("correction", "row_sum_unit_exp", to=lambda old: old + 1)),

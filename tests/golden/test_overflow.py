@@ -22,6 +22,13 @@ TILES: dict[str, tuple[str, dict[str, Any]]] = {
     "int wraps": ("int", {"bits": 4, "overflow": "wrap"}),
     "bipolar saturates": ("int", {"bits": 1, "overflow": "saturate"}),
     "ternary wraps": ("int", {"bits": 2, "scheme": "ternary", "overflow": "wrap"}),
+    "bitserial wraps": ("bitserial", {"bits": 4, "overflow": "wrap"}),
+    "bitserial, all planes at once, saturates": ("bitserial", {"bits": 4, "planes": 4, "overflow": "saturate"}),
+    "bitplane wraps": ("bitplane", {"bits": 4, "acts": "int4", "overflow": "wrap"}),
+    "bitplane, all pairs at once, saturates": (
+        "bitplane",
+        {"bits": 2, "acts": "int4", "weight_planes": 2, "act_planes": 4, "overflow": "saturate"},
+    ),
     "mx saturates": ("mx", {"group": 32, "overflow": "saturate", "post_lanes": 1}),
     "mx wraps": ("mx", {"group": 32, "overflow": "wrap", "post_lanes": 1}),
     "minifloat saturates": ("minifloat", {"overflow": "saturate"}),
@@ -83,7 +90,7 @@ def test_a_saturating_sum_by_hand() -> None:
 
 
 @pytest.mark.parametrize("overflow", ["saturate", "wrap"])
-@pytest.mark.parametrize("name", ["int", "lut", "mixpe"])
+@pytest.mark.parametrize("name", ["int", "lut", "mixpe", "bitserial", "bitplane"])
 def test_zero_points_do_not_correct_sums_that_are_bounded(name: str, overflow: str) -> None:
     values = {"m": 1, "n": 1, "k": 4, "group": 64, "depth": 8, "bits": 4, "scheme": "asymmetric", "overflow": overflow}
     with pytest.raises(HwgenError) as refused:

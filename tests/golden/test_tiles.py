@@ -61,6 +61,25 @@ def test_int_with_other_parameters(values: dict[str, Any]) -> None:
     compare(tile("int", bits=4, scheme="asymmetric", **values))
 
 
+@pytest.mark.parametrize("planes", [1, 2, 4])
+@pytest.mark.parametrize("scheme", ["symmetric", "asymmetric", "minimum", "bipolar"])
+def test_bitserial(scheme: str, planes: int) -> None:
+    compare(tile("bitserial", bits=4, scheme=scheme, planes=planes), planes)
+    if scheme != "bipolar":
+        compare(tile("bitserial", bits=5, scheme=scheme, planes=planes, acts="int4"), planes)
+
+
+@pytest.mark.parametrize("values", [{}, {"weight_planes": 2, "act_planes": 3}, {"act_planes": 4, "group": 0}])
+@pytest.mark.parametrize("scheme", ["symmetric", "asymmetric", "minimum"])
+def test_bitplane(scheme: str, values: dict[str, Any]) -> None:
+    compare(tile("bitplane", bits=3, acts="int5", scheme=scheme, **values), 3)
+
+
+@pytest.mark.parametrize(("bits", "acts"), [(1, "bipolar1"), (2, "bipolar2"), (1, "bipolar8"), (3, "bipolar2")])
+def test_odd_integers_on_both_sides(bits: int, acts: str) -> None:
+    compare(tile("bitplane", bits=bits, acts=acts), bits)
+
+
 PLAIN = {"planes": "twos_complement", "symmetry": "none"}
 
 
@@ -74,6 +93,9 @@ PLAIN = {"planes": "twos_complement", "symmetry": "none"}
         ("lut", {"entries": "int8"}),
         ("lut", {"acts": "fp16", "align_scope": "step"}),
         ("lut", {"acts": "fp16", "cell": "fp_add", **PLAIN}),
+        ("bitserial", {}),
+        ("bitserial", {"planes": 2, "post_lanes": 2}),
+        ("bitplane", {"acts": "int4"}),
         ("mixpe", {}),
         ("mixpe", {"acts": "fp16", "post_lanes": 2}),
         ("mixpe", {"dequant": "channel", "group": 0}),

@@ -22,6 +22,11 @@ from sim.run import Layer
         ("int", {"bits": 1.58}, 2, "ternary"),
         ("lut", {"bits": "1.585", "scheme": "ternary"}, 2, "ternary"),
         ("mixpe", {"bits": "1.58"}, 2, "ternary"),
+        ("bitserial", {"bits": "1.58"}, 2, "ternary"),
+        ("bitserial", {"bits": 1}, 1, "bipolar"),
+        ("bitplane", {"bits": 1}, 1, "bipolar"),
+        ("bitplane", {"bits": 1, "acts": "int4"}, 1, "symmetric"),
+        ("bitplane", {"acts": "bipolar1"}, 4, "bipolar"),
         ("int", {"scheme": "ternary"}, 2, "ternary"),
         # What is named stays, and so do other widths.
         ("int", {"bits": 1, "scheme": "symmetric"}, 1, "symmetric"),
@@ -60,7 +65,7 @@ def test_refusals(name: str, values: dict[str, Any], message: str) -> None:
     assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize("name", ["int", "lut", "mixpe"])
+@pytest.mark.parametrize("name", ["int", "lut", "mixpe", "bitserial", "bitplane"])
 def test_ternary_is_the_hardware_of_two_signed_bits(name: str) -> None:
     """The same formulas and ports: only the quantiser differs, and two bits are stored."""
     ternary, signed = (family(name).from_values({"bits": 2, "scheme": scheme}) for scheme in ("ternary", "symmetric"))

@@ -106,8 +106,15 @@ def test_unknown_scheme() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["uint8", "mxint8", "ternary", "bipolar2", "e8m0"])
+@pytest.mark.parametrize("name", ["uint8", "mxint8", "ternary", "e8m0"])
 def test_formats_that_have_no_scale_per_row(name: str) -> None:
     with pytest.raises(HwgenError) as caught:
         per_row(X, name)
-    assert str(caught.value) == f"per_row: format must be intN, a minifloat or a posit, not {name}"
+    assert str(caught.value) == f"per_row: format must be intN, bipolarN, a minifloat or a posit, not {name}"
+
+
+@pytest.mark.parametrize("bits", [1, 2, 8])
+def test_odd_integers_of_a_row(bits: int) -> None:
+    found = per_row(X, f"bipolar{bits}")
+    assert found == integer(X, bits, 0, "bipolar", "bf16")
+    assert (found.format.name, found.group_size) == (f"bipolar{bits}", np.shape(X)[1])

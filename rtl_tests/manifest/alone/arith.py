@@ -131,6 +131,7 @@ def group_sums(manifest: Manifest, mode: int, steps: list[Step]) -> Sums:
     compute = {
         "dot": _dot,
         "planes": _dot,
+        "plane_pairs": _dot,
         "fp32_dot": _fp32,
         "fp32_planes": _fp32,
         "quire": _quire,
@@ -165,6 +166,8 @@ def _updates(manifest: Manifest, rule: Manifest, step: Step, m: int, n: int) -> 
     if rule["kind"] == "dot":
         weights, _ = _integers(manifest, rule["weights"], codes, step, n)
         return [sum(a * w for a, w in zip(acts, weights, strict=True)) << shift]
+    if rule["kind"] == "plane_pairs":
+        return [_pairs(rule, codes, step["acts"][m], *update) for update in rule["updates"]]
     weights = rule["weights"]
     each = len(acts) // rule["tables"]
     tables = [slice(start, start + each) for start in range(0, len(acts), each)]
@@ -178,6 +181,15 @@ def _updates(manifest: Manifest, rule: Manifest, step: Step, m: int, n: int) -> 
             total += weights["plane_weights"][plane] * rounded_entry(entry, scale) * scale
         found.append(total << shift)
     return found
+
+
+def _pairs(rule: Manifest, weights: list[int], acts: list[int], weight_planes: list[int], act_planes: list[int]) -> int:
+    """Sum of all pairs of some planes of weight and activation codes."""
+    total = 0
+    for w, a in itertools.product(weight_planes, act_planes):
+        digits = [rule["digits"][x >> w & 1] * rule["digits"][y >> a & 1] for x, y in zip(weights, acts, strict=True)]
+        total += rule["weight_places"][w] * rule["act_places"][a] * sum(digits)
+    return total
 
 
 def _dot(manifest: Manifest, rule: Manifest, steps: list[Step], m: int, n: int) -> tuple[list[int], Fraction]:
