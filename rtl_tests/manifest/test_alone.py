@@ -92,7 +92,8 @@ shiftadd m=1 n=2 k=2 group=8 depth=8 bits=5 scheme=apot post_lanes=1 acts=int4
 shiftadd m=1 n=2 k=2 group=8 depth=8 bits=4 acts=fp16 guard_bits=1
 shiftadd m=1 n=1 k=1 group=8 depth=8 bits=9 acts=int16
 shiftadd m=1 n=2 k=2 group=8 depth=8 bits=3 acts=fp8_e5m2 align_scope=step
-shiftadd m=1 n=1 k=2 group=8 depth=8 bits=4 scheme=apot exponent_bits=1 acts=fp8_e4m3 align_rounding=truncate align_scope=row
+shiftadd m=1 n=1 k=2 group=8 depth=8 bits=4 scheme=apot exponent_bits=1 acts=fp8_e4m3 align_scope=row \
+align_rounding=truncate
 shiftadd m=1 n=1 k=1 group=8 depth=8 bits=2 acts=bf16
 bitfusion m=1 n=2 k=1 group=32 depth=32
 bitfusion m=1 n=1 k=2 group=32 depth=32 bits=2 acts=int2 scheme=asymmetric

@@ -67,7 +67,7 @@ def _cell_counts(k: int, acts: int, weights: int, aux: int, correction: int, wid
     own, other = WIDTH // acts, WIDTH // weights
     brick = bit_shapes(acts, False, weights, False) * k
     last = [TermShape(width, True)] * onto + [TermShape(correction, True)] + [TermShape(aux, True)] * (aux > 0)
-    gates: Counts = {"and": k * own * other * acts * weights}
+    gates: Counts = {"and": k * own * other * acts * weights, "mux2": 0}
     if own * other == 1:
         return _plus(gates, _tree([*last, *brick], width))
     sums = _tree(brick, merged_bits(k * ((1 << weights) - 1), acts, 0))
