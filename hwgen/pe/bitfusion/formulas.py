@@ -45,8 +45,11 @@ def _merge_counts(parts: int, count: int, digit: int, left: int = 1) -> Counts:
 
 
 @functools.cache
-def _front_counts(k: int, own: int, other: int, turned: bool, corrects: bool) -> Counts:
-    """Primitives of a front-end of digits of ``own`` bits, with digits of ``other`` bits on the other side."""
+def _front_counts(k: int, own: int, other: int, turned: bool, corrects: bool, offset: bool) -> Counts:
+    """Primitives of a front-end of digits of ``own`` bits, with digits of ``other`` bits on the other side.
+
+    ``turned``: their highest bits are; ``corrects``: it adds to a step; ``offset``: of its sum something is taken.
+    """
     digits, blocks = WIDTH // own, WIDTH // other
     chosen = sum(across.bit_length() for across in range(blocks))
     total = merged_bits(k * blocks, own, levels(own))
@@ -56,6 +59,7 @@ def _front_counts(k: int, own: int, other: int, turned: bool, corrects: bool) ->
         *(_tree([TermShape(own, False)] * (k * blocks), merged_bits(k * blocks, own, 0)) for _ in range(digits)),
         _merge_counts(digits, k * blocks, own),
         {"add": total + 1},
+        {"mux2": (levels(own) + levels(other)) * ((k << WIDTH - 1).bit_length() + 1)} if offset else {},
         {"mux2": int(levels(other)) * (total + WIDTH)} if corrects else {},
     ]
     return _plus(*parts)
@@ -66,7 +70,8 @@ def _cell_counts(k: int, acts: int, weights: int, aux: int, correction: int, wid
     """Primitives of a cell's product logic; ``aux`` bits of the row's correction, 0 for none."""
     own, other = WIDTH // acts, WIDTH // weights
     brick = bit_shapes(acts, False, weights, False) * k
-    last = [TermShape(width, True)] * onto + [TermShape(correction, True)] + [TermShape(aux, True)] * (aux > 0)
+    last = [TermShape(width, True)] * onto + [TermShape(correction, True, acts - 1)]
+    last += [TermShape(aux, True, weights - 1)] * (aux > 0)
     gates: Counts = {"and": k * own * other * acts * weights, "mux2": 0}
     if own * other == 1:
         return _plus(gates, _tree([*last, *brick], width))
@@ -122,13 +127,18 @@ class BitfusionFormulas(BitfusionParameters):
     def _row_part_bits(cls, p: P) -> Num:
         """Bits of what a row adds to a step: −2^(w−1)·Σ A, or Σ A for zero points."""
         if cls._signed(p):
-            return bits_for(-p["k"] * 128 * 127, p["k"] * 128 * 128)
+            return bits_for(-p["k"] * 128 * 127, p["k"] * 128 * 128) - cls._zeros(p["brick_weights"])
         return cls.row_addend_bits(p)
 
     @classmethod
     def _col_part_bits(cls, p: P) -> Num:
         """Bits of −2^(a−1)·Σ W'."""
-        return bits_for(-p["k"] * 128 * 255, 0 * p["k"])
+        return bits_for(-p["k"] * 128 * 255, 0 * p["k"]) - cls._zeros(p["brick_acts"])
+
+    @staticmethod
+    def _zeros(brick: Num) -> Num:
+        """Lowest bits of a product with half of the range of the other side's numbers, which are zero in every mode."""
+        return brick - 1
 
     @classmethod
     def row_bus_bits(cls, p: P) -> Num:
@@ -173,12 +183,16 @@ class BitfusionFormulas(BitfusionParameters):
     @classmethod
     def row_primitives(cls, p: P) -> Counts:
         signed = cls._signed(p)
-        return for_each(lambda *own: _front_counts(*own, True, signed), p["k"], p["brick_acts"], p["brick_weights"])
+        return for_each(
+            lambda *own: _front_counts(*own, True, signed, True), p["k"], p["brick_acts"], p["brick_weights"]
+        )
 
     @classmethod
     def col_primitives(cls, p: P) -> Counts:
         signed = cls._signed(p)
-        return for_each(lambda *own: _front_counts(*own, signed, True), p["k"], p["brick_weights"], p["brick_acts"])
+        return for_each(
+            lambda *own: _front_counts(*own, signed, True, False), p["k"], p["brick_weights"], p["brick_acts"]
+        )
 
     @classmethod
     def cell_primitives(cls, p: P) -> Counts:

@@ -60,7 +60,9 @@ class BitFusion(BitfusionArithmetic):
         return found
 
     @staticmethod
-    def _digits(word: Value, size: int, blocks: int, splits: Sequence[Value], turned: bool) -> list[list[Value]]:
+    def _digits(
+        m: Module, word: Value, size: int, blocks: int, splits: Sequence[Value], turned: bool, name: str
+    ) -> list[list[Value]]:
         """Digits [block][place] of a port element; of signed numbers the highest bit is turned round."""
         count = WIDTH // size
         found = []
@@ -71,7 +73,7 @@ class BitFusion(BitfusionArithmetic):
                 if turned:
                     # The narrowest numbers end at every place, the widest at the last one.
                     level = next(level for level in range(len(splits)) if (place + 1) % (count >> level) == 0)
-                    bits = Cat(bits[:-1], bits[-1] ^ splits[level])
+                    bits = wire(m, Cat(bits[:-1], bits[-1] ^ splits[level]), f"{name}_{block}_{place}")
                 line.append(bits)
             found.append(line)
         return found
@@ -82,7 +84,9 @@ class BitFusion(BitfusionArithmetic):
         own_splits, other_splits = self._splits(m, mode, side), self._splits(m, mode, 1 - side)
         count, blocks = WIDTH // own, WIDTH // other
         turned = side == 0 or self._signed(self.p)
-        units = [self._digits(words[index], own, blocks, own_splits, turned) for index in range(self.k)]
+        units = [
+            self._digits(m, words[index], own, blocks, own_splits, turned, f"unit{index}") for index in range(self.k)
+        ]
         bricks = []
         for unit, digits in enumerate(units):
             grid = []
@@ -102,12 +106,11 @@ class BitFusion(BitfusionArithmetic):
         joins = [~split for split in own_splits[:0:-1]]
         totals = []
         for place in range(count):
-            rows = [
-                # The first block is always there.
-                Term(digits[block][place] & other_splits[block.bit_length()].replicate(own))
-                for digits in units
-                for block in range(blocks)
-            ]
+            rows = [Term(digits[0][place]) for digits in units]
+            for unit, digits in enumerate(units):
+                for block in range(1, blocks):
+                    here = digits[block][place] & other_splits[block.bit_length()].replicate(own)
+                    rows.append(Term(wire(m, here, f"unit{unit}_{block}_{place}_here")))
             width = merged_bits(self.k * blocks, own, 0)
             totals.append(carry_save_sum(m, rows, f"digit{place}", width).as_unsigned())
         (total,) = _merged(m, totals, own, self.k * blocks, joins, "total")
@@ -118,6 +121,7 @@ class BitFusion(BitfusionArithmetic):
     ) -> Value:
         """What a side adds to a step, of the sum of its numbers with their highest bits turned round."""
         width = int((self._row_part_bits, self._col_part_bits)[side](self.p))
+        zeros = int(self._zeros((self.brick_weights, self.brick_acts)[side]))
         excess: Value = Const(0, 1)
         if side == 0:
             halves = [self.k << level + (WIDTH >> level) - 1 for level in range(len(own_splits))]
@@ -130,12 +134,13 @@ class BitFusion(BitfusionArithmetic):
         if side == 0 and not self._signed(self.p):
             return extend(wire(m, (total - excess).as_signed(), "row_part"), width)
         negative = wire(m, (excess - total).as_signed(), "negative")
+        width += zeros
         part: Value = extend(wire(m, Cat(Const(0, WIDTH - 1), negative).as_signed(), "part8"), width)
         for level in range(1, len(other_splits)):
             bits = WIDTH >> level
             narrow = wire(m, Cat(Const(0, bits - 1), negative).as_signed(), f"part{bits}")
             part = Mux(other_splits[level], extend(narrow, width), part)
-        return wire(m, part, "part")
+        return wire(m, part, "part")[zeros:]
 
     def build_row(self, m: Module, acts: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
         """Gives every brick its digit, and adds up what weights are offset by."""
@@ -159,9 +164,9 @@ class BitFusion(BitfusionArithmetic):
                     place += 1
         row_rest, col_rest = row[place * acts :], col[place * weights :]
         row_joins, col_joins = list(row_rest[: int(levels(acts))]), list(col_rest[: int(levels(weights))])
-        rows = [Term(col_rest[len(col_joins) :].as_signed())]
+        rows = [Term(col_rest[len(col_joins) :].as_signed(), int(self._zeros(acts)))]
         if self._signed(self.p):
-            rows.append(Term(row_rest[len(row_joins) :].as_signed()))
+            rows.append(Term(row_rest[len(row_joins) :].as_signed(), int(self._zeros(weights))))
         if count * across == 1:
             rows += bricks[0, 0]
         else:
