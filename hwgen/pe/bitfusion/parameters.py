@@ -67,7 +67,7 @@ class BitfusionParameters(ScaledSpec):
         yield (
             p["depth"] >= p["k"] * (WIDTH // p["brick_acts"]) * (WIDTH // p["brick_weights"]),
             "depth must hold the products of a step in the narrowest mode, not {depth}; "
-            "use a larger --depth, less units (--k) or wider bricks",
+            "use a larger --depth, fewer units (--k) or wider bricks",
         )
 
     @staticmethod
