@@ -43,6 +43,8 @@ TILES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "mx": ("mx", {"m": 2, "n": 2, "k": 4, "group": 8, "depth": 8, "post_lanes": 2}),
     "bitmod": ("bitmod", _TINY | {"bits": 4, "post_lanes": 0}),
     "mixpe": ("mixpe", _TINY | {"bits": 4, "acts": "int8", "scheme": "asymmetric", "stages": 1}),
+    "shiftadd": ("shiftadd", _TINY | {"bits": 6}),
+    "bitfusion": ("bitfusion", _TINY | {"n": 1, "k": 1, "brick_acts": 4, "brick_weights": 2}),
     "minifloat": ("minifloat", _TINY | {"acts": "fp8_e4m3", "weights": "fp8_e4m3"}),
     "posit": ("posit", _TINY | {"n": 1, "k": 1}),
     "int-cut": (

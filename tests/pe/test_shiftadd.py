@@ -10,7 +10,8 @@ import pytest
 from hwgen.errors import HwgenError
 from hwgen.pe import family
 from hwgen.pe.shiftadd import ShiftAdd
-from hwgen.reference import Steps, run_steps
+from hwgen.reference import run_steps
+from hwgen.schedule import Steps
 
 
 def tile(**values: Any) -> ShiftAdd:

@@ -104,8 +104,9 @@ class BitfusionParameters(ScaledSpec):
         for mode in range(int(self.mode_count(self.p))):
             acts, weights = self._mode(mode)
             name = f"a{WIDTH >> acts}w{WIDTH >> weights}"
-            formats = [form.name for form in self.mode_formats(mode)]
-            found.append(Mode(name, *formats, self.k << acts + weights, 1, int(self.latency(self.p))))
+            left, right = self.mode_formats(mode)
+            count = self.k << acts + weights
+            found.append(Mode(name, left.name, right.name, count, 1, int(self.latency(self.p))))
         return tuple(found)
 
     def quantization(self) -> Quantization:
