@@ -46,6 +46,8 @@ TILES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "bitserial": ("bitserial", _TINY | {"bits": 4, "acts": "int4", "planes": 2}),
     "bitplane": ("bitplane", _TINY | {"bits": 3, "acts": "int4", "weight_planes": 2, "act_planes": 2}),
     "bitplane-signs": ("bitplane", _TINY | {"bits": 2, "acts": "bipolar2", "weight_planes": 2}),
+    "shiftadd": ("shiftadd", _TINY | {"bits": 6}),
+    "bitfusion": ("bitfusion", _TINY | {"n": 1, "k": 1, "brick_acts": 4, "brick_weights": 2}),
     "minifloat": ("minifloat", _TINY | {"acts": "fp8_e4m3", "weights": "fp8_e4m3"}),
     "posit": ("posit", _TINY | {"n": 1, "k": 1}),
     "int-cut": (

@@ -15,6 +15,7 @@ from hwgen.verify._contract import compare
 from hwgen.verify._stimuli import full_steps
 
 SMALL: Mapping[str, Any] = {"m": 1, "n": 2, "k": 2, "group": 8, "depth": 12}
+UNITS: Mapping[str, Any] = {**SMALL, "k": 1, "brick_acts": 4, "brick_weights": 4}
 ZEROS: Mapping[str, Any] = {"scheme": "asymmetric"}
 BLOCK: Mapping[str, Any] = {"m": 1, "n": 1, "k": 8, "post_lanes": 1}
 
@@ -49,6 +50,14 @@ TILES: Mapping[str, tuple[str, Mapping[str, Any], str]] = {
     "bitplane, row sums": ("bitplane", {**SMALL, **ZEROS, "acts": "int4"}, "row_sum_bits"),
     "bitplane, odd integers": ("bitplane", {**SMALL, "scheme": "bipolar"}, "acc_bits"),
     "bitplane, cycle": ("bitplane", {**SMALL, "acts": "int4", "weight_planes": 2, "act_planes": 2}, "_sum_bits"),
+    "shiftadd": ("shiftadd", SMALL, "acc_bits"),
+    "shiftadd, apot": ("shiftadd", {**SMALL, "scheme": "apot", "exponent_bits": 2}, "acc_bits"),
+    "shiftadd, count of ones": ("shiftadd", SMALL, "_count_bits"),
+    "bitfusion": ("bitfusion", UNITS, "acc_bits"),
+    "bitfusion, unsigned": ("bitfusion", {**UNITS, **ZEROS}, "acc_bits"),
+    "bitfusion, row sums": ("bitfusion", {**UNITS, **ZEROS}, "row_sum_bits"),
+    "bitfusion, a row's part": ("bitfusion", UNITS, "_row_part_bits"),
+    "bitfusion, a column's part": ("bitfusion", UNITS, "_col_part_bits"),
     "minifloat": ("minifloat", SMALL, "acc_bits"),
     "minifloat, fp16": ("minifloat", {**SMALL, "acts": "fp16", "weights": "bf16"}, "acc_bits"),
     "mx": ("mx", BLOCK, "acc_bits"),

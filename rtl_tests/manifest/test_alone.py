@@ -102,6 +102,19 @@ bitplane m=1 n=2 k=2 bits=2 acts=int2 scheme=minimum group=8 depth=8 act_planes=
 bitplane m=1 n=2 k=3 bits=1 acts=bipolar1 group=9 depth=9
 bitplane m=1 n=2 k=2 bits=2 acts=bipolar4 act_planes=2 group=8 depth=4 overflow=saturate
 bitplane m=1 n=2 k=2 scheme=ternary acts=int2 group=8 depth=8 post_lanes=1 weight_scale=fp32
+shiftadd m=1 n=2 k=2 group=8 depth=8
+shiftadd m=1 n=2 k=2 group=8 depth=8 bits=5 scheme=apot post_lanes=1 acts=int4
+shiftadd m=1 n=2 k=2 group=8 depth=8 bits=4 acts=fp16 guard_bits=1
+shiftadd m=1 n=1 k=1 group=8 depth=8 bits=9 acts=int16
+shiftadd m=1 n=2 k=2 group=8 depth=8 bits=3 acts=fp8_e5m2 align_scope=step
+shiftadd m=1 n=1 k=2 group=8 depth=8 bits=4 scheme=apot exponent_bits=1 acts=fp8_e4m3 align_scope=row \
+align_rounding=truncate
+shiftadd m=1 n=1 k=1 group=8 depth=8 bits=2 acts=bf16
+bitfusion m=1 n=2 k=1 group=32 depth=32
+bitfusion m=1 n=1 k=2 group=32 depth=32 bits=2 acts=int2 scheme=asymmetric
+bitfusion m=1 n=2 k=1 group=8 depth=32 bits=4 acts=int4 brick_acts=4 scheme=asymmetric post_lanes=1
+bitfusion m=1 n=1 k=2 group=8 depth=8 bits=8 brick_acts=8 brick_weights=4
+bitfusion m=1 n=1 k=2 group=8 depth=8 bits=8 brick_acts=4 brick_weights=8 weight_scale=fp32 post_lanes=1
 minifloat m=1 n=2 k=2 group=8 depth=8
 minifloat m=1 n=2 k=2 group=8 depth=8 post_lanes=1 act_scale=e8m0 weight_scale=fp8_e4m3 weights=e3m0 acts=fp16
 minifloat m=1 n=1 k=3 group=9 accumulator=fp32 weights=fp8_e5m2 acts=bf16

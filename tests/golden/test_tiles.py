@@ -109,6 +109,23 @@ def test_ternary(name: str, values: dict[str, Any]) -> None:
     compare(spec, 2)
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("shiftadd", {}),
+        ("shiftadd", {"bits": 4, "post_lanes": 2}),
+        ("shiftadd", {"bits": 5, "scheme": "apot", "acts": "fp16"}),
+        ("shiftadd", {"bits": 6, "acts": "fp8_e4m3", "align_scope": "step"}),
+        ("bitfusion", {"k": 1}),
+        ("bitfusion", {"k": 1, "bits": 2, "acts": "int4"}),
+        ("bitfusion", {"k": 1, "bits": 4, "acts": "int4", "scheme": "asymmetric", "post_lanes": 1}),
+        ("bitfusion", {"k": 2, "bits": 8, "scheme": "asymmetric"}),
+    ],
+)
+def test_sums_of_powers_and_fused_bricks(name: str, values: dict[str, Any]) -> None:
+    compare(tile(name, **values))
+
+
 @pytest.mark.parametrize("scheme", ["symmetric", "asymmetric"])
 @pytest.mark.parametrize("name", ["int", "lut"])
 def test_post_lanes(name: str, scheme: str) -> None:

@@ -23,9 +23,14 @@ MAGNITUDES = {
 
 
 def definition(x: list[Fraction], name: str, scale_name: str) -> slow.Group:
-    levels = sorted({s * v for v in MAGNITUDES[name] for s in (1, -1)})
+    levels: list[int] = sorted({s * v for v in MAGNITUDES[name] for s in (1, -1)})
     code, s = slow.scale(max(abs(v) for v in x) / max(levels), scale_name)
-    found = [min(levels, key=lambda level, v=v: (abs(level - slow.ratio(v, s)), abs(level))) for v in x]
+
+    def nearest(value: Fraction) -> int:
+        ratio = slow.ratio(value, s)
+        return min(levels, key=lambda level: (abs(level - ratio), abs(level)))
+
+    found = [nearest(value) for value in x]
     form = get(name)
     values = form.decode(form.codes()).tolist()
     return slow.Group([values.index(value) for value in found], code)

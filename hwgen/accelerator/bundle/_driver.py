@@ -174,11 +174,13 @@ def _plain(packing: Mapping[str, Any], bits: int, codes: int) -> str:
     width = bits - lsb
     if packing.get("fill") != "sign" or code_bits == width:
         # Ignored bits and elements stay 0.
+        order, within = packing.get("order"), f"place % {per}u"
+        table = f"  static const uint8_t order[] = {{{', '.join(map(str, order))}}};\n" if order else ""
         return (
-            "  uint32_t place;\n"
+            f"{table}  uint32_t place;\n"
             f"  for (place = 0; place < {codes}u; place++)\n"
-            f"    put(bytes, at + (uint64_t)(place / {per}u) * {bits}u + {lsb}u + place % {per}u * {code_bits}u,"
-            f" {code_bits}u, code(from, place));\n"
+            f"    put(bytes, at + (uint64_t)(place / {per}u) * {bits}u + {lsb}u +"
+            f" {f'order[{within}]' if order else within} * {code_bits}u, {code_bits}u, code(from, place));\n"
         )
     sign = 1 << (code_bits - 1)
     return (

@@ -30,7 +30,7 @@ def _codes(packing: Manifest, codes: list[int], bits: int, rng: random.Random) -
             if packing.get("fill") == "sign":
                 element |= signed(code, width) & ((1 << bits) - 1)
             else:
-                element |= code << lsb + place * width
+                element |= code << lsb + packing.get("order", range(each))[place] * width
         for bit in packing.get("ignored_bits", []):
             element |= rng.getrandbits(1) << bit
         assert not any(element >> bit & 1 for bit in packing.get("zero_bits", []))
