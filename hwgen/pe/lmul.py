@@ -60,7 +60,7 @@ def offset_shift(mantissa_bits: int) -> int:
 class Lmul(Minifloat):
     """L-Mul tile."""
 
-    title: ClassVar[str] = "L-Mul: floating-point products by one integer addition"
+    title: ClassVar[str] = "L-Mul: products by integer addition"
 
     weights: str = again(MinifloatParameters, "weights", sweep=("fp4_e2m1", "fp8_e4m3", "bf16"))
     acts: str = again(MinifloatParameters, "acts", sweep=("fp6_e2m3", "fp8_e5m2", "fp16"))
@@ -221,7 +221,8 @@ class Lmul(Minifloat):
             "subnormals": self.subnormals,
         }
         if not fp32:
-            return {**found, "specials": "largest finite value", "accumulator": self.accumulator_rule()}
+            specials = "largest finite value"
+            return {**found, "specials": specials, "unit_exp": self.lsb_exp, "accumulator": self.accumulator_rule()}
         return {
             **found,
             "specials": "as IEEE 754 multiplies; beyond FP32's end infinite, below its normal numbers zero",

@@ -44,6 +44,7 @@ TILES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "bitmod": ("bitmod", _TINY | {"bits": 4, "post_lanes": 0}),
     "mixpe": ("mixpe", _TINY | {"bits": 4, "acts": "int8", "scheme": "asymmetric", "stages": 1}),
     "minifloat": ("minifloat", _TINY | {"acts": "fp8_e4m3", "weights": "fp8_e4m3"}),
+    "lmul": ("lmul", _TINY | {"acts": "fp8_e4m3", "weights": "fp8_e5m2"}),
     "posit": ("posit", _TINY | {"n": 1, "k": 1}),
     "int-cut": (
         "int",
