@@ -118,6 +118,7 @@ CUT: dict[str, dict[str, object]] = {
         "adder_stages": 4,
         "interleave": "ring",
     },
+    "lmul": {"m": 1, "bits": 16, "front_cuts": 1, "cell_cuts": 3},
     "posit": {"m": 1, "n": 1, "k": 1, "front_cuts": 2, "cell_cuts": 2, "group": 64, "depth": 64},
 }
 

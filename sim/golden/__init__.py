@@ -13,6 +13,7 @@ from hwgen.formats import QTensor
 from sim.golden.align import Aligned, align
 from sim.golden.bitmod import BitmodLinear
 from sim.golden.fp32 import Fp32Linear
+from sim.golden.lmul import LmulLinear
 from sim.golden.lut_tables import ByteTableLinear, Fp32TableLinear
 from sim.golden.posit import PositLinear
 from sim.golden.quant_linear import LayerQuantization, QuantLinear
@@ -27,6 +28,7 @@ __all__ = [
     "Fp32Linear",
     "Fp32TableLinear",
     "LayerQuantization",
+    "LmulLinear",
     "PositLinear",
     "QuantLinear",
     "TwoLevelLinear",
@@ -43,6 +45,7 @@ ARITHMETICS: dict[str, type[QuantLinear]] = {
     "fp32": Fp32Linear,
     "fp32_table": Fp32TableLinear,
     "int8_table": ByteTableLinear,
+    "lmul": LmulLinear,
     "two_level": TwoLevelLinear,
     "posit": PositLinear,
 }

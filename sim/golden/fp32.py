@@ -16,6 +16,7 @@ Every addition is IEEE 754 binary32, rounded to nearest even, subnormals kept. I
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -62,25 +63,33 @@ def words(values: Tensor) -> np.ndarray:
 class Fp32Linear(QuantLinear):
     """A quantised linear layer whose group sums are FP32; option ``interleave`` (default 1) is the partial sums."""
 
+    _OPTIONS: ClassVar[tuple[str, ...]] = ("interleave",)
+
     def __init__(self, weights: QTensor, quantization: LayerQuantization) -> None:
         """As `QuantLinear`; also raises `HwgenError` for aligned activations, zero points and unknown options."""
         super().__init__(weights, quantization)
-        options = dict(getattr(quantization, "options", ()))
-        self._partials = int(options.pop("interleave", 1))
-        if options:
-            raise HwgenError(f"Fp32Linear: options must be interleave alone, not {', '.join(sorted(options))}")
+        self._settings = dict(getattr(quantization, "options", ()))
+        self._partials = int(self._settings.get("interleave", 1))
+        name, unknown = type(self).__name__, sorted(self._settings.keys() - set(self._OPTIONS))
+        if unknown:
+            allowed = f"{self._OPTIONS[0]} alone" if len(self._OPTIONS) == 1 else ", ".join(self._OPTIONS)
+            raise HwgenError(f"{name}: options must be {allowed}, not {', '.join(unknown)}")
         if quantization.align is not None or weights.zero_kind != "none":
             raise HwgenError(
-                "Fp32Linear: activations must not be aligned and weights have no zero point with arithmetic fp32, "
+                f"{name}: activations must not be aligned and weights have no zero point with arithmetic fp32, "
                 f"not align {quantization.align} and zero_kind {weights.zero_kind!r}"
             )
+
+    def _products(self, acts: Tensor, weights: Tensor) -> Tensor:
+        """float32 products of float64 operands that broadcast, each rounded once."""
+        return (acts * weights).float()
 
     def _group_sum(self, acts: Tensor, weights: Tensor) -> Tensor:
         """FP32 sum of a group, [T, N], of float64 activations [T, K] and weights [N, K]."""
         step = self.quantization.step
         return interleaved_sum(
             (
-                tree_sum((acts[:, None, start : start + step] * weights[None, :, start : start + step]).float())
+                tree_sum(self._products(acts[:, None, start : start + step], weights[None, :, start : start + step]))
                 for start in range(0, acts.shape[1], step)
             ),
             self._partials,
@@ -97,7 +106,10 @@ class Fp32Linear(QuantLinear):
         return np.stack([words(total) for total in self._group_sums(self.quantize(x))])
 
     def bound(self, x: Tensor | QTensor) -> Tensor:
-        raise HwgenError("Fp32Linear: bound must be asked of a layer with exact sums, not with arithmetic fp32")
+        raise HwgenError(
+            f"{type(self).__name__}: bound must be asked of a layer with exact sums, "
+            f"not with arithmetic {self.quantization.arithmetic}"
+        )
 
     def _exact(self, acts: QTensor) -> Tensor:
         sums = self._group_sums(acts)

@@ -87,7 +87,7 @@ TILES: dict[str, tuple[str, dict[str, Any]]] = {
     "posit, one sum": ("posit", {"operands": "p8", "readout": "posit", "post_lanes": 2, "group": 0}),
     "posit, fp4": ("posit", {"format": "fp4"}),
 }
-"""Tiles that cover every arithmetic and every option that changes it."""
+"""Tiles that cover every arithmetic that is compiled and every option that changes it."""
 
 
 def tile(name: str, **values: Any) -> TileSpec:

@@ -32,21 +32,26 @@ from tests.golden.test_fp32 import Fp32Formats
 LENGTHS = (9, 131)
 
 
+GOLDEN = {"lmul"}
+"""Arithmetics of families that the golden layer computes."""
+
+
 def test_every_arithmetic_has_a_kernel() -> None:
-    assert set(KERNELS) == set(ARITHMETICS)
+    assert set(KERNELS) == set(ARITHMETICS) - GOLDEN
     given = {tile(name).quantization().arithmetic for name in TILES}
-    assert given == set(ARITHMETICS)
+    assert given == set(KERNELS)
     assert {kernel_of(tile(name).quantization()) for name in TILES} >= set(KERNELS.values())
 
 
 @pytest.mark.parametrize("name", list(families()))
 def test_families(name: str) -> None:
-    """Tiles that cover every sweep value: all of them are compiled, and equal."""
+    """Tiles that cover every sweep value: all of them are compiled but those of `GOLDEN`, and equal."""
     specs, _ = covering_specs(family(name), 1, depth=1024)
     for index, spec in enumerate([family(name)(), *specs]):
         w, x = operands(spec, LENGTHS[index % 2], index)
         layer = compiled_layer(w, spec.quantization())
-        assert layer.compiled, (spec, layer.reason)
+        kind = spec.quantization().arithmetic
+        assert layer.reason == (f"arithmetic {kind}" if kind in GOLDEN else None), (spec, layer.reason)
         assert codes(layer(x)).tolist() == codes(golden_layer(w, spec.quantization())(x)).tolist(), spec
 
 
@@ -90,7 +95,7 @@ def test_tiles(name: str) -> None:
         values = spec.result_values(schedule.collect(beats.y).astype(np.uint32))
         want = apply_outer(np.ascontiguousarray(values), acts, w)
     layer = compiled_layer(w, spec.quantization())
-    assert layer.compiled
+    assert layer.compiled == (spec.quantization().arithmetic not in GOLDEN)
     assert codes(layer(x)).tolist() == want.tolist()
     assert np.unique(want).size > 3
 

@@ -182,7 +182,7 @@ def test_a_layer_that_does_not_fit_is_refused() -> None:
 
 
 def test_a_family_with_an_unpriced_pre_block_is_refused() -> None:
-    class Unpriced(family("int")):  # type: ignore[misc]
+    class Unpriced(family("minifloat")):  # type: ignore[misc]
         def pre(self) -> Any:
             return object()
 

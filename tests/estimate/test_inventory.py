@@ -114,6 +114,10 @@ SPECS: list[tuple[str, dict[str, Any]]] = [
     ("minifloat", {**SHAPE, **FP32, "weights": "bf16", "acts": "bf16", "adder_stages": 2, "k": 3, "group": 0}),
     ("minifloat", {**SHAPE, **FP32, "adder_stages": 2, "interleave": "ring", "transport": "systolic", "stages": 3}),
     ("minifloat", {**SHAPE, **FP32, "bits": 4, "k": 1, "stages": 0}),
+    ("lmul", {**SHAPE, "weights": "fp8_e5m2", "post_lanes": 2, "stages": 3}),
+    ("lmul", {**SHAPE, **FP32, "bits": 16, "adder_stages": 2, "interleave": "ring", "subnormals": "normalise"}),
+    ("int", {**SHAPE, "bits": 4, "acts": "fp16", "align_scope": "step", "scheme": "asymmetric"}),
+    ("int", {**SHAPE, "bits": 4, "acts": "bf16", "post_lanes": 2}),
 ]
 BANDS = {"add": (0.93, 1.08), "mul": (0.99, 1.01), "mux2": (0.9, 1.2), "and": (0.75, 1.1)}
 """Inventory over Yosys, one copy of each block; ``and`` stands for ors too."""

@@ -66,7 +66,7 @@ class MinifloatParameters(Fp32SumSpec, LanesSpec):
             form = get(value) if isinstance(value, str) else None
             if not isinstance(form, MinifloatFormat) or not form.signed or form.code_bits > _WIDEST:
                 raise HwgenError(
-                    f"minifloat: {name} must be a signed floating-point format of at most {_WIDEST} bits, such as "
+                    f"{self.family}: {name} must be a signed floating-point format of at most {_WIDEST} bits, such as "
                     f"fp16, bf16, fp8_e4m3 or e3m4, not {value!r}"
                 )
         super().__post_init__()
@@ -79,7 +79,7 @@ class MinifloatParameters(Fp32SumSpec, LanesSpec):
             bits = given.pop("bits")
             if bits not in BITS:
                 widths = [str(width) for width in sorted(BITS)]
-                raise HwgenError(f"minifloat: bits must be {', '.join(widths[:-1])} or {widths[-1]}, not {bits!r}")
+                raise HwgenError(f"{cls.family}: bits must be {', '.join(widths[:-1])} or {widths[-1]}, not {bits!r}")
             given.setdefault("weights", BITS[bits])
             given.setdefault("acts", given["weights"])
         return given
@@ -110,8 +110,7 @@ class MinifloatParameters(Fp32SumSpec, LanesSpec):
     @classmethod
     def constraints(cls, p: P) -> Iterable[tuple[Any, str]]:
         yield from super().constraints(p)
-        a, w = cls._layouts(p)
-        bits = a.mantissa_bits + w.mantissa_bits + 2
+        bits = cls._fp32_significand(p)
         yield (
             not cls.fp32_sums(p) or bits <= FRACTION + 1,
             f"significands of acts and weights must have at most {FRACTION + 1} bits together with accumulator fp32, "
@@ -121,6 +120,11 @@ class MinifloatParameters(Fp32SumSpec, LanesSpec):
             not cls.fp32_sums(p) or p["weight_scale"] != "fp32",
             "weight_scale must be fp16, bf16, e8m0 or fp8_e4m3 with accumulator fp32, not {weight_scale}",
         )
+
+    @classmethod
+    def _fp32_significand(cls, p: P) -> int:
+        """Significant bits of a product."""
+        return sum(layout.mantissa_bits + 1 for layout in cls._layouts(p))
 
     @staticmethod
     def _layouts(p: P) -> tuple[FloatLayout, FloatLayout]:

@@ -10,6 +10,7 @@ from codes import (
     FP32,
     INFINITY,
     NAN,
+    Value,
     decode,
     elements,
     fields,
@@ -134,6 +135,8 @@ def group_sums(manifest: Manifest, mode: int, steps: list[Step]) -> Sums:
         "plane_pairs": _dot,
         "fp32_dot": _fp32,
         "fp32_planes": _fp32,
+        "lmul": _lmul,
+        "fp32_lmul": _fp32,
         "quire": _quire,
         "terms": _terms,
     }[rule["kind"]]
@@ -208,7 +211,9 @@ def _fp32(manifest: Manifest, rule: Manifest, steps: list[Step], m: int, n: int)
     for step in steps:
         acts, codes = step["acts"][m], step["weights"][n]
         terms = []
-        if rule["kind"] == "fp32_dot":
+        if rule["kind"] == "fp32_lmul":
+            terms = [fp32_tree([_lmul_code(encodings, rule, a, w) for a, w in zip(acts, codes, strict=True)])]
+        elif rule["kind"] == "fp32_dot":
             other = encodings[rule["weights"]["encoding"]]
             pairs = zip(acts, codes, strict=True)
             terms = [fp32_tree([fp32_multiply(decode(enc, a), decode(other, w)) for a, w in pairs])]
@@ -219,6 +224,56 @@ def _fp32(manifest: Manifest, rule: Manifest, steps: list[Step], m: int, n: int)
             count += 1
     first = count % len(partials)
     return [fp32_tree(partials[first:] + partials[:first])], None
+
+
+def _lmul_operand(enc: Manifest, rule: Manifest, code: int) -> Fraction | None:
+    """Exponent and mantissa of an operand as one number, e + f of (1 + f) * 2**e; None for zero."""
+    part = fields(enc, code)
+    significand = Fraction(part.significand, 1 << enc["mantissa_bits"])
+    if significand == 0 or (significand < 1 and rule["subnormals"] == "flush"):
+        return None
+    exponent = part.exponent - enc["bias"]
+    while significand < 1:
+        significand, exponent = significand * 2, exponent - 1
+    return exponent + significand - 1
+
+
+def _lmul_product(encodings: Manifest, rule: Manifest, act: int, weight: int) -> Fraction:
+    """Value of a product of finite operands."""
+    sides = [(encodings[rule[name]["encoding"]], code) for name, code in (("acts", act), ("weights", weight))]
+    found = [_lmul_operand(enc, rule, code) for enc, code in sides]
+    if found[0] is None or found[1] is None:
+        return Fraction(0)
+    total = found[0] + found[1] + Fraction(rule["offset"], 1 << rule["mantissa_bits"])
+    whole = total.numerator // total.denominator
+    negative = fields(*sides[0]).sign != fields(*sides[1]).sign
+    return (1 + total - whole) * Fraction(2) ** whole * (-1 if negative else 1)
+
+
+def _lmul_code(encodings: Manifest, rule: Manifest, act: int, weight: int) -> int:
+    """FP32 code of a product."""
+    a, w = (decode(encodings[rule[name]["encoding"]], code) for name, code in (("acts", act), ("weights", weight)))
+    operands = [(a, rule["acts"], act), (w, rule["weights"], weight)]
+    zero = any(
+        not v.special and _lmul_operand(encodings[name["encoding"]], rule, code) is None for v, name, code in operands
+    )
+    if a.special or w.special:
+        return fp32_multiply(*(v if v.special else Value(Fraction(not zero), "", v.negative) for v, _, _ in operands))
+    number = _lmul_product(encodings, rule, act, weight)
+    small = abs(number) < Fraction(1, 1 << 126)
+    return fp32(Fraction(0) if small else number, negative_zero=a.negative != w.negative)
+
+
+def _lmul(manifest: Manifest, rule: Manifest, steps: list[Step], m: int, n: int) -> tuple[list[int], Fraction]:
+    total = 0
+    for step in steps:
+        pairs = zip(step["acts"][m], step["weights"][n], strict=True)
+        update = (
+            sum(_lmul_product(manifest["encodings"], rule, a, w) for a, w in pairs) / Fraction(2) ** rule["unit_exp"]
+        )
+        assert update.denominator == 1
+        total = _bounded(total + int(update), rule["accumulator"])
+    return [total], Fraction(total)
 
 
 def _plane_term(enc: Manifest, rule: Manifest, acts: list[int], codes: list[int], plane: int) -> int:

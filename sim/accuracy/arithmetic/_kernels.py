@@ -35,7 +35,7 @@ class NotCoveredError(Exception):
 def not_covered(weights: QTensor, quantization: Any) -> str | None:
     """Why no kernel computes a layer, or None. All that is left to the golden layer is here, and in `NotCoveredError`.
 
-    - Arithmetics that golden layers of other packages bring.
+    - Arithmetics that golden layers of other packages bring, and L-Mul products.
     - Formats with numbers beyond 2**±300, minifloats with an unusual bias, and those that the catalogue does not know.
     - Sums that saturate or wrap in more than 62 bits, or of aligned activations, or beside a float minimum.
     - FP32 sums of operands that FP32 does not hold, or with scales whose product is longer than 22 bits.
