@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hwgen.formats.ant import AntFormat
 from hwgen.formats.base import Format, Scalar
 from hwgen.formats.bitmod import BitmodFormat
 from hwgen.formats.bits import pack_bits, packed_size, unpack_bits
@@ -15,6 +16,7 @@ from hwgen.formats.posit import PositFormat
 from hwgen.formats.qtensor import QTensor
 
 __all__ = [
+    "AntFormat",
     "BipolarFormat",
     "BitmodFormat",
     "BlockFormat",

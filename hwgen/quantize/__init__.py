@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hwgen.quantize._ant import ant
 from hwgen.quantize._bitmod import bitmod, per_token
 from hwgen.quantize._block import NV_RULES, hif4, mx, nv
 from hwgen.quantize._codebook import codebook
@@ -16,6 +17,7 @@ __all__ = [
     "NV_RULES",
     "LayerFormats",
     "acts_for",
+    "ant",
     "bitmod",
     "cast",
     "codebook",

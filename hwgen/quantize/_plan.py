@@ -7,7 +7,8 @@ from typing import Protocol
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
-from hwgen.formats import Format, IntFormat, MinifloatFormat, PositFormat, QTensor, get
+from hwgen.formats import AntFormat, Format, IntFormat, MinifloatFormat, PositFormat, QTensor, get
+from hwgen.quantize._ant import ant
 from hwgen.quantize._bitmod import bitmod, per_token
 from hwgen.quantize._block import hif4, mx, nv
 from hwgen.quantize._codebook import codebook
@@ -43,7 +44,8 @@ class LayerFormats(Protocol):
 
 
 def per_row(x: npt.ArrayLike, format: Format | str, scale_format: Format | str = "bf16") -> QTensor:
-    """Quantise activations [tokens, K] with one scale per token: symmetric integers, a scaled minifloat or a posit.
+    """Quantise activations [tokens, K] with one scale per token: symmetric integers, a scaled minifloat, a posit, ANT's
+    types.
 
     Raises `HwgenError`.
     """
@@ -54,7 +56,9 @@ def per_row(x: npt.ArrayLike, format: Format | str, scale_format: Format | str =
         return minifloat(x, form, 0, scale_format)
     if isinstance(form, PositFormat):
         return posit(x, form, 0, scale_format)
-    raise HwgenError(f"per_row: format must be intN, a minifloat or a posit, not {form.name}")
+    if isinstance(form, AntFormat):
+        return ant(x, form, 0, scale_format)
+    raise HwgenError(f"per_row: format must be intN, a minifloat, a posit or ant4, not {form.name}")
 
 
 def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
@@ -62,7 +66,7 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
 
     ``scheme`` symmetric, asymmetric or bipolar: `integer` of the weight format's width; ternary: `ternary` in the
     weight format; minimum: `float_minimum`; mx, nv and hif4: the block quantisers, `mx` with ``block_rule``; element,
-    posit, bitmod and codebook: `minifloat`, `posit`, `bitmod` and `codebook` in the weight format;
+    posit, bitmod, codebook and ant: `minifloat`, `posit`, `bitmod`, `codebook` and `ant` in the weight format;
     two_level_asymmetric and two_level_symmetric: `two_level` of its width, with ``weight_scale`` for channels.
     Raises `HwgenError` for another scheme.
     """
@@ -88,11 +92,13 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
             return bitmod(weights, form, group, scale)
         case "codebook":
             return codebook(weights, form, group, scale)
+        case "ant":
+            return ant(weights, form, group, scale)
         case "two_level_asymmetric" | "two_level_symmetric":
             return two_level(weights, form.code_bits, group, formats.scheme.removeprefix("two_level_"), scale)
     raise HwgenError(
         "weights: scheme must be symmetric, asymmetric, bipolar, ternary, minimum, mx, nv, hif4, element, posit, "
-        f"bitmod, codebook, two_level_asymmetric or two_level_symmetric, not {formats.scheme!r}"
+        f"bitmod, codebook, ant, two_level_asymmetric or two_level_symmetric, not {formats.scheme!r}"
     )
 
 

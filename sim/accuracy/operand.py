@@ -19,6 +19,7 @@ from torch import Tensor
 
 from hwgen.errors import HwgenError, suggest
 from hwgen.formats import (
+    AntFormat,
     BipolarFormat,
     BitmodFormat,
     CodebookFormat,
@@ -179,6 +180,8 @@ def _schemes(name: str, form: Format) -> tuple[str, tuple[str, ...]]:
         return "codebook", ("codebook",)
     if isinstance(form, PositFormat):
         return "posit", ("posit",)
+    if isinstance(form, AntFormat):
+        return "ant", ("ant",)
     if isinstance(form, MinifloatFormat):
         return "element", ("element",)
     raise HwgenError(f"format of numbers {name!r}: is a format of scales, not of numbers")

@@ -9,6 +9,7 @@ import pytest
 from hwgen.errors import HwgenError
 from hwgen.quantize import (
     acts_for,
+    ant,
     bitmod,
     cast,
     codebook,
@@ -59,6 +60,7 @@ class Plan:
         (Plan(weights="bitmod_fp3", scheme="bitmod", weight_scale="int8"), lambda: bitmod(X, "bitmod_fp3", 16)),
         (Plan(weights="int6", scheme="bitmod", weight_scale="fp16"), lambda: bitmod(X, "int6", 16, "fp16")),
         (Plan(weights="nf4", scheme="codebook", weight_scale="bf16"), lambda: codebook(X, "nf4", 16, "bf16")),
+        (Plan(weights="ant4", scheme="ant"), lambda: ant(X, "ant4", 16)),
         (Plan(weights="uint4", scheme="two_level_asymmetric"), lambda: two_level(X, 4, 16)),
         (
             Plan(weights="int3", scheme="two_level_symmetric", weight_scale="bf16"),
@@ -81,6 +83,7 @@ def test_weights(plan: Plan, expected: Any) -> None:
         (Plan(acts="fp8_e4m3"), lambda: minifloat(X, "fp8_e4m3", 0, "bf16")),
         (Plan(acts="posit4_1", act_scale="e8m0"), lambda: posit(X, "posit4_1", 0, "e8m0")),
         (Plan(acts="posit16_1"), lambda: posit(X, "posit16_1", 0, "bf16")),
+        (Plan(acts="flint4"), lambda: ant(X, "flint4", 0, "bf16")),
         (Plan(acts="fp16"), lambda: cast(X, "fp16", "bf16")),
         (Plan(acts="bf16", align="group", act_scale="e8m0"), lambda: cast(X, "bf16", "e8m0")),
         (Plan(acts="fp8_e5m2", align="step", act_scale="e8m0"), lambda: cast(X, "fp8_e5m2", "e8m0")),
@@ -100,7 +103,7 @@ def test_unknown_scheme() -> None:
         weights_for(Plan(scheme="log"), X)
     assert str(caught.value) == (
         "weights: scheme must be symmetric, asymmetric, bipolar, ternary, minimum, mx, nv, hif4, element, posit, "
-        "bitmod, codebook, two_level_asymmetric or two_level_symmetric, not 'log'"
+        "bitmod, codebook, ant, two_level_asymmetric or two_level_symmetric, not 'log'"
     )
 
 
@@ -108,4 +111,4 @@ def test_unknown_scheme() -> None:
 def test_formats_that_have_no_scale_per_row(name: str) -> None:
     with pytest.raises(HwgenError) as caught:
         per_row(X, name)
-    assert str(caught.value) == f"per_row: format must be intN, a minifloat or a posit, not {name}"
+    assert str(caught.value) == f"per_row: format must be intN, a minifloat, a posit or ant4, not {name}"
