@@ -12,6 +12,7 @@ from hwgen.formats.codebook import CodebookFormat
 from hwgen.formats.hif4 import Hif4Format, Hif4ScaleFormat
 from hwgen.formats.integers import BipolarFormat, IntFormat, TernaryFormat
 from hwgen.formats.minifloat import E8M0Format, MinifloatFormat, NormalFormat
+from hwgen.formats.olive import OliveFormat
 from hwgen.formats.posit import PositFormat
 from hwgen.formats.qtensor import QTensor
 
@@ -28,6 +29,7 @@ __all__ = [
     "IntFormat",
     "MinifloatFormat",
     "NormalFormat",
+    "OliveFormat",
     "PositFormat",
     "QTensor",
     "Scalar",

@@ -23,13 +23,16 @@ import numpy.typing as npt
 from hwgen.errors import HwgenError, suggest
 from hwgen.formats.base import Floats, Format, Scalar, Words, check_range
 
-__all__ = ["ANT_TYPES", "AntFormat"]
+__all__ = ["ANT_TYPES", "FLINT_MAGNITUDES", "AntFormat"]
 
 ANT_TYPES = ("int", "flint", "pot", "float")
 """Types by selector."""
 
+FLINT_MAGNITUDES = (0, 1, 2, 3, 16, 8, 4, 6)
+"""Magnitudes of flint by its three bits."""
+
 _MAGNITUDES = {
-    "flint": (0, 1, 2, 3, 16, 8, 4, 6),
+    "flint": FLINT_MAGNITUDES,
     "pot": (0, 1, 2, 4, 8, 16, 32, 64),
     "float": (0, 1, 2, 3, 4, 6, 8, 12),
 }

@@ -25,7 +25,7 @@ from hwgen.frame.spec import TileSpec
 from hwgen.pe._products import dot_addend, joins_tree, negates_first, place_product, product_counts, tree_counts
 from hwgen.pe._scaled import WEIGHT_SCALES, LanesSpec
 
-__all__ = ["BYTE", "BorderSpec", "Decoded"]
+__all__ = ["BYTE", "BorderSpec", "Decoded", "flint", "flint_fields"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,22 @@ class Decoded:
 
 BYTE = Decoded(128, 0, -128, 127, {"add": 8, "xor": 8})
 """int8: no exponent."""
+
+
+def flint_fields(low: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Magnitudes and exponents of the three lower bits of flint codes, int64."""
+    zeros = 2 - (low & 2) // 2 - ((low & 3) > 0)
+    large = low >= 4
+    return np.where(large, np.where(zeros == 2, 1, 2 * (low & 3)), low), np.where(large, 2 * zeros, 0)
+
+
+def flint(m: Module, word: Value, name: str) -> tuple[Value, Value]:
+    """Magnitude and shift of a flint."""
+    large = word[2]
+    last = wire(m, large & ~word[1] & ~word[0], f"{name}_last")
+    second = wire(m, large & ~word[1] & word[0], f"{name}_second")
+    magnitude = Cat((word[0] & ~large) | last, (word[1] & ~large) | (word[0] & large), word[1] & large)
+    return magnitude, Cat(Const(0, 1), second, last)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ from hwgen.arith import conditional_negate, wire
 from hwgen.arith.select import select
 from hwgen.formats import AntFormat, Format
 from hwgen.frame.param import again
-from hwgen.pe._border import BYTE, BorderSpec, Decoded
+from hwgen.pe._border import BYTE, BorderSpec, Decoded, flint, flint_fields
 
 __all__ = ["Ant"]
 
@@ -47,10 +47,7 @@ def _fields(kind: str, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         lowest = value == -8
         return np.where(lowest, -1, value), np.where(lowest, 3, 0)
     if kind == "flint":
-        zeros = 2 - (low & 2) // 2 - ((low & 3) > 0)
-        large = low >= 4
-        magnitude = np.where(large, np.where(zeros == 2, 1, 2 * (low & 3)), low)
-        exponent = np.where(large, 2 * zeros, 0)
+        magnitude, exponent = flint_fields(low)
     elif kind == "pot":
         magnitude, exponent = (low > 0).astype(np.int64), np.maximum(low - 1, 0)
     else:
@@ -87,7 +84,7 @@ class Ant(BorderSpec):
 
     def build_decoder(self, m: Module, word: Value, form: Format, kind: Value | None, name: str) -> list[Value]:
         assert isinstance(form, AntFormat)
-        builders = {"int": _integer, "flint": _flint, "pot": _pot, "float": _float}
+        builders = {"int": _integer, "flint": flint, "pot": _pot, "float": _float}
         found = [builders[one](m, word, f"{name}_{one}") for one in form.kinds]
         if kind is None:
             magnitude, shift = found[0]
@@ -108,15 +105,6 @@ def _integer(m: Module, word: Value, name: str) -> tuple[Value, Value]:
     lowest = wire(m, word[3] & ~word[:3].any(), f"{name}_lowest")
     magnitude = conditional_negate(m, word[:3], word[3], name, 3).as_unsigned()
     return Cat(magnitude[0] | lowest, magnitude[1:]), lowest.replicate(2)
-
-
-def _flint(m: Module, word: Value, name: str) -> tuple[Value, Value]:
-    """Magnitude and shift of a flint."""
-    large = word[2]
-    last = wire(m, large & ~word[1] & ~word[0], f"{name}_last")
-    second = wire(m, large & ~word[1] & word[0], f"{name}_second")
-    magnitude = Cat((word[0] & ~large) | last, (word[1] & ~large) | (word[0] & large), word[1] & large)
-    return magnitude, Cat(Const(0, 1), second, last)
 
 
 def _pot(m: Module, word: Value, name: str) -> tuple[Value, Value]:

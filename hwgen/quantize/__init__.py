@@ -9,6 +9,7 @@ from hwgen.quantize._codebook import codebook
 from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._integer import float_minimum, integer
 from hwgen.quantize._mean import ternary
+from hwgen.quantize._olive import olive
 from hwgen.quantize._plan import LayerFormats, acts_for, per_row, weights_for
 from hwgen.quantize._posit import default_anchor, posit
 from hwgen.quantize._two_level import two_level, two_level_limit
@@ -28,6 +29,7 @@ __all__ = [
     "minifloat",
     "mx",
     "nv",
+    "olive",
     "per_row",
     "per_token",
     "posit",

@@ -10,12 +10,12 @@ import numpy.typing as npt
 from hwgen.errors import HwgenError
 from hwgen.formats import Format, QTensor
 from hwgen.formats.ant import AntFormat
-from hwgen.formats.base import Floats
+from hwgen.formats.base import Floats, Words
 from hwgen.quantize._groups import Groups, as_format, divide, scale_codes, scale_format_of
 
-__all__ = ["FACTORS", "ant", "distances", "level_table", "squared_errors"]
+__all__ = ["Singles", "ant", "distances", "level_table", "searched", "squared_errors"]
 
-FACTORS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+_FACTORS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 """Scales that are tried, over the one with which the largest value is the largest magnitude."""
 
 _PIECE = 1 << 15
@@ -80,7 +80,8 @@ def ant(
     s = f·amax / L with the type's largest value L (7, 16, 64, 12), rounded to ``scale_format``; codes nearest to x / s,
     ties to the smaller magnitude, within ±L. The first of those with the least Σ (x − s·value)², compared in FP32, is
     the group's type and scale. With ``one_type`` the type is the tensor's, as ANT has it: the one with the least sum of
-    its groups' least errors. A group of zeros has type 0 and codes of zero. ``group_size`` 0 is the whole row. Raises `HwgenError`.
+    its groups' least errors. A group of zeros has type 0 and codes of zero. ``group_size`` 0 is the whole row. Raises
+    `HwgenError`.
     Source: ANT (MICRO'22), Algorithm 2 and section VI; the six factors are ours.
     """
     form = as_format(format)
@@ -89,7 +90,7 @@ def ant(
     scales = scale_format_of("ant", scale_format)
     groups = Groups.cut("ant", x, group_size)
     amax = groups.amax
-    tried = [(side, factor) for side in range(len(form.kinds)) for factor in FACTORS]
+    tried = [(side, factor) for side in range(len(form.kinds)) for factor in _FACTORS]
     words = [scale_codes(scales, factor * (amax / form.largest(side))) for side, factor in tried]
     tables = [level_table([abs(v) for v in form.levels(side) if abs(v) <= form.largest(side)]) for side, _ in tried]
 
@@ -102,22 +103,37 @@ def ant(
     if one_type:
         unit = np.frexp(amax)[1]
         # In a unit that all groups share.
-        by_type = errors.reshape(len(form.kinds), len(FACTORS), *unit.shape).min(axis=1)
+        by_type = errors.reshape(len(form.kinds), len(_FACTORS), *unit.shape).min(axis=1)
         least = (by_type * np.ldexp(1.0, 2 * (unit - unit.max()))).sum(axis=(1, 2))
-        first = int(np.argmin(least)) * len(FACTORS)
-        best = first + np.argmin(errors[first : first + len(FACTORS)], axis=0)
+        first = int(np.argmin(least)) * len(_FACTORS)
+        best = first + np.argmin(errors[first : first + len(_FACTORS)], axis=0)
     else:
         best = np.argmin(errors, axis=0)
     side = np.array([side for side, _ in tried])[best]
-    chosen = np.take_along_axis(np.stack(words), best[None], axis=0)[0]
-    top = groups.spread(np.array([form.largest(one) for one in range(len(form.kinds))], np.float64)[side])
-    ratio = np.clip(divide(groups.x, groups.spread(scales.decode(chosen))), -top, top)
+    top = np.array([form.largest(one) for one in range(len(form.kinds))], np.float64)[side]
+    return searched(groups, form, np.take_along_axis(np.stack(words), best[None], axis=0)[0], scales, side, top)
+
+
+def searched(
+    groups: Groups, form: Format, words: Words, scales: Format, side: npt.NDArray[np.int64], top: Floats
+) -> QTensor:
+    """A tensor of ``form`` with scales ``words``, selectors ``side`` and values within ±``top``, [N, G] each."""
+    values = scales.decode(words)
+    step = max(1, _PIECE // groups.x.shape[1])
+    codes = []
+    for start in range(0, len(groups.x), step):
+        rows = slice(start, start + step)
+        limit = groups.spread_of(top[rows])
+        ratio = np.clip(divide(groups.x[rows], groups.spread_of(values[rows])), -limit, limit)
+        kinds = groups.spread_of(side[rows])[:, :: form.elements] if form.side_bits else None
+        shape = (len(ratio), -1, form.elements) if form.elements > 1 else ratio.shape
+        codes.append(form.encode(ratio.reshape(shape), kinds))
     return QTensor(
-        codes=form.encode(ratio, groups.spread(side) if form.side_bits else None),
+        codes=np.concatenate(codes),
         format=form,
         group_size=groups.size,
         granularity=groups.by,
-        scale_codes=chosen,
+        scale_codes=words,
         scale_format=scales,
         selector=side.astype(np.uint8) if form.side_bits else None,
     )

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
-from hwgen.formats import AntFormat, Format, IntFormat, MinifloatFormat, PositFormat, QTensor, get
+from hwgen.formats import AntFormat, Format, IntFormat, MinifloatFormat, OliveFormat, PositFormat, QTensor, get
 from hwgen.quantize._ant import ant
 from hwgen.quantize._bitmod import bitmod, per_token
 from hwgen.quantize._block import hif4, mx, nv
@@ -16,6 +16,7 @@ from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._groups import as_format
 from hwgen.quantize._integer import float_minimum, integer
 from hwgen.quantize._mean import ternary
+from hwgen.quantize._olive import olive
 from hwgen.quantize._posit import posit
 from hwgen.quantize._two_level import two_level
 
@@ -45,7 +46,7 @@ class LayerFormats(Protocol):
 
 def per_row(x: npt.ArrayLike, format: Format | str, scale_format: Format | str = "bf16") -> QTensor:
     """Quantise activations [tokens, K] with one scale per token: symmetric integers, a scaled minifloat, a posit, ANT's
-    types.
+    types or OliVe's pairs.
 
     Raises `HwgenError`.
     """
@@ -58,7 +59,9 @@ def per_row(x: npt.ArrayLike, format: Format | str, scale_format: Format | str =
         return posit(x, form, 0, scale_format)
     if isinstance(form, AntFormat):
         return ant(x, form, 0, scale_format)
-    raise HwgenError(f"per_row: format must be intN, a minifloat, a posit or ant4, not {form.name}")
+    if isinstance(form, OliveFormat):
+        return olive(x, form, 0, scale_format)
+    raise HwgenError(f"per_row: format must be intN, a minifloat, a posit, ant4 or olive4, not {form.name}")
 
 
 def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
@@ -66,7 +69,8 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
 
     ``scheme`` symmetric, asymmetric or bipolar: `integer` of the weight format's width; ternary: `ternary` in the
     weight format; minimum: `float_minimum`; mx, nv and hif4: the block quantisers, `mx` with ``block_rule``; element,
-    posit, bitmod, codebook and ant: `minifloat`, `posit`, `bitmod`, `codebook` and `ant` in the weight format;
+    posit, bitmod, codebook, ant and olive: `minifloat`, `posit`, `bitmod`, `codebook`, `ant` and `olive` in the weight
+    format;
     two_level_asymmetric and two_level_symmetric: `two_level` of its width, with ``weight_scale`` for channels.
     Raises `HwgenError` for another scheme.
     """
@@ -94,11 +98,13 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
             return codebook(weights, form, group, scale)
         case "ant":
             return ant(weights, form, group, scale)
+        case "olive":
+            return olive(weights, form, group, scale)
         case "two_level_asymmetric" | "two_level_symmetric":
             return two_level(weights, form.code_bits, group, formats.scheme.removeprefix("two_level_"), scale)
     raise HwgenError(
         "weights: scheme must be symmetric, asymmetric, bipolar, ternary, minimum, mx, nv, hif4, element, posit, "
-        f"bitmod, codebook, ant, two_level_asymmetric or two_level_symmetric, not {formats.scheme!r}"
+        f"bitmod, codebook, ant, olive, two_level_asymmetric or two_level_symmetric, not {formats.scheme!r}"
     )
 
 

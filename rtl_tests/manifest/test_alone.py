@@ -96,6 +96,9 @@ ant m=1 n=2 k=2 group=8 depth=8
 ant m=1 n=1 k=2 group=8 depth=8 weights=flint4 acts=pot4 post_lanes=1
 ant m=1 n=1 k=2 group=8 depth=8 weights=pot4 acts=flint4
 ant m=1 n=1 k=1 group=8 depth=8 weights=int8 acts=int8
+olive m=1 n=2 k=2 group=8 depth=8 post_lanes=1
+olive m=1 n=1 k=4 group=8 depth=8 acts=int8
+olive m=1 n=1 k=2 group=8 depth=8 weights=int8
 posit m=1 n=1 k=1 group=32 depth=32
 posit m=1 n=1 k=1 simd_along=n operands=p4 group=32 depth=32
 posit m=1 n=1 k=1 quire=xr_npe operands=p16 post_lanes=1

@@ -26,6 +26,7 @@ from hwgen.formats import (
     Format,
     IntFormat,
     MinifloatFormat,
+    OliveFormat,
     PositFormat,
     QTensor,
     TernaryFormat,
@@ -182,6 +183,8 @@ def _schemes(name: str, form: Format) -> tuple[str, tuple[str, ...]]:
         return "posit", ("posit",)
     if isinstance(form, AntFormat):
         return "ant", ("ant",)
+    if isinstance(form, OliveFormat):
+        return "olive", ("olive",)
     if isinstance(form, MinifloatFormat):
         return "element", ("element",)
     raise HwgenError(f"format of numbers {name!r}: is a format of scales, not of numbers")
