@@ -235,7 +235,7 @@ class BorderSpec(LanesSpec):
         first, largest = cls._negates_first(p), cls._largest_shift(p)
         factors = a.magnitude_bits, w.magnitude_bits
         placed = product_counts(first, cls._significand_bits(p), cls._width(p), largest)
-        added = max(a.shift_bits, w.shift_bits) if min(a.shift, w.shift) else 0
+        added = largest.bit_length() if min(a.shift, w.shift) else 0
         placed["add"] = placed["add"] + added
         # Signs are compared once a product; a factor of one bit is a mask.
         placed["xor"] = placed["xor"] + 1

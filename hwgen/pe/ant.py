@@ -34,8 +34,8 @@ from hwgen.pe._border import BYTE, BorderSpec, Decoded, flint, flint_fields
 
 __all__ = ["Ant"]
 
-_FLINT = Decoded(6, 4, -16, 16, {"mux2": 2, "and": 5})
-_POT = Decoded(1, 6, -64, 64, {"add": 3, "and": 2})
+_FLINT = Decoded(6, 4, -16, 16, {"and": 10})
+_POT = Decoded(1, 6, -64, 64, {"add": 3})
 _FORMATS = ("ant4", "flint4", "pot4", "int8")
 
 
@@ -67,7 +67,7 @@ class Ant(BorderSpec):
 
     BY_BITS: ClassVar[Mapping[int, str]] = {4: "ant4", 8: "int8"}
     DECODED: ClassVar[Mapping[str, Decoded]] = {
-        "ant4": Decoded(7, 6, -64, 64, {"add": 6, "xor": 3, "mux2": 20, "and": 14}),
+        "ant4": Decoded(7, 6, -64, 64, {"add": 6, "xor": 3, "mux2": 18, "and": 15}),
         "flint4": _FLINT,
         "pot4": _POT,
         "int8": BYTE,

@@ -50,7 +50,7 @@ class Olive(BorderSpec):
 
     BY_BITS: ClassVar[Mapping[int, str]] = {4: "olive4", 8: "int8"}
     DECODED: ClassVar[Mapping[str, Decoded]] = {
-        "olive4": Decoded(7, 7, -384, 384, {"add": 5, "xor": 3, "mux2": 12, "and": 12}),
+        "olive4": Decoded(7, 7, -384, 384, {"add": 9, "xor": 3, "mux2": 12, "and": 9}),
         "int8": BYTE,
     }
     TYPES: ClassVar[str] = "0 int and bias 2, 1 flint and 3, 2 int and 3, 3 flint and 4"

@@ -73,4 +73,4 @@ def _three_sigma(groups: Groups) -> npt.NDArray[np.float64]:
     count = groups.reduce(np.add, np.ones_like(groups.x[:1]))
     mean = groups.reduce(np.add, x) / count
     deviation = np.sqrt(groups.reduce(np.add, (x - groups.spread(mean)) ** 2) / count)
-    return np.minimum(np.ldexp(np.abs(mean) + 3 * deviation, unit), amax)
+    return np.ldexp(np.minimum(np.abs(mean) + 3 * deviation, np.ldexp(amax, -unit)), unit)

@@ -37,6 +37,8 @@ TILES: dict[str, tuple[str, dict[str, Any]]] = {
     "mx": ("mx", {"m": 1, "n": 4}),
     "mx, HiF4": ("mx", {"m": 1, "n": 4, "acts": "hif4", "weights": "hif4"}),
     "minifloat": ("minifloat", {"m": 1}),
+    "ant": ("ant", {"m": 1}),
+    "olive": ("olive", {"m": 1, "post_lanes": 1}),
     "minifloat, FP32 sums": ("minifloat", {"m": 1, "bits": 16, "accumulator": "fp32"}),
 }
 

@@ -45,6 +45,8 @@ TILES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "mixpe": ("mixpe", _TINY | {"bits": 4, "acts": "int8", "scheme": "asymmetric", "stages": 1}),
     "minifloat": ("minifloat", _TINY | {"acts": "fp8_e4m3", "weights": "fp8_e4m3"}),
     "posit": ("posit", _TINY | {"n": 1, "k": 1}),
+    "ant": ("ant", _TINY),
+    "olive": ("olive", _TINY),
     "int-cut": (
         "int",
         {"m": 2, "n": 2, "k": 4, "bits": 4, "acts": "int4", "scheme": "asymmetric", "group": 16, "depth": 16}
