@@ -6,8 +6,8 @@ without a zero exponent, (2 + m) · 2**(e + bias). Its magnitude 000b is left ou
 0. Without an identifier both are normal, int4 from -7 to 7 or flint4 (`hwgen.formats.ant`), neither of which needs
 1000b. The bias lets outliers begin where normal values end.
 
-Source: OliVe (ISCA'23, arXiv 2304.07493), section III and Figure 6; adaptive bias: section III-C. The order of types
-among the selectors, and the two biases of each, are ours.
+Source: OliVe (ISCA'23, arXiv 2304.07493); values as in the authors' code (clevercool/ANT-Quantization). The order of
+types among the selectors, and the two biases of each, are ours.
 """
 
 from __future__ import annotations
@@ -188,7 +188,8 @@ class OliveFormat(Format):
             [normal[..., 0] | normal[..., 1] << 4, outlier[..., 0] | IDENTIFIER << 4, IDENTIFIER | outlier[..., 1] << 4]
         )
         best = np.argmin(errors, axis=0)
-        return np.take_along_axis(options, best[None], axis=0)[0].astype(np.uint32)
+        found: Words = np.take_along_axis(options, best[None], axis=0)[0].astype(np.uint32)
+        return found
 
     # ------------------------------------------------------------------ facts (over all selectors)
 

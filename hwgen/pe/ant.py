@@ -14,7 +14,8 @@ group and each token may have its own, of which equal ones are a case. ANT's cel
 here the width of a side is the tile's. In post lanes, and without, sums are those of integers.
 
 Timing: one cycle per step, latency 1 + stages and cuts.
-Source: ANT (MICRO'22, arXiv 2208.14286), sections IV and V, Tables III and V, Figures 9 and 10.
+Source: ANT (MICRO'22, arXiv 2208.14286): border decoders and (exponent, integer) elements. Its float type is E2M1 here,
+and the pairs that a decoder gives are ours, with ANT's products.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ outliers of E4M3 too and makes a multiplier of eight bits of four of its element
 tile's, and a byte has no outliers.
 
 Timing: one cycle per step, latency 1 + stages and cuts.
-Source: OliVe (ISCA'23, arXiv 2304.07493), sections III and V, Figures 6 to 9.
+Source: OliVe (ISCA'23, arXiv 2304.07493): pairs, identifier, abfloat, and elements <exponent, integer>.
 """
 
 from __future__ import annotations

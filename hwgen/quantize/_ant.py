@@ -61,7 +61,7 @@ def squared_errors(groups: Groups, scales: Sequence[Floats], squares: Squares) -
         x = np.pad(groups.x[rows], ((0, 0), (0, count * size - k))).reshape(-1, count, size)
         magnitude = np.ldexp(np.abs(x), -unit[rows, :, None]).astype(np.float32)
         for index, half in enumerate(halves):
-            ratio = magnitude * (1 / half[rows, :, None])
+            ratio: Singles = magnitude * np.reciprocal(half[rows, :, None])
             found[index, rows] = squares(index, ratio) * half[rows] ** 2
     return found
 
@@ -82,7 +82,7 @@ def ant(
     the group's type and scale. With ``one_type`` the type is the tensor's, as ANT has it: the one with the least sum of
     its groups' least errors. A group of zeros has type 0 and codes of zero. ``group_size`` 0 is the whole row. Raises
     `HwgenError`.
-    Source: ANT (MICRO'22), Algorithm 2 and section VI; the six factors are ours.
+    Source: ANT (MICRO'22): the type and the scale with the least square error; the six factors are ours.
     """
     form = as_format(format)
     if not isinstance(form, AntFormat):

@@ -31,8 +31,8 @@ def olive(
     beside a victim that becomes 0, whichever has the smaller error. The first of those with the least Σ (x − s·value)²,
     compared in FP32, is the group's type and scale. A group of zeros has type 0 and codes of zero. ``group_size`` 0 is
     the whole row. Raises `HwgenError`.
-    Source: OliVe (ISCA'23), sections III-C and IV: 3σ as the start, then the least square error; the five factors are
-    ours, and so is that a pair without room for two outliers may keep both as normal ones.
+    Source: OliVe (ISCA'23): 3σ as the start, then the least square error; the five factors are ours, and so is that a
+    pair without room for two outliers may keep both as normal ones.
     """
     form = as_format(format)
     if not isinstance(form, OliveFormat):
@@ -73,4 +73,5 @@ def _three_sigma(groups: Groups) -> npt.NDArray[np.float64]:
     count = groups.reduce(np.add, np.ones_like(groups.x[:1]))
     mean = groups.reduce(np.add, x) / count
     deviation = np.sqrt(groups.reduce(np.add, (x - groups.spread(mean)) ** 2) / count)
-    return np.ldexp(np.minimum(np.abs(mean) + 3 * deviation, np.ldexp(amax, -unit)), unit)
+    end: npt.NDArray[np.float64] = np.minimum(np.abs(mean) + 3 * deviation, np.ldexp(amax, -unit))
+    return np.ldexp(end, unit).astype(np.float64)

@@ -17,7 +17,7 @@ INT = [*range(8), *range(-8, 0)]
 
 
 def flint(code: int) -> int:
-    """ANT's Table III, as strings: the mantissa is what is left behind the first one."""
+    """ANT's flint, as strings: the mantissa is what is left behind the first one."""
     bits = f"{code & 7:03b}"
     if bits[0] == "0":
         magnitude = int(bits, 2)

@@ -12,7 +12,7 @@ from hwgen.formats import OliveFormat, get
 FORM = OliveFormat()
 FLINT = [0, 1, 2, 3, 16, 8, 4, 6]
 NORMALS = {"int": list(range(8)), "flint": FLINT}
-# Type and bias by selector, and the outliers of OliVe's Figure 6 for bias 2, in units of its int4.
+# Type and bias by selector, and OliVe's outliers for bias 2, in units of its int4.
 TYPES = [("int", 2), ("flint", 3), ("int", 3), ("flint", 4)]
 BIAS_2 = [12, 16, 24, 32, 48, 64, 96]
 
