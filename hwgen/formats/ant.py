@@ -5,8 +5,8 @@ that are left. Three bits m2 m1 m0: with m2 = 0 the integers 0 to 3; with m2 = 1
 of m1 m0 say (m1 m0)·2 · 2**(2z), or 2**4 where there is none: 4, 6, 8, 16. A sign goes above.
 
 Source: ANT (MICRO'22, arXiv 2208.14286); values as in the authors' code (clevercool/ANT-Quantization), in units of the
-least one. The unsigned types of its activations behind a ReLU are left out. The order of the types among the selectors,
-and of flint's codes above 4, by the first one, is stated here alone.
+least one. The unsigned types of its activations behind a ReLU are left out; the order of the types among the selectors
+is ours.
 """
 
 from __future__ import annotations
