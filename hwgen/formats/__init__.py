@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hwgen.formats.ant import AntFormat
 from hwgen.formats.base import Format, Scalar
 from hwgen.formats.bitmod import BitmodFormat
 from hwgen.formats.bits import pack_bits, packed_size, unpack_bits
@@ -11,11 +12,13 @@ from hwgen.formats.codebook import CodebookFormat
 from hwgen.formats.hif4 import Hif4Format, Hif4ScaleFormat
 from hwgen.formats.integers import BipolarFormat, IntFormat, TernaryFormat
 from hwgen.formats.minifloat import E8M0Format, MinifloatFormat, NormalFormat
+from hwgen.formats.olive import OliveFormat
 from hwgen.formats.posit import PositFormat
 from hwgen.formats.powers import PowersFormat
 from hwgen.formats.qtensor import QTensor
 
 __all__ = [
+    "AntFormat",
     "BipolarFormat",
     "BitmodFormat",
     "BlockFormat",
@@ -27,6 +30,7 @@ __all__ = [
     "IntFormat",
     "MinifloatFormat",
     "NormalFormat",
+    "OliveFormat",
     "PositFormat",
     "PowersFormat",
     "QTensor",

@@ -186,19 +186,16 @@ class Format(abc.ABC):
     def describe(self) -> dict[str, Any]:
         """What a code means, for the manifest: ``kind`` with its parameters (docs/manifest.md lists the kinds).
 
-        This version is the table of all values, one for each value of the side information where there is some.
+        This version is the table of all values, one for each value of the side information where there is some; a
+        code of several elements has a list.
         """
-        sides: list[int | None] = list(range(1 << self.side_bits)) if self.side_bits else [None]
-        codes = range(1 << self.code_bits)
-        tables = [
-            [_plain(self.decode_scalar(code) if side is None else self._of_side(code, side)) for code in codes]
-            for side in sides
-        ]
+        if self.side_bits or self.elements > 1:
+            sides = range(1 << self.side_bits) if self.side_bits else (None,)
+            tables = [self.decode(self.codes(), side).tolist() for side in sides]
+        else:
+            tables = [[_plain(self.decode_scalar(code)) for code in range(1 << self.code_bits)]]
         found: dict[str, Any] = {"kind": "table", "bits": self.code_bits, "values": tables[0]}
         return found if len(tables) == 1 else {**found, "values_by_side": tables}
-
-    def _of_side(self, code: int, side: int) -> float:
-        return float(self.decode(np.array([code], np.uint32), np.array([side], np.uint32))[0])
 
     @property
     def padding(self) -> int | None:

@@ -7,12 +7,14 @@ import math
 import re
 
 from hwgen.errors import HwgenError, suggest
+from hwgen.formats.ant import AntFormat
 from hwgen.formats.base import Format
 from hwgen.formats.bitmod import BitmodFormat
 from hwgen.formats.codebook import CodebookFormat
 from hwgen.formats.hif4 import Hif4Format, Hif4ScaleFormat
 from hwgen.formats.integers import BipolarFormat, IntFormat, TernaryFormat
 from hwgen.formats.minifloat import E8M0Format, MinifloatFormat
+from hwgen.formats.olive import OliveFormat
 from hwgen.formats.posit import PositFormat
 from hwgen.formats.powers import PowersFormat
 
@@ -42,6 +44,10 @@ _NAMED: dict[str, Format] = {
         Hif4Format(),
         Hif4ScaleFormat(),
         CodebookFormat(),
+        AntFormat(),
+        AntFormat(kind="flint"),
+        AntFormat(kind="pot"),
+        OliveFormat(),
     )
 }
 
@@ -103,7 +109,8 @@ def get(name: str) -> Format:
     intN and uintN (N 1 to 32), bipolarN (1 to 8), ternary, fp4_e2m1, fp6_e2m3, fp6_e3m2, fp8_e4m3, fp8_e5m2, fp16,
     bf16, fp32, e8m0, hif4_scale, the names of block formats for their elements (mxint8, mxfp4, nvfp4, hif4 and so on),
     bitmod_fp3 and bitmod_fp4 (with another table of special values: ``bitmod_fp4(-5,5,-10,0)``), positN_ES (N 2 to 16,
-    ES 0 to 3), nf4 and other codebooks (``codebook(-1,0,0.5,1)``), powersT_S and apotT_S (T terms up to 2**S), and
+    ES 0 to 3), ant4, flint4, pot4, olive4, nf4 and other codebooks (``codebook(-1,0,0.5,1)``), powersT_S and apotT_S (T
+    terms up to 2**S), and
     minifloats ``[u]eXmY[ieee|fn][bBIAS]``: ``u`` drops the sign bit, no suffix means no inf and no NaN unless a
     standard defines the plain name (e4m3 is fp8_e4m3).
 

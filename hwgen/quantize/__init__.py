@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from hwgen.quantize._ant import ant
 from hwgen.quantize._bitmod import bitmod, per_token
 from hwgen.quantize._block import NV_RULES, hif4, mx, nv
 from hwgen.quantize._codebook import codebook
 from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._integer import float_minimum, integer
 from hwgen.quantize._mean import ternary
+from hwgen.quantize._olive import olive
 from hwgen.quantize._plan import LayerFormats, acts_for, per_row, weights_for
 from hwgen.quantize._posit import default_anchor, posit
 from hwgen.quantize._powers import powers
@@ -17,6 +19,7 @@ __all__ = [
     "NV_RULES",
     "LayerFormats",
     "acts_for",
+    "ant",
     "bitmod",
     "cast",
     "codebook",
@@ -27,6 +30,7 @@ __all__ = [
     "minifloat",
     "mx",
     "nv",
+    "olive",
     "per_row",
     "per_token",
     "posit",

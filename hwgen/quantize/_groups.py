@@ -117,8 +117,11 @@ class Groups:
     def spread(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Repeat what belongs to groups for each element: [N, G] or [1, 1] → [N, K]."""
         n, k = self.x.shape
-        groups = -(-k // self.size)
-        return np.broadcast_to(values, (n, groups))[:, np.arange(k) // self.size]
+        return self.spread_of(np.broadcast_to(values, (n, -(-k // self.size))))
+
+    def spread_of(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The same of some rows, [rows, G] → [rows, K]."""
+        return values[:, np.arange(self.x.shape[1]) // self.size]
 
     @property
     def amax(self) -> Floats:

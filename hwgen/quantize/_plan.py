@@ -7,7 +7,18 @@ from typing import Protocol
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
-from hwgen.formats import BipolarFormat, Format, IntFormat, MinifloatFormat, PositFormat, QTensor, get
+from hwgen.formats import (
+    AntFormat,
+    BipolarFormat,
+    Format,
+    IntFormat,
+    MinifloatFormat,
+    OliveFormat,
+    PositFormat,
+    QTensor,
+    get,
+)
+from hwgen.quantize._ant import ant
 from hwgen.quantize._bitmod import bitmod, per_token
 from hwgen.quantize._block import hif4, mx, nv
 from hwgen.quantize._codebook import codebook
@@ -15,6 +26,7 @@ from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._groups import as_format
 from hwgen.quantize._integer import float_minimum, integer
 from hwgen.quantize._mean import ternary
+from hwgen.quantize._olive import olive
 from hwgen.quantize._posit import posit
 from hwgen.quantize._powers import powers
 from hwgen.quantize._two_level import two_level
@@ -44,8 +56,8 @@ class LayerFormats(Protocol):
 
 
 def per_row(x: npt.ArrayLike, format: Format | str, scale_format: Format | str = "bf16") -> QTensor:
-    """Quantise activations [tokens, K] with one scale per token: symmetric or odd integers, a scaled minifloat or a
-    posit.
+    """Quantise activations [tokens, K] with one scale per token: symmetric or odd integers, a scaled minifloat, a posit,
+    ANT's types or OliVe's pairs.
 
     Raises `HwgenError`.
     """
@@ -58,7 +70,11 @@ def per_row(x: npt.ArrayLike, format: Format | str, scale_format: Format | str =
         return minifloat(x, form, 0, scale_format)
     if isinstance(form, PositFormat):
         return posit(x, form, 0, scale_format)
-    raise HwgenError(f"per_row: format must be intN, bipolarN, a minifloat or a posit, not {form.name}")
+    if isinstance(form, AntFormat):
+        return ant(x, form, 0, scale_format)
+    if isinstance(form, OliveFormat):
+        return olive(x, form, 0, scale_format)
+    raise HwgenError(f"per_row: format must be intN, bipolarN, a minifloat, a posit, ant4 or olive4, not {form.name}")
 
 
 def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
@@ -66,7 +82,7 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
 
     ``scheme`` symmetric, asymmetric or bipolar: `integer` of the weight format's width; ternary: `ternary` in the
     weight format; minimum: `float_minimum`; mx, nv and hif4: the block quantisers, `mx` with ``block_rule``; element,
-    posit, bitmod, codebook and powers: `minifloat`, `posit`, `bitmod`, `codebook` and `powers` in the weight format;
+    posit, bitmod, codebook, powers, ant and olive: the function of that name in the weight format;
     two_level_asymmetric and two_level_symmetric: `two_level` of its width, with ``weight_scale`` for channels.
     Raises `HwgenError` for another scheme.
     """
@@ -94,11 +110,15 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
             return codebook(weights, form, group, scale)
         case "powers":
             return powers(weights, form, group, scale)
+        case "ant":
+            return ant(weights, form, group, scale)
+        case "olive":
+            return olive(weights, form, group, scale)
         case "two_level_asymmetric" | "two_level_symmetric":
             return two_level(weights, form.code_bits, group, formats.scheme.removeprefix("two_level_"), scale)
     raise HwgenError(
         "weights: scheme must be symmetric, asymmetric, bipolar, ternary, minimum, mx, nv, hif4, element, posit, "
-        f"bitmod, codebook, powers, two_level_asymmetric or two_level_symmetric, not {formats.scheme!r}"
+        f"bitmod, codebook, powers, ant, olive, two_level_asymmetric or two_level_symmetric, not {formats.scheme!r}"
     )
 
 

@@ -108,6 +108,8 @@ CUT: dict[str, dict[str, object]] = {
     "bitserial": {"bits": 3, "planes": 2, "front_cuts": 1, "cell_cuts": 3},
     "shiftadd": {"bits": 4, "front_cuts": 1, "cell_cuts": 3},
     "bitfusion": {"k": 1, "front_cuts": 2, "cell_cuts": 3},
+    "ant": {"k": 2, "front_cuts": 2, "cell_cuts": 3, "transport": "systolic"},
+    "olive": {"k": 2, "front_cuts": 1, "cell_cuts": 4, "post_lanes": 1, "post_cuts": 2},
     "mx": {"k": 4, "cell_cuts": 6, "post_lanes": 1, "post_cuts": 5, "post_adder_stages": 3},
     "bitmod": {"m": 1, "k": 2, "front_cuts": 2, "cell_cuts": 2, "adder_stages": 3, "post_lanes": 1, "post_cuts": 2},
     "minifloat": {

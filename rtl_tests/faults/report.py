@@ -51,6 +51,8 @@ TILES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "minifloat": ("minifloat", _TINY | {"acts": "fp8_e4m3", "weights": "fp8_e4m3"}),
     "lmul": ("lmul", _TINY | {"acts": "fp8_e4m3", "weights": "fp8_e5m2"}),
     "posit": ("posit", _TINY | {"n": 1, "k": 1}),
+    "ant": ("ant", _TINY),
+    "olive": ("olive", _TINY),
     "int-cut": (
         "int",
         {"m": 2, "n": 2, "k": 4, "bits": 4, "acts": "int4", "scheme": "asymmetric", "group": 16, "depth": 16}

@@ -124,6 +124,13 @@ lmul m=1 n=2 k=2 group=8 depth=8
 lmul m=1 n=2 k=2 group=8 depth=2 weights=fp4_e2m1 acts=e3m0 subnormals=normalise overflow=saturate
 lmul m=1 n=1 k=3 group=9 accumulator=fp32 weights=fp8_e5m2 acts=bf16
 lmul m=1 n=1 k=2 group=8 accumulator=fp32 weights=bf16 acts=bf16 subnormals=normalise adder_stages=2 interleave=ring
+ant m=1 n=2 k=2 group=8 depth=8
+ant m=1 n=1 k=2 group=8 depth=8 weights=flint4 acts=pot4 post_lanes=1
+ant m=1 n=1 k=2 group=8 depth=8 weights=pot4 acts=flint4
+ant m=1 n=1 k=1 group=8 depth=8 weights=int8 acts=int8
+olive m=1 n=2 k=2 group=8 depth=8 post_lanes=1
+olive m=1 n=1 k=4 group=8 depth=8 acts=int8
+olive m=1 n=1 k=2 group=8 depth=8 weights=int8
 posit m=1 n=1 k=1 group=32 depth=32
 posit m=1 n=1 k=1 simd_along=n operands=p4 group=32 depth=32
 posit m=1 n=1 k=1 quire=xr_npe operands=p16 post_lanes=1

@@ -19,12 +19,14 @@ from torch import Tensor
 
 from hwgen.errors import HwgenError, suggest
 from hwgen.formats import (
+    AntFormat,
     BipolarFormat,
     BitmodFormat,
     CodebookFormat,
     Format,
     IntFormat,
     MinifloatFormat,
+    OliveFormat,
     PositFormat,
     PowersFormat,
     QTensor,
@@ -182,6 +184,10 @@ def _schemes(name: str, form: Format) -> tuple[str, tuple[str, ...]]:
         return "powers", ("powers",)
     if isinstance(form, PositFormat):
         return "posit", ("posit",)
+    if isinstance(form, AntFormat):
+        return "ant", ("ant",)
+    if isinstance(form, OliveFormat):
+        return "olive", ("olive",)
     if isinstance(form, MinifloatFormat):
         return "element", ("element",)
     raise HwgenError(f"format of numbers {name!r}: is a format of scales, not of numbers")

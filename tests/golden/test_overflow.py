@@ -32,6 +32,8 @@ TILES: dict[str, tuple[str, dict[str, Any]]] = {
     "mx saturates": ("mx", {"group": 32, "overflow": "saturate", "post_lanes": 1}),
     "mx wraps": ("mx", {"group": 32, "overflow": "wrap", "post_lanes": 1}),
     "minifloat saturates": ("minifloat", {"overflow": "saturate"}),
+    "ant saturates": ("ant", {"overflow": "saturate", "weights": "flint4", "acts": "flint4"}),
+    "ant wraps": ("ant", {"overflow": "wrap", "weights": "pot4", "acts": "pot4"}),
     "minifloat wraps": ("minifloat", {"overflow": "wrap"}),
 }
 K = 70

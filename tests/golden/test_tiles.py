@@ -126,6 +126,21 @@ def test_sums_of_powers_and_fused_bricks(name: str, values: dict[str, Any]) -> N
     compare(tile(name, **values))
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("ant", {}),
+        ("ant", {"weights": "pot4", "acts": "flint4", "group": 0}),
+        ("ant", {"acts": "int8", "post_lanes": 2}),
+        ("olive", {}),
+        ("olive", {"acts": "int8", "post_lanes": 2}),
+        ("olive", {"weights": "int8", "weight_scale": "fp32"}),
+    ],
+)
+def test_border_decoders(name: str, values: dict[str, Any]) -> None:
+    compare(tile(name, **values))
+
+
 @pytest.mark.parametrize("scheme", ["symmetric", "asymmetric"])
 @pytest.mark.parametrize("name", ["int", "lut"])
 def test_post_lanes(name: str, scheme: str) -> None:

@@ -17,6 +17,7 @@ import hwgen.quantize as package
 from hwgen.errors import HwgenError
 from hwgen.formats import QTensor
 from hwgen.quantize import (
+    ant,
     bitmod,
     cast,
     codebook,
@@ -26,6 +27,7 @@ from hwgen.quantize import (
     minifloat,
     mx,
     nv,
+    olive,
     per_row,
     per_token,
     posit,
@@ -56,6 +58,8 @@ QUANTISERS: dict[str, Quantiser] = {
     "nvint4": lambda x, group=0: nv(x, "nvint4", group),
     "hif4": lambda x, group=0: hif4(x, group),
     "posit": lambda x, group=0: posit(x, "posit8_1", group),
+    "ant": lambda x, group=0: ant(x, "ant4", group),
+    "olive": lambda x, group=0: olive(x, "olive4", group),
     "codebook": lambda x, group=0: codebook(x, "nf4", group),
     "powers": lambda x, group=0: powers(x, "powers2_6", group),
     "powers-apot": lambda x, group=0: powers(x, "apot2_5", group),
@@ -163,6 +167,9 @@ def test_ragged_and_too_large_groups(name: str, group: int) -> None:
 def test_groups_of_one_element(name: str) -> None:
     if name == "hif4":
         assert "block must be a multiple of 8" in refusal(name, X, 1)
+        return
+    if name == "olive":
+        assert "K and group size must be even" in refusal(name, X, 1)
         return
     given = QUANTISERS[name](X, 1)
     assert given.groups == (1 if name in BY_ROW else 40)

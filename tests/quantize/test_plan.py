@@ -9,6 +9,7 @@ import pytest
 from hwgen.errors import HwgenError
 from hwgen.quantize import (
     acts_for,
+    ant,
     bitmod,
     cast,
     codebook,
@@ -18,6 +19,7 @@ from hwgen.quantize import (
     minifloat,
     mx,
     nv,
+    olive,
     per_row,
     per_token,
     posit,
@@ -61,6 +63,8 @@ class Plan:
         (Plan(weights="int6", scheme="bitmod", weight_scale="fp16"), lambda: bitmod(X, "int6", 16, "fp16")),
         (Plan(weights="nf4", scheme="codebook", weight_scale="bf16"), lambda: codebook(X, "nf4", 16, "bf16")),
         (Plan(weights="apot2_5", scheme="powers", weight_scale="bf16"), lambda: powers(X, "apot2_5", 16, "bf16")),
+        (Plan(weights="ant4", scheme="ant"), lambda: ant(X, "ant4", 16)),
+        (Plan(weights="olive4", scheme="olive"), lambda: olive(X, "olive4", 16)),
         (Plan(weights="uint4", scheme="two_level_asymmetric"), lambda: two_level(X, 4, 16)),
         (
             Plan(weights="int3", scheme="two_level_symmetric", weight_scale="bf16"),
@@ -83,6 +87,8 @@ def test_weights(plan: Plan, expected: Any) -> None:
         (Plan(acts="fp8_e4m3"), lambda: minifloat(X, "fp8_e4m3", 0, "bf16")),
         (Plan(acts="posit4_1", act_scale="e8m0"), lambda: posit(X, "posit4_1", 0, "e8m0")),
         (Plan(acts="posit16_1"), lambda: posit(X, "posit16_1", 0, "bf16")),
+        (Plan(acts="flint4"), lambda: ant(X, "flint4", 0, "bf16")),
+        (Plan(acts="olive4"), lambda: olive(X, "olive4", 0, "bf16")),
         (Plan(acts="fp16"), lambda: cast(X, "fp16", "bf16")),
         (Plan(acts="bf16", align="group", act_scale="e8m0"), lambda: cast(X, "bf16", "e8m0")),
         (Plan(acts="fp8_e5m2", align="step", act_scale="e8m0"), lambda: cast(X, "fp8_e5m2", "e8m0")),
@@ -102,7 +108,7 @@ def test_unknown_scheme() -> None:
         weights_for(Plan(scheme="log"), X)
     assert str(caught.value) == (
         "weights: scheme must be symmetric, asymmetric, bipolar, ternary, minimum, mx, nv, hif4, element, posit, "
-        "bitmod, codebook, powers, two_level_asymmetric or two_level_symmetric, not 'log'"
+        "bitmod, codebook, powers, ant, olive, two_level_asymmetric or two_level_symmetric, not 'log'"
     )
 
 
@@ -110,7 +116,9 @@ def test_unknown_scheme() -> None:
 def test_formats_that_have_no_scale_per_row(name: str) -> None:
     with pytest.raises(HwgenError) as caught:
         per_row(X, name)
-    assert str(caught.value) == f"per_row: format must be intN, bipolarN, a minifloat or a posit, not {name}"
+    assert (
+        str(caught.value) == f"per_row: format must be intN, bipolarN, a minifloat, a posit, ant4 or olive4, not {name}"
+    )
 
 
 @pytest.mark.parametrize("bits", [1, 2, 8])

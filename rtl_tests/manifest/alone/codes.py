@@ -129,8 +129,11 @@ def finite(enc: Encoding, code: int) -> Fraction:
     return -number if part.sign else number
 
 
-def elements(enc: Encoding, code: int) -> list[Fraction]:
-    """Values of the elements of a code: one, or those of a word."""
+def elements(enc: Encoding, code: int, side: int | None = None) -> list[Fraction]:
+    """Values of the elements of a code: one, or those of a word; ``side`` is the selector of the code's group."""
+    if enc["kind"] == "table":
+        found = (enc["values"] if side is None else enc["values_by_side"][side])[code]
+        return [Fraction(value) for value in (found if isinstance(found, list) else [found])]
     if enc["kind"] != "word":
         return [finite(enc, code)]
     doubled = sum(code >> bit & 1 for bit in enc["doubling_bits"])
