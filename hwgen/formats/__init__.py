@@ -13,6 +13,7 @@ from hwgen.formats.integers import BipolarFormat, IntFormat, TernaryFormat
 from hwgen.formats.minifloat import E8M0Format, MinifloatFormat, NormalFormat
 from hwgen.formats.posit import PositFormat
 from hwgen.formats.qtensor import QTensor
+from hwgen.formats.table import TableFormat, fixed_point, value_table, with_special
 
 __all__ = [
     "BipolarFormat",
@@ -29,12 +30,16 @@ __all__ = [
     "PositFormat",
     "QTensor",
     "Scalar",
+    "TableFormat",
     "TernaryFormat",
     "block_format",
     "block_names",
+    "fixed_point",
     "get",
     "names",
     "pack_bits",
     "packed_size",
     "unpack_bits",
+    "value_table",
+    "with_special",
 ]
