@@ -159,17 +159,17 @@ def _searched(table: tuple[float, ...], values: Floats) -> Words:
 
 
 def value_table(form: Format) -> tuple[tuple[float, ...], ...] | None:
-    """Values of a format's codes in code order, one table for each selector; None where a code has several values, is
-    not finite, or codes are more than 256.
+    """Values of a format's codes in code order, one table for each selector; None where one is not finite, or codes
+    are more than 256. Values of a code of several elements are side by side.
     """
-    if form.elements != 1 or form.code_bits > 8 or form.side_bits > 4:
+    if form.code_bits > 8 or form.side_bits > 4:
         return None
     codes = form.codes()
     sides: list[npt.NDArray[Any] | None] = [None]
     if form.side_bits:
         sides = [np.full(codes.shape, side) for side in range(1 << form.side_bits)]
     found = np.stack([form.decode(codes, side) for side in sides])
-    return tuple(map(tuple, (found + 0.0).tolist())) if np.isfinite(found).all() else None
+    return tuple(map(tuple, (found.reshape(len(sides), -1) + 0.0).tolist())) if np.isfinite(found).all() else None
 
 
 def with_special(form: Format, values: Sequence[float]) -> TableFormat:
@@ -180,7 +180,7 @@ def with_special(form: Format, values: Sequence[float]) -> TableFormat:
     """
     name = f"special({form.name},{_listed([float(value) + 0.0 for value in values])})"
     tables = value_table(form)
-    base = tables[0] if tables is not None and len(tables) == 1 else ()
+    base = tables[0] if tables is not None and len(tables) == form.elements == 1 else ()
     spare = [code for code, value in enumerate(base) if value in base[:code]]
     if not spare:
         raise HwgenError(
@@ -196,12 +196,12 @@ def fixed_point(form: Format, bits: int) -> Format | None:
 
     They are then multiplied by one factor, so that the largest magnitude becomes 2**(bits - 1) - 1, and rounded to the
     nearest integer, ties to even; a group's scale makes up for the factor. None where that leaves two different values
-    of a table equal, and for formats without a `value_table`.
+    of a table equal, for formats without a `value_table`, and for codes of several elements.
     """
     if form.fixed_bits <= bits:
         return form
     tables = value_table(form)
-    if tables is None:
+    if tables is None or form.elements != 1:
         return None
     largest = max(abs(Fraction(value)) for table in tables for value in table)
     factor = ((1 << (bits - 1)) - 1) / largest

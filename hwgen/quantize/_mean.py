@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError, suggest
-from hwgen.formats import Format, IntFormat, QTensor, TernaryFormat
+from hwgen.formats import Format, IntFormat, QTensor, SparseTernaryFormat, TernaryFormat
 from hwgen.quantize._groups import Groups, as_format, divide, scale_codes, scale_format_of, to_words
 
-__all__ = ["ternary"]
+__all__ = ["sparse_ternary", "ternary"]
 
 _RULES = ("absmean", "twn")
 _THRESHOLD = 0.7
@@ -57,5 +57,30 @@ def ternary(
         group_size=groups.size,
         granularity=groups.by,
         scale_codes=scale_codes(scales, ideal),
+        scale_format=scales,
+    )
+
+
+def sparse_ternary(x: npt.ArrayLike, group_size: int = 0, scale_format: Format | str = "fp16") -> QTensor:
+    """Quantise a float matrix [N, K], K a multiple of 4, to words of four of which one is 0 and the others -1 or 1.
+
+    Of four neighbours the one of least magnitude is 0, the first of several, the others keep their sign (0 that of 1);
+    the scale of a group is the mean magnitude of those, which has the least square error. All-zero groups get s = 0 (or
+    the format's smallest scale). ``group_size`` 0 is one scale per row; others are multiples of 4. Raises `HwgenError`.
+    Source: Sherry (arXiv 2601.07892), without its training.
+    """
+    form, scales = SparseTernaryFormat(), scale_format_of("sparse_ternary", scale_format)
+    groups = Groups.cut("sparse_ternary", x, group_size)
+    for what, count in (("K", groups.x.shape[1]), ("group size", groups.size)):
+        if count % form.elements:
+            raise HwgenError(f"sparse_ternary: {what} must be a multiple of {form.elements}, not {count}")
+    words = form.encode(groups.x.reshape(len(groups.x), -1, form.elements))
+    kept = form.decode(words).reshape(groups.x.shape) != 0
+    return QTensor(
+        codes=words,
+        format=form,
+        group_size=groups.size,
+        granularity=groups.by,
+        scale_codes=scale_codes(scales, groups.mean_of(kept)),
         scale_format=scales,
     )

@@ -27,6 +27,7 @@ from hwgen.formats import (
     MinifloatFormat,
     PositFormat,
     QTensor,
+    SparseTernaryFormat,
     TableFormat,
     TernaryFormat,
     block_format,
@@ -176,6 +177,8 @@ def _schemes(name: str, form: Format) -> tuple[str, tuple[str, ...]]:
         return "symmetric", ("symmetric", *_OF_INTEGERS)
     if isinstance(form, BitmodFormat):
         return "bitmod", ("bitmod",)
+    if isinstance(form, SparseTernaryFormat):
+        return "sparse_ternary", ("sparse_ternary",)
     if isinstance(form, CodebookFormat | TableFormat):
         return "codebook", ("codebook",)
     if isinstance(form, PositFormat):
