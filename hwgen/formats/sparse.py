@@ -78,7 +78,8 @@ class SparseTernaryFormat(Format):
         place = np.arange(self.elements)
         shift = place - (place > zero[..., None])
         signs = np.where(place == zero[..., None], 0, (values < 0).astype(np.int64) << shift)
-        return (zero << _SIGNS | signs.sum(axis=-1)).astype(np.uint32)
+        words: Words = (zero << _SIGNS | signs.sum(axis=-1)).astype(np.uint32)
+        return words
 
     # ------------------------------------------------------------------ facts
 

@@ -24,7 +24,7 @@ from hwgen.errors import HwgenError
 from hwgen.formats.base import Floats, Format, Scalar, Words, check_range
 from hwgen.formats.codebook import CodebookFormat
 
-__all__ = ["TableFormat", "fixed_point", "value_table", "with_special"]
+__all__ = ["TRIT_PLANES", "TableFormat", "fixed_point", "value_table", "with_special"]
 
 _CODES = 256
 _SELECTORS = 16
@@ -156,6 +156,20 @@ def _searched(table: tuple[float, ...], values: Floats) -> Words:
         beyond = Fraction(number) > middle or (Fraction(number) == middle and up)
         least.append(number if beyond else math.nextafter(number, math.inf))
     return order[np.searchsorted(np.array(least), values, side="right")].astype(np.uint32)
+
+
+def _trit_planes() -> TableFormat:
+    """Sums t + r·u of two trits whose scales have the ratio r = 1/8, 2/8 … 1, which a selector picks.
+
+    A code has t in bits 0 and 1 and u in bits 2 and 3, as two bits of two's complement of which -2 counts as 0.
+    """
+    trits = (0, 1, 0, -1)
+    tables = [[trits[code & 3] + eighths / 8 * trits[code >> 2] for code in range(16)] for eighths in range(1, 9)]
+    return TableFormat(tables=tuple(map(tuple, tables)), label="trit_planes")
+
+
+TRIT_PLANES = _trit_planes()
+"""Two ternary planes, as PTQTP (arXiv 2509.16989) has them, but with a ratio of their scales in three bits."""
 
 
 def value_table(form: Format) -> tuple[tuple[float, ...], ...] | None:

@@ -7,7 +7,7 @@ from hwgen.quantize._block import NV_RULES, hif4, mx, nv
 from hwgen.quantize._codebook import codebook
 from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._integer import float_minimum, integer
-from hwgen.quantize._mean import sparse_ternary, ternary
+from hwgen.quantize._mean import sparse_ternary, ternary, trit_planes
 from hwgen.quantize._plan import LayerFormats, acts_for, per_row, signed_scheme, weights_for
 from hwgen.quantize._posit import default_anchor, posit
 from hwgen.quantize._two_level import two_level, two_level_limit
@@ -32,6 +32,7 @@ __all__ = [
     "signed_scheme",
     "sparse_ternary",
     "ternary",
+    "trit_planes",
     "two_level",
     "two_level_limit",
     "weights_for",

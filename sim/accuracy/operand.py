@@ -179,6 +179,8 @@ def _schemes(name: str, form: Format) -> tuple[str, tuple[str, ...]]:
         return "bitmod", ("bitmod",)
     if isinstance(form, SparseTernaryFormat):
         return "sparse_ternary", ("sparse_ternary",)
+    if name == "trit_planes":
+        return "trit_planes", ("trit_planes",)
     if isinstance(form, CodebookFormat | TableFormat):
         return "codebook", ("codebook",)
     if isinstance(form, PositFormat):

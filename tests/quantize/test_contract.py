@@ -31,6 +31,7 @@ from hwgen.quantize import (
     posit,
     sparse_ternary,
     ternary,
+    trit_planes,
     two_level,
     two_level_limit,
 )
@@ -58,6 +59,7 @@ QUANTISERS: dict[str, Quantiser] = {
     "posit": lambda x, group=0: posit(x, "posit8_1", group),
     "codebook": lambda x, group=0: codebook(x, "nf4", group),
     "sparse_ternary": lambda x, group=0: sparse_ternary(x, group),
+    "trit_planes": lambda x, group=0: trit_planes(x, group),
     "codebook-special": lambda x, group=0: codebook(x, "special(fp4_e2m1,-5,5)", group),
     "bitmod-fp4": lambda x, group=0: bitmod(x, "bitmod_fp4", group),
     "bitmod-int4": lambda x, group=0: bitmod(x, "int4", group, "fp16"),
