@@ -23,7 +23,7 @@ from hwgen.formats import (
 )
 from hwgen.quantize._bitmod import bitmod, per_token
 from hwgen.quantize._block import hif4, mx, nv
-from hwgen.quantize._codebook import codebook
+from hwgen.quantize._codebook import any4, codebook
 from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._groups import as_format
 from hwgen.quantize._integer import float_minimum, integer
@@ -75,8 +75,8 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
 
     ``scheme`` symmetric, asymmetric or bipolar: `integer` of the weight format's width; ternary: `ternary` in the
     weight format; minimum: `float_minimum`; mx, nv and hif4: the block quantisers, `mx` with ``block_rule``; element,
-    posit, bitmod and codebook: `minifloat`, `posit`, `bitmod` and `codebook` in the weight format; sparse_ternary
-    and trit_planes: the quantisers of those names;
+    posit, bitmod and codebook: `minifloat`, `posit`, `bitmod` and `codebook` in the weight format; sparse_ternary,
+    trit_planes and any4: the quantisers of those names;
     two_level_asymmetric and two_level_symmetric: `two_level` of its width, with ``weight_scale`` for channels.
     Raises `HwgenError` for another scheme.
     """
@@ -106,11 +106,14 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
             return sparse_ternary(weights, group, scale)
         case "trit_planes":
             return trit_planes(weights, group, scale)
+        case "any4":
+            return any4(weights, group, scale)
         case "two_level_asymmetric" | "two_level_symmetric":
             return two_level(weights, form.code_bits, group, formats.scheme.removeprefix("two_level_"), scale)
     raise HwgenError(
         "weights: scheme must be symmetric, asymmetric, bipolar, ternary, minimum, mx, nv, hif4, element, posit, "
-        f"bitmod, codebook, sparse_ternary, trit_planes, two_level_asymmetric or two_level_symmetric, not {formats.scheme!r}"
+        "bitmod, codebook, sparse_ternary, trit_planes, any4, two_level_asymmetric or two_level_symmetric, not "
+        f"{formats.scheme!r}"
     )
 
 
@@ -129,8 +132,8 @@ def signed_scheme(form: Format) -> str | None:
         (TableFormat, "codebook"),
         (SparseTernaryFormat, "sparse_ternary"),
     )
-    if form.name == "trit_planes":
-        return "trit_planes"
+    if form.name in ("trit_planes", "any4"):
+        return form.name
     return next((scheme for kind, scheme in schemes if isinstance(form, kind)), None)
 
 
