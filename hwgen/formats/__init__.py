@@ -16,8 +16,11 @@ from hwgen.formats.olive import OliveFormat
 from hwgen.formats.posit import PositFormat
 from hwgen.formats.powers import PowersFormat
 from hwgen.formats.qtensor import QTensor
+from hwgen.formats.sparse import SparseTernaryFormat
+from hwgen.formats.table import LEARNED_BITS, TableFormat, fixed_point, value_table, with_special
 
 __all__ = [
+    "LEARNED_BITS",
     "AntFormat",
     "BipolarFormat",
     "BitmodFormat",
@@ -35,12 +38,17 @@ __all__ = [
     "PowersFormat",
     "QTensor",
     "Scalar",
+    "SparseTernaryFormat",
+    "TableFormat",
     "TernaryFormat",
     "block_format",
     "block_names",
+    "fixed_point",
     "get",
     "names",
     "pack_bits",
     "packed_size",
     "unpack_bits",
+    "value_table",
+    "with_special",
 ]

@@ -5,21 +5,23 @@ from __future__ import annotations
 from hwgen.quantize._ant import ant
 from hwgen.quantize._bitmod import bitmod, per_token
 from hwgen.quantize._block import NV_RULES, hif4, mx, nv
-from hwgen.quantize._codebook import codebook
+from hwgen.quantize._codebook import any4, codebook
 from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._integer import float_minimum, integer
-from hwgen.quantize._mean import ternary
+from hwgen.quantize._mean import sparse_ternary, ternary, trit_planes
 from hwgen.quantize._olive import olive
-from hwgen.quantize._plan import LayerFormats, acts_for, per_row, weights_for
+from hwgen.quantize._plan import OF_FORMATS, LayerFormats, acts_for, per_row, signed_scheme, weights_for
 from hwgen.quantize._posit import default_anchor, posit
 from hwgen.quantize._powers import powers
 from hwgen.quantize._two_level import two_level, two_level_limit
 
 __all__ = [
     "NV_RULES",
+    "OF_FORMATS",
     "LayerFormats",
     "acts_for",
     "ant",
+    "any4",
     "bitmod",
     "cast",
     "codebook",
@@ -35,7 +37,10 @@ __all__ = [
     "per_token",
     "posit",
     "powers",
+    "signed_scheme",
+    "sparse_ternary",
     "ternary",
+    "trit_planes",
     "two_level",
     "two_level_limit",
     "weights_for",

@@ -10,28 +10,46 @@ from hwgen.errors import HwgenError
 from hwgen.formats import (
     AntFormat,
     BipolarFormat,
+    BitmodFormat,
+    CodebookFormat,
     Format,
     IntFormat,
     MinifloatFormat,
     OliveFormat,
     PositFormat,
     QTensor,
+    SparseTernaryFormat,
+    TableFormat,
+    TernaryFormat,
     get,
 )
 from hwgen.quantize._ant import ant
 from hwgen.quantize._bitmod import bitmod, per_token
 from hwgen.quantize._block import hif4, mx, nv
-from hwgen.quantize._codebook import codebook
+from hwgen.quantize._codebook import any4, codebook
 from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._groups import as_format
 from hwgen.quantize._integer import float_minimum, integer
-from hwgen.quantize._mean import ternary
+from hwgen.quantize._mean import sparse_ternary, ternary, trit_planes
 from hwgen.quantize._olive import olive
 from hwgen.quantize._posit import posit
 from hwgen.quantize._powers import powers
 from hwgen.quantize._two_level import two_level
 
-__all__ = ["LayerFormats", "acts_for", "per_row", "weights_for"]
+__all__ = ["OF_FORMATS", "LayerFormats", "acts_for", "per_row", "signed_scheme", "weights_for"]
+
+OF_FORMATS = (
+    "element",
+    "posit",
+    "codebook",
+    "powers",
+    "ant",
+    "olive",
+    "sparse_ternary",
+    "trit_planes",
+    "any4",
+)
+"""Schemes that the name of the weights' format says."""
 
 
 class LayerFormats(Protocol):
@@ -56,8 +74,8 @@ class LayerFormats(Protocol):
 
 
 def per_row(x: npt.ArrayLike, format: Format | str, scale_format: Format | str = "bf16") -> QTensor:
-    """Quantise activations [tokens, K] with one scale per token: symmetric or odd integers, a scaled minifloat, a posit,
-    ANT's types or OliVe's pairs.
+    """Quantise activations [tokens, K] with one scale per token: symmetric or odd integers, a scaled minifloat, a
+    posit, ANT's types or OliVe's pairs.
 
     Raises `HwgenError`.
     """
@@ -82,7 +100,8 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
 
     ``scheme`` symmetric, asymmetric or bipolar: `integer` of the weight format's width; ternary: `ternary` in the
     weight format; minimum: `float_minimum`; mx, nv and hif4: the block quantisers, `mx` with ``block_rule``; element,
-    posit, bitmod, codebook, powers, ant and olive: the function of that name in the weight format;
+    posit, bitmod, codebook, powers, ant and olive: the function of that name in the weight format; sparse_ternary,
+    trit_planes and any4: the quantisers of those names;
     two_level_asymmetric and two_level_symmetric: `two_level` of its width, with ``weight_scale`` for channels.
     Raises `HwgenError` for another scheme.
     """
@@ -114,12 +133,39 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
             return ant(weights, form, group, scale)
         case "olive":
             return olive(weights, form, group, scale)
+        case "sparse_ternary":
+            return sparse_ternary(weights, group, scale)
+        case "trit_planes":
+            return trit_planes(weights, group, scale)
+        case "any4":
+            return any4(weights, group, scale)
         case "two_level_asymmetric" | "two_level_symmetric":
             return two_level(weights, form.code_bits, group, formats.scheme.removeprefix("two_level_"), scale)
     raise HwgenError(
         "weights: scheme must be symmetric, asymmetric, bipolar, ternary, minimum, mx, nv, hif4, element, posit, "
-        f"bitmod, codebook, powers, ant, olive, two_level_asymmetric or two_level_symmetric, not {formats.scheme!r}"
+        "bitmod, codebook, powers, ant, olive, sparse_ternary, trit_planes, any4, two_level_asymmetric or "
+        f"two_level_symmetric, not {formats.scheme!r}"
     )
+
+
+def signed_scheme(form: Format) -> str | None:
+    """The ``scheme`` of `weights_for` by which a format's values are had without zero points; None where none is."""
+    if isinstance(form, IntFormat):
+        plain = form.twos_complement and not form.fraction_bits and not form.symmetric
+        return "symmetric" if plain else None
+    schemes: tuple[tuple[type[Format], str], ...] = (
+        (BipolarFormat, "bipolar"),
+        (TernaryFormat, "ternary"),
+        (MinifloatFormat, "element"),
+        (PositFormat, "posit"),
+        (BitmodFormat, "bitmod"),
+        (CodebookFormat, "codebook"),
+        (TableFormat, "codebook"),
+        (SparseTernaryFormat, "sparse_ternary"),
+    )
+    if form.name in ("trit_planes", "any4"):
+        return form.name
+    return next((scheme for kind, scheme in schemes if isinstance(form, kind)), None)
 
 
 def _wide(form: Format) -> bool:

@@ -20,6 +20,8 @@ __all__ = ["corner_steps", "flags", "full_steps", "random_steps", "reset_runs", 
 
 _FEW_BITS = 10
 """Longest codes of which all are looked at."""
+_FEW_FIELDS = 4
+"""Most fields of side information whose ends are combined in every way."""
 _CALM = 2.0**60
 """Largest value whose products do not overflow FP32."""
 
@@ -56,8 +58,8 @@ def _allowed(spec: TileSpec, role: str, mode: int) -> np.ndarray:
 
 @functools.cache
 def _has_table(form: Format) -> bool:
-    """Whether all values of a format fit a table: few enough codes, each of which says everything by itself."""
-    return form.code_bits <= 16 and not form.side_bits
+    """Whether all values of a format fit a table: few enough codes, each of which says everything of one value."""
+    return form.code_bits <= 16 and not form.side_bits and form.elements == 1
 
 
 def _negation(form: Format) -> np.ndarray | None:
@@ -416,6 +418,10 @@ def _side_ends(fields: dict[str, Side]) -> list[dict[str, int]]:
         places = (0, half - 1, half, -1) if plain else (0, -1)
         ends[name] = tuple(dict.fromkeys(legal[place] for place in places))
     ends.pop("scale", None)
+    if len(ends) > _FEW_FIELDS:
+        # A table: all of its values at one end, and neighbours at different ones.
+        turns = [(0, 0), (-1, -1), (0, -1), (-1, 0)]
+        return [{name: end[turn[i % 2]] for i, (name, end) in enumerate(ends.items())} for turn in turns]
     return [dict(zip(ends, values, strict=True)) for values in itertools.product(*ends.values())]
 
 
@@ -662,6 +668,9 @@ def _extremes(acts: Format, weights: Format, left: np.ndarray, right: np.ndarray
     if acts.side_bits or weights.side_bits:
         return [(int(left[0]), int(right[0]))]
     a, w = acts.decode(left).reshape(len(left), -1), weights.decode(right).reshape(len(right), -1)
+    # A word of one value meets every value of a longer one.
+    size = max(a.shape[1], w.shape[1])
+    a, w = np.tile(a, size // a.shape[1]), np.tile(w, size // w.shape[1])
     with np.errstate(invalid="ignore"):
         products = a @ w.T
     finite = np.isfinite(products)

@@ -35,6 +35,7 @@ TILES: dict[str, tuple[str, dict[str, Any]]] = {
     "mixpe": ("mixpe", {"bits": 4}),
     "shiftadd": ("shiftadd", {"bits": 4}),
     "bitfusion": ("bitfusion", {"m": 1, "k": 1}),
+    "codebook": ("codebook", {"weights": "razer_fp4"}),
     "posit": ("posit", {"m": 1}),
     "mx": ("mx", {"m": 1, "n": 4}),
     "mx, HiF4": ("mx", {"m": 1, "n": 4, "acts": "hif4", "weights": "hif4"}),

@@ -58,6 +58,8 @@ TILES: Mapping[str, tuple[str, Mapping[str, Any], str]] = {
     "bitfusion, row sums": ("bitfusion", {**UNITS, **ZEROS}, "row_sum_bits"),
     "bitfusion, a row's part": ("bitfusion", UNITS, "_row_part_bits"),
     "bitfusion, a column's part": ("bitfusion", UNITS, "_col_part_bits"),
+    "codebook": ("codebook", SMALL, "acc_bits"),
+    "codebook, aligned steps": ("codebook", {**SMALL, "acts": "fp16", "align_scope": "step"}, "acc_bits"),
     "minifloat": ("minifloat", SMALL, "acc_bits"),
     "minifloat, fp16": ("minifloat", {**SMALL, "acts": "fp16", "weights": "bf16"}, "acc_bits"),
     "ant": ("ant", SMALL, "acc_bits"),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hwgen.formats import IntFormat, MinifloatFormat, QTensor, block_format, block_names, get
 from hwgen.pe import TileSpec
-from hwgen.quantize import acts_for
+from hwgen.quantize import OF_FORMATS, acts_for
 from hwgen.schedule import Layer, Schedule
 from sim.accuracy.arithmetic import compiled_layer
 from sim.accuracy.operand import stored_bits
@@ -71,8 +71,7 @@ def _operand(said: Any, side: str) -> str:
     if side == "acts":
         # Second-level scales of a token are FP32 with BitMoD.
         return f"{form.name}{group}{'@fp32' if said.scheme == 'bitmod' else scale}"
-    named = "posit", "element", "codebook", "powers", "ant", "olive"
-    scheme = "" if said.scheme in named else f".{said.scheme}"
+    scheme = "" if said.scheme in OF_FORMATS else f".{said.scheme}"
     if said.scheme == "ternary":
         return f"ternary{group}{scale}"
     if said.scheme == "bitmod" and not isinstance(form, IntFormat):

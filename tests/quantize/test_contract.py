@@ -18,6 +18,7 @@ from hwgen.errors import HwgenError
 from hwgen.formats import QTensor
 from hwgen.quantize import (
     ant,
+    any4,
     bitmod,
     cast,
     codebook,
@@ -32,7 +33,9 @@ from hwgen.quantize import (
     per_token,
     posit,
     powers,
+    sparse_ternary,
     ternary,
+    trit_planes,
     two_level,
     two_level_limit,
 )
@@ -63,6 +66,10 @@ QUANTISERS: dict[str, Quantiser] = {
     "codebook": lambda x, group=0: codebook(x, "nf4", group),
     "powers": lambda x, group=0: powers(x, "powers2_6", group),
     "powers-apot": lambda x, group=0: powers(x, "apot2_5", group),
+    "sparse_ternary": lambda x, group=0: sparse_ternary(x, group),
+    "any4": lambda x, group=0: any4(x, group),
+    "trit_planes": lambda x, group=0: trit_planes(x, group),
+    "codebook-special": lambda x, group=0: codebook(x, "special(fp4_e2m1,-5,5)", group),
     "bitmod-fp4": lambda x, group=0: bitmod(x, "bitmod_fp4", group),
     "bitmod-int4": lambda x, group=0: bitmod(x, "int4", group, "fp16"),
     "two_level": lambda x, group=0: two_level(x, 4, group),
@@ -95,7 +102,15 @@ def refusal(name: str, x: Any, *group: Any) -> str:
 
 def test_every_quantiser_is_here() -> None:
     known = {key.split("-")[0] for key in QUANTISERS} - {"nvint4"}
-    others = {"NV_RULES", "LayerFormats", "acts_for", "weights_for", "default_anchor", "two_level_limit"}
+    others = {
+        "NV_RULES",
+        "LayerFormats",
+        "acts_for",
+        "weights_for",
+        "default_anchor",
+        "signed_scheme",
+        "two_level_limit",
+    }
     assert known == {name for name in package.__all__ if inspect.isfunction(getattr(package, name))} - others
 
 
@@ -156,8 +171,8 @@ def test_ragged_and_too_large_groups(name: str, group: int) -> None:
         return
     assert given.groups == -(-40 // group)
     first = 40 // group * group
-    if name.startswith(("nv", "bitmod", "two_level")):
-        # A scale above those of the groups knows of all of them.
+    if name.startswith(("nv", "bitmod", "two_level", "any4")):
+        # A scale above those of the groups, or a table, knows of all of them.
         return
     alone = QUANTISERS[name](X[:, first:], 0)
     assert given.dequantize()[:, first:].tolist() == alone.dequantize().tolist()
@@ -170,6 +185,8 @@ def test_groups_of_one_element(name: str) -> None:
         return
     if name == "olive":
         assert "K and group size must be even" in refusal(name, X, 1)
+    if name == "sparse_ternary":
+        assert "group size must be a multiple of 4" in refusal(name, X, 1)
         return
     given = QUANTISERS[name](X, 1)
     assert given.groups == (1 if name in BY_ROW else 40)

@@ -108,7 +108,8 @@ def test_unknown_scheme() -> None:
         weights_for(Plan(scheme="log"), X)
     assert str(caught.value) == (
         "weights: scheme must be symmetric, asymmetric, bipolar, ternary, minimum, mx, nv, hif4, element, posit, "
-        "bitmod, codebook, powers, ant, olive, two_level_asymmetric or two_level_symmetric, not 'log'"
+        "bitmod, codebook, powers, ant, olive, sparse_ternary, trit_planes, any4, two_level_asymmetric or "
+        "two_level_symmetric, not 'log'"
     )
 
 
