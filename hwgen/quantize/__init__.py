@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hwgen.quantize._bitmod import bitmod, per_token
-from hwgen.quantize._block import NV_RULES, hif4, mx, nv
+from hwgen.quantize._block import NV_RULES, hif4, mx, nv, scaled_blocks
 from hwgen.quantize._codebook import codebook
 from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._integer import float_minimum, integer
@@ -29,6 +29,7 @@ __all__ = [
     "per_row",
     "per_token",
     "posit",
+    "scaled_blocks",
     "ternary",
     "two_level",
     "two_level_limit",

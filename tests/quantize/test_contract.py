@@ -29,6 +29,7 @@ from hwgen.quantize import (
     per_row,
     per_token,
     posit,
+    scaled_blocks,
     ternary,
     two_level,
     two_level_limit,
@@ -53,6 +54,10 @@ QUANTISERS: dict[str, Quantiser] = {
     "mx-int8": lambda x, group=0: mx(x, "mxint8", group, "ceil"),
     **{f"nv-{rule}": lambda x, group=0, r=rule: nv(x, "fp4_e2m1", group, r) for rule in package.NV_RULES},
     "nvint4": lambda x, group=0: nv(x, "nvint4", group),
+    **{
+        f"scaled_blocks-{rule}": lambda x, group=0, r=rule: scaled_blocks(x, "e2m1", group, "ue5m3", r)
+        for rule in ("nearest", "ceil")
+    },
     "hif4": lambda x, group=0: hif4(x, group),
     "posit": lambda x, group=0: posit(x, "posit8_1", group),
     "codebook": lambda x, group=0: codebook(x, "nf4", group),
