@@ -5,6 +5,7 @@ level = "accelerator"                    # or tile
 tech = ["sky130hd", "asap7"]
 clk_period_ns = [4, 8]                   # or "own"
 objectives = ["area_um2", "-tokens_per_s"]
+format = ["mine.toml"]                   # number formats from files, instead of axes of formats
 where = ["power_mw <= 500"]              # constraints, also as a table of columns below
 layers = ["8x1536x576"]                  # or workloads, each a table of its own
 
@@ -80,10 +81,11 @@ class SpaceFile:
     where: tuple[str, ...] = ()
     baseline: Mapping[str, str] = field(default_factory=dict)
     accuracy: bool = False
+    formats: tuple[str, ...] = ()
 
 
 _KEYS = (
-    *("pe", "level", "full", "tech", "clk_period_ns", "objectives", "where", "accuracy"),
+    *("pe", "format", "level", "full", "tech", "clk_period_ns", "objectives", "where", "accuracy"),
     *("layers", "axes", "workload", "constraints", "baseline"),
 )
 _OF_WORKLOAD = ("name", "model", "phase", "tokens", "context", "batch", "steps", "roles", "dims", "layers")
@@ -158,6 +160,7 @@ def read_space(name: str | Path) -> SpaceFile:
         (*_texts(what, "where", raw.get("where", [])), *conditions),
         {name: _text(what, f"baseline.{name}", value) for name, value in _table(what, raw, "baseline").items()},
         _truth(what, raw, "accuracy"),
+        _texts(what, "format", raw.get("format", [])),
     )
 
 

@@ -2,7 +2,8 @@
 
 `KEYS` says what a file may hold; ``hwgen/formats/examples`` has one of each kind. What is read has a name that says all
 of it (`hwgen.formats.blocks`, `hwgen.formats.catalogue`), so that other processes, manifests and caches need no file.
-The file's own ``name`` is known to `get` and `block_format` from then on in the process that read it.
+The file's own ``name`` is known to `get` and `block_format` from then on in the process that read it, until another
+file of that name is read.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class FormatFile:
 
 
 _LOADED: dict[str, FormatFile] = {}
-"""Files that this process has read, by the names in them."""
+"""Files that this process has read, by the names in them: the last one of each."""
 
 
 def example_names() -> tuple[str, ...]:
@@ -154,9 +155,6 @@ def read_format(name: str | Path) -> FormatFile:
     if len(data) > _MOST_BYTES:
         raise HwgenError(f"format {str(path)!r}: must be a TOML file of at most {_MOST_BYTES:,} bytes")
     found = _Reader(path, data).format()
-    before = _LOADED.get(found.name)
-    if before is not None and before.path != found.path and before.operand != found.operand:
-        raise HwgenError(f"{found.path}: name must not be {found.name!r}, which is another format in {before.path}")
     _LOADED[found.name] = found
     return found
 

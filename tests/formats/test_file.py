@@ -60,14 +60,14 @@ def test_a_codebook_decodes_exactly(tmp_path: Path) -> None:
     assert read_format(path).operand == "codebook(-1,-0.3,0,0.1)/128@fp16"
 
 
-def test_a_name_stands_for_one_format(tmp_path: Path) -> None:
+def test_a_name_stands_for_the_last_file(tmp_path: Path) -> None:
     (tmp_path / "one.toml").write_text('name = "twice"\nvalues = [-1, 0, 1, 2]')
     (tmp_path / "other.toml").write_text('name = "twice"\nvalues = [-1, 0, 1, 3]')
-    read_format(tmp_path / "one.toml")
-    with pytest.raises(HwgenError, match=r"name must not be 'twice', which is another format in .*one.toml"):
-        read_format(tmp_path / "other.toml")
+    for name, levels in (("one", "-1,0,1,2"), ("other", "-1,0,1,3")):
+        read_format(tmp_path / f"{name}.toml")
+        assert get("twice").name == f"codebook({levels})"
     (tmp_path / "one.toml").write_text('name = "twice"\nvalues = [-2, 0, 1, 2]')
-    assert read_format(tmp_path / "one.toml").canonical == "codebook(-2,0,1,2)"
+    assert get(str(tmp_path / "one.toml")) == get("twice") == get("codebook(-2,0,1,2)")
 
 
 WRONG = (
