@@ -14,6 +14,7 @@ from hwgen.formats.integers import BipolarFormat, IntFormat, TernaryFormat
 from hwgen.formats.minifloat import E8M0Format, MinifloatFormat, NormalFormat
 from hwgen.formats.posit import PositFormat
 from hwgen.formats.qtensor import QTensor
+from hwgen.formats.table import TableFormat, fixed_point, value_table, with_special
 
 __all__ = [
     "BipolarFormat",
@@ -31,13 +32,17 @@ __all__ = [
     "PositFormat",
     "QTensor",
     "Scalar",
+    "TableFormat",
     "TernaryFormat",
     "block_format",
     "block_names",
+    "fixed_point",
     "get",
     "names",
     "pack_bits",
     "packed_size",
     "read_format",
     "unpack_bits",
+    "value_table",
+    "with_special",
 ]

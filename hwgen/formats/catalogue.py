@@ -14,6 +14,7 @@ from hwgen.formats.hif4 import Hif4Format, Hif4ScaleFormat
 from hwgen.formats.integers import BipolarFormat, IntFormat, TernaryFormat
 from hwgen.formats.minifloat import E8M0Format, MinifloatFormat
 from hwgen.formats.posit import PositFormat
+from hwgen.formats.table import TableFormat, with_special
 
 __all__ = ["get", "names"]
 
@@ -65,6 +66,7 @@ _ALIASES = {
     "mxfp8_e4m3": "fp8_e4m3",
     "mxfp8_e5m2": "fp8_e5m2",
     "nvfp4": "fp4_e2m1",
+    "razer_fp4": "special(fp4_e2m1,-5,5,-8,8)",
 }
 
 _POSIT = re.compile(r"posit([1-9]\d?)_(\d)")
@@ -75,6 +77,9 @@ _BITMOD = re.compile(r"bitmod_fp([34])\(([^()]*)\)")
 """A BitMoD format with a table of special values of its own."""
 
 _CODEBOOK = re.compile(r"codebook\(([-+\d.,e]*)\)")
+_TABLE = re.compile(r"table\(([-+\d.,e;]*)\)")
+_SPECIAL = re.compile(r"special\((\w+),([^()]*)\)")
+"""A format with special values in place of a code that repeats a value."""
 
 
 def names() -> tuple[str, ...]:
@@ -101,8 +106,10 @@ def get(name: str) -> Format:
     intN and uintN (N 1 to 32), bipolarN (1 to 8), ternary, fp4_e2m1, fp6_e2m3, fp6_e3m2, fp8_e4m3, fp8_e5m2, fp16,
     bf16, fp32, e8m0, hif4_scale, the names of block formats for their elements (mxint8, mxfp4, nvfp4, hif4 and so on),
     bitmod_fp3 and bitmod_fp4 (with another table of special values: ``bitmod_fp4(-5,5,-10,0)``), positN_ES (N 2 to 16,
-    ES 0 to 3), nf4 and other codebooks (``codebook(-1,0,0.5,1)``), and minifloats ``[u]eXmY[ieee|fn][bBIAS]``: ``u``
-    drops the sign bit, no suffix means no inf and no NaN unless a standard defines the plain name (e4m3 is fp8_e4m3).
+    ES 0 to 3), nf4 and other codebooks (``codebook(-1,0,0.5,1)``), tables of values by code (``table(0,1,3,-1)``), a
+    format with special values for a code that it can spare (``special(fp4_e2m1,-5,5)``), and minifloats
+    ``[u]eXmY[ieee|fn][bBIAS]``: ``u`` drops the sign bit, no suffix means no inf and no NaN unless a standard defines
+    the plain name (e4m3 is fp8_e4m3).
 
     Raises `HwgenError` for a name that is none of these.
     """
@@ -119,6 +126,15 @@ def get(name: str) -> Format:
     if levels is not None:
         codebook = CodebookFormat(levels=_numbers(levels[1], "levels of a codebook"))
         return codebook if codebook.name == name else get(codebook.name)
+    tables = _TABLE.fullmatch(name)
+    if tables is not None:
+        given = tuple(_numbers(table, "values of a table") for table in tables[1].split(";"))
+        found_table = TableFormat(tables=given)
+        return found_table if found_table.name == name else get(found_table.name)
+    replaced = _SPECIAL.fullmatch(name)
+    if replaced is not None:
+        found_table = with_special(get(replaced[1]), _numbers(replaced[2], "special values"))
+        return found_table if found_table.name == name else get(found_table.name)
     posit = _POSIT.fullmatch(name)
     if posit is not None:
         return PositFormat(code_bits=int(posit[1]), es=int(posit[2]))

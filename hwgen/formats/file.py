@@ -8,7 +8,6 @@ file of that name is read.
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 import tomllib
@@ -23,6 +22,7 @@ from hwgen.formats.base import Format
 from hwgen.formats.blocks import BlockFormat, own_block, rules_of
 from hwgen.formats.codebook import CodebookFormat
 from hwgen.formats.minifloat import E8M0Format, MinifloatFormat
+from hwgen.formats.table import TableFormat, with_special
 
 __all__ = [
     "EXAMPLES",
@@ -33,6 +33,7 @@ __all__ = [
     "example_names",
     "get",
     "is_format_file",
+    "kept_name",
     "read_format",
 ]
 
@@ -40,6 +41,7 @@ EXAMPLES = Path(__file__).with_name("examples")
 """Folder of the files that come with the package."""
 _MOST_BYTES = 1 << 20
 _MOST_VALUES = 256
+_SPECIALS = (1, 2, 4, 8, 16)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
@@ -56,12 +58,23 @@ class Key:
 KEYS: tuple[Key, ...] = (
     Key("name", "a text", "name of the format: small letters, digits and _ (the file's own name)"),
     Key("about", "a text", "what it is, in a sentence"),
-    Key("values", "a list of numbers", "codebook: what the codes mean, ascending; 2, 4, 8 … 256 of them"),
+    Key("values", "a list of numbers", "codebook: what the codes mean, code 0 first; 2, 4, 8 … 256 different numbers"),
     Key("element", "a text", "format of single numbers, such as fp4_e2m1, e3m1, int4, where there are no values"),
-    Key("block", "a whole number", "block format: elements that share a scale, of both operands", ("element",)),
-    Key("group", "a whole number", "elements of weights that share a scale; 0 is the whole row (128)", ("values",)),
     Key(
-        "scale", "a text", "format of scales: e8m0 for blocks, fp16 for groups, ue5m3, fp8_e4m3 …", ("values", "block")
+        "specials",
+        "a list of numbers",
+        "1, 2, 4, 8 or 16 numbers, of which each group has one in place of the element's -0",
+        ("element",),
+    ),
+    Key(
+        "group", "a whole number", "elements of weights that share a scale; 0 is the row (128)", ("values", "specials")
+    ),
+    Key("block", "a whole number", "block format: elements that share a scale, of both operands", ("element",)),
+    Key(
+        "scale",
+        "a text",
+        "format of scales, such as fp16, e8m0, ue5m3, fp8_e4m3 (fp16 for groups, e8m0 for blocks)",
+        ("values", "specials", "block"),
     ),
     Key("rule", "a text", "how scales of blocks are rounded: floor or ceil (e8m0), nearest or ceil", ("block",)),
     Key(
@@ -132,6 +145,13 @@ def block_format(name: str) -> BlockFormat:
     if found.block is None:
         raise HwgenError(f"{found.path}: must be a block format, with element and block, to be taken here")
     return found.block
+
+
+def kept_name(name: str) -> str:
+    """The name that says all of a format, for a file or the name in one that was read; any other name as it is."""
+    if is_format_file(name):
+        return read_format(name).canonical
+    return _LOADED[name].canonical if name in _LOADED else name
 
 
 def read_format(name: str | Path) -> FormatFile:
@@ -254,14 +274,19 @@ class _Reader:
                 self._refuse(self.line(key), f"no key {key!r}{suggest(key, names)}; keys: {', '.join(names)}")
         kinds = [key for key in ("values", "element") if key in self.raw]
         if not kinds:
-            self._refuse(None, "must have values, or element and block")
+            self._refuse(None, "must have values, or element with block or with specials")
         if len(kinds) > 1:
             self._refuse(self.line("element"), "element does not go with values")
         for one in KEYS:
             if one.name in self.raw and one.needs and not any(need in self.raw for need in one.needs):
                 self._refuse(self.line(one.name), f"{one.name} goes with {' or '.join(one.needs)}")
+        if "specials" in self.raw and "block" in self.raw:
+            self._refuse(self.line("specials"), "specials do not go with block")
         about = self._text("about", "")
-        found = self._codebook() if "values" in self.raw else self._block()
+        if "values" in self.raw:
+            found = self._codebook()
+        else:
+            found = self._special() if "specials" in self.raw else self._block()
         name = self._named(found)
         return FormatFile(path=str(self.path), name=name, about=about, **found)
 
@@ -281,23 +306,33 @@ class _Reader:
 
     def _codebook(self) -> dict[str, Any]:
         values = self._numbers("values")
-        for place, (before, value) in enumerate(itertools.pairwise(values), start=1):
-            if value < before:
-                self._wrong("values", f"ascend, not {value:g} after {before:g}", place)
         if len(values) & (len(values) - 1) or len(values) < 2:
             self._wrong("values", f"be 2, 4, 8 … {_MOST_VALUES} numbers, not {len(values)}")
-        form = CodebookFormat(levels=tuple(values))
+        table = tuple(values)
+        form = CodebookFormat(levels=table) if table == tuple(sorted(table)) else TableFormat(tables=(table,))
         if form.padding is None or not form.min_value < 0 < form.max_value:
             self._wrong("values", "have zero, positive and negative numbers")
+        return {"format": form, **self._groups()}
+
+    def _special(self) -> dict[str, Any]:
+        element, specials = self._get("element", ""), self._numbers("specials")
+        if len(specials) not in _SPECIALS:
+            self._wrong("specials", f"be 1, 2, 4, 8 or 16 numbers, not {len(specials)}")
+        if not element.min_value < 0 < element.max_value:
+            self._wrong("element", f"have positive and negative values, which {element} has not")
+        form = self._of("element", lambda: with_special(element, specials))
+        return {"format": form, **self._groups()}
+
+    def _groups(self) -> dict[str, Any]:
         scale = self._get("scale", "fp16")
         if not isinstance(scale, MinifloatFormat | E8M0Format):
             self._wrong("scale", f"be floating point, such as fp16, not {scale}")
-        return {"format": form, "group": self._whole("group", 128, 0, 1 << 20), "scale": scale}
+        return {"group": self._whole("group", 128, 0, 1 << 20), "scale": scale}
 
     def _block(self) -> dict[str, Any]:
         element, scale = self._get("element", ""), self._get("scale", "e8m0")
         if "block" not in self.raw:
-            self._refuse(self.line("element"), "element needs block")
+            self._refuse(self.line("element"), "element needs block or specials")
         block = self._whole("block", 0, 2, blocks.LONGEST)
         outer = self.raw.get("tensor_scale", False)
         if not isinstance(outer, bool):

@@ -8,7 +8,7 @@ from hwgen.quantize._codebook import codebook
 from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._integer import float_minimum, integer
 from hwgen.quantize._mean import ternary
-from hwgen.quantize._plan import LayerFormats, acts_for, per_row, weights_for
+from hwgen.quantize._plan import LayerFormats, acts_for, per_row, signed_scheme, weights_for
 from hwgen.quantize._posit import default_anchor, posit
 from hwgen.quantize._two_level import two_level, two_level_limit
 
@@ -30,6 +30,7 @@ __all__ = [
     "per_token",
     "posit",
     "scaled_blocks",
+    "signed_scheme",
     "ternary",
     "two_level",
     "two_level_limit",

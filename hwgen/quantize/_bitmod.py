@@ -12,6 +12,7 @@ from hwgen.formats.bitmod import BitmodFormat
 from hwgen.quantize._groups import (
     Groups,
     as_format,
+    best_selector,
     divide,
     float32_scales,
     quotient,
@@ -53,7 +54,7 @@ def bitmod(
     groups = Groups.cut("bitmod", x, group_size)
     selector: npt.NDArray[np.uint8] | None = None
     if isinstance(form, BitmodFormat):
-        selector, ideal = _choose(groups, form)
+        selector, ideal = best_selector(groups, form, [form.largest(side) for side in range(len(form.specials))])
     else:
         ideal = groups.amax / form.max_value
     scales, codes, outer = _two_levels(as_format(scale_format), outer_format, ideal)
@@ -100,22 +101,6 @@ def _nearest(form: Format, ratio: Floats, side: npt.NDArray[np.uint8] | None) ->
     if side is not None:
         return form.encode(ratio, side)
     return to_words(np.clip(np.rint(ratio), -form.max_value, form.max_value), form.code_bits)
-
-
-def _choose(groups: Groups, form: BitmodFormat) -> tuple[npt.NDArray[np.uint8], Floats]:
-    """Selector and unrounded scale of every group, [N, G]."""
-    errors, ideals = [], []
-    unit = groups.spread(np.frexp(groups.amax)[1])
-    for side in range(len(form.specials)):
-        ideal = groups.amax / form.largest(side)
-        scale = groups.spread(ideal)
-        values = form.decode(form.encode(divide(groups.x, scale), side), side)
-        # In a unit near the largest magnitude: no square leaves float64.
-        errors.append(groups.reduce(np.add, np.ldexp(groups.x - scale * values, -unit) ** 2))
-        ideals.append(ideal)
-    # The first of equal minima.
-    selector = np.argmin(errors, axis=0)
-    return selector.astype(np.uint8), np.take_along_axis(np.stack(ideals), selector[None], axis=0)[0]
 
 
 def _two_levels(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ __all__ = [
     "Groups",
     "Singles",
     "as_format",
+    "best_selector",
     "check_element",
     "divide",
     "float32_scales",
@@ -160,6 +162,25 @@ def divide(x: Floats, scale: Floats) -> Floats:
     shape = np.broadcast_shapes(x.shape, scale.shape)
     with np.errstate(over="ignore"):
         return np.divide(x, scale, out=np.zeros(shape), where=np.broadcast_to(scale > 0, shape))
+
+
+def best_selector(groups: Groups, form: Format, tops: Sequence[float]) -> tuple[npt.NDArray[np.uint8], Floats]:
+    """Selector of every group and its unrounded scale, [N, G] both.
+
+    With selector i the scale is amax / ``tops[i]``; a group has that of least Σ (x - s·value)², the first of several.
+    """
+    errors, ideals = [], []
+    unit = groups.spread(np.frexp(groups.amax)[1])
+    for side, top in enumerate(tops):
+        ideal = groups.amax / top
+        scale = groups.spread(ideal)
+        values = form.decode(form.encode(divide(groups.x, scale), side), side)
+        # In a unit near the largest magnitude: no square leaves float64.
+        errors.append(groups.reduce(np.add, np.ldexp(groups.x - scale * values, -unit) ** 2))
+        ideals.append(ideal)
+    # The first of equal minima.
+    selector = np.argmin(errors, axis=0)
+    return selector.astype(np.uint8), np.take_along_axis(np.stack(ideals), selector[None], axis=0)[0]
 
 
 def single(values: Floats) -> Singles:

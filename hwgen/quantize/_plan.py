@@ -7,7 +7,19 @@ from typing import Protocol
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
-from hwgen.formats import Format, IntFormat, MinifloatFormat, PositFormat, QTensor, get
+from hwgen.formats import (
+    BipolarFormat,
+    BitmodFormat,
+    CodebookFormat,
+    Format,
+    IntFormat,
+    MinifloatFormat,
+    PositFormat,
+    QTensor,
+    TableFormat,
+    TernaryFormat,
+    get,
+)
 from hwgen.quantize._bitmod import bitmod, per_token
 from hwgen.quantize._block import hif4, mx, nv, scaled_blocks
 from hwgen.quantize._codebook import codebook
@@ -18,7 +30,7 @@ from hwgen.quantize._mean import ternary
 from hwgen.quantize._posit import posit
 from hwgen.quantize._two_level import two_level
 
-__all__ = ["LayerFormats", "acts_for", "per_row", "weights_for"]
+__all__ = ["LayerFormats", "acts_for", "per_row", "signed_scheme", "weights_for"]
 
 
 class LayerFormats(Protocol):
@@ -97,6 +109,23 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
         "weights: scheme must be symmetric, asymmetric, bipolar, ternary, minimum, mx, nv, block, hif4, element, "
         f"posit, bitmod, codebook, two_level_asymmetric or two_level_symmetric, not {formats.scheme!r}"
     )
+
+
+def signed_scheme(form: Format) -> str | None:
+    """The ``scheme`` of `weights_for` by which a format's values are had without zero points; None where none is."""
+    if isinstance(form, IntFormat):
+        plain = form.twos_complement and not form.fraction_bits and not form.symmetric
+        return "symmetric" if plain else None
+    schemes: tuple[tuple[type[Format], str], ...] = (
+        (BipolarFormat, "bipolar"),
+        (TernaryFormat, "ternary"),
+        (MinifloatFormat, "element"),
+        (PositFormat, "posit"),
+        (BitmodFormat, "bitmod"),
+        (CodebookFormat, "codebook"),
+        (TableFormat, "codebook"),
+    )
+    return next((scheme for kind, scheme in schemes if isinstance(form, kind)), None)
 
 
 def _wide(form: Format) -> bool:

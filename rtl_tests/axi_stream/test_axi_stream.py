@@ -33,6 +33,7 @@ TILES: dict[str, tuple[str, dict[str, Any]]] = {
     "lut, floating-point": ("lut", {"bits": 2, "acts": "fp16", "align_scope": "step"}),
     "bitmod": ("bitmod", {"n": 4}),
     "mixpe": ("mixpe", {"bits": 4}),
+    "codebook": ("codebook", {"weights": "razer_fp4"}),
     "posit": ("posit", {"m": 1}),
     "mx": ("mx", {"m": 1, "n": 4}),
     "mx, HiF4": ("mx", {"m": 1, "n": 4, "acts": "hif4", "weights": "hif4"}),

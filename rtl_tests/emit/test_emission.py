@@ -104,6 +104,7 @@ CUT: dict[str, dict[str, object]] = {
     "int": {"scheme": "asymmetric", "bits": 4, "post_lanes": 1, "front_cuts": 1, "cell_cuts": 3, "post_cuts": 3},
     "lut": {"bits": 3, "front_cuts": 2, "cell_cuts": 2, "transport": "systolic"},
     "mixpe": {"bits": 4, "front_cuts": 1, "cell_cuts": 4},
+    "codebook": {"weights": "razer_fp4", "front_cuts": 1, "cell_cuts": 3},
     "mx": {"k": 4, "cell_cuts": 6, "post_lanes": 1, "post_cuts": 5, "post_adder_stages": 3},
     "bitmod": {"m": 1, "k": 2, "front_cuts": 2, "cell_cuts": 2, "adder_stages": 3, "post_lanes": 1, "post_cuts": 2},
     "minifloat": {

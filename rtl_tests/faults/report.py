@@ -43,6 +43,7 @@ TILES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "mx": ("mx", {"m": 2, "n": 2, "k": 4, "group": 8, "depth": 8, "post_lanes": 2}),
     "bitmod": ("bitmod", _TINY | {"bits": 4, "post_lanes": 0}),
     "mixpe": ("mixpe", _TINY | {"bits": 4, "acts": "int8", "scheme": "asymmetric", "stages": 1}),
+    "codebook": ("codebook", _TINY | {"weights": "razer_fp4"}),
     "minifloat": ("minifloat", _TINY | {"acts": "fp8_e4m3", "weights": "fp8_e4m3"}),
     "posit": ("posit", _TINY | {"n": 1, "k": 1}),
     "int-cut": (

@@ -41,6 +41,8 @@ TILES: Mapping[str, tuple[str, Mapping[str, Any], str]] = {
     "mixpe, row sums": ("mixpe", {**SMALL, **ZEROS}, "row_sum_bits"),
     "mixpe, signed": ("mixpe", {**SMALL, "scheme": "symmetric"}, "acc_bits"),
     "mixpe, before": ("mixpe", {**SMALL, "dequant": "before", "scheme": "symmetric"}, "acc_bits"),
+    "codebook": ("codebook", SMALL, "acc_bits"),
+    "codebook, aligned steps": ("codebook", {**SMALL, "acts": "fp16", "align_scope": "step"}, "acc_bits"),
     "minifloat": ("minifloat", SMALL, "acc_bits"),
     "minifloat, fp16": ("minifloat", {**SMALL, "acts": "fp16", "weights": "bf16"}, "acc_bits"),
     "mx": ("mx", BLOCK, "acc_bits"),

@@ -87,6 +87,13 @@ mixpe m=1 n=1 k=2 group=8 depth=8 acts=bf16 align_scope=group
 mixpe m=1 n=1 k=1 group=8 depth=8 acts=int4 bits=2
 mixpe m=1 n=1 k=1 group=8 depth=8 acts=int16 bits=2
 mixpe m=1 n=1 k=1 group=8 depth=8 acts=fp16 bits=2 guard_bits=1
+codebook m=1 n=2 k=2 group=8 depth=8
+codebook m=1 n=2 k=2 group=8 depth=8 weights=razer_fp4 acts=int4 post_lanes=1 weight_scale=fp32
+codebook m=1 n=2 k=2 group=8 depth=8 weights=codebook(-4,-1,2,5) acts=fp8_e4m3 align_scope=row align_rounding=truncate
+codebook m=1 n=2 k=2 group=8 depth=8 weights=bitmod_fp3 acts=fp8_e5m2 align_scope=step
+codebook m=1 n=1 k=1 group=8 depth=8 weights=table(0,1,2,3;0,-1,9,4) acts=int16 value_bits=5
+codebook m=1 n=1 k=2 group=8 depth=8 weights=e2m2 acts=fp16
+codebook m=1 n=1 k=2 group=8 depth=8 weights=int5 acts=bf16
 minifloat m=1 n=2 k=2 group=8 depth=8
 minifloat m=1 n=2 k=2 group=8 depth=8 post_lanes=1 act_scale=e8m0 weight_scale=fp8_e4m3 weights=e3m0 acts=fp16
 minifloat m=1 n=1 k=3 group=9 accumulator=fp32 weights=fp8_e5m2 acts=bf16
@@ -282,6 +289,10 @@ FAULTS: list[tuple[str, str, Callable[[Any], None]]] = [
      _set("encodings", "int4", "signed", to=False)),
     ("integer scales", "mixpe m=1 n=2 k=2 group=8 depth=64 dequant=before",
      _set("arithmetic", 0, "weights", "bits", to=9)),
+    ("values by selector", "codebook m=1 n=2 k=2 group=8 depth=8 weights=razer_fp4",
+     _set("encodings", "special(fp4_e2m1,-5,5,-8,8)", "values_by_side", 3, 8, to=7.0)),
+    ("selector", "codebook m=1 n=2 k=2 group=8 depth=8 weights=razer_fp4",
+     lambda manifest: manifest["arithmetic"][0]["weights"].pop("selector")),
     ("latency", LUT, _set("modes", 0, "latency", to=lambda old: old + 1)),
     ("cycles of a step", LUT, _set("modes", 0, "cycles_per_step", to=1)),
     ("folding", FP32, _set("timing", "fold_cycles", to=6)),

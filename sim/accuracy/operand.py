@@ -28,6 +28,7 @@ from hwgen.formats import (
     MinifloatFormat,
     PositFormat,
     QTensor,
+    TableFormat,
     TernaryFormat,
     block_format,
     block_names,
@@ -193,7 +194,7 @@ def _schemes(name: str, form: Format) -> tuple[str, tuple[str, ...]]:
         return "symmetric", ("symmetric", *_OF_INTEGERS)
     if isinstance(form, BitmodFormat):
         return "bitmod", ("bitmod",)
-    if isinstance(form, CodebookFormat):
+    if isinstance(form, CodebookFormat | TableFormat):
         return "codebook", ("codebook",)
     if isinstance(form, PositFormat):
         return "posit", ("posit",)

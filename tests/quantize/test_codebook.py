@@ -57,6 +57,32 @@ def test_better_than_symmetric_integers(tails: float, gain: float) -> None:
     assert losses[1] > gain * losses[0]
 
 
+def test_a_block_has_the_special_value_of_least_error() -> None:
+    """Tried one after the other, in fractions, with scales that are not rounded yet."""
+    x = np.rint(np.random.default_rng(7).standard_t(3, (12, 32)) * 16) / 16
+    form = get("special(fp4_e2m1,-5,5,-8,8)")
+    found = codebook(x, form, 8, "fp16")
+    assert found.selector is not None
+    chosen = set()
+    for row, group in np.ndindex(12, 4):
+        part = [Fraction(v) for v in x[row, 8 * group : 8 * group + 8].tolist()]
+        amax, errors = max(map(abs, part)), []
+        for special in (-5, 5, -8, 8):
+            levels = [Fraction(v) / 2 for v in (0, 1, 2, 3, 4, 6, 8, 12, *(-v for v in (1, 2, 3, 4, 6, 8, 12)))]
+            levels.append(Fraction(special))
+            scale = amax / max(map(abs, levels))
+            errors.append(sum(min((v - scale * level) ** 2 for level in levels) for v in part))
+        side = errors.index(min(errors))
+        chosen.add(side)
+        assert found.selector[row, group] == side
+        scale = amax / (6 if side < 2 else 8)
+        assert found.scale_codes[row, group] == get("fp16").encode_scalar(scale)
+    assert chosen == {0, 1, 2, 3}
+    assert (found.dequantize() - x).std() < (
+        codebook(x, "table(0,1,2,3,4,6,8,12,0,-1,-2,-3,-4,-6,-8,-12)", 8).dequantize() - x
+    ).std()
+
+
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [

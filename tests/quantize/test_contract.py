@@ -61,6 +61,7 @@ QUANTISERS: dict[str, Quantiser] = {
     "hif4": lambda x, group=0: hif4(x, group),
     "posit": lambda x, group=0: posit(x, "posit8_1", group),
     "codebook": lambda x, group=0: codebook(x, "nf4", group),
+    "codebook-special": lambda x, group=0: codebook(x, "special(fp4_e2m1,-5,5)", group),
     "bitmod-fp4": lambda x, group=0: bitmod(x, "bitmod_fp4", group),
     "bitmod-int4": lambda x, group=0: bitmod(x, "int4", group, "fp16"),
     "two_level": lambda x, group=0: two_level(x, 4, group),
@@ -93,7 +94,15 @@ def refusal(name: str, x: Any, *group: Any) -> str:
 
 def test_every_quantiser_is_here() -> None:
     known = {key.split("-")[0] for key in QUANTISERS} - {"nvint4"}
-    others = {"NV_RULES", "LayerFormats", "acts_for", "weights_for", "default_anchor", "two_level_limit"}
+    others = {
+        "NV_RULES",
+        "LayerFormats",
+        "acts_for",
+        "weights_for",
+        "default_anchor",
+        "signed_scheme",
+        "two_level_limit",
+    }
     assert known == {name for name in package.__all__ if inspect.isfunction(getattr(package, name))} - others
 
 

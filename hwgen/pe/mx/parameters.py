@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from hwgen.errors import HwgenError
 from hwgen.formats import BlockFormat, Format, FormatFile, block_format, block_names
 from hwgen.formats.blocks import says_itself
-from hwgen.formats.file import is_format_file
+from hwgen.formats.file import kept_name
 from hwgen.formats.minifloat import MinifloatFormat
 from hwgen.frame.facts import Mode, P, Quantization, Side
 from hwgen.frame.numbers import Num, maximum
@@ -23,7 +23,8 @@ __all__ = ["MxParameters"]
 
 def _own(name: str) -> str | None:
     """The name that a user's own format, or the file of one, is kept by; None for what is none."""
-    return block_format(name).name if is_format_file(name) or says_itself(name) else None
+    kept = kept_name(name)
+    return block_format(name).name if kept != name or says_itself(name) else None
 
 
 FORMATS = Names(block_names(), _own, "a .toml file of a block format")

@@ -74,7 +74,8 @@ def _integers(manifest: Manifest, rule: Manifest, codes: list[int], step: Step, 
     enc = manifest["encodings"][rule["encoding"]]
     if rule["rule"] == "encoding":
         unit = Fraction(2) ** rule["unit_exp"]
-        values = [value / unit for code in codes for value in elements(enc, code)]
+        side = step[rule["selector"]][index] if "selector" in rule else 0
+        values = [value / unit for code in codes for value in elements(enc, code, side)]
         assert all(value.denominator == 1 for value in values)
         return [int(value) for value in values], 0
     if rule["rule"] == "aligned over a step":

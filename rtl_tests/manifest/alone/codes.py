@@ -83,8 +83,8 @@ def _posit(enc: Encoding, code: int) -> Value:
     return Value(-number if negative else number, "", negative)
 
 
-def decode(enc: Encoding, code: int, special: int | None = None) -> Value:
-    """Value of a code; ``special`` is the group's special value in halves, sign and magnitude."""
+def decode(enc: Encoding, code: int, special: int | None = None, side: int = 0) -> Value:
+    """Value of a code; ``special`` is the group's special value, sign and magnitude in halves, ``side`` its selector."""
     kind = enc["kind"]
     if kind == "integer":
         number = signed(code, enc["bits"]) if enc["signed"] else code
@@ -102,30 +102,31 @@ def decode(enc: Encoding, code: int, special: int | None = None) -> Value:
         return _posit(enc, code)
     if kind == "magnitudes":
         if code == enc["special_code"]:
-            assert special is not None
+            if special is None:
+                return Value(Fraction(enc["specials"][side]))
             return Value(Fraction(-(special & 31) if special >> 5 else special, 2))
         half = enc["special_code"]
         number = Fraction(enc["magnitudes"][code % half])
         return Value(-number if code >= half else number)
     if kind == "table":
-        found = enc["values"][code]
+        found = (enc["values_by_side"][side] if "values_by_side" in enc else enc["values"])[code]
         return Value(Fraction(0), found) if isinstance(found, str) else Value(Fraction(found))
     raise ValueError(f"encoding of kind {kind!r} is not known")
 
 
-def finite(enc: Encoding, code: int) -> Fraction:
+def finite(enc: Encoding, code: int, side: int = 0) -> Fraction:
     """Value of a code, in which infinity and NaN count as the largest finite magnitude."""
     if enc["kind"] != "float":
-        return decode(enc, code).number
+        return decode(enc, code, side=side).number
     part = fields(enc, code)
     number = part.significand * Fraction(2) ** (part.exponent - enc["bias"] - enc["mantissa_bits"])
     return -number if part.sign else number
 
 
-def elements(enc: Encoding, code: int) -> list[Fraction]:
-    """Values of the elements of a code: one, or those of a word."""
+def elements(enc: Encoding, code: int, side: int = 0) -> list[Fraction]:
+    """Values of the elements of a code: one, or those of a word; ``side`` is the group's selector."""
     if enc["kind"] != "word":
-        return [finite(enc, code)]
+        return [finite(enc, code, side)]
     doubled = sum(code >> bit & 1 for bit in enc["doubling_bits"])
     found = []
     for index in range(enc["elements"]):

@@ -1,0 +1,46 @@
+"""The reference arithmetic of a codebook tile, and what the manifest says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hwgen.pe.codebook.formulas import CodebookFormulas
+from hwgen.pe.codebook.parameters import table_of
+
+__all__ = ["CodebookArithmetic"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodebookArithmetic(CodebookFormulas):
+    """The reference arithmetic of a codebook tile, and what the manifest says of it."""
+
+    @property
+    def tables(self) -> np.ndarray:
+        """Values in fixed point, int64 [selectors, codes]."""
+        return np.array(table_of(self.weights, self.value_bits), dtype=np.int64)
+
+    def arithmetic(self, mode: int) -> dict[str, Any]:
+        found = {**self.dot_arithmetic(mode), "acts": self._act_integers()}
+        if self.weight_format.side_bits:
+            found["weights"] = {**found["weights"], "selector": "i_col_selector"}
+        return found
+
+    def terms(
+        self,
+        acts: np.ndarray,
+        weights: np.ndarray,
+        row: Mapping[str, np.ndarray],
+        col: Mapping[str, np.ndarray],
+        mode: int,
+    ) -> np.ndarray:
+        selector = np.asarray(col["selector"], np.int64)[..., None] if "selector" in col else 0
+        values = self.tables[selector, np.asarray(weights, np.int64)]
+        # A step's products are below 2^53: a product of float64 matrices is exact, and quicker than one of int64.
+        products = self._integers(acts).astype(np.float64) @ values.astype(np.float64).swapaxes(-1, -2)
+        total = products.astype(np.int64).astype(self.sum_dtype)
+        shifted: np.ndarray = total << self._shift(acts)[..., :, None].astype(self.sum_dtype)
+        return shifted[None, ..., None]

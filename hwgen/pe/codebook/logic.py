@@ -1,0 +1,56 @@
+"""The logic of the blocks of a codebook tile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Value, signed
+
+from hwgen.arith.bits import wire
+from hwgen.arith.compressor import Term, carry_save_sum
+from hwgen.arith.partial import bit_rows, booth_rows
+from hwgen.arith.select import select
+from hwgen.frame.facts import Addend
+from hwgen.pe._aligned import shift_left_by
+from hwgen.pe.codebook.arithmetic import CodebookArithmetic
+
+__all__ = ["Codebook"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codebook(CodebookArithmetic):
+    """Tile of codebook weights."""
+
+    def build_row(self, m: Module, acts: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
+        """Passes integers on; aligns the floating-point activations of a step where rows do that."""
+        ints, exponent = self._build_integers(m, acts)
+        return Cat(*ints, exponent)
+
+    def build_col(self, m: Module, weights: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
+        """Looks up the values of the column's codes, once for all rows; a selector picks values of the group's own."""
+        bits = int(self._value_bits(self.p))
+        values: list[Value] = []
+        for code, of_tables in enumerate(self.tables.T.tolist()):
+            known: list[Value] = [Const(value, signed(bits)).as_unsigned() for value in of_tables]
+            varies = len(set(of_tables)) > 1
+            values.append(select(m, known, side["selector"], f"value{code}") if varies else known[0])
+        return Cat(*(select(m, values, weights[index], f"weight{index}") for index in range(self.k)))
+
+    def build_cell(self, m: Module, row: Value, col: Value, phase: Value, mode: Value) -> list[Addend]:
+        """Adds up the rows of all K products, and where it can what was accumulated, by one carry-save tree."""
+        a_bits, w_bits = int(self._aligned_bits(self.p)), int(self._value_bits(self.p))
+        exponent = row[self.k * a_bits :]
+        rows_of = booth_rows if self.joins(self.p) else bit_rows
+        rows: list[Term] = []
+        for index in range(self.k):
+            act = row[index * a_bits : (index + 1) * a_bits].as_signed()
+            value = col[index * w_bits : (index + 1) * w_bits].as_signed()
+            number, factor = (act, value) if w_bits <= a_bits else (value, act)
+            rows += rows_of(m, number, factor, f"product{index}")
+        if self._sums_in_tree(self.p):
+            return [Addend(Const(0, 1), rows=tuple(rows))]
+        total = carry_save_sum(m, rows, "dot", int(self._tree_bits(self.p)))
+        shifted = shift_left_by(m, total, exponent, self._top_shift(self.p), Const(0, 1), "by_exponent")
+        return [Addend(wire(m, shifted, "addend").as_signed())]
