@@ -38,6 +38,7 @@ from typing import Any
 
 from dse.space import OWN, parse_values
 from hwgen.errors import HwgenError, os_error, suggest
+from sim.clock import OWN as OWN_CLOCK
 
 __all__ = ["EXAMPLES", "Axes", "SpaceFile", "WorkloadAsked", "example_names", "read_space", "space_path"]
 
@@ -227,8 +228,8 @@ def _axes(what: str, where: str, raw: Mapping[str, Any]) -> dict[str, tuple[str,
 def _clocks(what: str, raw: Any) -> tuple[float, ...] | str | None:
     if raw is None:
         return None
-    if raw == OWN:
-        return OWN
+    if raw == OWN_CLOCK:
+        return OWN_CLOCK
     several = raw if isinstance(raw, list) else [raw]
     for one in several:
         if isinstance(one, bool) or not isinstance(one, int | float) or not 0 < one <= 1e9:

@@ -45,14 +45,14 @@ def _given(args: Sequence[str], flag: str) -> list[str]:
     return [*after, *(word.removeprefix(f"{flag}=") for word in args if word.startswith(f"{flag}="))]
 
 
-def taken(what: str, names: Iterable[str], params: dict[str, Any], spelling: str | None = None) -> dict[str, str]:
+def taken(what: str, names: Iterable[str], params: dict[str, Any]) -> dict[str, str]:
     """Remove the texts of parameters ``names`` from ``params``: those that were given. Raises `HwgenError` for one that
-    was given twice; ``spelling`` is its flag where that does not follow from the name.
+    was given twice.
     """
     texts = {name: params.pop(name) for name in dict.fromkeys(names) if name in params}
     for name, words in texts.items():
         if len(set(words)) > 1:
-            flag = spelling or "--" + name.replace("_", "-")
+            flag = "--" + name.replace("_", "-")
             raise HwgenError(f"{what}: {flag} must be given once, not as {' and '.join(words)}")
     return {name: words[-1] for name, words in texts.items() if words}
 
@@ -113,7 +113,10 @@ class FamilyCommand(click.Command):
             args.insert(0, "--pe")
         for name in _given(args, "--pe"):
             ctx.meta["hwgen.family"] = family(name)
-        for file in _given(args, "--format"):
+        files = list(dict.fromkeys(_given(args, "--format")))
+        if len(files) > 1:
+            raise HwgenError(f"{ctx.info_name}: --format must be given once, not as {' and '.join(files)}")
+        for file in files:
             named = self._family(ctx)
             spec, values = family_of_file(read_format(file), named.family if named else None)
             ctx.meta["hwgen.family"], ctx.meta["hwgen.format"] = spec, values
@@ -147,7 +150,7 @@ class FamilyCommand(click.Command):
         spec = self._family(ctx)
         assert spec is not None
         ctx.params.pop("pe")
-        taken(spec.family, ["number_format"], ctx.params, "--format")
+        ctx.params.pop("number_format")
         given = taken(spec.family, [*spec.parameters(), "bits"], ctx.params)
         of_file: Mapping[str, Any] = ctx.meta.get("hwgen.format", {})
         for name in (*of_file, *(["bits"] if of_file else [])):

@@ -463,7 +463,7 @@ def _with_format(
             taking[name] = values
     if not taking:
         spec, _ = family_of_file(form)
-        raise HwgenError(f"sweep: {', '.join(names)} have no weights in the format of {form.path}; {spec.family} has")
+        raise HwgenError(f"sweep: --pe must be {spec.family} for the format of {form.path}, not {', '.join(names)}")
     said = {axis for values in taking.values() for axis in (*values, "bits")}
     for axis in (*flags, *given.axes, *(axis for own in given.axes_of.values() for axis in own)):
         if axis in said:

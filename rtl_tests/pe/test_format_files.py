@@ -35,7 +35,7 @@ def _spec(name: str, folder: Path, **values: Any) -> Any:
     return spec.from_values({"m": 1, "n": 2, **own, **values})
 
 
-@pytest.mark.few(4)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("values", [{}, {"stages": 3, "post_lanes": 1, "cell_cuts": 1}], ids=["plain", "cuts"])
 @pytest.mark.parametrize("name", [*example_names(), *FILES])
 def test_contract(name: str, values: dict[str, Any], tmp_path: Path) -> None:
@@ -44,6 +44,7 @@ def test_contract(name: str, values: dict[str, Any], tmp_path: Path) -> None:
     assert not failed
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", [*example_names(), *FILES])
 def test_layer(name: str, tmp_path: Path) -> None:
     """Golden layer, reference and Verilog agree in every bit; the last group of a row is a short one."""
