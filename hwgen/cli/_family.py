@@ -118,10 +118,10 @@ class FamilyCommand(click.Command):
             raise HwgenError(f"{ctx.info_name}: --format must be given once, not as {' and '.join(files)}")
         for file in files:
             named = self._family(ctx)
-            spec, values = family_of_file(read_format(file), named.family if named else None)
-            ctx.meta["hwgen.family"], ctx.meta["hwgen.format"] = spec, values
+            taking, values = family_of_file(read_format(file), named.family if named else None)
+            ctx.meta["hwgen.family"], ctx.meta["hwgen.format"] = taking, values
             if named is None:
-                args = ["--pe", spec.family, *args]
+                args = ["--pe", taking.family, *args]
         try:
             return super().parse_args(ctx, self._spread(args))
         except click.NoSuchOption as error:

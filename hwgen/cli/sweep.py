@@ -210,7 +210,9 @@ def command(
     files = files or tuple(read_format(file) for file in given.formats)
     names, flags = tuple(dict.fromkeys(families)) or given.families, _axes([*axes, *_flags(words)])
     # A format is a space of its own: what it says of groups and scales goes with no other.
-    every = [_with_format(one, names, flags, given) for one in files] or [(names or family_names(), flags, given)]
+    every = [_with_format(one, names, flags, given) for one in files] or [
+        (tuple(names or family_names()), flags, given)
+    ]
     spaces = [
         space
         for some, own, of_file in every
