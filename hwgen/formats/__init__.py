@@ -14,6 +14,7 @@ from hwgen.formats.integers import BipolarFormat, IntFormat, TernaryFormat
 from hwgen.formats.minifloat import E8M0Format, MinifloatFormat, NormalFormat
 from hwgen.formats.posit import PositFormat
 from hwgen.formats.qtensor import QTensor
+from hwgen.formats.sparse import SparseTernaryFormat
 from hwgen.formats.table import TableFormat, fixed_point, value_table, with_special
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "PositFormat",
     "QTensor",
     "Scalar",
+    "SparseTernaryFormat",
     "TableFormat",
     "TernaryFormat",
     "block_format",

@@ -24,7 +24,7 @@ from hwgen.errors import HwgenError
 from hwgen.formats.base import Floats, Format, Scalar, Words, check_range
 from hwgen.formats.codebook import CodebookFormat
 
-__all__ = ["TableFormat", "fixed_point", "value_table", "with_special"]
+__all__ = ["TRIT_PLANES", "TableFormat", "fixed_point", "value_table", "with_special"]
 
 _CODES = 256
 _SELECTORS = 16
@@ -158,18 +158,32 @@ def _searched(table: tuple[float, ...], values: Floats) -> Words:
     return order[np.searchsorted(np.array(least), values, side="right")].astype(np.uint32)
 
 
-def value_table(form: Format) -> tuple[tuple[float, ...], ...] | None:
-    """Values of a format's codes in code order, one table for each selector; None where a code has several values, is
-    not finite, or codes are more than 256.
+def _trit_planes() -> TableFormat:
+    """Sums t + r·u of two trits whose scales have the ratio r = 1/8, 2/8 … 1, which a selector picks.
+
+    A code has t in bits 0 and 1 and u in bits 2 and 3, as two bits of two's complement of which -2 counts as 0.
     """
-    if form.elements != 1 or form.code_bits > 8 or form.side_bits > 4:
+    trits = (0, 1, 0, -1)
+    tables = [[trits[code & 3] + eighths / 8 * trits[code >> 2] for code in range(16)] for eighths in range(1, 9)]
+    return TableFormat(tables=tuple(map(tuple, tables)), label="trit_planes")
+
+
+TRIT_PLANES = _trit_planes()
+"""Two ternary planes, as PTQTP (arXiv 2509.16989) has them, but with a ratio of their scales in three bits."""
+
+
+def value_table(form: Format) -> tuple[tuple[float, ...], ...] | None:
+    """Values of a format's codes in code order, one table for each selector; None where one is not finite, or codes
+    are more than 256. Values of a code of several elements are side by side.
+    """
+    if form.code_bits > 8 or form.side_bits > 4:
         return None
     codes = form.codes()
     sides: list[npt.NDArray[Any] | None] = [None]
     if form.side_bits:
         sides = [np.full(codes.shape, side) for side in range(1 << form.side_bits)]
     found = np.stack([form.decode(codes, side) for side in sides])
-    return tuple(map(tuple, (found + 0.0).tolist())) if np.isfinite(found).all() else None
+    return tuple(map(tuple, (found.reshape(len(sides), -1) + 0.0).tolist())) if np.isfinite(found).all() else None
 
 
 def with_special(form: Format, values: Sequence[float]) -> TableFormat:
@@ -180,7 +194,7 @@ def with_special(form: Format, values: Sequence[float]) -> TableFormat:
     """
     name = f"special({form.name},{_listed([float(value) + 0.0 for value in values])})"
     tables = value_table(form)
-    base = tables[0] if tables is not None and len(tables) == 1 else ()
+    base = tables[0] if tables is not None and len(tables) == form.elements == 1 else ()
     spare = [code for code, value in enumerate(base) if value in base[:code]]
     if not spare:
         raise HwgenError(
@@ -196,12 +210,12 @@ def fixed_point(form: Format, bits: int) -> Format | None:
 
     They are then multiplied by one factor, so that the largest magnitude becomes 2**(bits - 1) - 1, and rounded to the
     nearest integer, ties to even; a group's scale makes up for the factor. None where that leaves two different values
-    of a table equal, and for formats without a `value_table`.
+    of a table equal, for formats without a `value_table`, and for codes of several elements.
     """
     if form.fixed_bits <= bits:
         return form
     tables = value_table(form)
-    if tables is None:
+    if tables is None or form.elements != 1:
         return None
     largest = max(abs(Fraction(value)) for table in tables for value in table)
     factor = ((1 << (bits - 1)) - 1) / largest

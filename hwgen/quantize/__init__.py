@@ -7,7 +7,7 @@ from hwgen.quantize._block import NV_RULES, hif4, mx, nv, scaled_blocks
 from hwgen.quantize._codebook import codebook
 from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._integer import float_minimum, integer
-from hwgen.quantize._mean import ternary
+from hwgen.quantize._mean import sparse_ternary, ternary, trit_planes
 from hwgen.quantize._plan import LayerFormats, acts_for, per_row, signed_scheme, weights_for
 from hwgen.quantize._posit import default_anchor, posit
 from hwgen.quantize._two_level import two_level, two_level_limit
@@ -31,7 +31,9 @@ __all__ = [
     "posit",
     "scaled_blocks",
     "signed_scheme",
+    "sparse_ternary",
     "ternary",
+    "trit_planes",
     "two_level",
     "two_level_limit",
     "weights_for",

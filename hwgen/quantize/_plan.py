@@ -16,6 +16,7 @@ from hwgen.formats import (
     MinifloatFormat,
     PositFormat,
     QTensor,
+    SparseTernaryFormat,
     TableFormat,
     TernaryFormat,
     get,
@@ -26,7 +27,7 @@ from hwgen.quantize._codebook import codebook
 from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._groups import as_format
 from hwgen.quantize._integer import float_minimum, integer
-from hwgen.quantize._mean import ternary
+from hwgen.quantize._mean import sparse_ternary, ternary, trit_planes
 from hwgen.quantize._posit import posit
 from hwgen.quantize._two_level import two_level
 
@@ -75,8 +76,8 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
     ``scheme`` symmetric, asymmetric or bipolar: `integer` of the weight format's width; ternary: `ternary` in the
     weight format; minimum: `float_minimum`; mx, nv, block and hif4: the block quantisers, `mx` and `scaled_blocks`
     with ``block_rule``; element, posit, bitmod and codebook: `minifloat`, `posit`, `bitmod` and `codebook` in the
-    weight format; two_level_asymmetric and two_level_symmetric: `two_level` of its width, with ``weight_scale`` for
-    channels.
+    weight format; sparse_ternary and trit_planes: the quantisers of those names; two_level_asymmetric and
+    two_level_symmetric: `two_level` of its width, with ``weight_scale`` for channels.
     Raises `HwgenError` for another scheme.
     """
     form, group, scale = get(formats.weights), formats.group, formats.weight_scale
@@ -103,11 +104,16 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
             return bitmod(weights, form, group, scale)
         case "codebook":
             return codebook(weights, form, group, scale)
+        case "sparse_ternary":
+            return sparse_ternary(weights, group, scale)
+        case "trit_planes":
+            return trit_planes(weights, group, scale)
         case "two_level_asymmetric" | "two_level_symmetric":
             return two_level(weights, form.code_bits, group, formats.scheme.removeprefix("two_level_"), scale)
     raise HwgenError(
         "weights: scheme must be symmetric, asymmetric, bipolar, ternary, minimum, mx, nv, block, hif4, element, "
-        f"posit, bitmod, codebook, two_level_asymmetric or two_level_symmetric, not {formats.scheme!r}"
+        "posit, bitmod, codebook, sparse_ternary, trit_planes, two_level_asymmetric or two_level_symmetric, "
+        f"not {formats.scheme!r}"
     )
 
 
@@ -124,7 +130,10 @@ def signed_scheme(form: Format) -> str | None:
         (BitmodFormat, "bitmod"),
         (CodebookFormat, "codebook"),
         (TableFormat, "codebook"),
+        (SparseTernaryFormat, "sparse_ternary"),
     )
+    if form.name == "trit_planes":
+        return "trit_planes"
     return next((scheme for kind, scheme in schemes if isinstance(form, kind)), None)
 
 

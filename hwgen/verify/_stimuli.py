@@ -56,8 +56,8 @@ def _allowed(spec: TileSpec, role: str, mode: int) -> np.ndarray:
 
 @functools.cache
 def _has_table(form: Format) -> bool:
-    """Whether all values of a format fit a table: few enough codes, each of which says everything by itself."""
-    return form.code_bits <= 16 and not form.side_bits
+    """Whether all values of a format fit a table: few enough codes, each of which says everything of one value."""
+    return form.code_bits <= 16 and not form.side_bits and form.elements == 1
 
 
 def _negation(form: Format) -> np.ndarray | None:
@@ -662,6 +662,9 @@ def _extremes(acts: Format, weights: Format, left: np.ndarray, right: np.ndarray
     if acts.side_bits or weights.side_bits:
         return [(int(left[0]), int(right[0]))]
     a, w = acts.decode(left).reshape(len(left), -1), weights.decode(right).reshape(len(right), -1)
+    # A word of one value meets every value of a longer one.
+    size = max(a.shape[1], w.shape[1])
+    a, w = np.tile(a, size // a.shape[1]), np.tile(w, size // w.shape[1])
     with np.errstate(invalid="ignore"):
         products = a @ w.T
     finite = np.isfinite(products)

@@ -92,6 +92,7 @@ codebook m=1 n=2 k=2 group=8 depth=8 weights=razer_fp4 acts=int4 post_lanes=1 we
 codebook m=1 n=2 k=2 group=8 depth=8 weights=codebook(-4,-1,2,5) acts=fp8_e4m3 align_scope=row align_rounding=truncate
 codebook m=1 n=2 k=2 group=8 depth=8 weights=bitmod_fp3 acts=fp8_e5m2 align_scope=step
 codebook m=1 n=1 k=1 group=8 depth=8 weights=table(0,1,2,3;0,-1,9,4) acts=int16 value_bits=5
+codebook m=1 n=2 k=4 group=8 depth=8 weights=sherry
 codebook m=1 n=1 k=2 group=8 depth=8 weights=e2m2 acts=fp16
 codebook m=1 n=1 k=2 group=8 depth=8 weights=int5 acts=bf16
 minifloat m=1 n=2 k=2 group=8 depth=8

@@ -28,6 +28,7 @@ from hwgen.formats import (
     MinifloatFormat,
     PositFormat,
     QTensor,
+    SparseTernaryFormat,
     TableFormat,
     TernaryFormat,
     block_format,
@@ -194,6 +195,10 @@ def _schemes(name: str, form: Format) -> tuple[str, tuple[str, ...]]:
         return "symmetric", ("symmetric", *_OF_INTEGERS)
     if isinstance(form, BitmodFormat):
         return "bitmod", ("bitmod",)
+    if isinstance(form, SparseTernaryFormat):
+        return "sparse_ternary", ("sparse_ternary",)
+    if name == "trit_planes":
+        return "trit_planes", ("trit_planes",)
     if isinstance(form, CodebookFormat | TableFormat):
         return "codebook", ("codebook",)
     if isinstance(form, PositFormat):

@@ -75,7 +75,9 @@ def _operand(said: Any, side: str, of_tile: Any) -> str:
     if side == "acts":
         # Second-level scales of a token are FP32 with BitMoD.
         return f"{form.name}{group}{'@fp32' if said.scheme == 'bitmod' else scale}"
-    scheme = "" if said.scheme in ("posit", "element", "codebook") else f".{said.scheme}"
+    scheme = (
+        "" if said.scheme in ("posit", "element", "codebook", "sparse_ternary", "trit_planes") else f".{said.scheme}"
+    )
     if said.scheme == "ternary":
         return f"ternary{group}{scale}"
     if said.scheme == "bitmod" and not isinstance(form, IntFormat):

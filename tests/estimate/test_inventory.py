@@ -66,6 +66,7 @@ SPECS: list[tuple[str, dict[str, Any]]] = [
     ("codebook", SHAPE),
     ("codebook", {**SHAPE, "weights": "razer_fp4", "k": 8, "stages": 3, "post_lanes": 2}),
     ("codebook", {**SHAPE, "acts": "fp16", "align_scope": "step", "stages": 2, "value_bits": 6}),
+    ("codebook", {**SHAPE, "weights": "sherry", "k": 8}),
     ("codebook", {**SHAPE, "acts": "bf16", "overflow": "saturate", "weights": "bitmod_fp3"}),
     ("mixpe", SHAPE),
     ("mixpe", {**SHAPE, "scheme": "symmetric", "bits": 8, "k": 8, "stages": 3, "post_lanes": 2}),

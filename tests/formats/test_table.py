@@ -84,6 +84,16 @@ def test_special_values_replace_the_code_that_repeats_one() -> None:
         assert np.delete(found, 8).tolist() == np.delete(plain, 8).tolist()
 
 
+def test_trit_planes_are_sums_of_two_trits() -> None:
+    form = get("trit_planes")
+    assert (form.code_bits, form.side_bits, form.fixed_bits) == (4, 3, 6)
+    for side in range(8):
+        values = form.decode(form.codes(), side)
+        for first, second in np.ndindex(3, 3):
+            t, u = first - 1, second - 1
+            assert values[(t & 3) | (u & 3) << 2] == t + (side + 1) / 8 * u
+
+
 def test_nf4_in_eight_bits_is_its_values_times_127_rounded() -> None:
     form = fixed_point(get("nf4"), 8)
     assert isinstance(form, CodebookFormat)

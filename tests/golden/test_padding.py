@@ -131,6 +131,7 @@ RUNS: dict[str, tuple[str, dict[str, Any], int]] = {
     "mixpe, before": ("mixpe", {"n": 4, "dequant": "before", "acts": "int8", "group": 32}, 101),
     "mixpe, fp16": ("mixpe", {"n": 4, "acts": "fp16", "align_scope": "row"}, 101),
     "codebook, selectors": ("codebook", {"n": 4, "weights": "razer_fp4", "group": 32}, 101),
+    "codebook, words": ("codebook", {"n": 2, "weights": "sherry", "k": 8, "group": 32}, 101),
     "codebook, no zero": ("codebook", {"n": 2, "weights": "codebook(-4,-1,2,5)", "acts": "fp16"}, 131),
     "posit, several a lane": ("posit", {"n": 2, "operands": "p4", "group": 0}, 131),
     "posit, along n": ("posit", {"n": 2, "operands": "p8", "simd_along": "n", "group": 32}, 37),

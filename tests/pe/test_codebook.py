@@ -35,6 +35,9 @@ def tile(**values: Any) -> Codebook:
         {"weights": "codebook(-4,-1,2,5)", "acts": "bf16"},
         {"weights": "e3m1", "value_bits": 9, "group": 0},
         {"weights": "int5"},
+        {"weights": "sherry"},
+        {"weights": "trit_planes", "post_lanes": 2},
+        {"weights": "sherry", "acts": "fp16", "k": 8, "post_lanes": 1, "align_scope": "step"},
         {"weights": "bipolar3"},
         {"weights": "table(0,1,2,0.1;5,-1,-9,7)", "acts": "fp8_e4m3", "align_scope": "row"},
         {"overflow": "wrap", "depth": 8, "group": 32},
@@ -77,6 +80,8 @@ def test_bits_name_a_format(bits: int, weights: str) -> None:
         ({}, "codebook(-127,-88,-67,-50,-36,-23,-12,0,10,20,31,43,56,71,92,127)/16"),
         ({"weights": "razer_fp4", "weight_scale": "e8m0"}, "special(fp4_e2m1,-5,5,-8,8)/16@e8m0"),
         ({"weights": "fp4_e2m1"}, "fp4_e2m1/16"),
+        ({"weights": "trit_planes"}, "trit_planes/16"),
+        ({"bits": "1.25"}, "ternary_3of4/16"),
         ({"weights": "int4", "group": 0}, "int4/row"),
     ],
 )
@@ -101,10 +106,14 @@ ALL_NUMBERS = (
             "codebook: weights must have negative values, which uint4 has not; it keeps no zero points",
         ),
         (
+            {"weights": "sherry", "k": 2},
+            "codebook: k must be a multiple of 4, the weights of a code of sherry, not 2",
+        ),
+        (
             {"value_bits": 4},
             "codebook: value_bits must keep the values of nf4 apart, not 4; use a larger --value-bits",
         ),
-        ({"bits": 8}, "codebook: bits must be 2, 3, 4 or 5, not 8"),
+        ({"bits": 8}, "codebook: bits must be 1.25, 2, 3, 4 or 5, not 8"),
     ],
 )
 def test_refusals(values: dict[str, Any], sentence: str) -> None:

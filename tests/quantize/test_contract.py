@@ -30,7 +30,9 @@ from hwgen.quantize import (
     per_token,
     posit,
     scaled_blocks,
+    sparse_ternary,
     ternary,
+    trit_planes,
     two_level,
     two_level_limit,
 )
@@ -61,6 +63,8 @@ QUANTISERS: dict[str, Quantiser] = {
     "hif4": lambda x, group=0: hif4(x, group),
     "posit": lambda x, group=0: posit(x, "posit8_1", group),
     "codebook": lambda x, group=0: codebook(x, "nf4", group),
+    "sparse_ternary": lambda x, group=0: sparse_ternary(x, group),
+    "trit_planes": lambda x, group=0: trit_planes(x, group),
     "codebook-special": lambda x, group=0: codebook(x, "special(fp4_e2m1,-5,5)", group),
     "bitmod-fp4": lambda x, group=0: bitmod(x, "bitmod_fp4", group),
     "bitmod-int4": lambda x, group=0: bitmod(x, "int4", group, "fp16"),
@@ -174,6 +178,9 @@ def test_ragged_and_too_large_groups(name: str, group: int) -> None:
 def test_groups_of_one_element(name: str) -> None:
     if name == "hif4":
         assert "block must be a multiple of 8" in refusal(name, X, 1)
+        return
+    if name == "sparse_ternary":
+        assert "group size must be a multiple of 4" in refusal(name, X, 1)
         return
     given = QUANTISERS[name](X, 1)
     assert given.groups == (1 if name in BY_ROW else 40)

@@ -6,6 +6,11 @@ picks some values, such as FP4 with a special value in place of -0 (RaZeR: ``spe
 ``razer_fp4``; BitMoD's formats too). A column's front-end looks up its K codes for all rows; values that depend on the
 selector are chosen once a column. A step adds Σ_k A·V, exactly, in one cycle.
 
+Codes may be words of several weights: ``sherry`` (`hwgen.formats.SparseTernaryFormat`) has four ternary weights, one of
+them 0, in five bits. A front-end gives the cells all four. Two ternary planes with scales of their own (PTQTP) are one
+such table a ratio of the scales: ``trit_planes`` has values t + r·u of trits t and u, r of 1/8 to 1 by a selector, so
+that a cell keeps one sum and a group one scale; free scales are some 0.5 dB better on Gaussian weights (15.8 to 15.3).
+
 Values in fixed point have at most ``value_bits`` bits, sign included. A format whose values fit in units of its last
 place has them as they are. Else they are multiplied by one factor so that the largest magnitude becomes
 2^(bits - 1) - 1, and rounded to nearest integers, ties to even (`hwgen.formats.fixed_point`): the format that layers

@@ -20,8 +20,10 @@ class CodebookArithmetic(CodebookFormulas):
 
     @property
     def tables(self) -> np.ndarray:
-        """Values in fixed point, int64 [selectors, codes]."""
-        return np.array(table_of(self.weights, self.value_bits), dtype=np.int64)
+        """Values in fixed point, int64 [selectors, codes, elements of a code]."""
+        form = self.weight_format
+        found = np.array(table_of(self.weights, self.value_bits), dtype=np.int64)
+        return found.reshape(-1, 1 << form.code_bits, form.elements)
 
     def arithmetic(self, mode: int) -> dict[str, Any]:
         found = {**self.dot_arithmetic(mode), "acts": self._act_integers()}
@@ -38,7 +40,8 @@ class CodebookArithmetic(CodebookFormulas):
         mode: int,
     ) -> np.ndarray:
         selector = np.asarray(col["selector"], np.int64)[..., None] if "selector" in col else 0
-        values = self.tables[selector, np.asarray(weights, np.int64)]
+        words = np.asarray(weights, np.int64)
+        values = self.tables[selector, words].reshape(*words.shape[:-1], self.k)
         # A step's products are below 2^53: a product of float64 matrices is exact, and quicker than one of int64.
         products = self._integers(acts).astype(np.float64) @ values.astype(np.float64).swapaxes(-1, -2)
         total = products.astype(np.int64).astype(self.sum_dtype)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from hwgen.arith.compressor import TermShape, carry_save_counts
 from hwgen.arith.partial import bit_shapes, booth_gates, booth_shapes
-from hwgen.formats import get
+from hwgen.formats import get, value_table
 from hwgen.frame.facts import Counts, P
 from hwgen.frame.numbers import Num, bits_for, maximum, where
 from hwgen.frame.primitives import for_each
 from hwgen.pe._aligned import shift_mux2
-from hwgen.pe.codebook.parameters import CodebookParameters, table_facts, table_of
+from hwgen.pe.codebook.parameters import CodebookParameters, table_facts
 
 __all__ = ["CodebookFormulas"]
 
@@ -55,7 +55,8 @@ class CodebookFormulas(CodebookParameters):
 
     @classmethod
     def weight_port(cls, p: P) -> tuple[Num, Num]:
-        return p["k"], get(p["weights"]).code_bits
+        form = get(p["weights"])
+        return p["k"] // form.elements, form.code_bits
 
     @classmethod
     def row_bus_bits(cls, p: P) -> Num:
@@ -101,7 +102,7 @@ class CodebookFormulas(CodebookParameters):
     @classmethod
     def _varying_codes(cls, p: P) -> int:
         """Codes whose value depends on the selector."""
-        tables = table_of(p["weights"], 16) or ((),)
+        tables = value_table(get(p["weights"])) or ((),)
         return sum(len(set(values)) > 1 for values in zip(*tables, strict=True))
 
     @classmethod

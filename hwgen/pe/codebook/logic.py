@@ -32,11 +32,12 @@ class Codebook(CodebookArithmetic):
         """Looks up the values of the column's codes, once for all rows; a selector picks values of the group's own."""
         bits = int(self._value_bits(self.p))
         values: list[Value] = []
-        for code, of_tables in enumerate(self.tables.T.tolist()):
-            known: list[Value] = [Const(value, signed(bits)).as_unsigned() for value in of_tables]
-            varies = len(set(of_tables)) > 1
+        for code, of_tables in enumerate(self.tables.swapaxes(0, 1).tolist()):
+            known: list[Value] = [Cat(*(Const(v, signed(bits)) for v in elements)) for elements in of_tables]
+            varies = any(elements != of_tables[0] for elements in of_tables)
             values.append(select(m, known, side["selector"], f"value{code}") if varies else known[0])
-        return Cat(*(select(m, values, weights[index], f"weight{index}") for index in range(self.k)))
+        words = self.k // self.weight_format.elements
+        return Cat(*(select(m, values, weights[index], f"weight{index}") for index in range(words)))
 
     def build_cell(self, m: Module, row: Value, col: Value, phase: Value, mode: Value) -> list[Addend]:
         """Adds up the rows of all K products, and where it can what was accumulated, by one carry-save tree."""

@@ -24,7 +24,7 @@ from hwgen.quantize import signed_scheme
 __all__ = ["CodebookParameters", "table_facts", "table_of"]
 
 
-BITS = {2: "int2", 3: "e2m0", 4: "nf4", 5: "e2m2"}
+BITS = {"1.25": "ternary_3of4", 2: "int2", 3: "e2m0", 4: "nf4", 5: "e2m2"}
 """Format that ``bits`` stands for."""
 
 _WIDEST = 5
@@ -32,7 +32,7 @@ _WIDEST = 5
 
 @functools.cache
 def table_of(weights: str, bits: int) -> tuple[tuple[int, ...], ...] | None:
-    """Values of a weight format's codes in fixed point, one table a selector; None where they do not fit the bits."""
+    """`value_table` of a weight format in fixed point; None where its values do not fit the bits."""
     form = fixed_point(get(weights), bits)
     tables = None if form is None else value_table(form)
     if form is None or tables is None:
@@ -103,7 +103,7 @@ class CodebookParameters(AlignedSpec):
         if "bits" in given:
             bits = given.pop("bits")
             if bits not in BITS:
-                widths = [str(width) for width in sorted(BITS)]
+                widths = [str(width) for width in BITS]
                 raise HwgenError(f"codebook: bits must be {', '.join(widths[:-1])} or {widths[-1]}, not {bits!r}")
             given.setdefault("weights", BITS[bits])
         return super().aliases(given)
@@ -118,6 +118,11 @@ class CodebookParameters(AlignedSpec):
 
     @classmethod
     def constraints(cls, p: P) -> Iterable[tuple[Any, str]]:
+        elements = get(p["weights"]).elements
+        yield (
+            (p["k"] % elements) == 0,
+            f"k must be a multiple of {elements}, the weights of a code of {{weights}}, not {{k}}",
+        )
         yield (
             table_facts(p)["fits"] == 1,
             "value_bits must keep the values of {weights} apart, not {value_bits}; use a larger --value-bits",

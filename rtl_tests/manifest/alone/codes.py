@@ -84,7 +84,7 @@ def _posit(enc: Encoding, code: int) -> Value:
 
 
 def decode(enc: Encoding, code: int, special: int | None = None, side: int = 0) -> Value:
-    """Value of a code; ``special`` is the group's special value, sign and magnitude in halves, ``side`` its selector."""
+    """Value of a code; ``special``: the group's special value, sign and magnitude in halves; ``side``: its selector."""
     kind = enc["kind"]
     if kind == "integer":
         number = signed(code, enc["bits"]) if enc["signed"] else code
@@ -125,6 +125,8 @@ def finite(enc: Encoding, code: int, side: int = 0) -> Fraction:
 
 def elements(enc: Encoding, code: int, side: int = 0) -> list[Fraction]:
     """Values of the elements of a code: one, or those of a word; ``side`` is the group's selector."""
+    if enc["kind"] == "table" and "elements" in enc:
+        return [Fraction(value) for value in enc["values"][code]]
     if enc["kind"] != "word":
         return [finite(enc, code, side)]
     doubled = sum(code >> bit & 1 for bit in enc["doubling_bits"])

@@ -82,6 +82,10 @@ class Grid:
             )
         # The quantiser itself says what fits, and in what it stores: formats of codes and scales, kinds of zeros.
         sample = form.quantise(np.linspace(-1.0, 1.0, k, dtype=np.float64)[None])
+        if sample.selector is not None and form.scheme != "bitmod":
+            raise HwgenError(
+                f"format of numbers {form.name!r}: groups that choose a table have no grid; use method rtn"
+            )
         self.form, self.n, self.k = form, n, k
         self.size = sample.group_size
         self.groups = sample.groups
