@@ -15,9 +15,10 @@ from hwgen.formats.minifloat import E8M0Format, MinifloatFormat, NormalFormat
 from hwgen.formats.posit import PositFormat
 from hwgen.formats.qtensor import QTensor
 from hwgen.formats.sparse import SparseTernaryFormat
-from hwgen.formats.table import TableFormat, fixed_point, value_table, with_special
+from hwgen.formats.table import LEARNED_BITS, TableFormat, fixed_point, value_table, with_special
 
 __all__ = [
+    "LEARNED_BITS",
     "BipolarFormat",
     "BitmodFormat",
     "BlockFormat",

@@ -22,12 +22,15 @@ import numpy.typing as npt
 
 from hwgen.errors import HwgenError
 from hwgen.formats.base import Floats, Format, Scalar, Words, check_range
-from hwgen.formats.codebook import CodebookFormat
+from hwgen.formats.codebook import NF4, CodebookFormat
 
-__all__ = ["TRIT_PLANES", "TableFormat", "fixed_point", "value_table", "with_special"]
+__all__ = ["ANY4", "LEARNED_BITS", "TRIT_PLANES", "TableFormat", "fixed_point", "value_table", "with_special"]
 
 _CODES = 256
-_SELECTORS = 16
+_SELECTORS = 256
+
+LEARNED_BITS = 8
+"""Bits of a value of tables that belong to a tensor."""
 
 
 def _listed(values: Sequence[float]) -> str:
@@ -36,11 +39,12 @@ def _listed(values: Sequence[float]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class TableFormat(Format):
-    """Values by code: ``tables`` of 2 to 256, a power of two, and 1, 2, 4, 8 or 16 tables; ``label`` is the name.
+    """Values by code: ``tables`` of 2 to 256, a power of two, and 1 to 256 tables, likewise; ``label`` is the name.
 
     Without a label the tables are the name. Encoding goes to the nearest value of the selector's table and saturates; a
     tie goes to the even code, of two such to the lower value, and a value that several codes have to the lowest of
-    them. NaN is refused. Codes mean what they say whatever the order of values.
+    them. NaN is refused. ``learned``: the tables belong to a tensor, are no part of the name, and hardware is given
+    them with the codes; values are then integers of `LEARNED_BITS` bits.
     """
 
     name: str = field(init=False)
@@ -48,6 +52,7 @@ class TableFormat(Format):
     side_bits: int = field(init=False)
     tables: tuple[tuple[float, ...], ...]
     label: str = ""
+    learned: bool = False
 
     def __post_init__(self) -> None:
         # Adding zero turns -0 into +0.
@@ -55,7 +60,7 @@ class TableFormat(Format):
         called = self.label or "table"
         count, size = len(tables), len(tables[0]) if tables else 0
         if count & (count - 1) or not 1 <= count <= _SELECTORS:
-            raise HwgenError(f"{called}: tables must be 1, 2, 4, 8 or {_SELECTORS}, not {count}")
+            raise HwgenError(f"{called}: tables must be 1, 2, 4 … {_SELECTORS}, not {count}")
         for table in tables:
             if len(table) != size or size & (size - 1) or not 2 <= size <= _CODES:
                 raise HwgenError(f"{called}: a table must be 2, 4, 8 … {_CODES} values, as many each, not {len(table)}")
@@ -66,6 +71,9 @@ class TableFormat(Format):
         object.__setattr__(self, "code_bits", size.bit_length() - 1)
         object.__setattr__(self, "side_bits", count.bit_length() - 1)
         object.__setattr__(self, "name", self.label or f"table({';'.join(map(_listed, tables))})")
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "index", "bits": self.code_bits} if self.learned else super().describe()
 
     def levels(self, side: int = 0) -> tuple[float, ...]:
         """Values of all codes in code order, for one selector."""
@@ -172,6 +180,10 @@ TRIT_PLANES = _trit_planes()
 """Two ternary planes, as PTQTP (arXiv 2509.16989) has them, but with a ratio of their scales in three bits."""
 
 
+ANY4 = TableFormat(tables=(tuple(float(round(127 * value)) for value in NF4),) * 2, label="any4", learned=True)
+"""Four bits with tables that belong to a tensor; those of the catalogue's format are NF4's, and stand for none."""
+
+
 def value_table(form: Format) -> tuple[tuple[float, ...], ...] | None:
     """Values of a format's codes in code order, one table for each selector; None where one is not finite, or codes
     are more than 256. Values of a code of several elements are side by side.
@@ -189,7 +201,7 @@ def value_table(form: Format) -> tuple[tuple[float, ...], ...] | None:
 def with_special(form: Format, values: Sequence[float]) -> TableFormat:
     """``form`` in which a code that only repeats a value means one of ``values``, which a selector picks.
 
-    The code is the last one whose value a lower code has: -0 of a minifloat. There are 1, 2, 4, 8 or 16 values. Raises
+    The code is the last one whose value a lower code has: -0 of a minifloat. Values are 1, 2, 4 and so on. Raises
     `HwgenError` for a format without such a code, and for one with selectors of its own.
     """
     name = f"special({form.name},{_listed([float(value) + 0.0 for value in values])})"

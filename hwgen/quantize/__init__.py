@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hwgen.quantize._bitmod import bitmod, per_token
 from hwgen.quantize._block import NV_RULES, hif4, mx, nv, scaled_blocks
-from hwgen.quantize._codebook import codebook
+from hwgen.quantize._codebook import any4, codebook
 from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._integer import float_minimum, integer
 from hwgen.quantize._mean import sparse_ternary, ternary, trit_planes
@@ -16,6 +16,7 @@ __all__ = [
     "NV_RULES",
     "LayerFormats",
     "acts_for",
+    "any4",
     "bitmod",
     "cast",
     "codebook",

@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
-from hwgen.formats import CodebookFormat, Format, QTensor, TableFormat
+from hwgen.formats import LEARNED_BITS, CodebookFormat, Format, QTensor, TableFormat
 from hwgen.formats.base import Floats
 from hwgen.quantize._groups import Groups, as_format, best_selector, divide, scale_codes, scale_format_of
 
-__all__ = ["codebook"]
+__all__ = ["any4", "codebook"]
 
 
 def codebook(
@@ -47,6 +47,58 @@ def codebook(
         scale_format=scales,
         selector=selector,
     )
+
+
+_LEARNED_ROUNDS = 20
+_MOST_TABLES = 256
+_CODES = 16
+
+
+def any4(x: npt.ArrayLike, group_size: int = 64, scale_format: Format | str = "fp16") -> QTensor:
+    """Quantise a float matrix [N, K] to four bits with tables of its own, one a row; 256 of them at most.
+
+    s = amax / 127 of a group, rounded to ``scale_format`` first. A row's table is 16 integers of 8 bits by k-means
+    (Lloyd's algorithm in one dimension) of its x / s, from their quantiles on, then rounded; where rows are more than
+    256, neighbours share a table. Codes are those of the values nearest to x / s, the selector is the row's table. A
+    group of zeros has s = 0 (or the format's smallest scale); every table has 0. ``group_size`` 0 is the whole row.
+    Raises `HwgenError`.
+    Source: any4 (arXiv 2507.04610), there with values in BF16, a zero point, and weights of K by activations.
+    """
+    scales = scale_format_of("any4", scale_format)
+    groups = Groups.cut("any4", x, group_size)
+    top = (1 << (LEARNED_BITS - 1)) - 1
+    codes = scale_codes(scales, groups.amax / top)
+    ratio = divide(groups.x, groups.spread(scales.decode(codes))).clip(-top, top)
+    rows = len(ratio)
+    owner = np.arange(rows) if rows <= _MOST_TABLES else np.arange(rows) * _MOST_TABLES // rows
+    tables = [_learned(ratio[owner == table].ravel()) for table in range(int(owner[-1]) + 1)]
+    # A power of two, and at least two.
+    tables += tables[-1:] * ((1 << max(1, (len(tables) - 1).bit_length())) - len(tables))
+    form = TableFormat(tables=tuple(tables), label="any4", learned=True)
+    selector = np.broadcast_to(owner[:, None], codes.shape)
+    return QTensor(
+        codes=form.encode(ratio, owner[:, None]),
+        format=form,
+        group_size=groups.size,
+        granularity=groups.by,
+        scale_codes=codes,
+        scale_format=scales,
+        selector=selector.astype(np.uint8),
+    )
+
+
+def _learned(values: Floats) -> tuple[float, ...]:
+    """Table of 16 integers, ascending, 0 among them, for values between ±127."""
+    # Equal quantiles leave codes without values: they stay where they are.
+    centres = np.quantile(values, (np.arange(_CODES) + 0.5) / _CODES)
+    for _ in range(_LEARNED_ROUNDS):
+        place = np.searchsorted((centres[1:] + centres[:-1]) / 2, values)
+        count = np.bincount(place, minlength=_CODES)
+        total = np.bincount(place, weights=values, minlength=_CODES)
+        centres = np.where(count > 0, total / np.maximum(count, 1), centres)
+    table = np.sort(np.rint(centres))
+    table[np.argmin(np.abs(table))] = 0.0
+    return tuple(table.tolist())
 
 
 def _largest(table: tuple[float, ...]) -> float:

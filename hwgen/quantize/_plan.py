@@ -23,7 +23,7 @@ from hwgen.formats import (
 )
 from hwgen.quantize._bitmod import bitmod, per_token
 from hwgen.quantize._block import hif4, mx, nv, scaled_blocks
-from hwgen.quantize._codebook import codebook
+from hwgen.quantize._codebook import any4, codebook
 from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._groups import as_format
 from hwgen.quantize._integer import float_minimum, integer
@@ -76,7 +76,7 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
     ``scheme`` symmetric, asymmetric or bipolar: `integer` of the weight format's width; ternary: `ternary` in the
     weight format; minimum: `float_minimum`; mx, nv, block and hif4: the block quantisers, `mx` and `scaled_blocks`
     with ``block_rule``; element, posit, bitmod and codebook: `minifloat`, `posit`, `bitmod` and `codebook` in the
-    weight format; sparse_ternary and trit_planes: the quantisers of those names; two_level_asymmetric and
+    weight format; sparse_ternary, trit_planes and any4: the quantisers of those names; two_level_asymmetric and
     two_level_symmetric: `two_level` of its width, with ``weight_scale`` for channels.
     Raises `HwgenError` for another scheme.
     """
@@ -108,11 +108,13 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
             return sparse_ternary(weights, group, scale)
         case "trit_planes":
             return trit_planes(weights, group, scale)
+        case "any4":
+            return any4(weights, group, scale)
         case "two_level_asymmetric" | "two_level_symmetric":
             return two_level(weights, form.code_bits, group, formats.scheme.removeprefix("two_level_"), scale)
     raise HwgenError(
         "weights: scheme must be symmetric, asymmetric, bipolar, ternary, minimum, mx, nv, block, hif4, element, "
-        "posit, bitmod, codebook, sparse_ternary, trit_planes, two_level_asymmetric or two_level_symmetric, "
+        "posit, bitmod, codebook, sparse_ternary, trit_planes, any4, two_level_asymmetric or two_level_symmetric, "
         f"not {formats.scheme!r}"
     )
 
@@ -132,8 +134,8 @@ def signed_scheme(form: Format) -> str | None:
         (TableFormat, "codebook"),
         (SparseTernaryFormat, "sparse_ternary"),
     )
-    if form.name == "trit_planes":
-        return "trit_planes"
+    if form.name in ("trit_planes", "any4"):
+        return form.name
     return next((scheme for kind, scheme in schemes if isinstance(form, kind)), None)
 
 

@@ -20,6 +20,8 @@ __all__ = ["corner_steps", "flags", "full_steps", "random_steps", "reset_runs", 
 
 _FEW_BITS = 10
 """Longest codes of which all are looked at."""
+_FEW_FIELDS = 4
+"""Most fields of side information whose ends are combined in every way."""
 _CALM = 2.0**60
 """Largest value whose products do not overflow FP32."""
 
@@ -416,6 +418,10 @@ def _side_ends(fields: dict[str, Side]) -> list[dict[str, int]]:
         places = (0, half - 1, half, -1) if plain else (0, -1)
         ends[name] = tuple(dict.fromkeys(legal[place] for place in places))
     ends.pop("scale", None)
+    if len(ends) > _FEW_FIELDS:
+        # A table: all of its values at one end, and neighbours at different ones.
+        turns = [(0, 0), (-1, -1), (0, -1), (-1, 0)]
+        return [{name: end[turn[i % 2]] for i, (name, end) in enumerate(ends.items())} for turn in turns]
     return [dict(zip(ends, values, strict=True)) for values in itertools.product(*ends.values())]
 
 

@@ -68,6 +68,7 @@ mx m=1 n=1 k=2 post_lanes=1 weights=mxfp6_e3m2 acts=mxfp4
 mx m=1 n=2 k=4 weights=nvfp4 acts=nvint4
 mx m=1 n=1 k=4 weights=nvint4 acts=nvfp4
 mx m=1 n=2 weights=hif4
+mx m=1 n=2 k=4 weights=block12:e3m0:ue4m3:nearest acts=block12:int4:ue4m3:nearest
 mx m=1 n=1 k=2 group=8 depth=8 post_lanes=1 mode_set=mxfp8 mode_pairs=any weights=mxfp8_e5m2 acts=mxfp8_e4m3
 mx m=1 n=1 k=2 group=8 depth=8 post_lanes=1 mode_set=mxfp_narrow
 mx m=1 n=2 k=2 group=8 depth=8 post_lanes=1 mode_set=mxfp bits=4
@@ -93,6 +94,7 @@ codebook m=1 n=2 k=2 group=8 depth=8 weights=codebook(-4,-1,2,5) acts=fp8_e4m3 a
 codebook m=1 n=2 k=2 group=8 depth=8 weights=bitmod_fp3 acts=fp8_e5m2 align_scope=step
 codebook m=1 n=1 k=1 group=8 depth=8 weights=table(0,1,2,3;0,-1,9,4) acts=int16 value_bits=5
 codebook m=1 n=2 k=4 group=8 depth=8 weights=sherry
+codebook m=1 n=2 k=2 group=8 depth=8 weights=any4 acts=int4
 codebook m=1 n=1 k=2 group=8 depth=8 weights=e2m2 acts=fp16
 codebook m=1 n=1 k=2 group=8 depth=8 weights=int5 acts=bf16
 minifloat m=1 n=2 k=2 group=8 depth=8
@@ -292,6 +294,8 @@ FAULTS: list[tuple[str, str, Callable[[Any], None]]] = [
      _set("arithmetic", 0, "weights", "bits", to=9)),
     ("values by selector", "codebook m=1 n=2 k=2 group=8 depth=8 weights=razer_fp4",
      _set("encodings", "special(fp4_e2m1,-5,5,-8,8)", "values_by_side", 3, 8, to=7.0)),
+    ("table from ports", "codebook m=1 n=2 k=2 group=8 depth=8 weights=any4",
+     _set("arithmetic", 0, "weights", "values", to=lambda old: old[::-1])),
     ("selector", "codebook m=1 n=2 k=2 group=8 depth=8 weights=razer_fp4",
      lambda manifest: manifest["arithmetic"][0]["weights"].pop("selector")),
     ("latency", LUT, _set("modes", 0, "latency", to=lambda old: old + 1)),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwgen.formats import Format, get, names
+from hwgen.formats import Format, TableFormat, get, names
 from hwgen.formats.bitmod import BitmodFormat
 
 
@@ -30,7 +30,7 @@ def _codes() -> ModuleType:
 ALONE = _codes()
 NAMES = [*dict.fromkeys(get(name).name for name in names() if not name.startswith(("int", "uint")))]
 EXTRA = ["int2", "int8", "uint1", "uint8", "int16", "ue4m3", "e3m0", "e1m2", "e5m2b3", "posit5_2", "posit16_3",
-         "bitmod_fp4(-5,5,-10,0)", "codebook(-1,0,0.5,1)"]  # fmt: skip
+         "bitmod_fp4(-5,5,-10,0)", "codebook(-1,0,0.5,1)", "razer_fp4", "table(0,1,-3,0.5)"]  # fmt: skip
 
 
 def _some(form: Format) -> list[int]:
@@ -55,7 +55,7 @@ def test_described_formats_decode_alike(name: str) -> None:
     encoding = json.loads(json.dumps(form.describe()))
     assert encoding["bits"] == form.code_bits
     for code in _some(form):
-        if encoding["kind"] == "word":
+        if form.elements > 1:
             want = form.decode(np.array([code], np.uint32))[0].tolist()
             assert [float(value) for value in ALONE.elements(encoding, code)] == want
         elif isinstance(form, BitmodFormat):
@@ -63,5 +63,10 @@ def test_described_formats_decode_alike(name: str) -> None:
                 word = int(abs(special) * 2) | (special < 0) << 5
                 assert encoding["specials"][side] == special
                 assert _alike(ALONE.decode(encoding, code, word), form.decode_scalar(code, side)), code
+        elif isinstance(form, TableFormat) and form.learned:
+            assert encoding["kind"] == "index"
+        elif isinstance(form, TableFormat):
+            for side in range(len(form.tables)):
+                assert _alike(ALONE.decode(encoding, code, side=side), form.decode_scalar(code, side)), code
         else:
             assert _alike(ALONE.decode(encoding, code), form.decode_scalar(code)), code

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from hwgen.errors import HwgenError, suggest
 from hwgen.formats import (
+    LEARNED_BITS,
     BipolarFormat,
     BitmodFormat,
     CodebookFormat,
@@ -115,6 +116,11 @@ def stored_bits(stored: QTensor) -> float:
     """
     (_, k), form = stored.shape, stored.format
     side = 0 if _plain(form) else stored.scale_format.code_bits + form.side_bits
+    if isinstance(form, TableFormat) and form.learned:
+        # Tables belong to rows, or to several of them.
+        side += (
+            len(form.tables) * len(form.tables[0]) * LEARNED_BITS / (len(stored.codes) * stored.groups) - form.side_bits
+        )
     side -= next((block_format(name).repeated_bits for name in block_names() if name == form.name), 0)
     side += {"integer": form.code_bits, "minimum": stored.scale_format.code_bits}.get(stored.zero_kind, 0)
     of_rows = stored.outer is not None and len(stored.outer) == len(stored.codes) > 1
@@ -197,8 +203,8 @@ def _schemes(name: str, form: Format) -> tuple[str, tuple[str, ...]]:
         return "bitmod", ("bitmod",)
     if isinstance(form, SparseTernaryFormat):
         return "sparse_ternary", ("sparse_ternary",)
-    if name == "trit_planes":
-        return "trit_planes", ("trit_planes",)
+    if name in ("trit_planes", "any4"):
+        return name, (name,)
     if isinstance(form, CodebookFormat | TableFormat):
         return "codebook", ("codebook",)
     if isinstance(form, PositFormat):

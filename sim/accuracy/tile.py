@@ -76,7 +76,9 @@ def _operand(said: Any, side: str, of_tile: Any) -> str:
         # Second-level scales of a token are FP32 with BitMoD.
         return f"{form.name}{group}{'@fp32' if said.scheme == 'bitmod' else scale}"
     scheme = (
-        "" if said.scheme in ("posit", "element", "codebook", "sparse_ternary", "trit_planes") else f".{said.scheme}"
+        ""
+        if said.scheme in ("posit", "element", "codebook", "sparse_ternary", "trit_planes", "any4")
+        else f".{said.scheme}"
     )
     if said.scheme == "ternary":
         return f"ternary{group}{scale}"

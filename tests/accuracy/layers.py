@@ -65,6 +65,7 @@ TILES: dict[str, tuple[str, dict[str, Any]]] = {
     "codebook": ("codebook", {}),
     "codebook, aligned": ("codebook", {"weights": "razer_fp4", "acts": "fp16", "align_scope": "step"}),
     "codebook, sparse": ("codebook", {"weights": "sherry"}),
+    "codebook, learned": ("codebook", {"weights": "any4"}),
     "codebook, bitmod": ("codebook", {"weights": "bitmod_fp3", "acts": "int8"}),
     "mx": ("mx", {}),
     "mx, fp8": ("mx", {"acts": "mxfp8_e5m2", "weights": "mxfp8_e5m2"}),

@@ -144,6 +144,11 @@ def test_sweeps_carry_formats_into_workers(block: Path, codes: Path, capsys: pyt
     )
     assert run("sweep", space, "--json") == 0
     assert json.loads(capsys.readouterr().out)["front"] == found[0]["front"]
+    # A file among the values of an axis.
+    axes = ("--pe", "codebook", "--weights", f"{codes},nf4", "--group", 16, *shared[:-2])
+    assert run("sweep", *axes) == 0
+    front = json.loads(capsys.readouterr().out)["front"]
+    assert {one["weights"] for one in front} <= {"codebook(-4,-1,0,3)", "nf4"}
     # What a name means is in the sweep, whatever becomes of the file.
     block.write_text(BLOCK.replace("12", "24"))
     from dse.stored import open_sweep

@@ -134,7 +134,7 @@ def test_value_table(name: str, has: bool) -> None:
     ("name", "sentence"),
     [
         ("table(1,2,3)", "table: a table must be 2, 4, 8 … 256 values, as many each, not 3"),
-        ("table(1,2;1,2;3,4)", "table: tables must be 1, 2, 4, 8 or 16, not 3"),
+        ("table(1,2;1,2;3,4)", "table: tables must be 1, 2, 4 … 256, not 3"),
         ("table(1,2;1,2,3,4)", "table: a table must be 2, 4, 8 … 256 values, as many each, not 4"),
         ("table(1,e)", "format: values of a table must be numbers separated by commas, not '1,e'"),
         (

@@ -113,7 +113,7 @@ def test_unknown_scheme() -> None:
         weights_for(Plan(scheme="log"), X)
     assert str(caught.value) == (
         "weights: scheme must be symmetric, asymmetric, bipolar, ternary, minimum, mx, nv, block, hif4, element, "
-        "posit, bitmod, codebook, sparse_ternary, trit_planes, two_level_asymmetric or two_level_symmetric, "
+        "posit, bitmod, codebook, sparse_ternary, trit_planes, any4, two_level_asymmetric or two_level_symmetric, "
         "not 'log'"
     )
 

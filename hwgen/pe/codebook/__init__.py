@@ -11,6 +11,9 @@ them 0, in five bits. A front-end gives the cells all four. Two ternary planes w
 such table a ratio of the scales: ``trit_planes`` has values t + r·u of trits t and u, r of 1/8 to 1 by a selector, so
 that a cell keeps one sum and a group one scale; free scales are some 0.5 dB better on Gaussian weights (15.8 to 15.3).
 
+With ``any4`` the table is no part of the tile: a column is given the 16 values of its group, integers of 8 bits, as
+side information, so that every row or group may have a table of its own (`hwgen.quantize.any4` learns one a row).
+
 Values in fixed point have at most ``value_bits`` bits, sign included. A format whose values fit in units of its last
 place has them as they are. Else they are multiplied by one factor so that the largest magnitude becomes
 2^(bits - 1) - 1, and rounded to nearest integers, ties to even (`hwgen.formats.fixed_point`): the format that layers

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from hwgen.formats import QTensor, TableFormat
 from hwgen.pe.codebook.formulas import CodebookFormulas
-from hwgen.pe.codebook.parameters import table_of
+from hwgen.pe.codebook.parameters import learned, table_of
 
 __all__ = ["CodebookArithmetic"]
 
@@ -27,9 +28,31 @@ class CodebookArithmetic(CodebookFormulas):
 
     def arithmetic(self, mode: int) -> dict[str, Any]:
         found = {**self.dot_arithmetic(mode), "acts": self._act_integers()}
-        if self.weight_format.side_bits:
+        if learned(self.p):
+            ports = [f"i_col_value{code}" for code in range(1 << self.weight_format.code_bits)]
+            found["weights"] = {"rule": "looked up", "encoding": self.weight_format.name, "values": ports}
+        elif self.weight_format.side_bits:
             found["weights"] = {**found["weights"], "selector": "i_col_selector"}
         return found
+
+    def side_values(self, name: str, tensor: QTensor) -> np.ndarray:
+        form, code = tensor.format, name.removeprefix("value")
+        if not (code.isdecimal() and isinstance(form, TableFormat) and tensor.selector is not None):
+            return super().side_values(name, tensor)
+        values: np.ndarray = np.array(form.tables, dtype=np.int64)[tensor.selector, int(code)]
+        return values
+
+    def _values(self, words: np.ndarray, col: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Values [..., N, K] of codes [..., N, words] and side information [..., N]."""
+        if learned(self.p):
+            tables = np.stack(
+                [np.asarray(col[f"value{code}"]) for code in range(1 << self.weight_format.code_bits)], -1
+            )
+            found: np.ndarray = np.take_along_axis(tables[..., None, :], words[..., None], axis=-1)[..., 0]
+            return found
+        selector = np.asarray(col["selector"], np.int64)[..., None] if "selector" in col else 0
+        values: np.ndarray = self.tables[selector, words].reshape(*words.shape[:-1], self.k)
+        return values
 
     def terms(
         self,
@@ -39,9 +62,7 @@ class CodebookArithmetic(CodebookFormulas):
         col: Mapping[str, np.ndarray],
         mode: int,
     ) -> np.ndarray:
-        selector = np.asarray(col["selector"], np.int64)[..., None] if "selector" in col else 0
-        words = np.asarray(weights, np.int64)
-        values = self.tables[selector, words].reshape(*words.shape[:-1], self.k)
+        values = self._values(np.asarray(weights, np.int64), col)
         # A step's products are below 2^53: a product of float64 matrices is exact, and quicker than one of int64.
         products = self._integers(acts).astype(np.float64) @ values.astype(np.float64).swapaxes(-1, -2)
         total = products.astype(np.int64).astype(self.sum_dtype)

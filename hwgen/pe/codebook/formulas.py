@@ -12,7 +12,7 @@ from hwgen.frame.facts import Counts, P
 from hwgen.frame.numbers import Num, bits_for, maximum, where
 from hwgen.frame.primitives import for_each
 from hwgen.pe._aligned import shift_mux2
-from hwgen.pe.codebook.parameters import CodebookParameters, table_facts
+from hwgen.pe.codebook.parameters import CodebookParameters, learned, table_facts
 
 __all__ = ["CodebookFormulas"]
 
@@ -109,6 +109,8 @@ class CodebookFormulas(CodebookParameters):
     def col_primitives(cls, p: P) -> Counts:
         form = get(p["weights"])
         codes, tables = 1 << form.code_bits, 1 << form.side_bits
+        if learned(p):
+            return {"mux2": p["k"] * (codes - 1) * cls._value_bits(p)}
         # A tree of multiplexers a bit of a value, whose lowest level chooses between known bits.
         looked_up = p["k"] * (codes // 2 - 1) * cls._value_bits(p)
         varying = cls._varying_codes(p)

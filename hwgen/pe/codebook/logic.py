@@ -15,6 +15,7 @@ from hwgen.arith.select import select
 from hwgen.frame.facts import Addend
 from hwgen.pe._aligned import shift_left_by
 from hwgen.pe.codebook.arithmetic import CodebookArithmetic
+from hwgen.pe.codebook.parameters import learned
 
 __all__ = ["Codebook"]
 
@@ -30,14 +31,21 @@ class Codebook(CodebookArithmetic):
 
     def build_col(self, m: Module, weights: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
         """Looks up the values of the column's codes, once for all rows; a selector picks values of the group's own."""
+        words = self.k // self.weight_format.elements
+        values = self._table(m, side)
+        return Cat(*(select(m, values, weights[index], f"weight{index}") for index in range(words)))
+
+    def _table(self, m: Module, side: Mapping[str, Value]) -> list[Value]:
+        """What each code means, the values of its elements side by side."""
+        if learned(self.p):
+            return [side[f"value{code}"].as_unsigned() for code in range(1 << self.weight_format.code_bits)]
         bits = int(self._value_bits(self.p))
         values: list[Value] = []
         for code, of_tables in enumerate(self.tables.swapaxes(0, 1).tolist()):
             known: list[Value] = [Cat(*(Const(v, signed(bits)) for v in elements)) for elements in of_tables]
             varies = any(elements != of_tables[0] for elements in of_tables)
             values.append(select(m, known, side["selector"], f"value{code}") if varies else known[0])
-        words = self.k // self.weight_format.elements
-        return Cat(*(select(m, values, weights[index], f"weight{index}") for index in range(words)))
+        return values
 
     def build_cell(self, m: Module, row: Value, col: Value, phase: Value, mode: Value) -> list[Addend]:
         """Adds up the rows of all K products, and where it can what was accumulated, by one carry-save tree."""

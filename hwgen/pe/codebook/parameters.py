@@ -10,10 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hwgen.errors import HwgenError
-from hwgen.formats import Format, FormatFile, fixed_point, get, value_table
+from hwgen.formats import LEARNED_BITS, Format, FormatFile, TableFormat, fixed_point, get, value_table
 from hwgen.formats.file import kept_name
 from hwgen.frame.facts import Counts, P, Quantization, Side
-from hwgen.frame.numbers import Num
 from hwgen.frame.param import Range, again, param
 from hwgen.frame.primitives import for_each
 from hwgen.frame.spec import TileSpec
@@ -21,7 +20,7 @@ from hwgen.pe._aligned import AlignedSpec
 from hwgen.pe._scaled import WEIGHT_SCALES
 from hwgen.quantize import signed_scheme
 
-__all__ = ["CodebookParameters", "table_facts", "table_of"]
+__all__ = ["CodebookParameters", "learned", "table_facts", "table_of"]
 
 
 BITS = {"1.25": "ternary_3of4", 2: "int2", 3: "e2m0", 4: "nf4", 5: "e2m2"}
@@ -40,10 +39,19 @@ def table_of(weights: str, bits: int) -> tuple[tuple[int, ...], ...] | None:
     return tuple(tuple(int(np.ldexp(value, -form.lsb_exp)) for value in table) for table in tables)
 
 
+def learned(p: P) -> bool:
+    """Whether values are given with the codes, and are no part of the tile."""
+    form = get(p["weights"])
+    return isinstance(form, TableFormat) and form.learned
+
+
 def table_facts(p: P) -> Counts:
     """Of a tile's values: ``fits`` whether they do, ``low`` and ``high`` their ends."""
 
     def facts(bits: int) -> Counts:
+        if learned(p):
+            half = 1 << (LEARNED_BITS - 1)
+            return {"fits": int(bits >= LEARNED_BITS), "low": -half, "high": half - 1}
         tables = table_of(p["weights"], bits)
         if tables is None:
             return {"fits": 0, "low": -1, "high": 1}
@@ -106,6 +114,8 @@ class CodebookParameters(AlignedSpec):
                 widths = [str(width) for width in BITS]
                 raise HwgenError(f"codebook: bits must be {', '.join(widths[:-1])} or {widths[-1]}, not {bits!r}")
             given.setdefault("weights", BITS[bits])
+        if isinstance(given.get("weights"), str):
+            given["weights"] = kept_name(given["weights"])
         return super().aliases(given)
 
     @classmethod
@@ -153,12 +163,18 @@ class CodebookParameters(AlignedSpec):
     @classmethod
     def side_bits(cls, p: P) -> tuple[Counts, Counts]:
         row, col = super().side_bits(p)
-        selector: Num = get(p["weights"]).side_bits
-        return row, {**col, "selector": selector} if selector else col
+        form = get(p["weights"])
+        values: Counts = {"selector": form.side_bits} if form.side_bits else {}
+        if learned(p):
+            values = {f"value{code}": LEARNED_BITS for code in range(1 << form.code_bits)}
+        return row, {**col, **values}
 
     def col_side(self) -> dict[str, Side]:
         fields = super().col_side()
-        if self.weight_format.side_bits:
+        if learned(self.p):
+            for code in range(1 << self.weight_format.code_bits):
+                fields[f"value{code}"] = Side(LEARNED_BITS, f"value of code {code} in the column's group", signed=True)
+        elif self.weight_format.side_bits:
             doc = "table of the column's group"
             fields["selector"] = Side(self.weight_format.side_bits, doc)
         return fields

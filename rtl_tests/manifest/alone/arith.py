@@ -78,6 +78,9 @@ def _integers(manifest: Manifest, rule: Manifest, codes: list[int], step: Step, 
         values = [value / unit for code in codes for value in elements(enc, code, side)]
         assert all(value.denominator == 1 for value in values)
         return [int(value) for value in values], 0
+    if rule["rule"] == "looked up":
+        bits = next(port for port in manifest["ports"] if port["name"] == rule["values"][0])["packing"]["element_bits"]
+        return [signed(step[rule["values"][code]][index] & ((1 << bits) - 1), bits) for code in codes], 0
     if rule["rule"] == "aligned over a step":
         return aligned(enc, codes, rule)
     if rule["rule"] == "dequantised":
