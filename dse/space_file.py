@@ -5,6 +5,7 @@ level = "accelerator"                    # or tile
 tech = ["sky130hd", "asap7"]
 clk_period_ns = [4, 8]                   # or "own"
 objectives = ["area_um2", "-tokens_per_s"]
+format = ["mine.toml"]                   # number formats from files, instead of axes of formats
 where = ["power_mw <= 500"]              # constraints, also as a table of columns below
 layers = ["8x1536x576"]                  # or workloads, each a table of its own
 
@@ -37,6 +38,7 @@ from typing import Any
 
 from dse.space import OWN, parse_values
 from hwgen.errors import HwgenError, os_error, suggest
+from sim.clock import OWN as OWN_CLOCK
 
 __all__ = ["EXAMPLES", "Axes", "SpaceFile", "WorkloadAsked", "example_names", "read_space", "space_path"]
 
@@ -80,10 +82,11 @@ class SpaceFile:
     where: tuple[str, ...] = ()
     baseline: Mapping[str, str] = field(default_factory=dict)
     accuracy: bool = False
+    formats: tuple[str, ...] = ()
 
 
 _KEYS = (
-    *("pe", "level", "full", "tech", "clk_period_ns", "objectives", "where", "accuracy"),
+    *("pe", "format", "level", "full", "tech", "clk_period_ns", "objectives", "where", "accuracy"),
     *("layers", "axes", "workload", "constraints", "baseline"),
 )
 _OF_WORKLOAD = ("name", "model", "phase", "tokens", "context", "batch", "steps", "roles", "dims", "layers")
@@ -158,6 +161,7 @@ def read_space(name: str | Path) -> SpaceFile:
         (*_texts(what, "where", raw.get("where", [])), *conditions),
         {name: _text(what, f"baseline.{name}", value) for name, value in _table(what, raw, "baseline").items()},
         _truth(what, raw, "accuracy"),
+        _texts(what, "format", raw.get("format", [])),
     )
 
 
@@ -224,8 +228,8 @@ def _axes(what: str, where: str, raw: Mapping[str, Any]) -> dict[str, tuple[str,
 def _clocks(what: str, raw: Any) -> tuple[float, ...] | str | None:
     if raw is None:
         return None
-    if raw == OWN:
-        return OWN
+    if raw == OWN_CLOCK:
+        return OWN_CLOCK
     several = raw if isinstance(raw, list) else [raw]
     for one in several:
         if isinstance(one, bool) or not isinstance(one, int | float) or not 0 < one <= 1e9:

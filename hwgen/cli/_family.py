@@ -1,16 +1,21 @@
-"""Options of a command that takes a PE family: ``--pe`` and one flag for each of the family's parameters."""
+"""Options of a command that takes a PE family: ``--pe`` and one flag for each of the family's parameters, and
+``--format``, a number format in a file, whose family follows from it.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
 
 from hwgen.cli._tech import DEFAULT_TECH, clock_option, made_tile
 from hwgen.errors import HwgenError, suggest
-from hwgen.pe import Param, TileSpec, family, family_names
+from hwgen.formats import read_format
+from hwgen.formats.file import example_names
+from hwgen.pe import Param, TileSpec, family, family_names, family_of_file
 
 __all__ = ["FamilyCommand", "parameter_option", "parse_values", "taken"]
 
@@ -32,6 +37,12 @@ def parameter_option(p: Param) -> click.Option:
     return click.Option(
         [p.flag], multiple=True, metavar=p.type.__name__.upper(), help=f"{p.doc}{unit} ({p.allowed}; default {default})"
     )
+
+
+def _given(args: Sequence[str], flag: str) -> list[str]:
+    """Values that an option is given."""
+    after = [value for word, value in itertools.pairwise(args) if word == flag]
+    return [*after, *(word.removeprefix(f"{flag}=") for word in args if word.startswith(f"{flag}="))]
 
 
 def taken(what: str, names: Iterable[str], params: dict[str, Any]) -> dict[str, str]:
@@ -58,6 +69,15 @@ class FamilyCommand(click.Command):
         super().__init__(*args, **kwargs)
         self.params.insert(
             0, click.Option(["--pe"], required=True, metavar="FAMILY", help=f"PE family: {', '.join(family_names())}")
+        )
+        self.params.insert(
+            1,
+            click.Option(
+                ["--format", "number_format"],
+                multiple=True,
+                metavar="FILE",
+                help=f"number format of the tile, a .toml file or one of {', '.join(example_names())}; --pe follows",
+            ),
         )
         self.params += [self.tech_option(), clock_option()]
 
@@ -91,11 +111,17 @@ class FamilyCommand(click.Command):
         args = list(args)
         if args and not args[0].startswith("-"):
             args.insert(0, "--pe")
-        for index, word in enumerate(args):
-            if word == "--pe" and index + 1 < len(args):
-                ctx.meta["hwgen.family"] = family(args[index + 1])
-            elif word.startswith("--pe="):
-                ctx.meta["hwgen.family"] = family(word.removeprefix("--pe="))
+        for name in _given(args, "--pe"):
+            ctx.meta["hwgen.family"] = family(name)
+        files = list(dict.fromkeys(_given(args, "--format")))
+        if len(files) > 1:
+            raise HwgenError(f"{ctx.info_name}: --format must be given once, not as {' and '.join(files)}")
+        for file in files:
+            named = self._family(ctx)
+            taking, values = family_of_file(read_format(file), named.family if named else None)
+            ctx.meta["hwgen.family"], ctx.meta["hwgen.format"] = taking, values
+            if named is None:
+                args = ["--pe", taking.family, *args]
         try:
             return super().parse_args(ctx, self._spread(args))
         except click.NoSuchOption as error:
@@ -124,9 +150,15 @@ class FamilyCommand(click.Command):
         spec = self._family(ctx)
         assert spec is not None
         ctx.params.pop("pe")
+        ctx.params.pop("number_format")
         given = taken(spec.family, [*spec.parameters(), "bits"], ctx.params)
+        of_file: Mapping[str, Any] = ctx.meta.get("hwgen.format", {})
+        for name in (*of_file, *(["bits"] if of_file else [])):
+            if name in given:
+                flag = "--" + name.replace("_", "-")
+                raise HwgenError(f"{spec.family}: {flag} must not be given with --format, which says it")
         tech, period = self.tech(ctx, ctx.params.pop("tech")), ctx.params.pop("clk_period_ns")
-        ctx.params["spec"], clock = made_tile(spec, parse_values(spec, given), tech, period)
+        ctx.params["spec"], clock = made_tile(spec, {**of_file, **parse_values(spec, given)}, tech, period)
         callback = self.called(ctx)
         if callback is not None and "clock" in inspect.signature(callback).parameters:
             ctx.params["clock"] = clock

@@ -15,7 +15,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Column", "Sheet", "format_option", "print_table", "room"]
+from hwgen.errors import HwgenError, suggest
+from hwgen.formats import FormatFile, read_format
+from hwgen.formats.file import example_names, is_format_file
+
+__all__ = ["Column", "Sheet", "format_option", "forms_option", "print_table", "room", "split_forms"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 FORMS = ("text", "csv", "tsv")
@@ -41,6 +45,38 @@ def format_option(command: F) -> F:
         show_default=True,
         help="text, or the table alone as comma- or tab-separated values, all other words on standard error",
     )(command)
+
+
+def forms_option(takes: str) -> Callable[[F], F]:
+    """Option ``--format`` of commands that take number formats, too; given as ``forms``, for `split_forms`.
+
+    ``takes`` says what is done with a number format.
+    """
+    return click.option(
+        "--format",
+        "forms",
+        multiple=True,
+        metavar=f"{'|'.join(FORMS)}|FILE",
+        help="text, or the table alone as comma- or tab-separated values; or a number format, a .toml file or one of "
+        f"{', '.join(example_names())}: {takes}; may be repeated",
+    )
+
+
+def split_forms(what: str, given: Sequence[str]) -> tuple[str, tuple[FormatFile, ...]]:
+    """Form of the table, and number formats. Raises `HwgenError` for what is neither, and for two forms."""
+    forms = dict.fromkeys(one for one in given if one in FORMS)
+    if len(forms) > 1:
+        raise HwgenError(f"{what}: --format must be one of {', '.join(FORMS)}, not {' and '.join(forms)}")
+    files = []
+    for name in dict.fromkeys(one for one in given if one not in FORMS):
+        if not is_format_file(name) and name not in example_names():
+            known = (*FORMS, *example_names())
+            raise HwgenError(
+                f"{what}: --format must be {', '.join(FORMS)}, or a number format: a .toml file or one of "
+                f"{', '.join(example_names())}, not {name!r}{suggest(name, known)}"
+            )
+        files.append(read_format(name))
+    return next(iter(forms), FORMS[0]), tuple(files)
 
 
 @dataclass(frozen=True)

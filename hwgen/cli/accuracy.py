@@ -15,7 +15,7 @@ import click
 
 from hwgen.cli._options import option_object
 from hwgen.cli._progress import bars
-from hwgen.cli._table import Column, Sheet, format_option
+from hwgen.cli._table import Column, Sheet, forms_option, split_forms
 from hwgen.cli._values import InputFile, OutputFile
 from hwgen.errors import HwgenError
 from hwgen.files import write_all
@@ -51,7 +51,7 @@ __all__ = ["command"]
     metavar="FILE",
     help="perplexity against energy of a multiply-accumulate, of the tiles (--pe)",
 )
-@format_option
+@forms_option("weights in it, as --weights FILE")
 def command(
     options: AccuracyOptions,
     mix: MixedOptions,
@@ -60,15 +60,19 @@ def command(
     output: Path | None,
     plot: Path | None,
     plot_energy: Path | None,
-    form: str,
+    forms: tuple[str, ...],
 ) -> None:
     """Measure a language model whose numbers are stored in formats of a tile: perplexity, KL divergence, agreement.
 
     FORMAT is a number format with its scheme, group and format of scales: int4, int4.asymmetric/64, int8/row, mxfp4,
-    nvfp4, bitmod_fp3/128, nf4/64@bf16. Every --weights is measured by every --method; other roles are the same in all
-    of them. --mix gives single layers formats under a budget. What was measured once is kept and not measured again; an
-    interrupted command goes on where it was.
+    nvfp4, bitmod_fp3/128, nf4/64@bf16; or a .toml file, which says them all (docs/formats_from_files.md). Every
+    --weights is measured by every --method; other roles are the same in all of them. --mix gives single layers formats
+    under a budget. What was measured once is kept and not measured again; an interrupted command goes on where it was.
     """
+    form, files_of_formats = split_forms("accuracy", forms)
+    if files_of_formats:
+        wanted = (*options.weights, *(one.operand for one in files_of_formats))
+        options = dataclasses.replace(options, weights=wanted)
     sheet = Sheet(form)
     if listed:
         _list(sheet)

@@ -8,6 +8,8 @@ from typing import Any
 import click
 
 from hwgen.cli._table import Column, Sheet, format_option
+from hwgen.formats import read_format
+from hwgen.formats.file import example_names
 from hwgen.pe import TileSpec, families
 
 
@@ -45,3 +47,6 @@ def command(as_json: bool, form: str) -> None:
         rows.append((entry["family"], entry["title"], shown, entry["weights"]))
     sheet.table(columns, rows)
     sheet.say("\nhwgen show FAMILY prints its formats, timing, size, parameters and ports.")
+    sheet.say("Number formats in files that come with hwgen (--format NAME or FILE.toml):")
+    for name in example_names():
+        sheet.say(f"  {name}: {read_format(name).about}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 import sys
@@ -27,12 +28,13 @@ from hwgen.cli._sweep_options import (
     search_options,
     space_options,
 )
-from hwgen.cli._table import Column, Sheet, format_option
+from hwgen.cli._table import Column, Sheet, forms_option, split_forms
 from hwgen.cli._tech import OWN, clock_options
 from hwgen.cli._values import OutputFile, Whole
 from hwgen.cli._workload import PhaseOptions, one_source, workload_option
 from hwgen.errors import HwgenError, HwgenWarning, suggest
-from hwgen.pe import family, family_names
+from hwgen.formats import FormatFile, read_format
+from hwgen.pe import family, family_names, family_of_file
 
 if TYPE_CHECKING:
     from dse.explore import Explored
@@ -115,7 +117,7 @@ _ENUMERABLE = 10**9
 )
 @click.option("--top", type=Whole(), default=10, show_default=True, help="points of the front to print")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
-@format_option
+@forms_option("designs with it")
 @click.pass_context
 def command(
     context: click.Context,
@@ -149,7 +151,7 @@ def command(
     measure: bool,
     top: int,
     as_json: bool,
-    form: str,
+    forms: tuple[str, ...],
 ) -> None:
     """Sweep designs and print the Pareto front: `hwgen sweep --pe int --pe lut --bits 2,4,8 --layer 8x1536x576`.
 
@@ -180,12 +182,14 @@ def command(
     \b
       hwgen sweep --space decode --full --search --evaluations 20000 --seed 1 -o large
 
-    --objective perplexity (or kl_nats, -agreement) asks for --accuracy.
+    --objective perplexity (or kl_nats, -agreement) asks for --accuracy. With --format a.toml --format b.toml designs
+    have number formats from files, each in the family that takes it.
     """
     needs("sweep", "dse", "pandas", "pyarrow", "moocore", "threadpoolctl")
     from dse.plan import make_plan
     from dse.space_file import SpaceFile, read_space, space_path
 
+    form, files = split_forms("sweep", forms)
     words, named = _space_word(context.args)
     if named is not None and space_file is not None:
         raise HwgenError(f"sweep: one space must be given, not --space {str(space_file)!r} and {named!r}")
@@ -203,14 +207,24 @@ def command(
     else:
         works = of_file(given.workloads)
     level_name = _level_of(context, level, given)
-    spaces = _spaces(
-        tuple(dict.fromkeys(families)) or given.families or family_names(),
-        _axes([*axes, *_flags(words)]),
-        given,
-        full or given.full,
-        _levels()[level_name],
-        placed=(clk_period_ns or given.clk_period_ns) == OWN,
-    )
+    files = files or tuple(read_format(file) for file in given.formats)
+    names, flags = tuple(dict.fromkeys(families)) or given.families, _axes([*axes, *_flags(words)])
+    # A format is a space of its own: what it says of groups and scales goes with no other.
+    every = [_with_format(one, names, flags, given) for one in files] or [
+        (tuple(names or family_names()), flags, given)
+    ]
+    spaces = [
+        space
+        for some, own, of_file in every
+        for space in _spaces(
+            some,
+            own,
+            of_file,
+            full or given.full,
+            _levels()[level_name],
+            placed=(clk_period_ns or given.clk_period_ns) == OWN,
+        )
+    ]
     explicit = context.get_parameter_source("tech") is click.core.ParameterSource.COMMANDLINE
     techs = _listed(tech) if explicit or not given.techs else given.techs
     stage = scenes(works, techs, clk_period_ns or given.clk_period_ns)
@@ -436,6 +450,31 @@ def _spaces(
     beside: dict[str, tuple[str, ...] | None] = dict.fromkeys(around if full else _AROUND_AXES)
     beside |= {axis: values for axis, values in axes.items() if axis in around}
     return [space.beside(level.around, beside) for space in spaces]
+
+
+def _with_format(
+    form: FormatFile, names: Sequence[str], flags: Axes, given: SpaceFile
+) -> tuple[tuple[str, ...], Axes, SpaceFile]:
+    """Families that have a file's format, and axes with its parameters. Raises `HwgenError` where no family has it, or
+    an axis says what it says.
+    """
+    taking = {}
+    for name in names or family_names():
+        values = family(name).values_of_file(form)
+        if values is not None:
+            taking[name] = values
+    if not taking:
+        spec, _ = family_of_file(form)
+        raise HwgenError(f"sweep: --pe must be {spec.family} for the format of {form.path}, not {', '.join(names)}")
+    said = {axis for values in taking.values() for axis in (*values, "bits")}
+    for axis in (*flags, *given.axes, *(axis for own in given.axes_of.values() for axis in own)):
+        if axis in said:
+            raise HwgenError(f"sweep: {axis} must be no axis beside --format {form.path}, which says it")
+    own = {
+        name: {**given.axes_of.get(name, {}), **{key: (one,) for key, one in values.items()}}
+        for name, values in taking.items()
+    }
+    return tuple(taking), flags, dataclasses.replace(given, axes_of=own)
 
 
 def _check_axes(

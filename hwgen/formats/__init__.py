@@ -6,9 +6,10 @@ from hwgen.formats.ant import AntFormat
 from hwgen.formats.base import Format, Scalar
 from hwgen.formats.bitmod import BitmodFormat
 from hwgen.formats.bits import pack_bits, packed_size, unpack_bits
-from hwgen.formats.blocks import BlockFormat, block_format, block_names
-from hwgen.formats.catalogue import get, names
+from hwgen.formats.blocks import BlockFormat, block_names
+from hwgen.formats.catalogue import names
 from hwgen.formats.codebook import CodebookFormat
+from hwgen.formats.file import FormatFile, block_format, get, read_format
 from hwgen.formats.hif4 import Hif4Format, Hif4ScaleFormat
 from hwgen.formats.integers import BipolarFormat, IntFormat, TernaryFormat
 from hwgen.formats.minifloat import E8M0Format, MinifloatFormat, NormalFormat
@@ -28,6 +29,7 @@ __all__ = [
     "CodebookFormat",
     "E8M0Format",
     "Format",
+    "FormatFile",
     "Hif4Format",
     "Hif4ScaleFormat",
     "IntFormat",
@@ -48,6 +50,7 @@ __all__ = [
     "names",
     "pack_bits",
     "packed_size",
+    "read_format",
     "unpack_bits",
     "value_table",
     "with_special",

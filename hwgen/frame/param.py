@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from hwgen.errors import HwgenError, suggest
 from hwgen.formats.base import whole
 
-__all__ = ["Param", "Range", "again", "check", "param", "parameters", "plain", "resolve", "whole_number"]
+__all__ = ["Names", "Param", "Range", "again", "check", "param", "parameters", "plain", "resolve", "whole_number"]
 
 
 def whole_number(value: object) -> int | None:
@@ -53,6 +53,30 @@ class Range:
         return f"a whole number from {self.low} to {self.high}"
 
 
+class Names(tuple[str, ...]):
+    """Legal names, and more that are in no list: those for which ``reads`` gives the name by which they are kept.
+
+    ``reads`` gives None for a text that is none, and raises `HwgenError` for one that is wrong in itself; ``more`` says
+    in words what is legal beside the list.
+    """
+
+    reads: Callable[[str], str | None]
+    more: str
+
+    def __new__(cls, names: Iterable[str], reads: Callable[[str], str | None], more: str) -> Self:
+        """Listed ``names`` and what ``reads`` knows."""
+        made = super().__new__(cls, names)
+        made.reads, made.more = reads, more
+        return made
+
+    def kept(self, name: str) -> str:
+        """The name by which a legal one is kept; any other as it is. Raises `HwgenError` as ``reads`` does."""
+        return name if super().__contains__(name) else self.reads(name) or name
+
+    def __contains__(self, value: object) -> bool:
+        return super().__contains__(value) or (isinstance(value, str) and self.reads(value) == value)
+
+
 @dataclass(frozen=True)
 class Param:
     """One parameter of a PE family as every consumer sees it."""
@@ -81,11 +105,15 @@ class Param:
         if self.legal is None:
             return {int: "a whole number", str: "a name", bool: "true or false"}[self.type]
         words = [str(value) for value in self.legal]
+        if isinstance(self.legal, Names):
+            words.append(self.legal.more)
         return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
     def plain(self, value: Any) -> Any:
         """A value as it is kept: of Python's own type, and by its first spelling."""
         value = plain(value)
+        if isinstance(value, str) and isinstance(self.legal, Names):
+            return self.legal.kept(value)
         if isinstance(value, int | str) and not isinstance(value, bool):
             return self.spellings.get(value, value)
         return value
@@ -125,7 +153,7 @@ def param(
     spellings: other ways to write a value, as other tools do, and the value that they stand for.
     cuts: kinds of blocks in which it puts registers; loop: it is the number of cycles of a loop in them.
     """
-    bounds = legal if legal is None or isinstance(legal, Range) else tuple(legal)
+    bounds = legal if legal is None or isinstance(legal, Range | Names) else tuple(legal)
     info: dict[str, Any] = {"doc": doc, "legal": bounds, "sweep": tuple(sweep), "unit": unit}
     info |= {"spellings": dict(spellings or {}), "cuts": tuple(cuts), "loop": loop}
     return dataclasses.field(default=default, metadata={"hwgen": info})
@@ -143,7 +171,7 @@ def again(
     if sweep is not None:
         info["sweep"] = tuple(sweep)
     if legal:
-        info["legal"] = tuple(legal)
+        info["legal"] = legal if isinstance(legal, Names) else tuple(legal)
     return dataclasses.field(default=field.default if default is _SAME else default, metadata={"hwgen": info})
 
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from hwgen.errors import HwgenError
+from hwgen.formats import FormatFile
 from hwgen.frame.facts import P
 from hwgen.frame.param import Param, Range, check, param, parameters, plain, resolve, whole_number
 
@@ -162,6 +163,13 @@ class TileParameters:
     def aliases(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """Translate the names that hold for every family (``bits`` = weight width) into this family's own."""
         return dict(values)
+
+    @classmethod
+    def values_of_file(cls, form: FormatFile) -> Mapping[str, Any] | None:
+        """Parameters of a tile whose weights are in a file's format, and its activations where it is for both; None
+        where the family has none.
+        """
+        return None
 
     @classmethod
     def fitting_lanes(cls, given: dict[str, Any], lanes: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hwgen.frame import Addend, Block, Mode, Param, Quantization, Range, Side, State, TileSpec, param
-from hwgen.pe._registry import families, family, family_names
+from hwgen.pe._registry import families, family, family_names, family_of_file
 
 __all__ = [
     "Addend",
@@ -18,5 +18,6 @@ __all__ = [
     "families",
     "family",
     "family_names",
+    "family_of_file",
     "param",
 ]

@@ -11,14 +11,17 @@ import importlib.util
 import os
 import pkgutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from hwgen.errors import HwgenError, suggest
+from hwgen.formats import FormatFile
 from hwgen.frame.parameters import family_module
 from hwgen.frame.spec import TileSpec
 
-__all__ = ["families", "family", "family_names"]
+__all__ = ["families", "family", "family_names", "family_of_file"]
 
 PATH_VARIABLE = "HWGEN_PE_PATH"
 
@@ -100,3 +103,17 @@ def family(name: str) -> type[TileSpec]:
 def families() -> dict[str, type[TileSpec]]:
     """All families by name."""
     return {name: family(name) for name in family_names()}
+
+
+def family_of_file(form: FormatFile, name: str | None = None) -> tuple[type[TileSpec], Mapping[str, Any]]:
+    """The family whose tiles take a file's format, or that of ``name``, and the parameters with which they do.
+
+    Raises `HwgenError` where none does.
+    """
+    for spec in (family(name),) if name is not None else families().values():
+        values = spec.values_of_file(form)
+        if values is not None:
+            return spec, values
+    taking = [one for one, spec in families().items() if spec.values_of_file(form) is not None]
+    known = f"; those that have are {', '.join(taking)}" if taking else ""
+    raise HwgenError(f"{name or 'PE family'}: no tile has weights in the format of {form.path}{known}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hwgen.quantize._ant import ant
 from hwgen.quantize._bitmod import bitmod, per_token
-from hwgen.quantize._block import NV_RULES, hif4, mx, nv
+from hwgen.quantize._block import NV_RULES, hif4, mx, nv, scaled_blocks
 from hwgen.quantize._codebook import any4, codebook
 from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._integer import float_minimum, integer
@@ -37,6 +37,7 @@ __all__ = [
     "per_token",
     "posit",
     "powers",
+    "scaled_blocks",
     "signed_scheme",
     "sparse_ternary",
     "ternary",

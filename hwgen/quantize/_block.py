@@ -1,4 +1,6 @@
-"""Block quantisers: OCP Microscaling, the two-level scales of NVFP4 and NVINT4, the three levels of HiF4."""
+"""Block quantisers: OCP Microscaling, the two-level scales of NVFP4 and NVINT4, the three levels of HiF4, and blocks of
+a user's own below floating-point scales.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,23 @@ import numpy.typing as npt
 
 from hwgen.errors import HwgenError, suggest
 from hwgen.formats import E8M0Format, Format, Hif4Format, Hif4ScaleFormat, IntFormat, QTensor, get
-from hwgen.quantize._groups import Groups, Singles, as_format, check_element, scale_codes, single
+from hwgen.quantize._groups import (
+    Groups,
+    Singles,
+    as_format,
+    check_element,
+    divide,
+    scale_codes,
+    scale_format_of,
+    single,
+)
 
-__all__ = ["NV_RULES", "hif4", "mx", "nv"]
+__all__ = ["NV_RULES", "hif4", "mx", "nv", "scaled_blocks"]
 
 _RULES = ("floor", "ceil")
 NV_RULES = ("division", "modelopt", "transformer_engine")
 """Orders of operations by which a block scale of NVFP4 is computed."""
+_BLOCK_RULES = ("nearest", "ceil")
 _LARGEST, _SMALLEST = np.finfo(np.float32).max, np.finfo(np.float32).smallest_subnormal
 
 
@@ -56,12 +68,59 @@ def mx(x: npt.ArrayLike, element_format: Format | str, block: int = 32, rule: st
     )
 
 
-def nv(x: npt.ArrayLike, element_format: Format | str = "fp4_e2m1", block: int = 16, rule: str = "division") -> QTensor:
+def scaled_blocks(
+    x: npt.ArrayLike,
+    element_format: Format | str,
+    block: int,
+    scale_format: Format | str,
+    rule: str = "nearest",
+) -> QTensor:
+    """Quantise a float matrix [N, K] to blocks along K with a floating-point scale.
+
+    With the largest element value max and the block's largest magnitude amax, the scale s is
+
+    - rule nearest: the one nearest to amax / max, ties to the even code; values above max · s saturate;
+    - rule ceil: the smallest with amax <= max · s; nothing saturates below the largest scale.
+
+    amax / max and x / s are in float64; s is finite and, unless the block is all zero, positive. Elements are x / s to
+    nearest even and saturated; integers stay within ±max. A ``block`` of 0 is the whole row. Raises `HwgenError`, for
+    inf and NaN too.
+    """
+    form, scales = as_format(element_format), scale_format_of("scaled_blocks", scale_format)
+    check_element("scaled_blocks", "element_format", form)
+    if rule not in _BLOCK_RULES:
+        raise HwgenError(f"scaled_blocks: rule must be one of {', '.join(_BLOCK_RULES)}, not {rule!r}")
+    groups = Groups.cut("scaled_blocks", x, block)
+    codes = scale_codes(scales, groups.amax / form.max_value)
+    if rule == "ceil":
+        # Products of so few bits are exact.
+        short = groups.amax > form.max_value * scales.decode(codes)
+        codes = codes + (short & (scales.decode(codes) < scales.max_value)).astype(np.uint32)
+    elements = divide(groups.x, groups.spread(scales.decode(codes)))
+    if isinstance(form, IntFormat):
+        elements = np.clip(elements, -form.max_value, form.max_value)
+    return QTensor(
+        codes=form.encode(elements),
+        format=form,
+        group_size=groups.size,
+        granularity=groups.by,
+        scale_codes=codes,
+        scale_format=scales,
+    )
+
+
+def nv(
+    x: npt.ArrayLike,
+    element_format: Format | str = "fp4_e2m1",
+    block: int = 16,
+    rule: str = "division",
+    scale_format: Format | str = "fp8_e4m3",
+) -> QTensor:
     """Quantise a float matrix [N, K] to blocks along K with an E4M3 scale below one FP32 scale: NVFP4 and NVINT4.
 
     All arithmetic is FP32, as the originals have it, each operation rounded to nearest even; x is rounded first. With
-    the largest element value max (6 for E2M1, 7 for NVINT4), its product with 448 and the block's largest magnitude
-    amax:
+    the largest element value max (6 for E2M1, 7 for NVINT4), its product with 448 (or with the largest value of another
+    ``scale_format``, whose smallest takes the place of 2**-9 below) and the block's largest magnitude amax:
 
     1. The tensor's scale outer = max|x| / (max · 448).
     2. A block's scale, rounded from FP32 to E4M3 (sign 0, ties to the even code):
@@ -83,7 +142,7 @@ def nv(x: npt.ArrayLike, element_format: Format | str = "fp4_e2m1", block: int =
     check_element("nv", "element_format", form)
     if rule not in NV_RULES:
         raise HwgenError(f"nv: rule must be one of {', '.join(NV_RULES)}, not {rule!r}{suggest(rule, NV_RULES)}")
-    groups, scales = Groups.cut("nv", x, block), get("fp8_e4m3")
+    groups, scales = Groups.cut("nv", x, block), scale_format_of("nv", scale_format)
     values, top = single(groups.x), np.float32(form.max_value)
     amax = single(groups.amax)
     with np.errstate(all="ignore"):

@@ -25,7 +25,7 @@ from hwgen.formats import (
 )
 from hwgen.quantize._ant import ant
 from hwgen.quantize._bitmod import bitmod, per_token
-from hwgen.quantize._block import hif4, mx, nv
+from hwgen.quantize._block import hif4, mx, nv, scaled_blocks
 from hwgen.quantize._codebook import any4, codebook
 from hwgen.quantize._float import cast, minifloat
 from hwgen.quantize._groups import as_format
@@ -99,10 +99,10 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
     """Quantise weights [N, K] for a layer.
 
     ``scheme`` symmetric, asymmetric or bipolar: `integer` of the weight format's width; ternary: `ternary` in the
-    weight format; minimum: `float_minimum`; mx, nv and hif4: the block quantisers, `mx` with ``block_rule``; element,
-    posit, bitmod, codebook, powers, ant and olive: the function of that name in the weight format; sparse_ternary,
-    trit_planes and any4: the quantisers of those names;
-    two_level_asymmetric and two_level_symmetric: `two_level` of its width, with ``weight_scale`` for channels.
+    weight format; minimum: `float_minimum`; mx, nv, block and hif4: the block quantisers, `mx` and `scaled_blocks`
+    with ``block_rule``; element, posit, bitmod, codebook, powers, ant and olive: the function of that name in the
+    weight format; sparse_ternary, trit_planes and any4: the quantisers of those names; two_level_asymmetric and
+    two_level_symmetric: `two_level` of its width, with ``weight_scale`` for channels.
     Raises `HwgenError` for another scheme.
     """
     form, group, scale = get(formats.weights), formats.group, formats.weight_scale
@@ -116,7 +116,9 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
         case "mx":
             return mx(weights, form, group, formats.block_rule)
         case "nv":
-            return nv(weights, form, group)
+            return nv(weights, form, group, scale_format=scale)
+        case "block":
+            return scaled_blocks(weights, form, group, scale, formats.block_rule)
         case "hif4":
             return hif4(weights, group)
         case "element":
@@ -142,8 +144,8 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
         case "two_level_asymmetric" | "two_level_symmetric":
             return two_level(weights, form.code_bits, group, formats.scheme.removeprefix("two_level_"), scale)
     raise HwgenError(
-        "weights: scheme must be symmetric, asymmetric, bipolar, ternary, minimum, mx, nv, hif4, element, posit, "
-        "bitmod, codebook, powers, ant, olive, sparse_ternary, trit_planes, any4, two_level_asymmetric or "
+        "weights: scheme must be symmetric, asymmetric, bipolar, ternary, minimum, mx, nv, block, hif4, element, "
+        "posit, bitmod, codebook, powers, ant, olive, sparse_ternary, trit_planes, any4, two_level_asymmetric or "
         f"two_level_symmetric, not {formats.scheme!r}"
     )
 
@@ -176,15 +178,17 @@ def _wide(form: Format) -> bool:
 def acts_for(formats: LayerFormats, acts: npt.ArrayLike) -> QTensor:
     """Quantise activations [tokens, K] for a layer, as they enter the tile or the block before it.
 
-    With ``scheme`` mx, nv and hif4 both sides have blocks. Floating-point activations that are aligned later, or have
-    16 bits or more, are rounded as they are with a scale of 1; all others get one scale per token, which with
+    With ``scheme`` mx, nv, block and hif4 both sides have blocks. Floating-point activations that are aligned later, or
+    have 16 bits or more, are rounded as they are with a scale of 1; all others get one scale per token, which with
     ``scheme`` bitmod is the second-level one. Raises `HwgenError`.
     """
     form = get(formats.acts)
     if formats.scheme == "mx":
         return mx(acts, form, formats.group, formats.block_rule)
     if formats.scheme == "nv":
-        return nv(acts, form, formats.group)
+        return nv(acts, form, formats.group, scale_format=formats.act_scale)
+    if formats.scheme == "block":
+        return scaled_blocks(acts, form, formats.group, formats.act_scale, formats.block_rule)
     if formats.scheme == "hif4":
         return hif4(acts, formats.group)
     if _wide(form) or formats.align is not None:

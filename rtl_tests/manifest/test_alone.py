@@ -72,6 +72,7 @@ mx m=1 n=1 k=2 post_lanes=1 weights=mxfp6_e3m2 acts=mxfp4
 mx m=1 n=2 k=4 weights=nvfp4 acts=nvint4
 mx m=1 n=1 k=4 weights=nvint4 acts=nvfp4
 mx m=1 n=2 weights=hif4
+mx m=1 n=2 k=4 weights=block12:e3m0:ue4m3:nearest acts=block12:int4:ue4m3:nearest
 mx m=1 n=1 k=2 group=8 depth=8 post_lanes=1 mode_set=mxfp8 mode_pairs=any weights=mxfp8_e5m2 acts=mxfp8_e4m3
 mx m=1 n=1 k=2 group=8 depth=8 post_lanes=1 mode_set=mxfp_narrow
 mx m=1 n=2 k=2 group=8 depth=8 post_lanes=1 mode_set=mxfp bits=4

@@ -1,7 +1,8 @@
 """How numbers of one role are stored: a number format, its scheme, its groups and the format of their scales.
 
 A name says it all: ``FORMAT[.SCHEME][/GROUP][@SCALE]``, such as ``int4``, ``int4.asymmetric/64``, ``int8/row``,
-``mxfp4``, ``mxfp4.ceil``, ``bitmod_fp3/128``, ``nf4/64@bf16``. Whatever the role, numbers are rows [R, K] with groups
+``mxfp4``, ``mxfp4.ceil``, ``bitmod_fp3/128``, ``nf4/64@bf16``; or a .toml file with a format (`hwgen.formats.file`),
+which says the rest, too. Whatever the role, numbers are rows [R, K] with groups
 along K; the quantisers are those of `hwgen.quantize`, so that a model is measured with the codes that a tile is given.
 """
 
@@ -37,7 +38,10 @@ from hwgen.formats import (
     block_format,
     block_names,
     get,
+    read_format,
 )
+from hwgen.formats.blocks import says_itself
+from hwgen.formats.file import is_format_file
 from hwgen.quantize import weights_for
 
 __all__ = ["ROW", "OperandFormat", "operand_format", "stored_bits"]
@@ -127,15 +131,29 @@ def stored_bits(stored: QTensor) -> float:
     return form.code_bits / form.elements + (side * stored.groups + outer) / k
 
 
-@functools.cache
 def operand_format(name: str, group: int = DEFAULT_GROUP) -> OperandFormat:
     """Read a name. ``group`` is that of formats without blocks where the name has none (`ROW`: the whole row).
 
     Raises `HwgenError` for a name, scheme, group or scale that is none, or that do not go together.
     """
+    if is_format_file(name):
+        # The file may be another one next time: what is kept is kept by what it says.
+        return operand_format(read_format(name).operand, group)
+    return _named(name, group)
+
+
+@functools.cache
+def _named(name: str, group: int) -> OperandFormat:
     found = _NAME.fullmatch(name)
     if found is None:
         raise HwgenError(f"format of numbers: must be FORMAT[.SCHEME][/GROUP][@SCALE], not {name!r}")
+    if says_itself(found["format"]):
+        own = block_format(found["format"])
+        if name != found["format"]:
+            raise HwgenError(
+                f"format of numbers {name!r}: must be {own.name} alone, which says scheme, group and scale"
+            )
+        return OperandFormat(own.name, own.element.name, own.scheme, own.block, own.scale.name, own.rule or "floor")
     form, called = get(found["format"]), found["format"]
     default, allowed = _schemes(called, form)
     scheme = found["scheme"] or default
@@ -207,7 +225,7 @@ def _schemes(name: str, form: Format) -> tuple[str, tuple[str, ...]]:
 
 def _scale(scheme: str) -> str:
     """Format of scales if none is said: the quantiser's own default."""
-    return {"bitmod": "int8", "posit": "e8m0"}.get(scheme, "fp16")
+    return {"bitmod": "int8", "posit": "e8m0", "nv": "fp8_e4m3"}.get(scheme, "fp16")
 
 
 def _group(name: str, said: str | None, block: int | None, default: int) -> int:

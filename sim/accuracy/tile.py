@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hwgen.formats import IntFormat, MinifloatFormat, QTensor, block_format, block_names, get
+from hwgen.formats.blocks import says_itself
 from hwgen.pe import TileSpec
 from hwgen.quantize import OF_FORMATS, acts_for
 from hwgen.schedule import Layer, Schedule
@@ -54,12 +55,15 @@ def formats_of(spec: TileSpec) -> Recipe:
     Two tiles whose layers are quantised alike have the same recipe, whatever their arithmetic.
     """
     said = spec.quantization()
-    return recipe({"weights": _operand(said, "weights"), "acts": _operand(said, "acts")})
+    return recipe({side: _operand(said, side, spec.p.get(side)) for side in ("weights", "acts")})
 
 
-def _operand(said: Any, side: str) -> str:
-    """Name of the weights' or activations' format, as `sim.accuracy.operand` reads it."""
+def _operand(said: Any, side: str, of_tile: Any) -> str:
+    """Name of the weights' or activations' format, as `sim.accuracy.operand` reads it; ``of_tile`` is the tile's."""
     form = get(said.weights if side == "weights" else said.acts)
+    own = block_format(of_tile) if isinstance(of_tile, str) and says_itself(of_tile) else None
+    if own is not None:
+        return own.name
     if said.scheme in ("mx", "nv"):
         return _block_name(form.name, said.scheme) + (".ceil" if said.block_rule == "ceil" else "")
     if said.scheme == "hif4":

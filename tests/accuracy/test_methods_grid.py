@@ -25,6 +25,8 @@ EXACT = (
     *("bitmod_fp3", "bitmod_fp4/32", "bitmod_fp4@fp16", "bitmod_fp4(-5,5,-10,0)"),
     *("mxfp4", "mxfp4.ceil", "mxint8", "mxfp8_e4m3", "mxfp8_e5m2", "mxfp6_e2m3", "mxfp6_e3m2"),
     *("nvfp4", "nvint4", "hif4"),
+    *("block24:fp4_e2m1:ue5m3:nearest", "block24:int4:fp8_e4m3:ceil", "block40:e3m2:bf16:ceil"),
+    *("block20:int5:e8m0:ceil", "block16:fp4_e2m1:ue4m0:nearest:tensor"),
 )
 """Formats whose quantisers round at the scales that they store."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from hwgen.errors import HwgenError
-from hwgen.quantize import bitmod, integer, nv
+from hwgen.quantize import bitmod, integer, nv, scaled_blocks
 from sim.accuracy.operand import ROW, operand_format
 
 NAMES = [
@@ -15,6 +17,7 @@ NAMES = [
     *("mxfp4", "mxfp4.ceil", "mxint8", "nvfp4", "nvint4", "hif4", "bitmod_fp3", "bitmod_fp4/64", "nf4/64@bf16"),
     *("powers2_6/128", "apot2_5/64@bf16"),
     *("ternary", "bipolar1", "fp4_e2m1", "fp8_e4m3/row", "fp16", "bf16", "posit8_1", "posit4_1@fp16", "e3m0"),
+    *("block24:fp4_e2m1:ue5m3:nearest", "block20:int4:e8m0:ceil", "block16:e3m2:fp8_e4m3:nearest:tensor"),
 ]
 
 
@@ -33,6 +36,19 @@ def test_numbers_are_those_of_the_codes_whatever_the_pieces(name: str, monkeypat
     assert np.array_equal(kept.reshape(10, 192).numpy(), want)
     monkeypatch.setattr("sim.accuracy.operand._PIECE", 300)
     assert torch.equal(form.nearest(x), kept)
+
+
+def test_a_file_says_all_and_is_read_anew(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    for k in (2, 3):
+        file.write_text(f"values = [-1, 0, 1, {k}]\ngroup = 32\nscale = 'bf16'")
+        assert operand_format(str(file)).name == f"codebook(-1,0,1,{k})/32@bf16"
+        assert operand_format(str(file), ROW) == operand_format(f"codebook(-1,0,1,{k})/32@bf16")
+    file.write_text("element = 'e2m1'\nblock = 24\nscale = 'ue5m3'\nrule = 'ceil'")
+    x = np.random.default_rng(2).normal(size=(3, 96))
+    assert operand_format(str(file)).quantise(x) == scaled_blocks(x, "e2m1", 24, "ue5m3", "ceil")
+    with pytest.raises(HwgenError, match=r"must be block24:fp4_e2m1:ue5m3:ceil alone, which says scheme, group and sc"):
+        operand_format("block24:e2m1:ue5m3:ceil/32")
 
 
 def test_defaults_follow_the_format() -> None:
@@ -57,6 +73,8 @@ def test_defaults_follow_the_format() -> None:
         ("hif4", 4.5),
         ("bitmod_fp4/128", 4 + (8 + 2) / 128 + 32 / 256),
         ("fp16", 16),
+        ("block24:fp4_e2m1:ue5m3:nearest", 4 + 8 * 11 / 256),
+        ("block16:int4:ue4m0:nearest:tensor", 4.25),
         ("ternary/64", 2 + 16 / 64),
         ("posit8_1/32", 8 + 8 / 32),
     ],

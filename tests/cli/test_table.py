@@ -9,6 +9,7 @@ import pytest
 
 from hwgen.cli import main
 from hwgen.cli._table import Column, Sheet, print_table
+from hwgen.formats.file import example_names
 from hwgen.pe import families
 
 COLUMNS = [Column("pe", right=False), Column("energy_pj_per_mac"), Column("area_um2")]
@@ -80,7 +81,7 @@ def test_list_and_show_fit_80_columns(
     if command == ["list"]:
         assert max(map(len, lines)) <= 80
         assert len([line for line in lines if line.startswith("bitmod")]) == 1
-        assert len(lines) == len(families()) + 3
+        assert len(lines) == len(families()) + 4 + len(example_names())
     else:
         table = lines[next(i for i, line in enumerate(lines) if line.startswith("parameter")) :]
         assert max(map(len, table[: table.index("")])) <= 80

@@ -74,8 +74,8 @@ def test_all_of_it_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("# nothing", "must say something, it is empty; keys: pe, level, "),
-        ("axis = 4", "no key 'axis'; did you mean 'axes'?; keys: pe, level, "),
+        ("# nothing", "must say something, it is empty; keys: pe, format, level, "),
+        ("axis = 4", "no key 'axis'; did you mean 'axes'?; keys: pe, format, level, "),
         ("axes = 4", "axes must be a table, [axes], not 4"),
         ("pe = [[1]]", "pe must be a text or a number, not [1]"),
         ("full = 1", "full must be true or false, not 1"),

@@ -33,6 +33,7 @@ from hwgen.quantize import (
     per_token,
     posit,
     powers,
+    scaled_blocks,
     sparse_ternary,
     ternary,
     trit_planes,
@@ -59,6 +60,10 @@ QUANTISERS: dict[str, Quantiser] = {
     "mx-int8": lambda x, group=0: mx(x, "mxint8", group, "ceil"),
     **{f"nv-{rule}": lambda x, group=0, r=rule: nv(x, "fp4_e2m1", group, r) for rule in package.NV_RULES},
     "nvint4": lambda x, group=0: nv(x, "nvint4", group),
+    **{
+        f"scaled_blocks-{rule}": lambda x, group=0, r=rule: scaled_blocks(x, "e2m1", group, "ue5m3", r)
+        for rule in ("nearest", "ceil")
+    },
     "hif4": lambda x, group=0: hif4(x, group),
     "posit": lambda x, group=0: posit(x, "posit8_1", group),
     "ant": lambda x, group=0: ant(x, "ant4", group),

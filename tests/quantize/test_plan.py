@@ -24,6 +24,7 @@ from hwgen.quantize import (
     per_token,
     posit,
     powers,
+    scaled_blocks,
     ternary,
     two_level,
     weights_for,
@@ -52,8 +53,16 @@ class Plan:
         (Plan(weights="bipolar2", scheme="bipolar", group=0), lambda: integer(X, 2, 0, "bipolar")),
         (Plan(weights="uint4", scheme="minimum", weight_scale="bf16"), lambda: float_minimum(X, 4, 16, "bf16")),
         (Plan(weights="mxfp4", scheme="mx", block_rule="ceil"), lambda: mx(X, "mxfp4", 16, "ceil")),
-        (Plan(weights="nvfp4", scheme="nv"), lambda: nv(X, "fp4_e2m1", 16)),
-        (Plan(weights="nvint4", scheme="nv", group=0), lambda: nv(X, "nvint4", 0)),
+        (Plan(weights="nvfp4", scheme="nv", weight_scale="fp8_e4m3"), lambda: nv(X, "fp4_e2m1", 16)),
+        (Plan(weights="nvint4", scheme="nv", group=0, weight_scale="fp8_e4m3"), lambda: nv(X, "nvint4", 0)),
+        (
+            Plan(weights="nvfp4", scheme="nv", weight_scale="ue5m3"),
+            lambda: nv(X, "fp4_e2m1", 16, scale_format="ue5m3"),
+        ),
+        (
+            Plan(weights="e3m1", scheme="block", weight_scale="ue5m3", block_rule="ceil"),
+            lambda: scaled_blocks(X, "e3m1", 16, "ue5m3", "ceil"),
+        ),
         (Plan(weights="hif4", scheme="hif4"), lambda: hif4(X, 16)),
         (Plan(weights="ternary", scheme="element"), lambda: ternary(X, 16, format="ternary")),
         (Plan(weights="int2", scheme="ternary", weight_scale="bf16"), lambda: ternary(X, 16, "bf16")),
@@ -95,7 +104,11 @@ def test_weights(plan: Plan, expected: Any) -> None:
         (Plan(acts="int8", scheme="bitmod"), lambda: per_token(X, "int8", "bf16")),
         (Plan(acts="fp16", scheme="bitmod"), lambda: cast(X, "fp16", "bf16")),
         (Plan(acts="mxint8", scheme="mx", block_rule="ceil"), lambda: mx(X, "mxint8", 16, "ceil")),
-        (Plan(acts="nvfp4", scheme="nv"), lambda: nv(X, "fp4_e2m1", 16)),
+        (Plan(acts="nvfp4", scheme="nv", act_scale="fp8_e4m3"), lambda: nv(X, "fp4_e2m1", 16)),
+        (
+            Plan(acts="e3m1", scheme="block", act_scale="ue5m3", block_rule="nearest"),
+            lambda: scaled_blocks(X, "e3m1", 16, "ue5m3"),
+        ),
         (Plan(acts="hif4", scheme="hif4", group=8), lambda: hif4(X, 8)),
     ],
 )
@@ -107,8 +120,8 @@ def test_unknown_scheme() -> None:
     with pytest.raises(HwgenError) as caught:
         weights_for(Plan(scheme="log"), X)
     assert str(caught.value) == (
-        "weights: scheme must be symmetric, asymmetric, bipolar, ternary, minimum, mx, nv, hif4, element, posit, "
-        "bitmod, codebook, powers, ant, olive, sparse_ternary, trit_planes, any4, two_level_asymmetric or "
+        "weights: scheme must be symmetric, asymmetric, bipolar, ternary, minimum, mx, nv, block, hif4, element, "
+        "posit, bitmod, codebook, powers, ant, olive, sparse_ternary, trit_planes, any4, two_level_asymmetric or "
         "two_level_symmetric, not 'log'"
     )
 

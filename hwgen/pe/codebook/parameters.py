@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hwgen.errors import HwgenError
-from hwgen.formats import LEARNED_BITS, Format, TableFormat, fixed_point, get, value_table
+from hwgen.formats import LEARNED_BITS, Format, FormatFile, TableFormat, fixed_point, get, value_table
+from hwgen.formats.file import kept_name
 from hwgen.frame.facts import Counts, P, Quantization, Side
 from hwgen.frame.param import Range, again, param
 from hwgen.frame.primitives import for_each
@@ -88,6 +89,8 @@ class CodebookParameters(AlignedSpec):
     NOT_IN_BLOCKS: ClassVar[frozenset[str]] = TileSpec.NOT_IN_BLOCKS | {"value_bits"}
 
     def __post_init__(self) -> None:
+        if isinstance(self.weights, str):
+            object.__setattr__(self, "weights", kept_name(self.weights))
         given: object = self.weights
         form = get(given) if isinstance(given, str) else None
         if form is not None and form.min_value >= 0:
@@ -111,7 +114,17 @@ class CodebookParameters(AlignedSpec):
                 widths = [str(width) for width in BITS]
                 raise HwgenError(f"codebook: bits must be {', '.join(widths[:-1])} or {widths[-1]}, not {bits!r}")
             given.setdefault("weights", BITS[bits])
+        if isinstance(given.get("weights"), str):
+            given["weights"] = kept_name(given["weights"])
         return super().aliases(given)
+
+    @classmethod
+    def values_of_file(cls, form: FormatFile) -> Mapping[str, Any] | None:
+        if form.block is not None or form.format.code_bits > _WIDEST or value_table(form.format) is None:
+            return None
+        found = {"weights": form.canonical, "group": form.group, "weight_scale": form.scale.name}
+        usual = cls.parameters()["depth"].default
+        return {**found, "depth": form.group} if form.group > usual else found
 
     @classmethod
     def constraints(cls, p: P) -> Iterable[tuple[Any, str]]:

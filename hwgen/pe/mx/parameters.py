@@ -8,18 +8,26 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hwgen.errors import HwgenError
-from hwgen.formats import BlockFormat, Format, block_format, block_names
+from hwgen.formats import BlockFormat, Format, FormatFile, block_format, block_names
+from hwgen.formats.blocks import says_itself
+from hwgen.formats.file import kept_name
 from hwgen.formats.minifloat import MinifloatFormat
 from hwgen.frame.facts import Mode, P, Quantization, Side
 from hwgen.frame.numbers import Num, maximum
-from hwgen.frame.param import Range, again, param
+from hwgen.frame.param import Names, Range, again, param
 from hwgen.frame.spec import TileSpec
 from hwgen.pe._scaled import LanesSpec
 
 __all__ = ["MxParameters"]
 
 
-FORMATS = block_names()
+def _own(name: str) -> str | None:
+    """The name that a user's own format, or the file of one, is kept by; None for what is none."""
+    kept = kept_name(name)
+    return block_format(name).name if kept != name or says_itself(name) else None
+
+
+FORMATS = Names(block_names(), _own, "a .toml file of a block format")
 
 
 def _mode_sets() -> dict[str, tuple[str, ...]]:
@@ -128,13 +136,19 @@ class MxParameters(TileSpec):
         if turns:
             for side, other in (("weights", "acts"), ("acts", "weights")):
                 given.setdefault(side, given.get(other, turns[0]))
+        for side in ("weights", "acts"):
+            if isinstance(given.get(side), str):
+                given[side] = FORMATS.kept(given[side])
         named = [given[side] for side in ("weights", "acts") if given.get(side) in FORMATS]
-        if named and block_format(named[0]).scheme != "mx":
+        if named and block_format(named[0]).fixed:
             for side in ("weights", "acts"):
                 given.setdefault(side, named[0])
             block, known = block_format(named[0]).block, cls.parameters()
             for size in ("group", "depth"):
                 given.setdefault(size, block)
+            step = known["k"].default
+            if block % step:
+                given.setdefault("k", max(count for count in range(1, step) if block % count == 0))
             # A shorter block leaves the lanes less time.
             lanes = known["post_lanes"].default * max(known["group"].default // block, 1)
             return cls.fitting_lanes(given, lanes)
@@ -173,7 +187,11 @@ class MxParameters(TileSpec):
             p["block_rule"] == "floor" or weights.scheme == "mx",
             "block_rule must be floor for {weights}, whose scales are no powers of two, not {block_rule}",
         )
-        if weights.scheme != "mx":
+        yield (
+            p["block_rule"] == "floor" or weights.rule is None,
+            "block_rule must be floor for {weights}, which has a rule of its own, not {block_rule}",
+        )
+        if weights.fixed:
             # Other blocks are what their formats say; OCP defines MX for any block, and formats of 32 elements.
             yield p["group"] == weights.block, f"group must be {weights.block}, the block of {{weights}}, not {{group}}"
         # After the block: what else is wrong with a group that no format has would be told in vain.
@@ -181,6 +199,10 @@ class MxParameters(TileSpec):
         elements = weights.element.elements
         if elements > 1:
             yield p["k"] % elements == 0, f"k must be a multiple of {elements} with {{weights}}, not {{k}}"
+
+    @classmethod
+    def values_of_file(cls, form: FormatFile) -> Mapping[str, Any] | None:
+        return None if form.block is None else {"weights": form.canonical}
 
     @classmethod
     def _mode_blocks(cls, p: P) -> tuple[tuple[BlockFormat, BlockFormat], ...]:
@@ -252,7 +274,7 @@ class MxParameters(TileSpec):
             act_scale=acts.scale.name,
             weight_scale=weights.scale.name,
             step=int(self.layer_k(self.p)),
-            block_rule=self.block_rule,
+            block_rule=weights.rule or self.block_rule,
             **self.bounded_sums(),
         )
 

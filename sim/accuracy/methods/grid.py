@@ -184,7 +184,11 @@ class Grid:
             ideal = amax * by / default_anchor(self.codes, self.scales_format)
         else:
             ideal = amax * by / self._top
-        return self.at(weights, _scale_codes(self.scales_format, ideal))
+        codes = _scale_codes(self.scales_format, ideal)
+        if scheme == "block" and self.form.block_rule == "ceil":
+            value = _decoded(self.scales_format, codes)
+            codes = codes + ((amax * by > self._top * value) & (value < self.scales_format.max_value))
+        return self.at(weights, codes)
 
     def at(self, weights: Tensor, codes: Tensor, outer: Tensor | None = None) -> Scales:
         """Scales of given codes [N, G]; what else belongs to a group (HiF4's exponents) as its weights want it.
@@ -509,6 +513,7 @@ _SCHEMES = (
     "bitmod",
     "mx",
     "nv",
+    "block",
     "hif4",
 )
 
