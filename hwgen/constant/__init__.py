@@ -13,13 +13,14 @@ from __future__ import annotations
 from hwgen.constant.graph import AdderGraph
 from hwgen.constant.matrix import MOST_BITS, MOST_ELEMENTS, constant_matrix, read_constant
 from hwgen.constant.unit import METHODS, ConstantEmission, ConstantUnit, emit_constant
-from hwgen.constant.verify import verify_constant
+from hwgen.constant.verify import ConstantCheck, verify_constant
 
 __all__ = [
     "METHODS",
     "MOST_BITS",
     "MOST_ELEMENTS",
     "AdderGraph",
+    "ConstantCheck",
     "ConstantEmission",
     "ConstantUnit",
     "constant_matrix",

@@ -1,7 +1,7 @@
 """Where registers stand in an adder graph: which stage each sum is in, with the fewest bits to hold.
 
-A value that is made in stage s and last used in stage t passes t - s registers. Inputs are there from stage 1 on, outputs
-are used behind the last stage.
+A value that is made in stage s and last used in stage t passes t - s registers. Inputs are there from stage 1 on,
+outputs are used behind the last stage.
 """
 
 from __future__ import annotations

@@ -66,12 +66,12 @@ class ConstantUnit:
             raise HwgenError(
                 f"constant: method must be {' or '.join(METHODS)}, not {method!r}{suggest(method, METHODS)}"
             )
-        if re.fullmatch(r"u?int([1-9]|1[0-6])", acts) is None or not isinstance(get(acts), IntFormat):
+        if re.fullmatch(r"u?int([1-9]|1[0-6])", acts) is None:
             raise HwgenError(f"constant: acts must be intN or uintN, N from 1 to {MOST_ACT_BITS}, not {acts!r}")
         for name, value, least in (("levels", levels, 1), ("extra_levels", extra_levels, 0)):
             if value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST_LEVELS:
+            if type(value) is not int or not least <= value <= MOST_LEVELS:
                 raise HwgenError(
                     f"constant: {name} must be a whole number from {least} to {MOST_LEVELS}, not {value!r}"
                 )
@@ -134,7 +134,8 @@ class ConstantUnit:
         low, high = self.act_range
         up, down = np.maximum(self.matrix, 0).sum(axis=1), np.minimum(self.matrix, 0).sum(axis=1)
         least, most = int((up * low + down * high).min()), int((up * high + down * low).max())
-        return Shape.cast(range(min(least, -1), max(most, 0) + 1)).width
+        width: int = Shape.cast(range(min(least, -1), max(most, 0) + 1)).width
+        return width
 
     @cached_property
     def placed(self) -> Placed:
@@ -178,9 +179,7 @@ class ConstantUnit:
         act = self.act_format
         return [
             PortInfo("i_valid", "input", 1, "i_x is there; may be high in every cycle"),
-            element_port(
-                "i_x", "input", "inputs", (self.inputs,), act.code_bits, "acts", signed=act.twos_complement
-            ),
+            element_port("i_x", "input", "inputs", (self.inputs,), act.code_bits, "acts", signed=act.twos_complement),
             PortInfo("o_valid", "output", 1, "o_y is there; cannot be held back"),
             element_port("o_y", "output", "outputs", (self.outputs,), self.y_bits, "result", signed=True),
         ]
