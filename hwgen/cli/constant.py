@@ -36,7 +36,7 @@ class MatrixFile(click.ParamType[str]):
         return value
 
 
-@click.command(epilog="Example: hwgen constant weights.npy --acts int8 -o core.v --verify")
+@click.command(epilog="Example: hwgen constant --layer blk.0.attn_k --outputs 0:2 --inputs 0:8 --acts int8")
 @click.argument("matrix", required=False, type=MatrixFile())
 @click.option("-o", "--output", type=OutputFile("Verilog"), metavar="FILE", help="write the Verilog")
 @click.option("--manifest", "manifest_file", type=OutputFile("JSON"), metavar="FILE", help="write the manifest")
@@ -44,11 +44,14 @@ class MatrixFile(click.ParamType[str]):
 @click.option(
     "--model", type=InputFile(folders=True), metavar="FILE", help="with --layer: GGUF or safetensors (default model)"
 )
-@click.option("--outputs", metavar="A:B", help="with --layer: these outputs only")
-@click.option("--inputs", metavar="A:B", help="with --layer: these inputs only, of one group")
+@click.option("--outputs", type=Text(), metavar="A:B", help="with --layer: these outputs only")
+@click.option("--inputs", type=Text(), metavar="A:B", help="with --layer: these inputs only, of one group")
 @click.option("--bits", type=Whole(1, 16), metavar="N", help="with --layer: bits of weights (default 4)")
 @click.option(
-    "--scheme", metavar="NAME", help="with --layer: symmetric (default), asymmetric, bipolar or ternary integers"
+    "--scheme",
+    type=Text(),
+    metavar="NAME",
+    help="with --layer: symmetric (default), asymmetric, bipolar or ternary integers",
 )
 @click.option(
     "--group", type=Whole(0), metavar="N", help="with --layer: inputs that share a scale (default 0: the whole row)"
@@ -70,7 +73,7 @@ class MatrixFile(click.ParamType[str]):
     metavar="N",
     help="with --method shared: adders on the longest way beyond the least possible (default: as many as it takes)",
 )
-@click.option("--top", metavar="NAME", help="name of the module (default constant)")
+@click.option("--top", type=Text(), metavar="NAME", help="name of the module (default constant)")
 @reset_options
 @click.option("--verify", is_flag=True, help="run the Verilog, compiled, beside numpy")
 @click.option("--vectors", type=Whole(2, 1_000_000), default=1000, show_default=True, help="vectors of --verify")
@@ -78,7 +81,7 @@ class MatrixFile(click.ParamType[str]):
 @click.option("--synth", is_flag=True, help="map to a cell library: area and shortest clock period")
 @liberty_option
 @click.option("--clk-period-ns", type=Number(), default=1.0, show_default=True, metavar="NS", help="target of --synth")
-@click.option("--fpga", metavar="NAME", help="map to an FPGA: ecp5, ice40 or xilinx")
+@click.option("--fpga", type=Text(), metavar="NAME", help="map to an FPGA: ecp5, ice40 or xilinx")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def command(
     matrix: str | None,
@@ -110,17 +113,22 @@ def command(
     """
     from rich.console import Console
 
-    from hwgen.constant import ConstantUnit, emit_constant, verify_constant
+    from hwgen.constant import ConstantUnit, checked_name, emit_constant, verify_constant
     from hwgen.files import write_all
 
     if files and not synth:
         raise HwgenError("constant: --liberty must come with --synth")
+    name = checked_name(top, reset)
+    if fpga is not None:
+        from hwgen.synth.fpga import vendor_of
+
+        vendor_of(fpga)
     console = Console(stderr=True)
     with console.status("constant: reading the matrix") as status:
         whole, source = _matrix(matrix, layer, of_layer)
         unit = ConstantUnit.of(whole, acts, method, levels, extra_levels)
         status.update(f"constant: adders of {unit.outputs} x {unit.inputs} weights, method {method}")
-        emission = emit_constant(unit, top, reset)
+        emission = emit_constant(unit, name, reset)
         document = {"source": source, **emission.manifest}
         costs: dict[str, Any] = {}
         if synth:
@@ -175,7 +183,7 @@ def _matrix(matrix: str | None, layer: str | None, of_layer: dict[str, Any]) -> 
     weights = read_weights(of_layer["model"], layer)
     outputs = parse_range(of_layer["outputs"], weights.shape[0], "constant: --outputs")
     inputs = parse_range(of_layer["inputs"], weights.shape[1], "constant: --inputs")
-    scheme = of_layer["scheme"] or "symmetric"
+    scheme = "symmetric" if of_layer["scheme"] is None else of_layer["scheme"]
     bits = of_layer["bits"] or (2 if scheme == "ternary" else 4)
     group = of_layer["group"] or 0
     words = f"{layer}[{outputs.start}:{outputs.stop}, {inputs.start}:{inputs.stop}], {bits} bits, {scheme}"

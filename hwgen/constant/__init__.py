@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from hwgen.constant.graph import AdderGraph
 from hwgen.constant.matrix import MOST_BITS, MOST_ELEMENTS, constant_matrix, read_constant
-from hwgen.constant.unit import METHODS, ConstantEmission, ConstantUnit, emit_constant
+from hwgen.constant.unit import METHODS, ConstantEmission, ConstantUnit, checked_name, emit_constant
 from hwgen.constant.verify import ConstantCheck, verify_constant
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "ConstantCheck",
     "ConstantEmission",
     "ConstantUnit",
+    "checked_name",
     "constant_matrix",
     "emit_constant",
     "read_constant",

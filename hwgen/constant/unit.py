@@ -27,7 +27,7 @@ from hwgen.errors import HwgenError, suggest
 from hwgen.formats import IntFormat, get
 from hwgen.frame.ports import PortInfo, element_port
 
-__all__ = ["METHODS", "ConstantEmission", "ConstantUnit", "emit_constant"]
+__all__ = ["METHODS", "ConstantEmission", "ConstantUnit", "checked_name", "emit_constant"]
 
 METHODS = {
     "shared": "common subexpressions once (da4ml)",
@@ -35,6 +35,7 @@ METHODS = {
 }
 MOST_ACT_BITS = 16
 MOST_LEVELS = 1000
+_PORTS = ("i_valid", "i_x", "o_valid", "o_y")
 
 
 @dataclass(frozen=True, eq=False)
@@ -315,17 +316,23 @@ def emit_constant(unit: ConstantUnit, top: str | None = None, reset: Reset | Non
 
     Raises `HwgenError` for a name that no module can have, and as `ConstantUnit.graph`.
     """
-    name, reset = top or "constant", reset or Reset()
-    taken = {"clk", reset.port, *(port.name for port in unit.ports())}
+    reset = reset or Reset()
+    name = checked_name(top, reset)
+    text = to_verilog(component_rtlil(_Unit(unit), name, reset))
+    return ConstantEmission(unit, name, _header(unit, name, reset) + text, reset)
+
+
+def checked_name(top: str | None, reset: Reset) -> str:
+    """The module's name, ``constant`` for None. Raises `HwgenError` for one that no module can have."""
+    name = "constant" if top is None else top
     if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name, re.ASCII) is None or len(name) > LONGEST_TOP or "__" in name:
         raise HwgenError(
             f"constant: top must be a letter, then letters, digits and single underscores, at most {LONGEST_TOP}, "
             f"not {name[:40]!r}"
         )
-    if name in KEYWORDS or name in taken:
+    if name in KEYWORDS or name in {"clk", reset.port, *_PORTS}:
         raise HwgenError(f"constant: top must be no reserved word of Verilog and no port, not {name!r}")
-    text = to_verilog(component_rtlil(_Unit(unit), name, reset))
-    return ConstantEmission(unit, name, _header(unit, name, reset) + text, reset)
+    return name
 
 
 def _header(unit: ConstantUnit, top: str, reset: Reset) -> str:
