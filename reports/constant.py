@@ -169,16 +169,16 @@ def page(counts: Sequence[Counted], maps: Sequence[Mapped], units: Mapping[str, 
     header += [f"of the tile, {name}" for name in libraries]
     tiles = {one.matrix: one for one in maps if one.method == "tile"}
     rows = []
-    for one in maps:
-        plain = one.method == "tile"
-        tile = tiles[one.matrix]
+    for shown in maps:
+        plain = shown.method == "tile"
+        tile = tiles[shown.matrix]
         rows.append(
             [
-                one.matrix,
-                one.method,
-                *("" if plain else f"{value:,}" for value in (one.adders, one.adder_bits, one.latency, one.luts)),
-                *(f"{one.areas[name][0]:,.4g} ({one.areas[name][1]:.2f})" for name in libraries),
-                *("" if plain else f"{one.areas[name][0] / tile.areas[name][0]:.2f}" for name in libraries),
+                shown.matrix,
+                shown.method,
+                *("" if plain else f"{value:,}" for value in (shown.adders, shown.adder_bits, shown.latency, shown.luts)),
+                *(f"{shown.areas[name][0]:,.4g} ({shown.areas[name][1]:.2f})" for name in libraries),
+                *("" if plain else f"{shown.areas[name][0] / tile.areas[name][0]:.2f}" for name in libraries),
             ]
         )
     parts += [
