@@ -171,13 +171,14 @@ def page(counts: Sequence[Counted], maps: Sequence[Mapped], units: Mapping[str, 
     rows = []
     for shown in maps:
         plain = shown.method == "tile"
+        counts_of = (shown.adders, shown.adder_bits, shown.latency, shown.luts)
         tile = tiles[shown.matrix]
         rows.append(
             [
                 shown.matrix,
                 shown.method,
-                *("" if plain else f"{value:,}" for value in (shown.adders, shown.adder_bits, shown.latency, shown.luts)),
-                *(f"{shown.areas[name][0]:,.4g} ({shown.areas[name][1]:.2f})" for name in libraries),
+                *("" if plain else f"{value:,}" for value in counts_of),
+                *(f"{shown.areas[name][0]:,.0f} ({shown.areas[name][1]:.2f})" for name in libraries),
                 *("" if plain else f"{shown.areas[name][0] / tile.areas[name][0]:.2f}" for name in libraries),
             ]
         )
