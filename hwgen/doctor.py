@@ -64,6 +64,7 @@ PACKAGES = (
     Package("systemrdl-compiler", "reads SystemRDL", "registers as C header, HTML", "soc"),
     Package("peakrdl-cheader", "C header of registers", "registers as C header", "soc"),
     Package("peakrdl-html", "pages about registers", "registers as HTML", "soc"),
+    Package("da4ml", "shared subexpressions of a matrix", "hwgen constant", "constant"),
     Package("scikit-learn", "pictures of digits", "accuracy task digits", "tasks"),
     Package("cocotb", "benches on the emitted Verilog", "make test", "test"),
     Package("pytest", "test runner", "make test", "test"),

@@ -17,7 +17,7 @@ from sim.models.tokenizer import tokenizer_note
 from sim.models.weights import ModelFile, open_model
 from sim.operands import random_operands
 
-__all__ = ["ModelOperands", "layer_operands", "model_operands", "read_operands"]
+__all__ = ["ModelOperands", "layer_operands", "model_operands", "read_operands", "read_weights"]
 
 _EMBEDDINGS = ("model.embed_tokens", "transformer.wte", "wte")
 """Names of embeddings in safetensors."""
@@ -71,6 +71,16 @@ def read_operands(
     stored = stored_weights(file, _untied(file, name)) if as_stored else None
     weights, acts, words = _floats(file, name, tokens, text)
     return ModelOperands(weights, acts, words, stored, stored_kind(file, _untied(file, name)))
+
+
+def read_weights(model: Path | None, layer: str) -> np.ndarray:
+    """Weights [N, K] of ``layer`` alone, float32, dequantised where they are quantised; ``model`` as `layer_operands`.
+
+    Raises `HwgenError` for a missing or damaged model and an unknown layer.
+    """
+    file = open_model(default_model(download=False) if model is None else model)
+    name = _untied(file, layer.removesuffix(".weight"))
+    return file.float32(file.matrix(f"{name}.weight").name) if file.format == "gguf" else layer_weights(file, name)
 
 
 def _untied(file: ModelFile, name: str) -> str:

@@ -63,7 +63,7 @@ def test_every_tool_says_what_for_and_how() -> None:
 def test_packages_name_the_extra_that_brings_them() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = {Requirement(line).name: None for line in project["dependencies"]}
-    for extra in ("sim", "dse", "dask", "soc", "tasks", "test"):
+    for extra in ("sim", "dse", "dask", "soc", "constant", "tasks", "test"):
         extras |= {Requirement(line).name: extra for line in project["optional-dependencies"][extra]}
     listed = {package.name: package.extra for package in PACKAGES}
     assert listed == {name: extras[name] for name in listed}

@@ -18,7 +18,7 @@ from packaging.version import Version
 import hwgen
 
 ROOT = Path(__file__).parents[1]
-EXTRAS = ("sim", "dse", "dask", "soc", "tasks", "test")
+EXTRAS = ("sim", "dse", "dask", "soc", "constant", "tasks", "test")
 # Run as programs by the Makefile, the tests and the notebooks, never imported.
 PROGRAMS = {"fusesoc", "ipykernel", "mypy", "pytest-xdist", "ruff"}
 IMPORT_NAMES = {
@@ -97,7 +97,7 @@ def test_every_dependency_says_why() -> None:
     inside = False
     checked = 0
     for line in lines:
-        if re.match(r"(requires|dependencies|sim|dse|dask|soc|tasks|test|all) = \[", line):
+        if re.match(r"(requires|dependencies|sim|dse|dask|soc|constant|tasks|test|all) = \[", line):
             inside = True
         if inside and re.search(r'"[a-z]', line):
             checked += 1

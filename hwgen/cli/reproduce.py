@@ -91,6 +91,7 @@ def command(
         return
     shown = rows(board, asked, wanted)
     _print(sheet, shown)
+    _stated(sheet, asked)
     _summary(sheet, board, shown, rerun)
     if output is not None:
         sheet.say(f"wrote {output}")
@@ -163,6 +164,15 @@ def _print(sheet: Sheet, shown: list[Row]) -> None:
     for title, many in lines.items():
         sheet.say(title)
         sheet.table(columns, many)
+        sheet.say()
+
+
+def _stated(sheet: Sheet, asked: tuple[Paper, ...]) -> None:
+    """What nothing here computes; in tables that programs read it is left out."""
+    said = [(paper.title, one.what, one.published, one.why) for paper in asked for one in paper.stated]
+    if said and sheet.form == "text":
+        sheet.say("Not computed again:")
+        sheet.table([Column(name, False, True) for name in ("paper", "what", "published", "why not")], said)
         sheet.say()
 
 

@@ -17,7 +17,7 @@ from hwgen.frame.interface import tile_ports
 from hwgen.frame.ports import PortInfo, component_ports
 from hwgen.frame.spec import TileSpec
 
-__all__ = ["MANIFEST_VERSION", "manifest", "package_versions", "spec_from_manifest"]
+__all__ = ["MANIFEST_VERSION", "manifest", "package_versions", "port_entry", "spec_from_manifest"]
 
 MANIFEST_VERSION = 2
 _READ_VERSIONS = (1, 2)
@@ -38,7 +38,8 @@ def package_versions() -> dict[str, str]:
     return {"hwgen": __version__, **{name: _version(name) for name in ("amaranth", "pyosys", "numpy")}}
 
 
-def _port_entry(port: PortInfo) -> dict[str, Any]:
+def port_entry(port: PortInfo) -> dict[str, Any]:
+    """One port, JSON-serialisable."""
     entry: dict[str, Any] = {
         "name": port.name,
         "direction": port.direction,
@@ -110,7 +111,7 @@ def manifest(
         "correction": spec.correction(),
         "post": spec.post_arithmetic() if spec.lanes else None,
         "reset": {"port": reset.port, "kind": reset.kind, "active": reset.active},
-        "ports": [_port_entry(port) for port in [*wires, *tile_ports(spec)]],
+        "ports": [port_entry(port) for port in [*wires, *tile_ports(spec)]],
         "versions": package_versions(),
         "verilog_sha256": hashlib.sha256(verilog.encode()).hexdigest(),
     }
@@ -119,7 +120,7 @@ def manifest(
         document["pre"] = {
             "top": pre_name(top),
             "summary": pre.summary,
-            "ports": [_port_entry(port) for port in [*wires, *pre.ports()]],
+            "ports": [port_entry(port) for port in [*wires, *pre.ports()]],
             "arithmetic": pre.describe(),
             "timing": {"cycles_per_beat": 1, "latency": pre.latency, "passes": pre.passes},
         }
@@ -127,7 +128,7 @@ def manifest(
         name: {
             "top": companion_name(top, name),
             "summary": companion.summary,
-            "ports": [_port_entry(port) for port in [*wires, *component_ports(companion)]],
+            "ports": [port_entry(port) for port in [*wires, *component_ports(companion)]],
             **({"arithmetic": dict(companion.arithmetic)} if companion.arithmetic else {}),
         }
         for name, companion in spec.companions().items()

@@ -22,7 +22,18 @@ from hwgen.synth._parts import FLAT, Part, parts
 from hwgen.synth._verilog import VerilogUnit
 from hwgen.synth._yosys import yosys, yosys_version
 
-__all__ = ["RESOURCES", "VENDORS", "Device", "FpgaPart", "FpgaResult", "Placed", "Vendor", "estimate", "place"]
+__all__ = [
+    "RESOURCES",
+    "VENDORS",
+    "Device",
+    "FpgaPart",
+    "FpgaResult",
+    "Placed",
+    "Vendor",
+    "estimate",
+    "place",
+    "vendor_of",
+]
 
 RESOURCES = ("lut", "carry", "mux", "ff", "dsp", "bram", "lutram", "other")
 """What cells are counted as; ``other`` is whatever a vendor's list does not name."""
@@ -183,7 +194,8 @@ class FpgaResult:
         }
 
 
-def _vendor(name: str) -> Vendor:
+def vendor_of(name: str) -> Vendor:
+    """A vendor by name. Raises `HwgenError` for an unknown one."""
     if name not in VENDORS:
         raise HwgenError(f"synth: fpga must be one of {', '.join(VENDORS)}, not {name!r}{suggest(name, VENDORS)}")
     return VENDORS[name]
@@ -226,7 +238,7 @@ def estimate(
 
     Raises `HwgenError` for an unknown vendor or block, when Yosys stops, and when time is over.
     """
-    command = functools.partial(_command, _vendor(vendor), dsp)
+    command = functools.partial(_command, vendor_of(vendor), dsp)
     if kinds and isinstance(spec, VerilogUnit):
         raise HwgenError("synth: Verilog of your own is mapped as one netlist and takes no block")
     reset = reset or Reset()
@@ -273,7 +285,7 @@ def place(result: FpgaResult, clk_period_ns: float, timeout_s: float = 600) -> P
     Raises `HwgenError` when nextpnr is not installed, for a vendor without nextpnr, when Yosys stops, and when time is
     over.
     """
-    vendor = _vendor(result.vendor)
+    vendor = vendor_of(result.vendor)
     if not vendor.devices:
         raise HwgenError(f"synth: nextpnr must be for ecp5 or ice40, not {result.vendor}")
     tool = f"nextpnr-{result.vendor}"

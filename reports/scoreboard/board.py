@@ -14,7 +14,7 @@ from dse.provenance import source_hash
 from hwgen.errors import GroundError, HwgenError, suggest
 from hwgen.simulators.cache import cached, digest
 from reports.scoreboard.bench import Bench
-from reports.scoreboard.number import BASES, OURS, Number, Paper, Range, named
+from reports.scoreboard.number import BASES, OURS, Number, Paper, Range, Stated, named
 from reports.scoreboard.papers import papers
 
 __all__ = [
@@ -151,8 +151,15 @@ def rows(board: Board, chosen: Iterable[Paper], bases: Sequence[str] = ()) -> li
 
 def document(board: Board, chosen: Iterable[Paper] | None = None, bases: Sequence[str] = ()) -> dict[str, Any]:
     """All that there is to say, JSON-serialisable."""
-    listed = rows(board, papers().values() if chosen is None else chosen, bases)
-    return {**board.facts, "totals": totals(listed), "numbers": [_row(row) for row in listed]}
+    asked = tuple(papers().values() if chosen is None else chosen)
+    listed = rows(board, asked, bases)
+    stated = [{"paper": paper.name, **_said(one)} for paper in asked for one in paper.stated]
+    found = {**board.facts, "totals": totals(listed), "numbers": [_row(row) for row in listed]}
+    return {**found, "not_computed": stated} if stated else found
+
+
+def _said(one: Stated) -> dict[str, str]:
+    return {"what": one.what, "published": one.published, "source": str(one.source), "why": one.why}
 
 
 def _row(row: Row) -> dict[str, Any]:
@@ -205,7 +212,7 @@ def read(path: Path) -> Board:
     try:
         written = json.loads(path.read_text(encoding="utf-8"))
         entries = {(one["paper"], one["number"]): one for one in written["numbers"]}
-        facts = {name: value for name, value in written.items() if name not in ("numbers", "totals")}
+        facts = {name: value for name, value in written.items() if name not in ("numbers", "totals", "not_computed")}
         found: dict[tuple[str, str], Mapping[str, Found]] = {}
         for paper in papers().values():
             for number in paper.numbers:

@@ -16,7 +16,7 @@ from hwgen.errors import HwgenError
 if TYPE_CHECKING:
     from reports.scoreboard.bench import Bench
 
-__all__ = ["BASES", "READ", "SWITCHES", "Basis", "Measure", "Number", "Paper", "Range", "Source", "named"]
+__all__ = ["BASES", "READ", "SWITCHES", "Basis", "Measure", "Number", "Paper", "Range", "Source", "Stated", "named"]
 
 
 @dataclass(frozen=True)
@@ -238,13 +238,26 @@ class Number:
 
 
 @dataclass(frozen=True)
+class Stated:
+    """What a paper says and nothing here computes: ``published`` in words, and ``why`` it is not computed again."""
+
+    what: str
+    published: str
+    source: Source
+    why: str
+
+
+@dataclass(frozen=True)
 class Paper:
-    """A paper, and the numbers of it that are computed again. ``name`` is what the command line takes."""
+    """A paper, the numbers of it that are computed again, and those that are not. ``name`` is what the command line
+    takes.
+    """
 
     name: str
     title: str
     about: str
     numbers: tuple[Number, ...] = field(repr=False)
+    stated: tuple[Stated, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         keys = [one.key for one in self.numbers]

@@ -147,7 +147,12 @@ def body(board: Board) -> str:
     ]
     for paper in papers().values():
         of_paper = [row for row in listed if row.paper.name == paper.name]
-        parts += [f"## {paper.title}", f"`hwgen reproduce {paper.name}`. {paper.about}", _paper_table(of_paper)]
+        parts += [f"## {paper.title}", f"`hwgen reproduce {paper.name}`. {paper.about}"]
+        if of_paper:
+            parts.append(_paper_table(of_paper))
+        if paper.stated:
+            said = [[one.what, one.published, str(one.source), one.why] for one in paper.stated]
+            parts += ["Not computed again:", table(["what", "published", "source", "why not"], said)]
     parts += [
         "## What stands behind a number",
         table(
