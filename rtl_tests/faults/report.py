@@ -45,7 +45,10 @@ TILES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "mixpe": ("mixpe", _TINY | {"bits": 4, "acts": "int8", "scheme": "asymmetric", "stages": 1}),
     "bitserial": ("bitserial", _TINY | {"bits": 4, "acts": "int4", "planes": 2}),
     "bitplane": ("bitplane", _TINY | {"bits": 3, "acts": "int4", "weight_planes": 2, "act_planes": 2}),
-    "bitplane-signs": ("bitplane", _TINY | {"bits": 2, "acts": "bipolar2", "weight_planes": 2}),
+    "bitplane-signs": (
+        "bitplane",
+        _TINY | {"k": 3, "group": 9, "depth": 9, "bits": 2, "acts": "bipolar3", "weight_planes": 2},
+    ),
     "minifloat": ("minifloat", _TINY | {"acts": "fp8_e4m3", "weights": "fp8_e4m3"}),
     "posit": ("posit", _TINY | {"n": 1, "k": 1}),
     "int-cut": (
