@@ -8,6 +8,7 @@ ones make a half adder of a full one, and nothing is spent on known zeros. The l
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -57,6 +58,11 @@ class _Word(NamedTuple):
     def at(self, place: int) -> Bit:
         return self.bits[place - self.low] if self.low <= place < self.high else 0
 
+
+_Known = tuple[int, tuple[Bit, ...]]
+"""The lowest place of a row and its bits, of which `_UNKNOWN` stands for all that are not known."""
+
+_UNKNOWN = object()
 
 Combine = Callable[[list[list[Bit]], int], tuple[list[Bit], list[Bit]]]
 """From one to three equally long unknown runs of bits and a known one or none to sum and carry bits."""
@@ -182,23 +188,65 @@ def carry_save_sum(m: Module, rows: Sequence[Term], name: str, width: int, const
     return wire(m, Cat(below, (left + right)[: width - split]).as_signed(), name)
 
 
-def carry_save_counts(shapes: Sequence[TermShape], width: int, constant: int = 0) -> dict[str, int]:
-    """Primitives of `carry_save_sum`: a full adder is two exclusive ors, two ands and an or (counted as an and)."""
-    counts = {"xor": 0, "and": 0, "add": 0}
-    unknown_bit = object()
+@functools.cache
+def _three_to_two_counts(triple: tuple[_Known, ...], width: int) -> tuple[list[_Known], int, int]:
+    """Words that three become, modulo 2**``width``, with the exclusive ors and ands of that."""
+    xors = ands = 0
 
     def combine(unknown: list[list[Bit]], ones: int) -> tuple[list[Bit], list[Bit]]:
+        nonlocal xors, ands
         count = len(unknown[0])
-        bits = [unknown_bit] * count
+        bits = [_UNKNOWN] * count
         if len(unknown) == 1:
             return bits, bits if ones == 1 else [ones >> 1] * count
-        counts["xor"] += (len(unknown) - 1) * count
-        counts["and"] += (1 if len(unknown) == 2 else 3) * count
+        xors += (len(unknown) - 1) * count
+        ands += (1 if len(unknown) == 2 else 3) * count
         return bits, bits
 
-    words = [_correction(shapes, width, constant)] + [
-        _Word(shape.shift, [unknown_bit] * shape.bits) for shape in shapes
-    ]
-    words = _reduced(words, width, combine)
-    counts["add"] = width - _split(words, width)
+    words = _three_to_two([_Word(low, list(bits)) for low, bits in triple], width, combine)
+    return [(word.low, tuple(word.bits)) for word in words], xors, ands
+
+
+def carry_save_counts(shapes: Sequence[TermShape], width: int, constant: int = 0) -> dict[str, int]:
+    """Primitives of `carry_save_sum`: a full adder is two exclusive ors, two ands and an or (counted as an and).
+
+    Equal rows are taken together: counts of thousands of single bits are wanted for many tiles.
+    """
+    counts = {"xor": 0, "and": 0, "add": 0}
+
+    def combined(triple: tuple[_Known, ...], times: int) -> list[tuple[_Known, int]]:
+        """What a triple that is there so many times becomes."""
+        low = min(at for at, _ in triple)
+        high = max(at + len(bits) for at, bits in triple)
+        room = min(width, high + 1) - low
+        words, xors, ands = _three_to_two_counts(tuple((at - low, bits) for at, bits in triple), room)
+        counts["xor"] += times * xors
+        counts["and"] += times * ands
+        return [((at + low, bits), times) for at, bits in words]
+
+    words = [_correction(shapes, width, constant)] + [_Word(shape.shift, [_UNKNOWN] * shape.bits) for shape in shapes]
+    rows: list[tuple[_Known, int]] = []
+    for word in words:
+        word = _trimmed(word.low, word.bits[: max(width - word.low, 0)])
+        if word.bits:
+            rows.append(((word.low, tuple(word.bits)), 1))
+    while sum(times for _, times in rows) > 2:
+        # As `_reduced` does, with the words of one kind side by side.
+        rows = sorted(rows, key=lambda row: row[0][0])
+        below: list[tuple[_Known, int]] = []
+        waiting: list[_Known] = []
+        for known, equal in itertools.groupby(rows, key=lambda row: row[0]):
+            times = sum(count for _, count in equal)
+            fill = min(-len(waiting) % 3, times)
+            waiting += [known] * fill
+            if len(waiting) == 3:
+                below += combined(tuple(waiting), 1)
+                waiting = []
+            whole, rest = divmod(times - fill, 3)
+            if whole:
+                below += combined((known,) * 3, whole)
+            waiting += [known] * rest
+        rows = below + [(known, 1) for known in waiting]
+    last = [_Word(low, list(bits)) for (low, bits), times in rows for _ in range(times)]
+    counts["add"] = width - _split(last, width)
     return counts
