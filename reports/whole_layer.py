@@ -42,6 +42,12 @@ TILES: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("bitplane", {"bits": 1}),
     ("bitplane", {"bits": 4, "acts": "bipolar4", "weight_planes": 2, "act_planes": 2}),
     ("bitplane", {"bits": 4, "act_planes": 2, "scheme": "asymmetric", "post_lanes": 2}),
+    *(
+        ("shiftadd", values)
+        for values in ({"bits": 4}, {"bits": 5, "scheme": "apot", "acts": "fp16"}, {"post_lanes": 2})
+    ),
+    *(("bitfusion", {"acts": a, "bits": w}) for a, w in (("int8", 8), ("int8", 4), ("int8", 2), ("int4", 4))),
+    ("bitfusion", {"bits": 4, "scheme": "asymmetric", "post_lanes": 2}),
     *(("posit", {"operands": name}) for name in ("p16", "p8", "p4", "fp4")),
     ("posit", {"operands": "p8", "post_lanes": 2, "readout": "posit"}),
     ("posit", {"operands": "p8", "quire": "xr_npe", "depth": 127, "group": 0, "k": 4}),

@@ -81,6 +81,8 @@ CASES = (
     *_pair("mx", _NARROW, _WIDE, m=2, n=4, k=8, group=32, post_lanes=2),
     *_pair("posit", _NARROW, _LARGE, m=2, n=4, k=4, group=64, post_lanes=0, transport="systolic"),
     *_pair("posit", _TINY, _WIDE, m=1, n=4, k=8, group=32, post_lanes=4, stages=2),
+    # Weights in another order than activations.
+    *_pair("bitfusion", _NARROW, _WIDE, m=2, n=4, k=1, bits=2, acts="int4", group=32, post_lanes=2),
     # Ports that are wider than the codes of layers: signs, elements of one side or of both, outputs of a column.
     Case("bitmod", {"m": 2, "n": 4, "k": 4, "bits": 6, "group": 32}, _NARROW),
     Case("mx", {"m": 2, "n": 4, "k": 8, "group": 32, "mode_set": "mxfp_narrow", "post_lanes": 2}, _WIDE),

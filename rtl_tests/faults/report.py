@@ -45,7 +45,6 @@ TILES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "mixpe": ("mixpe", _TINY | {"bits": 4, "acts": "int8", "scheme": "asymmetric", "stages": 1}),
     "bitserial": ("bitserial", _TINY | {"bits": 4, "acts": "int4", "planes": 2}),
     "bitplane": ("bitplane", _TINY | {"bits": 3, "acts": "int4", "weight_planes": 2, "act_planes": 2}),
-    "bitplane-signs": ("bitplane", _TINY | {"bits": 2, "acts": "bipolar2", "weight_planes": 2}),
     "shiftadd": ("shiftadd", _TINY | {"bits": 6}),
     "bitfusion": ("bitfusion", _TINY | {"n": 1, "k": 1, "brick_acts": 4, "brick_weights": 2}),
     "codebook": ("codebook", _TINY | {"weights": "razer_fp4"}),

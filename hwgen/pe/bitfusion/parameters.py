@@ -10,6 +10,7 @@ from hwgen.formats import Format, get
 from hwgen.frame.facts import Mode, P, Quantization
 from hwgen.frame.numbers import Num, clog2
 from hwgen.frame.param import Range, again, param
+from hwgen.frame.spec import TileSpec
 from hwgen.pe._scaled import WEIGHT_SCALES, ScaledSpec
 
 __all__ = ["WIDTH", "BitfusionParameters", "levels"]
@@ -30,11 +31,13 @@ class BitfusionParameters(ScaledSpec):
 
     title: ClassVar[str] = "Bit Fusion: bricks fused into products at run time"
 
+    m: int = again(TileSpec, "m", sweep=(1, 2))
+    n: int = again(TileSpec, "n", sweep=(1, 2))
     k: int = param(2, "fusion units of a cell: products per step at 8 bits", legal=Range(1, 64), sweep=(1, 2))
+    group: int = again(TileSpec, "group", sweep=(64,))
+    depth: int = again(TileSpec, "depth", sweep=(64,))
     bits: int = param(4, "weight width of layers", legal=(2, 4, 8), sweep=(2, 4, 8), unit="bit")
-    acts: str = param(
-        "int8", "activation format of layers", legal=("int2", "int4", "int8"), sweep=("int2", "int4", "int8")
-    )
+    acts: str = param("int8", "activation format of layers", legal=("int2", "int4", "int8"), sweep=("int4", "int8"))
     brick_acts: int = param(
         2, "activation bits of a brick, the narrowest of a mode", legal=(2, 4, 8), sweep=(2, 8), unit="bit"
     )
