@@ -30,6 +30,8 @@ TILES: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("lut", {"bits": 4, "transport": "systolic", "n": 16, "stages": 3}),
     ("int", {"bits": 8}),
     ("int", {"bits": 4, "scheme": "asymmetric", "post_lanes": 2}),
+    ("int", {"bits": 4, "acts": "fp16"}),
+    ("lmul", {"n": 4}),
     *(("bitmod", {"bits": bits}) for bits in (3, 4, 5, 6, 8)),
     ("bitmod", {"bits": 4, "acts": "bf16", "post_lanes": 0}),
     ("bitmod", {"bits": 4, "acts": "int8", "post_lanes": 0, "n": 8}),

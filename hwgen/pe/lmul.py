@@ -134,7 +134,7 @@ class Lmul(Minifloat):
     def _field_bits(cls, p: P) -> int:
         """Bits of a product's fields; signed where FP32 exponents may be below 0."""
         low, high = cls._product_fields(p)
-        return Shape.cast(range(min(low, 0), high + 1)).width
+        return int(Shape.cast(range(min(low, 0), high + 1)).width)
 
     @classmethod
     def _field_shape(cls, layout: FloatLayout, p: P) -> Shape:

@@ -63,6 +63,7 @@ def words(values: Tensor) -> np.ndarray:
 class Fp32Linear(QuantLinear):
     """A quantised linear layer whose group sums are FP32; option ``interleave`` (default 1) is the partial sums."""
 
+    _ARITHMETIC: ClassVar[str] = "fp32"
     _OPTIONS: ClassVar[tuple[str, ...]] = ("interleave",)
 
     def __init__(self, weights: QTensor, quantization: LayerQuantization) -> None:
@@ -108,7 +109,7 @@ class Fp32Linear(QuantLinear):
     def bound(self, x: Tensor | QTensor) -> Tensor:
         raise HwgenError(
             f"{type(self).__name__}: bound must be asked of a layer with exact sums, "
-            f"not with arithmetic {self.quantization.arithmetic}"
+            f"not with arithmetic {self._ARITHMETIC}"
         )
 
     def _exact(self, acts: QTensor) -> Tensor:

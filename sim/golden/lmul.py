@@ -38,11 +38,11 @@ def _offset_exponent(mantissa: int) -> int:
 
 def lmul(x: Tensor, y: Tensor, mantissa: int) -> Tensor:
     """float64 products of finite float64 values that broadcast, for ``mantissa`` bits."""
-    parts = [torch.frexp(value.abs()) for value in (x, y)]
+    left, right = torch.frexp(x.abs()), torch.frexp(y.abs())
     # frexp: a fraction of at least one half, so that 2·fraction = 1 + mantissa.
-    total = sum(2 * part.mantissa - 1 for part in parts) + 2.0 ** -_offset_exponent(mantissa)
+    total = 2 * left.mantissa + 2 * right.mantissa - 2 + 2.0 ** -_offset_exponent(mantissa)
     carry = torch.floor(total)
-    exponent = sum(part.exponent.to(torch.int64) - 1 for part in parts) + carry.to(torch.int64)
+    exponent = left.exponent.to(torch.int64) + right.exponent - 2 + carry.to(torch.int64)
     zero = (x == 0) | (y == 0)
     magnitude = (1 + total - carry) * power_of_two(torch.where(zero, 0, exponent))
     return torch.copysign(torch.where(zero, 0.0, magnitude), torch.copysign(torch.ones_like(x), x) * y)
@@ -51,6 +51,7 @@ def lmul(x: Tensor, y: Tensor, mantissa: int) -> Tensor:
 class LmulLinear(Fp32Linear):
     """A quantised linear layer whose products are L-Mul's; options ``accumulator``, ``subnormals``, ``interleave``."""
 
+    _ARITHMETIC: ClassVar[str] = "lmul"
     _OPTIONS: ClassVar[tuple[str, ...]] = ("accumulator", "interleave", "subnormals")
 
     def __init__(self, weights: QTensor, quantization: LayerQuantization) -> None:
@@ -96,9 +97,10 @@ class LmulLinear(Fp32Linear):
             lowest += _lowest_normal(form) - (form.mantissa_bits if self._normalises else 0)
         a = self._kept(acts)
         found = [self._summed(a[:, part], self._weight_values[:, part], 2.0**-lowest) for part in self._parts]
-        groups: Tensor | Wide = Wide.stack(found)
+        wide = Wide.stack(found)
+        groups: Tensor | Wide = wide
         if max(float(part.double().abs().max()) for part in found) < SUM_LIMIT:
-            groups = torch.from_numpy(np.asarray(groups.integers(), dtype=np.int64))
+            groups = torch.from_numpy(np.asarray(wide.integers(), dtype=np.int64))
         unit = torch.full((len(found), len(a)), lowest)
         scale = torch.from_numpy(acts.scales.copy()).T.expand(len(found), -1)
         rows = torch.zeros(len(found), len(a), 1, dtype=torch.int64)

@@ -70,6 +70,7 @@ def sums_of(spec: Lmul, a: np.ndarray, w: np.ndarray) -> np.ndarray:
     return run_steps(spec, Steps(a.astype(np.uint32), w.astype(np.uint32), {}, {}, ones, ones, ones)).sums[..., 0]
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("subnormals", ["flush", "normalise"])
 @pytest.mark.parametrize(
     ("left", "right"),
@@ -128,6 +129,7 @@ def fp32_product(x: int, y: int, left: str, right: str, subnormals: str) -> int:
     return negative << 31 | (exponent + 127) << 23 | int(fraction * 2**23)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("subnormals", ["flush", "normalise"])
 @pytest.mark.parametrize(("left", "right"), [("fp8_e4m3", "fp8_e5m2"), ("bf16", "bf16"), ("fp16", "bf16")])
 def test_fp32_products(left: str, right: str, subnormals: str) -> None:
