@@ -18,7 +18,7 @@ from hwgen.arith import absolute, multiply, wire
 from hwgen.errors import HwgenError
 from hwgen.formats import Format, get
 from hwgen.frame.facts import Addend, Counts, P, Quantization, Side
-from hwgen.frame.numbers import Num, bits_for, bits_for_multiple, where
+from hwgen.frame.numbers import Num, bits_for, bits_for_multiple, ceil_div, where
 from hwgen.frame.param import again, param
 from hwgen.frame.primitives import merge
 from hwgen.frame.spec import TileSpec
@@ -207,11 +207,21 @@ class BorderSpec(LanesSpec):
         return negates_first(p, cls._significand_bits(p), cls._width(p))
 
     @classmethod
+    def word_range(cls, p: P) -> tuple[int, Num, Num]:
+        """Products that come together, and the smallest and largest value of their sum."""
+        return 1, *cls.product_range(p)
+
+    @classmethod
     def addend_bits(cls, p: P) -> Num:
-        low, high = cls.product_range(p)
+        count, low, high = cls.word_range(p)
         # In one's complement a product of zero with a sign is −1 until its carry arrives.
-        late = bits_for_multiple(low - 1, high, p["k"])
-        return where(cls._negates_first(p), bits_for_multiple(low, high, p["k"]), late)
+        late = bits_for_multiple(low - count, high, p["k"] // count)
+        return where(cls._negates_first(p), bits_for_multiple(low, high, p["k"] // count), late)
+
+    @classmethod
+    def acc_bits(cls, p: P) -> Num:
+        count, low, high = cls.word_range(p)
+        return bits_for_multiple(low, high, ceil_div(p["depth"], count))
 
     @classmethod
     def carry_bits(cls, p: P) -> Num:

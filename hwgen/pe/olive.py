@@ -9,11 +9,11 @@ A byte holds two neighbours along K, the first in bits 3 to 0 (format ``olive4``
 - an outlier s e1 e0 m: the integer 2 + m and the exponent e + bias (up to 7), 0 beside the identifier if e1 e0 m is 0,
 - the identifier: the integer 0. All 256 bytes mean something: two identifiers are two zeros.
 
-A cell multiplies integers of three bits, shifts by the sum of the exponents (0 to 14), and accumulates exactly. The
-scale belongs to the row, or to the column and group. OliVe has one type and bias for each tensor; here each group and
-each token may have its own, of which equal ones are a case. ``int8`` is for a side with eight bits, where OliVe pairs
-outliers of E4M3 too and makes a multiplier of eight bits of four of its elements; here the width of a side is the
-tile's, and a byte has no outliers.
+A cell multiplies integers of three bits, shifts by the sum of the exponents (0 to 14), and accumulates exactly, in a
+width for one outlier in two products. The scale belongs to the row, or to the column and group. OliVe has one type and
+bias for each tensor; here each group and each token may have its own, of which equal ones are a case. ``int8`` is for a
+side with eight bits, where OliVe pairs outliers of E4M3 too and makes a multiplier of eight bits of four of its
+elements; here the width of a side is the tile's, and a byte has no outliers.
 
 Timing: one cycle per step, latency 1 + stages and cuts.
 Source: OliVe (ISCA'23, arXiv 2304.07493): pairs, identifier, abfloat, and elements <exponent, integer>.
@@ -30,6 +30,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Value
 
 from hwgen.arith import conditional_negate, wire
 from hwgen.formats import Format
+from hwgen.frame.facts import P
+from hwgen.frame.numbers import Num
 from hwgen.frame.param import again
 from hwgen.pe._border import BYTE, BorderSpec, Decoded, flint, flint_fields
 
@@ -54,6 +56,12 @@ class Olive(BorderSpec):
         "int8": BYTE,
     }
     TYPES: ClassVar[str] = "0 int and bias 2, 1 flint and 3, 2 int and 3, 3 flint and 4"
+
+    @classmethod
+    def word_range(cls, p: P) -> tuple[int, Num, Num]:
+        """Of two neighbours one is an outlier at most, and its neighbour 0; two normal products are far less."""
+        outliers = "olive4" in (p["acts"], p["weights"])
+        return 2 if outliers else 1, *cls.product_range(p)
 
     def pairs(self, words: np.ndarray, form: Format, kind: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         assert kind is not None

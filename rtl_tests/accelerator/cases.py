@@ -83,6 +83,9 @@ CASES = (
     *_pair("posit", _TINY, _WIDE, m=1, n=4, k=8, group=32, post_lanes=4, stages=2),
     # Weights in another order than activations.
     *_pair("bitfusion", _NARROW, _WIDE, m=2, n=4, k=1, bits=2, acts="int4", group=32, post_lanes=2),
+    # Selectors of types on both sides; words of two elements.
+    Case("ant", {"m": 2, "n": 4, "k": 4, "group": 32}, _NARROW),
+    Case("olive", {"m": 2, "n": 4, "k": 4, "group": 32, "post_lanes": 2}, _WIDE),
     # Ports that are wider than the codes of layers: signs, elements of one side or of both, outputs of a column.
     Case("bitmod", {"m": 2, "n": 4, "k": 4, "bits": 6, "group": 32}, _NARROW),
     Case("mx", {"m": 2, "n": 4, "k": 8, "group": 32, "mode_set": "mxfp_narrow", "post_lanes": 2}, _WIDE),
@@ -93,8 +96,9 @@ CASES = (
     ),
 )
 """Two designs of each of twelve tiles: all families, both transports, raw sums and finished results; the smaller
-design's rings hold no window of most layers, the larger one's nearly every one. Then one of each of three whose memory
-holds codes alone, and not the elements of the tile's ports.
+design's rings hold no window of most layers, the larger one's nearly every one. Then one of each of two whose codes
+mean what their group's selector says, and of three whose memory holds codes alone, and not the elements of the tile's
+ports.
 """
 
 PRE_CASES = (

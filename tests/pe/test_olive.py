@@ -26,6 +26,8 @@ def test_ports_and_widths() -> None:
     assert spec.act_port(spec.p) == spec.weight_port(spec.p) == (2, 8)
     assert spec.code_columns(0) == (2, 2)
     assert spec.product_range(spec.p) == (-147456, 147456)
+    # 64 pairs with an outlier each.
+    assert spec.acc_bits(spec.p) == (64 * 147456).bit_length() + 1
     assert {name: side.bits for name, side in spec.col_side().items()} == {"type": 2, "scale": 16}
     mixed = family("olive").from_values({"k": 4, "acts": "int8"})
     assert mixed.code_columns(0) == (4, 2)
