@@ -112,7 +112,7 @@ def stored_bits(stored: QTensor) -> float:
     others.
     """
     (_, k), form = stored.shape, stored.format
-    side = 0 if _plain(form) else stored.scale_format.code_bits + form.side_bits
+    side: float = 0 if _plain(form) else stored.scale_format.code_bits + form.side_bits
     if isinstance(form, TableFormat) and form.learned:
         # Tables belong to rows, or to several of them.
         side += (
