@@ -12,7 +12,9 @@ from hwgen.errors import HwgenError
 from hwgen.formats import read_format
 from hwgen.formats.file import example_names
 from hwgen.pe import family_of_file
+from hwgen.quantize import acts_for, weights_for
 from hwgen.verify import check_contract, choose_engine
+from sim.accuracy.operand import operand_format
 from sim.run import run_layer
 
 pytestmark = pytest.mark.rtl
@@ -62,10 +64,23 @@ def test_layer(name: str, tmp_path: Path) -> None:
     assert np.abs(run.y - wanted).max() < 0.3 * np.abs(wanted).max()
 
 
+@pytest.mark.parametrize("name", ["fp4_special", "block24", *FILES])
+def test_a_tile_stores_what_the_file_says(name: str, tmp_path: Path) -> None:
+    """Its weights, and with blocks its activations, are those that `hwgen accuracy` measures."""
+    spec = _spec(name, tmp_path)
+    own = operand_format(read_format(tmp_path / "mine.toml" if name in FILES else name).operand)
+    x = np.random.default_rng(8).standard_normal((4, 3 * spec.group)).astype(np.float32)
+    assert weights_for(spec.quantization(), x) == own.quantise(x)
+    if spec.family == "mx":
+        assert acts_for(spec.quantization(), x) == own.quantise(x)
+
+
 def test_what_the_family_refuses(tmp_path: Path) -> None:
     with pytest.raises(HwgenError, match=r"^mx: group must be 24, the block of block24:\S+, not 32$"):
         _spec("block24", tmp_path, group=32)
     with pytest.raises(HwgenError, match=r"^mx: acts must have blocks and scales like the weights' "):
         _spec("block24", tmp_path, acts="mxfp4")
+    with pytest.raises(HwgenError, match=r"^mx: acts must have blocks and scales like the weights' "):
+        _spec("block24", tmp_path, acts="block24:fp4_e2m1:ue5m3:ceil")
     with pytest.raises(HwgenError, match=r"^mx: block_rule must be floor for block20:\S+, which has a rule of its own"):
         _spec("a power of two", tmp_path, block_rule="ceil")
