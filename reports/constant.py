@@ -6,6 +6,7 @@ a layer of the default model, mapped, beside an integer tile with the same multi
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ class Counted:
     plain: float
 
 
+@functools.cache
 def counted(size: int, depth: str, count: int = DRAWN) -> Counted:
     """`Counted` of ``count`` matrices, the same for every depth."""
     rng = np.random.default_rng([1, size])

@@ -119,6 +119,7 @@ def command(
     if files and not synth:
         raise HwgenError("constant: --liberty must come with --synth")
     name = checked_name(top, reset)
+    ConstantUnit.check(acts, method, levels, extra_levels)
     if fpga is not None:
         from hwgen.synth.fpga import vendor_of
 

@@ -62,7 +62,12 @@ class ConstantUnit:
         extra_levels: int | None = None,
     ) -> ConstantUnit:
         """A unit. Raises `HwgenError` as `constant_matrix`, and for a value that is not allowed."""
-        whole = constant_matrix(matrix)
+        cls.check(acts, method, levels, extra_levels)
+        return cls(constant_matrix(matrix), acts, method, levels, extra_levels)
+
+    @staticmethod
+    def check(acts: str, method: str, levels: int, extra_levels: int | None) -> None:
+        """Raise `HwgenError` for a value that is not allowed."""
         if method not in METHODS:
             raise HwgenError(
                 f"constant: method must be {' or '.join(METHODS)}, not {method!r}{suggest(method, METHODS)}"
@@ -78,7 +83,6 @@ class ConstantUnit:
                 )
         if method == "csd" and extra_levels is not None:
             raise HwgenError("constant: extra_levels is of method shared; the trees of csd have the least levels")
-        return cls(whole, acts, method, levels, extra_levels)
 
     @property
     def outputs(self) -> int:

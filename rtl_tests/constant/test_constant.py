@@ -39,6 +39,8 @@ UNITS = {
     "shared, one weight": ConstantUnit.of([[-96]], "uint8", "shared", 1),
     "shared, tall": ConstantUnit.of(drawn(24, 3, 8), "int6", "shared", 2),
     "shared, flat": ConstantUnit.of(drawn(2, 40, 4), "int8", "shared", 2),
+    # Sides that are narrower than the shift of the other one: their sign fills the gap.
+    "csd, narrow sides": ConstantUnit.of([[1, 64, 0], [-1, 64, 3], [64, 129, -1]], "int2", "csd", 2),
 }
 
 
