@@ -61,8 +61,9 @@ def holds(spec: TileSpec, engine: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("spec", cases(1))
 def test_every_sweep_value(spec: TileSpec) -> None:
-    # In Amaranth's simulator, but for families whose tiles take a minute and more there, and for those of many modes.
-    slow = spec.family in ("bitmod", "mixpe") or len(spec.modes()) > 4
+    # In Amaranth's simulator, but for families, tiles of many modes and steps of many cycles, which take a minute and
+    # more there.
+    slow = spec.family in ("bitmod", "mixpe") or len(spec.modes()) > 4 or spec.step_cycles_max >= 8
     holds(spec, "verilator" if slow else "amaranth")
 
 
