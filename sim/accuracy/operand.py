@@ -94,8 +94,9 @@ class OperandFormat:
     def nearest(self, x: Tensor) -> Tensor:
         """What is left of [..., K] after it was stored: float32 of the same shape, on the same device."""
         rows = x.detach().to("cpu", torch.float32).reshape(-1, x.shape[-1]).numpy()
-        # Only nv has a scale that all rows share. Pieces stay in the processor's caches, and numpy lets threads run.
-        size = len(rows) if self.scheme == "nv" else max(1, _PIECE // rows.shape[1])
+        # Only nv has a scale that all rows share, and any4 tables that some do. Pieces stay in the processor's caches,
+        # and numpy lets threads run.
+        size = len(rows) if self.scheme in ("nv", "any4") else max(1, _PIECE // rows.shape[1])
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             kept = np.concatenate(list(pool.map(self._kept, (rows[i : i + size] for i in range(0, len(rows), size)))))
         return torch.from_numpy(kept).reshape(x.shape).to(x.device)
@@ -115,7 +116,7 @@ def stored_bits(stored: QTensor) -> float:
     others.
     """
     (_, k), form = stored.shape, stored.format
-    side = 0 if _plain(form) else stored.scale_format.code_bits + form.side_bits
+    side: float = 0 if _plain(form) else stored.scale_format.code_bits + form.side_bits
     if isinstance(form, TableFormat) and form.learned:
         # Tables belong to rows, or to several of them.
         side += (

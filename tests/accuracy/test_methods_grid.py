@@ -19,7 +19,7 @@ EXACT = (
     *("int4.two_level_asymmetric", "int3.two_level_asymmetric/32", "int4.two_level_symmetric/32"),
     *("bipolar1", "bipolar2", "bipolar4/32@fp32"),
     *("e2m1", "fp8_e4m3/row", "fp8_e4m3@fp32", "e2m3@e8m0", "e5m9", "fp16", "bf16", "fp32", "e8m10"),
-    *("nf4", "nf4/64@bf16", "codebook(-1,0,0.5,1)", "codebook(-2,-1,1,3)"),
+    *("nf4", "nf4/64@bf16", "codebook(-1,0,0.5,1)", "codebook(-2,-1,1,3)", "table(0,1,2,5,0,-1,-2,-4)"),
     *("posit8_0", "posit8_1/32", "posit4_1", "posit8_2@fp16"),
     *("bitmod_fp3", "bitmod_fp4/32", "bitmod_fp4@fp16", "bitmod_fp4(-5,5,-10,0)"),
     *("mxfp4", "mxfp4.ceil", "mxint8", "mxfp8_e4m3", "mxfp8_e5m2", "mxfp6_e2m3", "mxfp6_e3m2"),
@@ -163,6 +163,12 @@ def test_a_scheme_without_a_grid_is_refused() -> None:
     form = OperandFormat("x", "int4", "lattice", 128, "fp16")
     with pytest.raises(HwgenError, match=r"scheme must be one of symmetric, .* not 'lattice'"):
         Grid(form, 4, 128)
+
+
+@pytest.mark.parametrize("name", ["razer_fp4", "trit_planes", "any4", "sherry"])
+def test_groups_that_choose_a_table_have_no_grid(name: str) -> None:
+    with pytest.raises(HwgenError, match=r"have no grid; use method rtn$|scheme must be one of symmetric, "):
+        Grid(operand_format(name), 4, 128)
 
 
 def test_what_the_quantiser_refuses_is_refused() -> None:

@@ -72,7 +72,7 @@ class CodebookParameters(AlignedSpec):
     weights: str = param(
         "nf4",
         "weight format of at most 5 bits by name: codebook, table, one with special values by a selector, or another",
-        sweep=("nf4", "fp4_e2m1", "razer_fp4", "codebook(-4,-1,2,5)"),
+        sweep=("nf4", "fp4_e2m1", "razer_fp4", "any4"),
     )
     value_bits: int = param(
         8,
