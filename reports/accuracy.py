@@ -232,8 +232,8 @@ BITMOD_TABLE_VI: Mapping[str, Sequence[tuple[str, str | None, float]]] = {
         ("BitMoD", "bitmod_fp4/128", 5.72),
         ("INT4, zero points", "int4.asymmetric/128", 5.77),
         ("MX-FP4", "mxfp4", 5.82),
-        ("OliVe", None, 5.91),
-        ("ANT", None, 6.09),
+        ("OliVe", "olive4/128", 5.91),
+        ("ANT", "ant4/128", 6.09),
     ),
     "3 bits": (
         ("BitMoD", "bitmod_fp3/128", 6.55),

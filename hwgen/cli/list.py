@@ -44,7 +44,7 @@ def command(as_json: bool, form: str) -> None:
     for entry in entries:
         acts = entry["acts"]
         shown = f"{acts[0]} … {acts[-1]}" if len(acts) > 2 else ", ".join(acts)
-        rows.append((entry["family"], entry["title"], shown, entry["weights"]))
+        rows.append((entry["family"], entry["title"], shown, entry["weights"].partition("(")[0]))
     sheet.table(columns, rows)
     sheet.say("\nhwgen show FAMILY prints its formats, timing, size, parameters and ports.")
     sheet.say("Number formats in files that come with hwgen (--format NAME or FILE.toml):")

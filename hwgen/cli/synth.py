@@ -40,6 +40,8 @@ class _SynthCommand(MappedLevelCommand):
             return super().parse_args(ctx, args)
         if not args[0].startswith("-") or any(word == "--pe" or word.startswith("--pe=") for word in args):
             raise HwgenError("synth: --verilog maps a unit of your own and --pe a tile; give one of them")
+        if any(word == "--format" or word.startswith("--format=") for word in args):
+            raise HwgenError("synth: --verilog maps a unit of your own and --format a tile; give one of them")
         ctx.meta["hwgen.verilog"] = True
         try:
             return super().parse_args(ctx, args)
@@ -53,7 +55,9 @@ class _SynthCommand(MappedLevelCommand):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         params = super().get_params(ctx)
-        return [one for one in params if one.name != "pe"] if ctx.meta.get("hwgen.verilog") else params
+        if not ctx.meta.get("hwgen.verilog"):
+            return params
+        return [one for one in params if one.name not in ("pe", "number_format")]
 
     def invoke(self, ctx: click.Context) -> Any:
         if not ctx.meta.get("hwgen.verilog"):

@@ -61,7 +61,7 @@ def _fields(kind: str, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class Ant(BorderSpec):
     """ANT tile."""
 
-    title: ClassVar[str] = "ANT: types chosen for each group, decoded at the border"
+    title: ClassVar[str] = "ANT: a type for each group"
 
     weights: str = again(BorderSpec, "weights", default="ant4", legal=_FORMATS, sweep=("ant4", "pot4", "int8"))
     acts: str = again(BorderSpec, "acts", default="ant4", legal=_FORMATS, sweep=("ant4", "int8"))

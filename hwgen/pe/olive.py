@@ -45,7 +45,7 @@ _IDENTIFIER = 8
 class Olive(BorderSpec):
     """OliVe tile."""
 
-    title: ClassVar[str] = "OliVe: outlier-victim pairs, decoded at the border"
+    title: ClassVar[str] = "OliVe: outlier-victim pairs"
 
     weights: str = again(BorderSpec, "weights", default="olive4", legal=_FORMATS, sweep=_FORMATS)
     acts: str = again(BorderSpec, "acts", default="olive4", legal=_FORMATS, sweep=_FORMATS)

@@ -69,7 +69,7 @@ def _count_counts(k: int, terms: int, width: int, one_sign: bool) -> Counts:
 class ShiftAdd(AlignedSpec):
     """Shift-and-add tile."""
 
-    title: ClassVar[str] = "shift and add: weights are sums of powers of two"
+    title: ClassVar[str] = "weights as sums of powers of two"
 
     group: int = again(AlignedSpec, "group", sweep=(0, 64))
     powers: int = param(2, "powers of two in a weight", legal=Range(1, _MOST_TERMS), sweep=(1, 2, 3))

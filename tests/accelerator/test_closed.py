@@ -18,7 +18,7 @@ from reports.accelerator_points import Point, points
 
 @cache
 def drawn() -> tuple[Point, ...]:
-    kinds = ((400, 1, True), (200, 2, False))
+    kinds = ((600, 1, True), (300, 2, False))
     return tuple(point for kind in kinds for point in points(*kind, most_steps=60, of_a_design=8))
 
 

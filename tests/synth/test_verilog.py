@@ -480,6 +480,10 @@ def test_flags_that_need_each_other(tmp_path: Path) -> None:
     for arguments, message in (
         (["--verilog", path], "synth: --verilog must come with --top MODULE"),
         (["int", "--top", "adder"], "synth: --top must come with --verilog"),
+        (
+            ["--verilog", path, "--top", "mac", "--format", "nf4"],
+            "synth: --verilog maps a unit of your own and --format a tile; give one of them",
+        ),
         (["int", "--verilog", path], "synth: --verilog maps a unit of your own and --pe a tile; give one of them"),
     ):
         done = command(*arguments)

@@ -29,7 +29,7 @@ def levels(brick: Num) -> Num:
 class BitfusionParameters(ScaledSpec):
     """What a bitfusion tile is made with: parameters, what goes together, formats and modes."""
 
-    title: ClassVar[str] = "Bit Fusion: bricks fused into products at run time"
+    title: ClassVar[str] = "Bit Fusion: bricks fused at run time"
 
     m: int = again(TileSpec, "m", sweep=(1, 2))
     n: int = again(TileSpec, "n", sweep=(1, 2))

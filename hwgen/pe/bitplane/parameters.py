@@ -18,7 +18,7 @@ __all__ = ["BitplaneParameters"]
 class BitplaneParameters(PlanesSpec):
     """What a bitplane tile is made with: parameters, and what goes together."""
 
-    title: ClassVar[str] = "bit planes on both sides, AND or XNOR and population count"
+    title: ClassVar[str] = "bit planes on both sides, popcount"
 
     bits: int = param(
         4, "weight width: bit planes; 1.58 is ternary in two planes", legal=Range(1, 8), sweep=(1, 2, 4), unit="bit"

@@ -64,7 +64,7 @@ def table_facts(p: P) -> Counts:
 class CodebookParameters(AlignedSpec):
     """What a codebook tile is made with: parameters, what goes together, formats and modes."""
 
-    title: ClassVar[str] = "any codebook of up to 5 bits, looked up once a column"
+    title: ClassVar[str] = "any codebook of up to 5 bits"
 
     m: int = again(TileSpec, "m", sweep=(1, 2))
     n: int = again(TileSpec, "n", sweep=(2, 4))
