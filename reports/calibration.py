@@ -35,7 +35,7 @@ def left_out_rows(tech: CalibratedTech) -> list[list[object]]:
     """By family: cells that were measured, and the median error of cells that the fit leaves out, by quantity."""
     models = read_toml(tech.toml)["models"]
     rows: list[list[object]] = []
-    for name in sorted(families()):
+    for name in sorted(set(families()) & set(models)):
         cell = models[name]["blocks"]["cell"]
         errors = (cell[quantity].get("left_out_median") for quantity in QUANTITIES)
         shown = ("–" if error is None else f"{error:.1%}" for error in errors)
@@ -57,6 +57,8 @@ def page() -> str:
             table(["", ""], provenance_rows(tech)),
             table(["family", "cells", *QUANTITIES], left_out_rows(tech)),
         ]
+        if left := sorted(set(families()) - set(read_toml(tech.toml)["models"])):
+            parts.append(f"Not in this table, and priced by what all other families have in common: {', '.join(left)}.")
     return "\n\n".join(parts)
 
 

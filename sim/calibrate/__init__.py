@@ -151,6 +151,18 @@ def quick_plan(known: Sequence[Reference], chosen: Sequence[str], tiles: int) ->
     return [(spec, False) for one in chosen for spec in quick_tiles(known, one, tiles)]
 
 
+def _known_of(known: Sequence[Reference], chosen: Sequence[str], named: bool) -> list[str]:
+    """Those of the ``chosen`` families that references have. Raises `HwgenError` for others that somebody ``named``."""
+    there = {entry.spec.family for one in known for entry in one.blocks}
+    for one in chosen:
+        if named and one not in there:
+            raise HwgenError(
+                f"calibrate: family {one} must be in the tables that are scaled, {', '.join(r.name for r in known)}; "
+                "calibrate it without quick"
+            )
+    return [one for one in chosen if one in there]
+
+
 def nand2_area(library: Library) -> float:
     """Area of the smallest two-input NAND: one gate equivalent. Raises `HwgenError` for a library without one."""
     areas = []
@@ -211,6 +223,8 @@ def calibrate(
         raise HwgenError(
             "calibrate: quick needs a technology that was measured on another library, of which there is none"
         )
+    if options.quick:
+        chosen = _known_of(known, chosen, bool(options.names))
     wanted = quick_plan(known, chosen, tiles) if options.quick else plan(chosen, tiles, options.seed)
     measured, from_cache = measure_all(
         wanted, library, jobs=options.jobs, timeout_s=options.timeout_s, progress=progress
@@ -302,7 +316,11 @@ def _add(library: Library, output: Path, options: CalibrateOptions, *, command: 
     if not chosen:
         raise HwgenError(f"calibrate: {output.name} has every family; name those to measure again with --pe")
     tiles = _tiles(replace(options, quick=bool(sources)))
-    wanted = quick_plan(references(library, sources), chosen, tiles) if sources else plan(chosen, tiles, options.seed)
+    if sources:
+        others = references(library, sources)
+        wanted = quick_plan(others, _known_of(others, chosen, True), tiles)
+    else:
+        wanted = plan(chosen, tiles, options.seed)
     measured, from_cache = measure_all(
         wanted, library, jobs=options.jobs, timeout_s=options.timeout_s, progress=progress
     )
