@@ -1,0 +1,327 @@
+"""Obligations about a tile's sums: what a step does to each accumulator, and that nothing else does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hwgen.prove.algebra import Lane, Proof, Terms, prove_sum
+from hwgen.prove.graph import VAR, Graph
+from hwgen.prove.netlist import Bit, Netlist
+from hwgen.prove.reference import UnknownError, lane_table, packed, row_table
+from hwgen.prove.unroll import Unrolled
+
+__all__ = ["Counterexample", "Found", "Sums", "sums_of"]
+
+Manifest = Mapping[str, Any]
+
+_BEFORE = 64
+"""Cycles before a step from which on a sum may depend on what came in."""
+
+
+@dataclass(frozen=True)
+class Counterexample:
+    """Inputs by cycle (port: number), accumulator before, and what the sum is and should be after ``cycle``."""
+
+    cycles: Mapping[int, Mapping[str, int]]
+    element: str
+    place: int
+    before: int
+    cycle: int
+    found: int
+    wanted: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """What became of one sum."""
+
+    proved: bool
+    why: str = ""
+    counterexample: Counterexample | None = None
+    lemmas: int = 0
+
+
+@dataclass(frozen=True)
+class Sums:
+    """The accumulators behind an output: ``elements`` nets by place, ``delays`` cycles after ``o_valid``."""
+
+    name: str
+    wires: str
+    elements: tuple[tuple[Bit, ...], ...]
+    places: tuple[tuple[int, ...], ...]
+    delays: tuple[int, ...]
+
+
+def _ports(manifest: Manifest) -> dict[str, Any]:
+    return {port["name"]: port for port in manifest["ports"]}
+
+
+def sums_of(netlist: Netlist, manifest: Manifest, rows: bool) -> Sums | None:
+    """The sums of cells or of rows; None where there are none.
+
+    Behind post lanes they are the wires that the tile gives its cells' sums.
+    """
+    ports = _ports(manifest)
+    name = "o_row_sums" if rows else "o_sums"
+    if name in ports:
+        port = ports[name]
+        bits, shape = port["packing"]["element_bits"], port["packing"]["shape"]
+        nets = netlist.outputs[name]
+        elements = tuple(tuple(nets[at : at + bits]) for at in range(0, len(nets), bits))
+        places = tuple(tuple(int(n) for n in place) for place in np.ndindex(*shape))
+        delay = port.get("delay_cycles")
+        late = tuple({"m": place[0], "m+n": sum(place[:2])}.get(delay, 0) for place in places)
+        return Sums(name, name, elements, places, late)
+    if manifest["post"] is None or (rows and manifest["correction"] is None):
+        return None
+    m = ports["i_acts"]["packing"]["shape"][0]
+    n = ports["i_weights"]["packing"]["shape"][0]
+    places = tuple((i,) for i in range(m)) if rows else tuple((i, j) for i in range(m) for j in range(n))
+    names = [f"rowsum{i}_sums" for (i,) in places] if rows else [f"cell{i}_{j}_sums" for i, j in places]
+    if any(one not in netlist.names for one in names):
+        return None
+    return Sums(name, "sums", tuple(netlist.names[one] for one in names), places, (0,) * len(places))
+
+
+class Step:
+    """One step of a mode in a window of cycles: in cycle 0 it begins, in all others but its own inputs are anything.
+
+    ``idle`` leaves cycle 0 without a step. ``zero`` names registers that are 0 when a step begins, which is proved of
+    the control.
+    """
+
+    def __init__(self, netlist: Netlist, manifest: Manifest, mode: int, *, idle: bool = False) -> None:
+        self.netlist, self.manifest, self.mode, self.idle = netlist, manifest, mode, idle
+        self.graph = Graph()
+        self.ports = _ports(manifest)
+        timing, own = manifest["timing"], manifest["modes"][mode]
+        self.busy = 1 if idle else own["cycles_per_step"]
+        self.cycles = 1 if idle else max(own["cycles_per_step"], timing["interval"])
+        self.latency = own["latency"]
+        self._variables: dict[tuple[str, int, int], int] = {}
+        self._words: dict[str, list[int]] = {}
+        self.codes: dict[str, list[list[list[int]]]] = {}
+        if not idle:
+            for role in ("acts", "weights"):
+                self._operands(role)
+        self._zero = {bit for name in ("phase",) for bit in netlist.names.get(name, ())}
+
+    def _operands(self, role: str) -> None:
+        manifest = self.manifest
+        operand = manifest["operands"][self.mode][role]
+        port = self.ports[f"i_{role}"]
+        bits = port["packing"]["element_bits"]
+        size = manifest["encodings"][operand["encoding"]]["bits"]
+        planes = manifest["arithmetic"][self.mode]["weights"].get("bits", 0)
+        rows, word = [], []
+        for row in range(port["packing"]["shape"][0]):
+            codes = [
+                [self.graph.var((role, row, k, place)) for place in range(size)]
+                for k in range(operand["codes_per_step"])
+            ]
+            rows.append(codes)
+            word += packed(self.graph, operand["packing"], codes, bits, planes, (role, row))
+        self.codes[role], self._words[f"i_{role}"] = rows, word
+
+    def variable(self, port: str, place: int, cycle: int) -> int:
+        """Variable of an input that may be anything; the same in all cycles of the step."""
+        key = port, place, 0 if 0 <= cycle < self.cycles else cycle
+        if key not in self._variables:
+            self._variables[key] = self.graph.var(key)
+        return self._variables[key]
+
+    def drive(self, port: str, place: int, cycle: int) -> int:
+        """Literal of an input."""
+        if port == "clk":
+            return 0
+        reset = self.manifest["reset"]
+        if port == reset["port"]:
+            return int(reset["active"] == "low")
+        if 0 <= cycle < self.cycles:
+            if port == "i_valid":
+                return int(not self.idle)
+            if not self.idle:
+                if port in self._words:
+                    return self._words[port][place]
+                if port == "i_mode":
+                    return self.mode >> place & 1
+        return self.variable(port, place, cycle)
+
+    def cycle_words(self, values: Mapping[int, int]) -> dict[int, dict[str, int]]:
+        """Inputs by cycle for values of variables (nodes), others 0."""
+        from hwgen.prove.tables import evaluate
+
+        def value(literals: list[int]) -> int:
+            patterns = {node: np.full(1, values.get(node, 0), np.uint64) for node in self._all_variables()}
+            found = evaluate(self.graph, literals, patterns)
+            return sum((int(one[0]) & 1) << place for place, one in enumerate(found))
+
+        cycles = sorted({0, *range(self.cycles), *(cycle for _, _, cycle in self._variables)})
+        names = [name for name in self.netlist.inputs if name not in ("clk", self.manifest["reset"]["port"])]
+        wanted: dict[int, dict[str, int]] = {}
+        for cycle in range(min(cycles), max(cycles) + 1):
+            wanted[cycle] = {}
+            for name in names:
+                size = len(self.netlist.inputs[name])
+                inside = 0 <= cycle < self.cycles
+                literals = [
+                    self.drive(name, place, cycle)
+                    if inside or (name, place, cycle) in self._variables
+                    else 0
+                    for place in range(size)
+                ]
+                wanted[cycle][name] = value(literals)
+        return wanted
+
+    def _all_variables(self) -> list[int]:
+        return [node for node, kind in enumerate(self.graph.kind) if kind == VAR]
+
+
+@dataclass
+class SumProver:
+    """Proves what a step, or a cycle without one, does to sums; one by one, in one graph."""
+
+    step: Step
+    sums: Sums
+    rows: bool
+    _table: np.ndarray | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        if not self.step.idle:
+            manifest, mode = self.step.manifest, self.step.mode
+            self._table = row_table(manifest, mode) if self.rows else lane_table(manifest, mode)
+        overflow = self.step.manifest["arithmetic"][self.step.mode].get("accumulator", {}).get("overflow")
+        if overflow == "saturate" and not self.step.idle:
+            raise UnknownError("sums that saturate")
+
+    def lanes(self, place: tuple[int, ...]) -> list[Lane]:
+        """Operands of a sum, pair by pair."""
+        if self._table is None:
+            return []
+        codes = self.step.codes
+        acts = codes["acts"][place[0]]
+        if self.rows:
+            return [Lane(tuple(literal >> 1 for literal in act), self._table) for act in acts]
+        weights = codes["weights"][place[1]]
+        return [
+            Lane(tuple(literal >> 1 for literal in [*act, *weight]), self._table)
+            for act, weight in zip(acts, weights, strict=True)
+        ]
+
+    def prove(self, index: int, seconds: float) -> Found:
+        """One sum, within so many seconds."""
+        begun = time.monotonic()
+        step, graph = self.step, self.step.graph
+        nets, place = self.sums.elements[index], self.sums.places[index]
+        seen = step.cycles - 1 + step.latency + self.sums.delays[index]
+        before: dict[Bit, int] = {}
+        zero = step._zero
+
+        def cut(bit: Bit, cycle: int) -> int | None:
+            if cycle == seen - step.busy and bit in nets:
+                if bit not in before:
+                    before[bit] = graph.var(("before", nets.index(bit)))
+                return before[bit]
+            return 0 if cycle == 0 and bit in zero and not step.idle else None
+
+        unrolled = Unrolled(step.netlist, graph, step.drive, -_BEFORE, cut)
+        word = unrolled.word(nets, seen)
+        # Also those that the sum does not depend on.
+        state = unrolled.word(nets, seen - step.busy)
+        keep: Terms = [((literal >> 1,), 1 << at) for at, literal in enumerate(state)]
+        if not step.idle:
+            first = step.variable("i_first", 0, 0) >> 1
+            keep += [(tuple(sorted({literal >> 1, first})), -1 << at) for at, literal in enumerate(state)]
+        proof = prove_sum(graph, word, self.lanes(place), keep, seconds - (time.monotonic() - begun))
+        if proof.proved:
+            return Found(True, lemmas=proof.lemmas)
+        example = self._refuted(index, word, state, proof, seen)
+        return Found(False, proof.why, example)
+
+    # ------------------------------------------------------------------ counterexamples
+
+    def _wanted(self, values: Mapping[int, int], place: tuple[int, ...], before: int, width: int) -> int:
+        if self.step.idle:
+            return before
+        total = 0 if values.get(self.step.variable("i_first", 0, 0) >> 1, 0) else before
+        for lane in self.lanes(place):
+            code = sum(values.get(node, 0) << at for at, node in enumerate(lane.variables))
+            total += int(lane.table[code])
+        return total & (1 << width) - 1
+
+    def _refuted(
+        self, index: int, word: list[int], state: list[int], proof: Proof, seen: int
+    ) -> Counterexample | None:
+        """An assignment for which the sum is another number: the proof's own, or one of many random ones."""
+        from hwgen.prove.tables import evaluate
+
+        graph, place = self.step.graph, self.sums.places[index]
+        nodes = self.step._all_variables()
+        first = self.step.variable("i_first", 0, 0) >> 1
+        rng = np.random.default_rng(1)
+        guesses: list[dict[int, int]] = [] if proof.differs is None else [dict(proof.differs)]
+        for start_afresh in (1, 0):
+            patterns = {node: rng.integers(0, 1 << 64, 16, dtype=np.uint64) for node in nodes}
+            for at, node in enumerate(nodes):
+                # Few ones, and many, in some of the words.
+                if at % 1 == 0:
+                    patterns[node][4:8] &= rng.integers(0, 1 << 64, 4, dtype=np.uint64)
+                    patterns[node][8:12] |= rng.integers(0, 1 << 64, 4, dtype=np.uint64)
+            if start_afresh and not self.step.idle:
+                patterns[first][:] = np.uint64(0xFFFFFFFFFFFFFFFF)
+            guesses += self._random(word, state, place, patterns, nodes)
+            if guesses:
+                break
+        for values in guesses:
+            if proof.differs is not None and values == proof.differs:
+                values = {**values, first: 1}
+            patterns = {node: np.full(1, values.get(node, 0), np.uint64) for node in nodes}
+            found, before = (
+                sum((int(one[0]) & 1) << at for at, one in enumerate(evaluate(graph, literals, patterns)))
+                for literals in (word, state)
+            )
+            wanted = self._wanted(values, place, before, len(word))
+            if found != wanted:
+                return Counterexample(
+                    self.step.cycle_words(values), self.sums.name, index, before, seen, found, wanted
+                )
+        return None
+
+    def _random(
+        self,
+        word: list[int],
+        state: list[int],
+        place: tuple[int, ...],
+        patterns: dict[int, np.ndarray],
+        nodes: list[int],
+    ) -> list[dict[int, int]]:
+        from hwgen.prove.tables import bits_of, evaluate, word_of
+
+        count = 64 * len(next(iter(patterns.values())))
+        found = word_of(evaluate(self.step.graph, word, patterns), count).astype(object)
+        before = word_of(evaluate(self.step.graph, state, patterns), count).astype(object)
+        wanted = before.copy()
+        if not self.step.idle:
+            first = self.step.variable("i_first", 0, 0) >> 1
+            wanted = wanted * (1 - bits_of(patterns[first], count).astype(object))
+            for lane in self.lanes(place):
+                code = word_of([patterns[node] for node in lane.variables], count).astype(np.int64)
+                wanted = wanted + lane.table[code].astype(object)
+        different = np.flatnonzero((found - wanted) & (1 << len(word)) - 1)
+        if not len(different):
+            return []
+        at = int(different[0])
+        return [{node: int(patterns[node][at >> 6]) >> (at & 63) & 1 for node in nodes}]
+
+
+def provers(netlist: Netlist, manifest: Manifest, mode: int, *, idle: bool) -> Iterator[SumProver]:
+    """Provers of all sums of a tile in a mode."""
+    for rows in (False, True):
+        sums = sums_of(netlist, manifest, rows)
+        if sums is not None:
+            yield SumProver(Step(netlist, manifest, mode, idle=idle), sums, rows)
