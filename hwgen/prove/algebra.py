@@ -13,6 +13,7 @@ what its lanes add is bounded by all their values.
 from __future__ import annotations
 
 import heapq
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -311,19 +312,24 @@ class _Rewriting:
         for lane, table in tables.items():
             whole = _centred(table, size)
             least, most = least + int(whole.min()), most + int(whole.max())
-            found.append(((self._table(lane, whole),), 1))
+            found.append(self._table(lane, whole))
         # The constant is known modulo 2**size: there is one that fits, or none.
         for whole_constant in (constant, constant - (1 << size)):
             if low <= least + whole_constant and most + whole_constant <= high:
                 return [*found, ((), whole_constant)]
         return None
 
-    def _table(self, lane: int, table: np.ndarray) -> int:
+    def _table(self, lane: int, table: np.ndarray) -> tuple[Key, int]:
+        """A table as a variable of its own, times a whole number: multiples of one are one."""
+        factor = math.gcd(*(int(value) for value in np.unique(table))) or 1
+        if int(table[np.flatnonzero(table)[0]]) < 0:
+            factor = -factor
+        table = table // factor
         key = lane, table.tobytes() if table.dtype != object else str(table.tolist()).encode()
         if key not in self._known_tables:
             self.tables.append((lane, table))
             self._known_tables[key] = -len(self.tables)
-        return self._known_tables[key]
+        return (self._known_tables[key],), factor
 
     def split(self, terms: dict[Key, int], width: int) -> tuple[int, dict[int, np.ndarray]] | None:
         """A constant, and what each lane adds for each of its values, less what it adds for zeros; None where a term

@@ -131,8 +131,15 @@ class Graph:
         if all(literal < 2 for _, word in kept for literal in word) and carry < 2:
             total = carry + sum(sign * sum(bit << place for place, bit in enumerate(word)) for sign, word in kept)
             return [total >> place & 1 for place in range(width)]
+        if width == 0:
+            return []
         if len(kept) == 1 and kept[0][0] == 1 and carry == 0:
             return list(kept[0][1])
+        if len(kept) == 2 and carry == 0 and kept[0][0] == kept[1][0] == 1 and 1 in (kept[0][1][0], kept[1][1][0]):
+            # 1 + x in the lowest place is how a carry x goes into a word.
+            one = next(at for at in (0, 1) if kept[at][1][0] == 1)
+            into = kept[1 - one][1][0]
+            return [into ^ 1, *self.add([(1, word[1:]) for _, word in kept], into, width - 1)]
         key = (tuple(sorted(kept)), carry, width)
         found = self._sums.get(key)
         if found is None:

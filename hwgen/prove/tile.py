@@ -109,7 +109,7 @@ class Step:
         if not idle:
             for role in ("acts", "weights"):
                 self._operands(role)
-        self._zero = {bit for name in ("phase",) for bit in netlist.names.get(name, ())}
+        self._zero = {bit for name in ("phase", "last_phase") for bit in netlist.names.get(name, ())}
 
     def _operands(self, role: str) -> None:
         manifest = self.manifest
