@@ -391,9 +391,7 @@ def _centred(table: np.ndarray, size: int) -> np.ndarray:
     return whole
 
 
-def prove_sum(
-    graph: Graph, word: Sequence[int], lanes: Sequence[Lane], rest: Terms, seconds: float
-) -> Proof:
+def prove_sum(graph: Graph, word: Sequence[int], lanes: Sequence[Lane], rest: Terms, seconds: float) -> Proof:
     """Whether a word (literals, the lowest first) is the sum of what lanes add and of ``rest``, modulo 2**width.
 
     ``rest`` is a polynomial in variables that no lane has.
@@ -414,14 +412,16 @@ def prove_sum(
         wanted = lane.table.astype(object) if width > 62 else lane.table
         found = tables.get(at)
         constant -= int(wanted[0])
-        difference = ((wanted[0] - wanted if found is None else found - wanted + wanted[0])) & mask
+        difference = (wanted[0] - wanted if found is None else found - wanted + wanted[0]) & mask
         if np.any(difference):
             place = int(np.flatnonzero(difference)[0])
             other = int(np.flatnonzero(difference == 0)[0])
             # Of two assignments that differ in this lane only one at most agrees.
             off = (constant - sum(int(one.table[0]) for one in lanes[at + 1 :])) & mask
             chosen = other if off else place
-            return Proof(False, {n: chosen >> i & 1 for i, n in enumerate(lane.variables)}, "a lane adds another number")
+            return Proof(
+                False, {n: chosen >> i & 1 for i, n in enumerate(lane.variables)}, "a lane adds another number"
+            )
     if constant & mask:
         return Proof(False, {}, "the sum differs by a constant")
     return Proof(True, lanes=len(lanes), lemmas=rewriting.proved_words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,10 @@ class Netlist:
         return [cell for cell in self.cells if cell.output == "Q"]
 
 
+_PLACE = re.compile(r"/\S*design\.in")
+"""Where the text lay while Yosys read it, in the names that it gives."""
+
+
 def _number(text: Any) -> int:
     if isinstance(text, int):
         return text
@@ -71,12 +76,12 @@ def read_verilog(text: str, top: str) -> Netlist:
     ports = {name: (port["direction"], tuple(port["bits"])) for name, port in module["ports"].items()}
     cells = tuple(
         Cell(
-            name,
+            _PLACE.sub("", name),
             one["type"],
             {key: _number(value) for key, value in one["parameters"].items()},
             {key: tuple(bits) for key, bits in one["connections"].items()},
         )
-        for name, one in module["cells"].items()
+        for name, one in sorted(module["cells"].items(), key=lambda item: _PLACE.sub("", item[0]))
         if one["type"] != "$scopeinfo"
     )
     driver = {bit: (cell, place) for cell in cells for place, bit in enumerate(cell.ports[cell.output])}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from hwgen.prove.netlist import Bit, Netlist
 from hwgen.prove.reference import UnknownError, lane_table, packed, row_table
 from hwgen.prove.unroll import Unrolled
 
-__all__ = ["Counterexample", "Found", "Sums", "sums_of"]
+__all__ = ["Counterexample", "Found", "Step", "SumProver", "Sums", "sums_of"]
 
 Manifest = Mapping[str, Any]
 
@@ -25,13 +25,17 @@ _BEFORE = 64
 
 @dataclass(frozen=True)
 class Counterexample:
-    """Inputs by cycle (port: number), accumulator before, and what the sum is and should be after ``cycle``."""
+    """Inputs by cycle (port: number); the sum ``updates`` cycles before ``cycle``, in registers of the name ``nets``,
+    and what it is and should be then.
+    """
 
     cycles: Mapping[int, Mapping[str, int]]
     element: str
     place: int
     before: int
     cycle: int
+    updates: int
+    nets: str
     found: int
     wanted: int
 
@@ -91,12 +95,25 @@ def sums_of(netlist: Netlist, manifest: Manifest, rows: bool) -> Sums | None:
 class Step:
     """One step of a mode in a window of cycles: in cycle 0 it begins, in all others but its own inputs are anything.
 
-    ``idle`` leaves cycle 0 without a step. ``zero`` names registers that are 0 when a step begins, which is proved of
-    the control.
+    ``idle`` leaves cycle 0 without a step, or with one that is not taken (``offered``). ``state`` gives registers of
+    the control in cycle 0: a number, or None for any value. ``last`` is the step's `i_last`, None for any.
     """
 
-    def __init__(self, netlist: Netlist, manifest: Manifest, mode: int, *, idle: bool = False) -> None:
+    def __init__(
+        self,
+        netlist: Netlist,
+        manifest: Manifest,
+        mode: int,
+        *,
+        idle: bool = False,
+        offered: bool = True,
+        state: Mapping[Bit, int | None] | None = None,
+        last: int | None = None,
+    ) -> None:
         self.netlist, self.manifest, self.mode, self.idle = netlist, manifest, mode, idle
+        self.offered, self.last = offered, last
+        self.state: dict[Bit, int] = {}
+        self._given = dict(state or {})
         self.graph = Graph()
         self.ports = _ports(manifest)
         timing, own = manifest["timing"], manifest["modes"][mode]
@@ -109,7 +126,8 @@ class Step:
         if not idle:
             for role in ("acts", "weights"):
                 self._operands(role)
-        self._zero = {bit for name in ("phase", "last_phase") for bit in netlist.names.get(name, ())}
+        for bit, value in self._given.items():
+            self.state[bit] = self.graph.var(("control", bit)) if value is None else value
 
     def _operands(self, role: str) -> None:
         manifest = self.manifest
@@ -144,7 +162,9 @@ class Step:
             return int(reset["active"] == "low")
         if 0 <= cycle < self.cycles:
             if port == "i_valid":
-                return int(not self.idle)
+                return int(self.offered)
+            if port == "i_last" and self.last is not None:
+                return self.last
             if not self.idle:
                 if port in self._words:
                     return self._words[port][place]
@@ -170,9 +190,7 @@ class Step:
                 size = len(self.netlist.inputs[name])
                 inside = 0 <= cycle < self.cycles
                 literals = [
-                    self.drive(name, place, cycle)
-                    if inside or (name, place, cycle) in self._variables
-                    else 0
+                    self.drive(name, place, cycle) if inside or (name, place, cycle) in self._variables else 0
                     for place in range(size)
                 ]
                 wanted[cycle][name] = value(literals)
@@ -220,14 +238,13 @@ class SumProver:
         nets, place = self.sums.elements[index], self.sums.places[index]
         seen = step.cycles - 1 + step.latency + self.sums.delays[index]
         before: dict[Bit, int] = {}
-        zero = step._zero
 
         def cut(bit: Bit, cycle: int) -> int | None:
             if cycle == seen - step.busy and bit in nets:
                 if bit not in before:
                     before[bit] = graph.var(("before", nets.index(bit)))
                 return before[bit]
-            return 0 if cycle == 0 and bit in zero and not step.idle else None
+            return step.state.get(bit) if cycle == 0 else None
 
         unrolled = Unrolled(step.netlist, graph, step.drive, -_BEFORE, cut)
         word = unrolled.word(nets, seen)
@@ -237,6 +254,10 @@ class SumProver:
         if not step.idle:
             first = step.variable("i_first", 0, 0) >> 1
             keep += [(tuple(sorted({literal >> 1, first})), -1 << at) for at, literal in enumerate(state)]
+        # Most faults show in a thousand random cases, and a sum that is wrong may never end to be rewritten.
+        example = self._refuted(index, word, state, Proof(False), seen)
+        if example is not None:
+            return Found(False, "random values", example)
         proof = prove_sum(graph, word, self.lanes(place), keep, seconds - (time.monotonic() - begun))
         if proof.proved:
             return Found(True, lemmas=proof.lemmas)
@@ -254,9 +275,7 @@ class SumProver:
             total += int(lane.table[code])
         return total & (1 << width) - 1
 
-    def _refuted(
-        self, index: int, word: list[int], state: list[int], proof: Proof, seen: int
-    ) -> Counterexample | None:
+    def _refuted(self, index: int, word: list[int], state: list[int], proof: Proof, seen: int) -> Counterexample | None:
         """An assignment for which the sum is another number: the proof's own, or one of many random ones."""
         from hwgen.prove.tables import evaluate
 
@@ -267,11 +286,14 @@ class SumProver:
         guesses: list[dict[int, int]] = [] if proof.differs is None else [dict(proof.differs)]
         for start_afresh in (1, 0):
             patterns = {node: rng.integers(0, 1 << 64, 16, dtype=np.uint64) for node in nodes}
-            for at, node in enumerate(nodes):
+            for node in nodes:
                 # Few ones, and many, in some of the words.
-                if at % 1 == 0:
-                    patterns[node][4:8] &= rng.integers(0, 1 << 64, 4, dtype=np.uint64)
-                    patterns[node][8:12] |= rng.integers(0, 1 << 64, 4, dtype=np.uint64)
+                patterns[node][4:8] &= rng.integers(0, 1 << 64, 4, dtype=np.uint64)
+                patterns[node][8:12] |= rng.integers(0, 1 << 64, 4, dtype=np.uint64)
+            for (_, _, cycle), literal in self.step._variables.items():
+                # Half of the time nothing comes in but the step.
+                if cycle:
+                    patterns[literal >> 1][::2] = np.uint64(0)
             if start_afresh and not self.step.idle:
                 patterns[first][:] = np.uint64(0xFFFFFFFFFFFFFFFF)
             guesses += self._random(word, state, place, patterns, nodes)
@@ -288,9 +310,22 @@ class SumProver:
             wanted = self._wanted(values, place, before, len(word))
             if found != wanted:
                 return Counterexample(
-                    self.step.cycle_words(values), self.sums.name, index, before, seen, found, wanted
+                    self.step.cycle_words(values),
+                    self.sums.name,
+                    index,
+                    before,
+                    seen,
+                    self.step.busy,
+                    self._registers(index),
+                    found,
+                    wanted,
                 )
         return None
+
+    def _registers(self, index: int) -> str:
+        """A name that the registers of a sum have in the text, instance and all."""
+        nets = self.sums.elements[index]
+        return next((name for name, bits in self.step.netlist.names.items() if bits == nets and "." in name), "")
 
     def _random(
         self,
@@ -317,11 +352,3 @@ class SumProver:
             return []
         at = int(different[0])
         return [{node: int(patterns[node][at >> 6]) >> (at & 63) & 1 for node in nodes}]
-
-
-def provers(netlist: Netlist, manifest: Manifest, mode: int, *, idle: bool) -> Iterator[SumProver]:
-    """Provers of all sums of a tile in a mode."""
-    for rows in (False, True):
-        sums = sums_of(netlist, manifest, rows)
-        if sums is not None:
-            yield SumProver(Step(netlist, manifest, mode, idle=idle), sums, rows)

@@ -1,0 +1,275 @@
+"""All that is to be proved of an emitted tile, each with the sentence that it stands for."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
+
+from hwgen.prove.control import CLAIMS, Control
+from hwgen.prove.graph import VAR
+from hwgen.prove.netlist import Bit, Netlist, read_verilog
+from hwgen.prove.reference import UnknownError, lane_table, row_table
+from hwgen.prove.tables import all_patterns, cone, evaluate
+from hwgen.prove.tile import Counterexample, Found, Step, SumProver, Sums, sums_of
+from hwgen.prove.unroll import Unrolled
+
+__all__ = ["Obligation", "Result", "Subject"]
+
+Manifest = Mapping[str, Any]
+
+_ALGEBRA = "rewriting to lanes, each lane exhaustively"
+_PDR = "property-directed reachability"
+
+
+@dataclass(frozen=True)
+class Result:
+    """``status`` proved, refuted or open; ``seconds`` of wall time; ``detail`` what is open, or how large it was."""
+
+    status: str
+    seconds: float = 0.0
+    detail: str = ""
+    counterexample: Counterexample | None = None
+
+
+@dataclass(frozen=True)
+class Obligation:
+    """``name``, the blocks it is about, what it says, and how it is proved.
+
+    ``run`` proves it within so many seconds; without it it is open, and ``why`` says so.
+    """
+
+    name: str
+    blocks: tuple[str, ...]
+    sentence: str
+    method: str
+    solver: str
+    run: Callable[[float], Result] | None
+    why: str = ""
+
+    def proved(self, seconds: float) -> Result:
+        """What becomes of it within so many seconds."""
+        if self.run is None:
+            return Result("open", detail=self.why)
+        if seconds <= 0:
+            return Result("open", detail="not begun: the time limit was over")
+        begun = time.monotonic()
+        try:
+            found = self.run(seconds)
+        except UnknownError as error:
+            found = Result("open", detail=str(error))
+        return replace(found, seconds=time.monotonic() - begun)
+
+
+class Subject:
+    """A Verilog text read back, with the manifest that says what it is to be."""
+
+    def __init__(self, verilog: str, manifest: Manifest) -> None:
+        self.verilog, self.manifest = verilog, manifest
+        self.netlist: Netlist = read_verilog(verilog, manifest["top"])
+        self._zero: set[Bit] = set()
+
+    @cached_property
+    def control(self) -> Control:
+        """The control with counters beside it."""
+        return Control(self.netlist, self.manifest)
+
+    def with_netlist(self, netlist: Netlist) -> Subject:
+        """The same with another netlist: a fault, say."""
+        other = object.__new__(Subject)
+        other.verilog, other.manifest, other.netlist, other._zero = self.verilog, self.manifest, netlist, set()
+        return other
+
+    # ------------------------------------------------------------------ the list
+
+    def obligations(self) -> list[Obligation]:
+        """All of them, in the order in which they are proved."""
+        return [*self._control(), *self._steps(), *self._ranges(), *self._open()]
+
+    def _control(self) -> Iterator[Obligation]:
+        for name, sentence in CLAIMS.items():
+            yield Obligation(f"control.{name}", ("control",), sentence, _PDR, "ABC pdr", partial(self._claim, name))
+        if self.control.looping:
+            yield Obligation(
+                "control.begin",
+                ("control",),
+                f"of the {len(self.control.looping)} bits of state that decide when a step is taken, those that the "
+                "steps below rely on are 0 when a step begins",
+                _PDR,
+                "ABC pdr",
+                self._begin,
+            )
+
+    def _claim(self, name: str, seconds: float) -> Result:
+        verdict = self.control.decide(name, seconds)
+        if verdict.proved:
+            return Result("proved", detail=f"{len(self.control.latches)} registers, all cycles")
+        return Result("refuted" if verdict.broken else "open", detail=str(verdict))
+
+    def _begin(self, seconds: float) -> Result:
+        until = time.monotonic() + seconds
+        waits = 0
+        for bit in self.control.looping:
+            verdict = self.control.zero_at_begin(bit, max(until - time.monotonic(), 1))
+            if verdict.proved:
+                self._zero.add(bit)
+            elif not verdict.broken:
+                return Result("open", detail=f"a bit of {len(self.control.looping)}: {verdict}")
+            else:
+                waits += 1
+        return Result("proved", detail=f"{len(self._zero)} bits are 0, {waits} may be anything")
+
+    # ------------------------------------------------------------------ sums
+
+    def _sums(self) -> list[tuple[bool, Sums]]:
+        found = [(rows, sums_of(self.netlist, self.manifest, rows)) for rows in (False, True)]
+        return [(rows, sums) for rows, sums in found if sums is not None]
+
+    def _steps(self) -> Iterator[Obligation]:
+        blocks = {False: ("row", "col", "cell", "control"), True: ("row", "rowsum", "control")}
+        for at, mode in enumerate(self.manifest["modes"]):
+            suffix = "" if len(self.manifest["modes"]) == 1 else f".{mode['name']}"
+            for rows, sums in self._sums():
+                what = "activations" if rows else "products of activations and weights, by the formats' definitions,"
+                yield Obligation(
+                    f"step.{'row_sums' if rows else 'sums'}{suffix}",
+                    blocks[rows],
+                    f"a step adds the {what} to each of {len(sums.elements)} sums, exactly, whatever these are, "
+                    f"{mode['latency']} cycles later, after clearing them with i_first; nothing before or after it "
+                    "has a part in that",
+                    _ALGEBRA,
+                    "hwgen",
+                    partial(self._step, at, rows, sums),
+                )
+        for rows, sums in self._sums():
+            yield Obligation(
+                f"idle.{'row_sums' if rows else 'sums'}",
+                blocks[rows],
+                f"a cycle without a step, or in which none is taken, leaves each of {len(sums.elements)} sums as it is",
+                _ALGEBRA,
+                "hwgen",
+                partial(self._idle, rows, sums),
+            )
+
+    def _zeros(self) -> dict[Bit, int | None]:
+        """Registers of the control when a step begins: 0, or anything."""
+        if self.control.looping and not self._zero:
+            self._begin(60)
+        return {bit: 0 if bit in self._zero else None for bit in self.control.looping}
+
+    def _cases(self, mode: int) -> list[tuple[dict[Bit, int | None], int | None]]:
+        """States of the control, and `i_last`, in which a step is taken without a stop: together all (`_whole`)."""
+        state = self._zeros()
+        free = [bit for bit, value in state.items() if value is None]
+        if not free:
+            return [(state, None)]
+        if self.manifest["modes"][mode]["cycles_per_step"] > 1 or len(free) > 8:
+            raise UnknownError("steps of several cycles that wait for post lanes")
+        self._whole(mode, state)
+        return [(dict.fromkeys(state, 0), None), (state, 0)]
+
+    def _whole(self, mode: int, state: Mapping[Bit, int | None]) -> None:
+        """Check that a step is taken just where it is no group's last or no register holds it up, by all their values.
+
+        Raises `UnknownError` where it is otherwise.
+        """
+        step = Step(self.netlist, self.manifest, mode, state=state)
+        graph = step.graph
+        unrolled = Unrolled(self.netlist, graph, step.drive, -1, lambda bit, cycle: step.state.get(bit))
+        ready = unrolled.bit(self.netlist.outputs["i_ready"][0], 0)
+        held = graph.and_(step.variable("i_last", 0, 0), graph.any_([one for one in step.state.values() if one > 1]))
+        differs = graph.xor(ready, held ^ 1)
+        variables = [node for node in cone(graph, [differs]) if graph.kind[node] == VAR]
+        if len(variables) > 16 or any(evaluate(graph, [differs], all_patterns(variables))[0]):
+            raise UnknownError("steps that are taken in states of the control that are not understood")
+
+    def _stops(self) -> list[tuple[dict[Bit, int | None], int]]:
+        """States of the control, and `i_last`, in which a step is offered and not taken."""
+        state = self._zeros()
+        free = [bit for bit, value in state.items() if value is None]
+        return [
+            ({**state, **dict(zip(free, values, strict=True))}, 1)
+            for values in itertools.product((0, 1), repeat=len(free))
+            if any(values)
+        ]
+
+    def _step(self, mode: int, rows: bool, sums: Sums, seconds: float) -> Result:
+        until = time.monotonic() + seconds
+        lemmas = 0
+        cases = self._cases(mode)
+        for state, last in cases:
+            prover = SumProver(Step(self.netlist, self.manifest, mode, state=state, last=last), sums, rows)
+            found, lemmas = self._each(prover, sums, until, lemmas)
+            if found is not None:
+                return found
+        detail = f"{len(sums.elements)} sums of {len(sums.elements[0])} bits"
+        return Result("proved", detail=f"{detail}, {lemmas} lemmas" if lemmas else detail)
+
+    def _idle(self, rows: bool, sums: Sums, seconds: float) -> Result:
+        until = time.monotonic() + seconds
+        steps = [Step(self.netlist, self.manifest, 0, idle=True, offered=False)]
+        steps += [
+            Step(self.netlist, self.manifest, 0, idle=True, state=state, last=last) for state, last in self._stops()
+        ]
+        for step in steps:
+            found, _ = self._each(SumProver(step, sums, rows), sums, until, 0)
+            if found is not None:
+                return found
+        return Result("proved", detail=f"{len(sums.elements)} sums of {len(sums.elements[0])} bits")
+
+    def _each(self, prover: SumProver, sums: Sums, until: float, lemmas: int) -> tuple[Result | None, int]:
+        """What stops the proof of all sums, or None, and the number of lemmas."""
+        proved = 0
+        for index in self._order(len(sums.elements)):
+            found: Found = prover.prove(index, until - time.monotonic())
+            if not found.proved:
+                where = f"{sums.name}[{index}]: {found.why}"
+                if found.counterexample is not None:
+                    return Result("refuted", detail=where, counterexample=found.counterexample), lemmas
+                return Result("open", detail=f"{where}; {proved} of {len(sums.elements)} sums are proved"), lemmas
+            proved, lemmas = proved + 1, lemmas + found.lemmas
+        return None, lemmas
+
+    def _order(self, count: int) -> Sequence[int]:
+        return range(count)
+
+    # ------------------------------------------------------------------ bounds
+
+    def _ranges(self) -> Iterator[Obligation]:
+        for rows, sums in self._sums():
+            rule = self.manifest["arithmetic"][0].get("accumulator", {})
+            if "depth" not in rule or rule.get("overflow") != "refuse":
+                continue
+            yield Obligation(
+                f"range.{'row_sums' if rows else 'sums'}",
+                ("rowsum",) if rows else ("cell",),
+                f"no group of at most {rule['depth']} products a sum leaves its {len(sums.elements[0])} bits",
+                "bounds of all products, exhaustively",
+                "hwgen",
+                partial(self._range, rows, sums, rule["depth"]),
+            )
+
+    def _range(self, rows: bool, sums: Sums, depth: int, seconds: float) -> Result:
+        bits = len(sums.elements[0])
+        low = high = 0
+        for mode in range(len(self.manifest["modes"])):
+            table = row_table(self.manifest, mode) if rows else lane_table(self.manifest, mode)
+            low, high = min(low, int(table.min())), max(high, int(table.max()))
+        fits = -(1 << bits - 1) <= depth * low and depth * high < 1 << bits - 1
+        return Result("proved" if fits else "refuted", detail=f"{depth * low} to {depth * high}")
+
+    # ------------------------------------------------------------------ what nothing proves yet
+
+    def _open(self) -> Iterator[Obligation]:
+        there = {
+            "post": ("post", "what the post lanes make of a group's sums"),
+            "pre": ("pre", "the block before the activation buffer"),
+            "companions": ("companions", "blocks emitted beside the tile"),
+            "axi_stream": ("axi_stream", "the tile behind AXI4-Stream"),
+        }
+        for field, (block, what) in there.items():
+            if self.manifest.get(field):
+                yield Obligation(block, (block,), what, "none", "none", None, "no proof of this block is known here")
