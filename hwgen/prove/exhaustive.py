@@ -79,9 +79,7 @@ def _program(graph: Graph, word: Sequence[int], variables: Sequence[int], wanted
     return "\n".join(lines) + "\n"
 
 
-def compare_all(
-    graph: Graph, word: Sequence[int], variables: Sequence[int], wanted: str, seconds: float
-) -> Compared:
+def compare_all(graph: Graph, word: Sequence[int], variables: Sequence[int], wanted: str, seconds: float) -> Compared:
     """Compare a word of at most 64 literals with ``wanted``, the body of a C++ function of ``x``: the values of the
     variables (nodes), the first in the lowest bit.
 

@@ -10,12 +10,9 @@ from functools import cached_property, partial
 from typing import Any
 
 from hwgen.prove.control import CLAIMS, Control
-from hwgen.prove.graph import VAR
 from hwgen.prove.netlist import Bit, Netlist, read_verilog
 from hwgen.prove.reference import UnknownError, lane_table, row_table
-from hwgen.prove.tables import all_patterns, cone, evaluate
 from hwgen.prove.tile import Counterexample, Found, Step, SumProver, Sums, sums_of
-from hwgen.prove.unroll import Unrolled
 
 __all__ = ["Obligation", "Result", "Subject"]
 
@@ -23,6 +20,7 @@ Manifest = Mapping[str, Any]
 
 _ALGEBRA = "rewriting to lanes, each lane exhaustively"
 _PDR = "property-directed reachability"
+_FREE_BITS = 6
 
 
 @dataclass(frozen=True)
@@ -138,8 +136,9 @@ class Subject:
                     f"step.{'row_sums' if rows else 'sums'}{suffix}",
                     blocks[rows],
                     f"a step adds the {what} to each of {len(sums.elements)} sums, exactly, whatever these are, "
-                    f"{mode['latency']} cycles later, after clearing them with i_first; nothing before or after it "
-                    "has a part in that",
+                    f"{mode['latency']} cycles later, after clearing them with i_first, whatever the state of the "
+                    "control; nothing before or after it has a part in that, and cycles in which it waits add "
+                    "nothing",
                     _ALGEBRA,
                     "hwgen",
                     partial(self._step, at, rows, sums),
@@ -148,7 +147,7 @@ class Subject:
             yield Obligation(
                 f"idle.{'row_sums' if rows else 'sums'}",
                 blocks[rows],
-                f"a cycle without a step, or in which none is taken, leaves each of {len(sums.elements)} sums as it is",
+                f"a cycle in which none is offered leaves each of {len(sums.elements)} sums as it is",
                 _ALGEBRA,
                 "hwgen",
                 partial(self._idle, rows, sums),
@@ -160,65 +159,46 @@ class Subject:
             self._begin(60)
         return {bit: 0 if bit in self._zero else None for bit in self.control.looping}
 
-    def _cases(self, mode: int) -> list[tuple[dict[Bit, int | None], int | None]]:
-        """States of the control, and `i_last`, in which a step is taken without a stop: together all (`_whole`)."""
-        state = self._zeros()
-        free = [bit for bit, value in state.items() if value is None]
-        if not free:
-            return [(state, None)]
-        if self.manifest["modes"][mode]["cycles_per_step"] > 1 or len(free) > 8:
-            raise UnknownError("steps of several cycles that wait for post lanes")
-        self._whole(mode, state)
-        return [(dict.fromkeys(state, 0), None), (state, 0)]
+    def _windows(self, mode: int) -> Iterator[Step]:
+        """A step in all states of the control in which it may begin, each with the cycles that it takes there.
 
-    def _whole(self, mode: int, state: Mapping[Bit, int | None]) -> None:
-        """Check that a step is taken just where it is no group's last or no register holds it up, by all their values.
-
-        Raises `UnknownError` where it is otherwise.
+        Raises `UnknownError` where these are not found.
         """
-        step = Step(self.netlist, self.manifest, mode, state=state)
-        graph = step.graph
-        unrolled = Unrolled(self.netlist, graph, step.drive, -1, lambda bit, cycle: step.state.get(bit))
-        ready = unrolled.bit(self.netlist.outputs["i_ready"][0], 0)
-        held = graph.and_(step.variable("i_last", 0, 0), graph.any_([one for one in step.state.values() if one > 1]))
-        differs = graph.xor(ready, held ^ 1)
-        variables = [node for node in cone(graph, [differs]) if graph.kind[node] == VAR]
-        if len(variables) > 16 or any(evaluate(graph, [differs], all_patterns(variables))[0]):
-            raise UnknownError("steps that are taken in states of the control that are not understood")
-
-    def _stops(self) -> list[tuple[dict[Bit, int | None], int]]:
-        """States of the control, and `i_last`, in which a step is offered and not taken."""
         state = self._zeros()
         free = [bit for bit, value in state.items() if value is None]
-        return [
-            ({**state, **dict(zip(free, values, strict=True))}, 1)
-            for values in itertools.product((0, 1), repeat=len(free))
-            if any(values)
-        ]
+        for last in (0, 1) if free else (None,):
+            step = Step(self.netlist, self.manifest, mode, state=state, last=last)
+            if step.settled():
+                yield step
+                continue
+            if not free or len(free) > _FREE_BITS:
+                raise UnknownError("steps whose end depends on more than a few registers of the control")
+            for values in itertools.product((0, 1), repeat=len(free)):
+                own = {**state, **dict(zip(free, values, strict=True))}
+                step = Step(self.netlist, self.manifest, mode, state=own, last=last)
+                if not step.settled():
+                    raise UnknownError("steps whose end depends on more than the control")
+                yield step
 
     def _step(self, mode: int, rows: bool, sums: Sums, seconds: float) -> Result:
         until = time.monotonic() + seconds
-        lemmas = 0
-        cases = self._cases(mode)
-        for state, last in cases:
-            prover = SumProver(Step(self.netlist, self.manifest, mode, state=state, last=last), sums, rows)
-            found, lemmas = self._each(prover, sums, until, lemmas)
+        lemmas = cases = 0
+        for step in self._windows(mode):
+            found, lemmas = self._each(SumProver(step, sums, rows), sums, until, lemmas)
             if found is not None:
                 return found
+            cases += 1
         detail = f"{len(sums.elements)} sums of {len(sums.elements[0])} bits"
-        return Result("proved", detail=f"{detail}, {lemmas} lemmas" if lemmas else detail)
+        detail += f", {lemmas} lemmas" if lemmas else ""
+        return Result("proved", detail=detail if cases == 1 else f"{detail}, {cases} states of the control")
 
     def _idle(self, rows: bool, sums: Sums, seconds: float) -> Result:
-        until = time.monotonic() + seconds
-        steps = [Step(self.netlist, self.manifest, 0, idle=True, offered=False)]
-        steps += [
-            Step(self.netlist, self.manifest, 0, idle=True, state=state, last=last) for state, last in self._stops()
-        ]
-        for step in steps:
-            found, _ = self._each(SumProver(step, sums, rows), sums, until, 0)
-            if found is not None:
-                return found
-        return Result("proved", detail=f"{len(sums.elements)} sums of {len(sums.elements[0])} bits")
+        kinds = {rule["kind"] for rule in self.manifest["arithmetic"]}
+        if kinds - {"dot", "planes"}:
+            raise UnknownError(f"arithmetic of kind {', '.join(sorted(map(repr, kinds)))}")
+        step = Step(self.netlist, self.manifest, 0, idle=True)
+        found, _ = self._each(SumProver(step, sums, rows), sums, time.monotonic() + seconds, 0)
+        return found or Result("proved", detail=f"{len(sums.elements)} sums of {len(sums.elements[0])} bits")
 
     def _each(self, prover: SumProver, sums: Sums, until: float, lemmas: int) -> tuple[Result | None, int]:
         """What stops the proof of all sums, or None, and the number of lemmas."""

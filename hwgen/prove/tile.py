@@ -95,8 +95,8 @@ def sums_of(netlist: Netlist, manifest: Manifest, rows: bool) -> Sums | None:
 class Step:
     """One step of a mode in a window of cycles: in cycle 0 it begins, in all others but its own inputs are anything.
 
-    ``idle`` leaves cycle 0 without a step, or with one that is not taken (``offered``). ``state`` gives registers of
-    the control in cycle 0: a number, or None for any value. ``last`` is the step's `i_last`, None for any.
+    ``idle`` leaves cycle 0 without a step. ``state`` gives registers of the control in cycle 0: a number, or None for
+    any value. ``last`` is the step's `i_last`, None for any.
     """
 
     def __init__(
@@ -106,12 +106,11 @@ class Step:
         mode: int,
         *,
         idle: bool = False,
-        offered: bool = True,
         state: Mapping[Bit, int | None] | None = None,
         last: int | None = None,
     ) -> None:
         self.netlist, self.manifest, self.mode, self.idle = netlist, manifest, mode, idle
-        self.offered, self.last = offered, last
+        self.last = last
         self.state: dict[Bit, int] = {}
         self._given = dict(state or {})
         self.graph = Graph()
@@ -146,6 +145,25 @@ class Step:
             word += packed(self.graph, operand["packing"], codes, bits, planes, (role, row))
         self.codes[role], self._words[f"i_{role}"] = rows, word
 
+    def settled(self) -> bool:
+        """Whether it is known in which cycle the step is taken; the window is then as long."""
+        short, self.cycles = self.cycles, _BEFORE
+        unrolled = Unrolled(self.netlist, self.graph, self.drive, -_BEFORE, self.control_cut)
+        ready = self.netlist.outputs["i_ready"][0]
+        for cycle in range(_BEFORE):
+            literal = unrolled.bit(ready, cycle)
+            if literal > 1:
+                return False
+            if literal:
+                stops = cycle + 1 - short
+                self.cycles, self.busy = cycle + 1, self.busy + max(stops, 0)
+                return stops >= 0
+        return False
+
+    def control_cut(self, bit: Bit, cycle: int) -> int | None:
+        """What a register of the control is given to be."""
+        return self.state.get(bit) if cycle == 0 else None
+
     def variable(self, port: str, place: int, cycle: int) -> int:
         """Variable of an input that may be anything; the same in all cycles of the step."""
         key = port, place, 0 if 0 <= cycle < self.cycles else cycle
@@ -162,7 +180,7 @@ class Step:
             return int(reset["active"] == "low")
         if 0 <= cycle < self.cycles:
             if port == "i_valid":
-                return int(self.offered)
+                return int(not self.idle)
             if port == "i_last" and self.last is not None:
                 return self.last
             if not self.idle:
@@ -244,7 +262,7 @@ class SumProver:
                 if bit not in before:
                     before[bit] = graph.var(("before", nets.index(bit)))
                 return before[bit]
-            return step.state.get(bit) if cycle == 0 else None
+            return step.control_cut(bit, cycle)
 
         unrolled = Unrolled(step.netlist, graph, step.drive, -_BEFORE, cut)
         word = unrolled.word(nets, seen)
