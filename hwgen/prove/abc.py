@@ -19,7 +19,7 @@ from pathlib import Path
 from hwgen.prove.graph import AND, MUX, PLUS, SUM, VAR, XOR, Graph
 from hwgen.prove.tables import cone
 
-__all__ = ["Verdict", "aiger", "decide_aiger"]
+__all__ = ["Verdict", "aiger", "decide_aiger", "never"]
 
 _TIDY = ("scleanup", "dc2", "scorr", "dc2", "scleanup")
 # One proves in seconds what takes the other many minutes, either way: shares of the time for each.
@@ -137,6 +137,18 @@ def decide_aiger(text: bytes, *, seconds: float = 60, depth: int = 0) -> Verdict
             if found.broken:
                 return found
         return Verdict(False, False, 0)
+
+
+def never(graph: Graph, bad: int, *, seconds: float) -> bool | None:
+    """Whether a literal of a graph is 0 for all values of its variables; None where that is not found out in time."""
+    if bad < 2:
+        return not bad
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "claim.aig").write_bytes(aiger(graph, [bad], {}))
+        said = _abc(Path(folder), ("read_aiger claim.aig", "strash", "&get", "&fraig -y", "&put", "iprove"), seconds)
+    if "UNSATISFIABLE" in said:
+        return True
+    return False if "SATISFIABLE" in said else None
 
 
 def _bounded(said: str) -> Verdict:

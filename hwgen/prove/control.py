@@ -16,14 +16,17 @@ from hwgen.prove.graph import Graph
 from hwgen.prove.netlist import Bit, Netlist
 from hwgen.prove.unroll import Unrolled
 
-__all__ = ["CLAIMS", "Control"]
+__all__ = ["CLAIMS", "SUMS_VALID", "Control", "looping"]
 
 CLAIMS: Mapping[str, str] = {
     "ready": "a step is taken after the manifest's cycles_per_step, and later only while fold_cycles or post_cycles of "
     "the group before it are not over; none is taken twice or dropped",
     "valid": "o_valid is high the manifest's latency after the end of a group (post_latency and post_beats included), "
     "and in no other cycle",
+    "sums": "the post lanes are told of a group the manifest's latency after its end, and in no other cycle",
 }
+SUMS_VALID = "post.valid"
+"""Net that tells post lanes of a group."""
 
 
 class Control:
@@ -50,6 +53,9 @@ class Control:
             "ready": self._claimed(graph.and_(offered, graph.xor(ready, self.taken))),
             "valid": self._claimed(graph.xor(valid, self.expected)),
         }
+        if manifest["post"] is not None and SUMS_VALID in netlist.names:
+            sums_valid = self._unrolled.word(netlist.names[SUMS_VALID], 0)[0]
+            self.bad["sums"] = self._claimed(graph.xor(sums_valid, self.sums_expected))
         self._close()
 
     # ------------------------------------------------------------------ the machine
@@ -143,11 +149,20 @@ class Control:
         timing, modes, graph = self.manifest["timing"], self.manifest["modes"], self.graph
         beats = timing["post_beats"]
         puts: dict[int, list[int]] = {}
+        sums: dict[int, list[int]] = {}
         for one, mode in zip(chosen, modes, strict=True):
             begin = mode["latency"] + (timing["post_latency"] if beats else 0)
-            ends = graph.and_(graph.and_(ended, one), done if beats else 1)
+            here = graph.and_(ended, one)
+            sums.setdefault(mode["latency"], []).append(here)
+            ends = graph.and_(here, done if beats else 1)
             for cycle in range(begin, begin + max(beats, 1)):
                 puts.setdefault(cycle, []).append(ends)
+        self.sums_expected = self._line(sums)
+        return self._line(puts)
+
+    def _line(self, puts: Mapping[int, Sequence[int]]) -> int:
+        """A line of cycles; ``puts`` gives what is put in by the cycles until it is due."""
+        graph = self.graph
         line = self._register(max(puts))
         for at, literal in enumerate(line):
             # Place ``at`` is due in ``at`` cycles; what is put in now is a cycle nearer when it is there.
@@ -186,7 +201,7 @@ class Control:
     @cached_property
     def looping(self) -> list[Bit]:
         """Registers that decide when a step is taken and keep something: those that depend on themselves."""
-        return _looping(self.netlist, self.netlist.outputs["i_ready"])
+        return looping(self.netlist, self.netlist.outputs["i_ready"])
 
     def decide(self, name: str, seconds: float) -> Verdict:
         """Decide a claim of `CLAIMS`."""
@@ -224,7 +239,8 @@ def _below(netlist: Netlist, bits: Sequence[Bit]) -> set[Bit]:
     return found
 
 
-def _looping(netlist: Netlist, ends: Sequence[Bit]) -> list[Bit]:
+def looping(netlist: Netlist, ends: Sequence[Bit]) -> list[Bit]:
+    """Bits of registers that nets depend on, in any cycle, and that depend on themselves."""
     below: dict[Bit, set[Bit]] = {}
     waiting = list(_below(netlist, ends))
     while waiting:

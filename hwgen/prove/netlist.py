@@ -50,8 +50,8 @@ class Netlist:
         return [cell for cell in self.cells if cell.output == "Q"]
 
 
-_PLACE = re.compile(r"/\S*design\.in")
-"""Where the text lay while Yosys read it, in the names that it gives."""
+_PLACE = re.compile(r"/\S*design\.in|\\|\$flatten")
+"""What names of cells have from the way of the text through Yosys."""
 
 
 def _number(text: Any) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 from hwgen.prove.control import CLAIMS, Control
 from hwgen.prove.netlist import Bit, Netlist, read_verilog
+from hwgen.prove.post import Post
 from hwgen.prove.reference import UnknownError, lane_table, row_table
 from hwgen.prove.tile import Counterexample, Found, Step, SumProver, Sums, sums_of
 
@@ -85,10 +86,12 @@ class Subject:
 
     def obligations(self) -> list[Obligation]:
         """All of them, in the order in which they are proved."""
-        return [*self._control(), *self._steps(), *self._ranges(), *self._open()]
+        return [*self._control(), *self._steps(), *self._ranges(), *self._lanes(), *self._open()]
 
     def _control(self) -> Iterator[Obligation]:
         for name, sentence in CLAIMS.items():
+            if name not in self.control.bad:
+                continue
             yield Obligation(f"control.{name}", ("control",), sentence, _PDR, "ABC pdr", partial(self._claim, name))
         if self.control.looping:
             yield Obligation(
@@ -241,11 +244,49 @@ class Subject:
         fits = -(1 << bits - 1) <= depth * low and depth * high < 1 << bits - 1
         return Result("proved" if fits else "refuted", detail=f"{depth * low} to {depth * high}")
 
+    # ------------------------------------------------------------------ post lanes
+
+    def _lanes(self) -> Iterator[Obligation]:
+        if self.manifest["post"] is None:
+            return
+        post = Post(self.verilog, self.manifest, self.netlist)
+        listed = (
+            (
+                "post.lane",
+                "a lane makes of a group's sum and its scales their exact product, rounded once to FP32, nearest even",
+                "exhaustive compiled simulation",
+                "g++",
+                post.lane,
+            ),
+            (
+                "post.adder",
+                "an adder adds two FP32 numbers, any two, and rounds once to nearest even (IEEE 754, one NaN)",
+                "satisfiability, case by case of the exponents' difference",
+                "ABC fraig, iprove",
+                post.adder,
+            ),
+            (
+                "post.order",
+                "each sum of a group meets the scales of its row and column that came with the group's last step; "
+                "what its lane makes of it is added to its own result, which is 0 after a group with i_done; results "
+                "leave in order, for groups any number of cycles apart",
+                "satisfiability, lanes and adders as any functions",
+                "ABC fraig, iprove",
+                post.order,
+            ),
+        )
+        for name, sentence, method, solver, run in listed:
+            yield Obligation(name, ("post",), sentence, method, solver, partial(self._post, run))
+
+    @staticmethod
+    def _post(run: Callable[[float], tuple[str, str]], seconds: float) -> Result:
+        status, detail = run(seconds)
+        return Result(status, detail=detail)
+
     # ------------------------------------------------------------------ what nothing proves yet
 
     def _open(self) -> Iterator[Obligation]:
         there = {
-            "post": ("post", "what the post lanes make of a group's sums"),
             "pre": ("pre", "the block before the activation buffer"),
             "companions": ("companions", "blocks emitted beside the tile"),
             "axi_stream": ("axi_stream", "the tile behind AXI4-Stream"),

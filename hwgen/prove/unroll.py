@@ -29,9 +29,10 @@ class Unrolled:
         drive: Callable[[str, int, int], int],
         begin: int,
         cut: Callable[[Bit, int], int | None] = lambda bit, cycle: None,
+        opaque: frozenset[Bit] = frozenset(),
     ) -> None:
         self.netlist, self.graph, self.begin = netlist, graph, begin
-        self._drive, self._cut = drive, cut
+        self._drive, self._cut, self._opaque = drive, cut, opaque
         self._inputs = {bit: (name, place) for name, bits in netlist.inputs.items() for place, bit in enumerate(bits)}
         self._bits: dict[tuple[Bit, int], int] = {}
         self._cells: dict[tuple[str, int], list[int]] = {}
@@ -54,6 +55,10 @@ class Unrolled:
         return found
 
     def _made(self, bit: Bit, cycle: int) -> int:
+        if bit in self._opaque:
+            given = self._cut(bit, cycle)
+            if given is not None:
+                return given
         if bit in self._inputs:
             return self._drive(*self._inputs[bit], cycle)
         if bit not in self.netlist.driver:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hwgen.arith.fp32 import fp32_add_reference
 from hwgen.emit import emit
 from hwgen.errors import HwgenError
 from hwgen.pe import family
@@ -19,10 +20,12 @@ from hwgen.prove import Subject, checked, prove, rerun, summary
 from hwgen.prove.algebra import Lane, prove_sum
 from hwgen.prove.bench import BENCH, counterexample_bench
 from hwgen.prove.control import Control
+from hwgen.prove.fp32 import Case, differs_from_sum
 from hwgen.prove.graph import Graph
 from hwgen.prove.mutants import refuting
+from hwgen.prove.post import Post
 from hwgen.prove.reference import lane_table, row_table
-from hwgen.prove.tables import all_patterns, evaluate, word_of
+from hwgen.prove.tables import all_patterns, bits_of, evaluate, word_of
 from hwgen.simulators import run_testbench
 
 SMALL = {"m": 1, "n": 2, "k": 2, "group": 8, "depth": 8}
@@ -118,6 +121,94 @@ def test_a_fault_in_the_control_is_refuted(claim: str, old: str, new: str) -> No
     found = prove(wrong, of_text(manifest, wrong), limit_s=60)
     status = {entry["name"]: entry["status"] for entry in found["obligations"]}
     assert status[claim] == "refuted"
+
+
+LANES = {"m": 1, "n": 2, "k": 2, "group": 8, "depth": 8, "post_lanes": 2, "post_cuts": 1, "post_adder_stages": 2}
+
+
+@pytest.fixture(scope="module")
+def with_lanes() -> tuple[str, dict[str, Any]]:
+    emission = emit(family("mx").from_values(LANES))
+    return emission.verilog, emission.manifest
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("mx_tile_post", ".col_scale(col_scale_copy[7:0])", ".col_scale(col_scale_copy[15:8])"),
+        ("mx_tile_post", "fresh_rounded ? 32'd0", "done_rounded ? 32'd0"),
+        ("mx_tile_post", "fresh <= 1'h1", "fresh <= 1'h0"),
+        ("mx_tile", "row_scale_wait0 <= i_row_scale", "row_scale_wait0 <= i_col_scale[7:0]"),
+        ("mx_tile_post", "", ""),
+    ],
+)
+def test_which_lane_gets_what_is_proved(
+    with_lanes: tuple[str, dict[str, Any]], module: str, old: str, new: str
+) -> None:
+    verilog, manifest = with_lanes
+    wrong = with_fault(verilog, module, old, new)
+    status, _ = Post(wrong, manifest, Subject(wrong, manifest).netlist).order(60)
+    assert status == ("refuted" if old else "proved")
+
+
+def test_a_lane_is_compared_for_all_inputs() -> None:
+    """x · 2^(s - 127) of 3 and 8 bits, cut off instead of rounded: a module of its own."""
+    verilog = "module x_post_lane(clk, total, row_scale, fp32); input clk; input [2:0] total; input [7:0] row_scale;"
+    verilog += "output [31:0] fp32; assign fp32 = total == 1 ? {1'b0, row_scale, 23'd0} : 32'd0; endmodule\n"
+    lane = {"kind": "scales", "row_scale": {"encoding": "e8m0"}, "unit_exp": 0}
+    manifest = {"top": "x", "parameters": {"post_cuts": -2, "post_adder_stages": 1}, "ports": [], "post": lane}
+    manifest["outputs"] = {"o_y": {"encoding": "fp32"}}
+    status, detail = Post(verilog, manifest, None).lane(60)  # type: ignore[arg-type]
+    assert status == "refuted"
+    # The least scale makes a subnormal of 1.
+    assert detail == "inputs 0x1 of total, row_scale"
+
+
+CASES = {"first": Case(3), "second": Case(26, True), "far": Case(None), "special": Case(None, special=True)}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_definition_of_a_sum_is_numpys(name: str) -> None:
+    case = CASES[name]
+    rng = np.random.default_rng(7)
+    codes = rng.integers(0, 1 << 32, (2, 4096), dtype=np.uint64)
+    top = rng.integers(0, 256, 4096)
+    other = top - (case.apart or 40) if not case.special else np.where(rng.random(4096) < 0.5, 255, top)
+    pair = (other, top) if case.swapped else (top, other)
+    for word, exponents in zip(codes, pair, strict=True):
+        exact = np.clip(exponents, 0, 255).astype(np.uint64)
+        word[:] = word & np.uint64(0x807FFFFF) | exact << np.uint64(23)
+    graph = Graph()
+    words = [[graph.var((name, place)) for place in range(32)] for name in "ab"]
+    bits = {
+        literal >> 1: np.packbits((codes[at] >> np.uint64(place) & np.uint64(1)).astype(np.uint8), bitorder="little")
+        for at, word in enumerate(words)
+        for place, literal in enumerate(word)
+    }
+    wanted = fp32_add_reference(codes[0].astype(np.uint32), codes[1].astype(np.uint32))
+    found = []
+    for place in range(32):
+        found.append(graph.var(("found", place)))
+        packed = np.packbits((wanted >> np.uint32(place) & np.uint32(1)).astype(np.uint8), bitorder="little")
+        bits[found[-1] >> 1] = packed
+    patterns = {node: packed.view(np.uint64) for node, packed in bits.items()}
+    bad = differs_from_sum(graph, found, *words, case)
+    assert not evaluate(graph, [bad], patterns)[0].any()
+    here = differs_from_sum(graph, [found[0] ^ 1, *found[1:]], *words, case)
+    assert bits_of(evaluate(graph, [here], patterns)[0], 4096).sum() > 1000
+
+
+@pytest.mark.slow
+def test_an_adder_of_fp32_is_proved(with_lanes: tuple[str, dict[str, Any]]) -> None:
+    verilog, manifest = with_lanes
+    assert Post(verilog, manifest, Subject(verilog, manifest).netlist).adder(900) == ("proved", "56 cases")
+
+
+def test_an_adder_that_takes_nan_for_infinity_is_refuted(with_lanes: tuple[str, dict[str, Any]]) -> None:
+    verilog, manifest = with_lanes
+    wrong = with_fault(verilog, "mx_tile_post_adder", "assign sum[22] = add_mantissa[22] | ", "assign sum[22] = 0 & ")
+    found = Post(wrong, manifest, Subject(wrong, manifest).netlist).adder(60)
+    assert found == ("refuted", "infinities and NaN")
 
 
 # ---------------------------------------------------------------------- the reference
