@@ -64,8 +64,9 @@ def test_every_block_has_a_fault_that_is_refuted(name: str) -> None:
         caught = 0
         for cell in rng.sample(cells, min(4, len(cells))):
             results = dict(refuting(subject, cell, names, 20))
-            assert all(result.status != "open" for result in results.values())
-            caught += any(result.status == "refuted" for result in results.values())
+            found = {result.status for result in results.values()}
+            assert "refuted" in found or found == {"proved"}, cell
+            caught += "refuted" in found
         assert caught, block
 
 
