@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hwgen.cli._tech import DEFAULT_TECH, made_tile
 from hwgen.emit import emit
 from hwgen.files import write_atomic
 from hwgen.pe import family, family_names
@@ -30,7 +31,8 @@ MUTANTS = 24
 
 def measure(name: str, limit_s: float = LIMIT_S, mutants: int = MUTANTS) -> dict[str, Any]:
     """Certificate of a family's default tile, without its manifest."""
-    emission = emit(family(name).from_values({}))
+    tile, clock = made_tile(family(name), {}, DEFAULT_TECH, None)
+    emission = emit(tile, clock=clock.document())
     found = prove(emission.verilog, emission.manifest, limit_s=limit_s, mutants=mutants)
     found["tile"] = {key: value for key, value in emission.manifest["parameters"].items() if key in ("m", "n", "k")}
     del found["manifest"]

@@ -125,7 +125,8 @@ class _Rewriting:
 
     def __init__(self, graph: Graph, lanes: Sequence[Lane], deadline: float) -> None:
         self.graph, self.lanes, self.deadline = graph, lanes, deadline
-        self._place = {node: place for place, node in enumerate(n for lane in lanes for n in lane.variables)}
+        nodes = dict.fromkeys(node for lane in lanes for node in lane.variables)
+        self._place = {node: place for place, node in enumerate(nodes)}
         self._masks = [self._mask(lane.variables) for lane in lanes]
         self._support: dict[int, int] = {0: 0}
         self._lane: dict[int, int] = {}
@@ -134,9 +135,9 @@ class _Rewriting:
         self._known_tables: dict[tuple[int, bytes], int] = {}
         self._lemmas: dict[tuple[Key, bool], Terms | None] = {}
         self.proved_words = 0
-        self._ends: dict[int, list[Key]] = {}
-        for word in graph.words:
-            self._ends.setdefault(max(literal >> 1 for literal in word), []).append(word)
+        self._ends: dict[int, list[tuple[Key, bool]]] = {}
+        for word, signed in [*((word, True) for word in graph.words), *((word, False) for word in graph.named)]:
+            self._ends.setdefault(max(literal >> 1 for literal in word), []).append((word, signed))
 
     def _mask(self, variables: Iterable[int]) -> int:
         total = 0
@@ -196,8 +197,8 @@ class _Rewriting:
             node = -heapq.heappop(p.queue)
             if not p.holding.get(node) or node < 0 or self.graph.kind[node] == VAR:
                 continue
-            for word in self._ends.get(node, ()):
-                self._replace_signed(p, word, node, width)
+            for word, signed in self._ends.get(node, ()):
+                self._replace_word(p, word, node, signed)
             if not p.holding[node] or self.lane_of(self.support(node)) >= 0:
                 continue
             if self.graph.kind[node] == SUM:
@@ -260,8 +261,8 @@ class _Rewriting:
                 found += _scaled(_literal(literal), sign << place)
         return found
 
-    def _replace_signed(self, p: _Polynomial, word: Key, node: int, width: int) -> None:
-        """A word that is extended by its sign, by its value; ``node`` is the last of its bits."""
+    def _replace_word(self, p: _Polynomial, word: Key, node: int, signed: bool) -> None:
+        """A word that has a name or is extended by its sign, by its value; ``node`` is the last of its bits."""
         top = word[-1] >> 1
         low = next(place for place, literal in enumerate(word) if literal > 1)
         for key in list(p.holding[node]):
@@ -270,14 +271,14 @@ class _Rewriting:
             factor = (-coefficient if word[low] & 1 else coefficient) >> low
             last = p.terms.get(_joined(rest, (top,)), 0)
             size = len(word) - 1
-            wanted = (factor if word[-1] & 1 else -factor) << size
+            wanted = (factor if bool(word[-1] & 1) == signed else -factor) << size
             if not factor or last != wanted & p.mask or not factor << size + 1 & p.mask:
                 continue
-            value = self._word(word, True)
+            value = self._word(word, signed)
             if value is None or any(n < 0 and n in rest for k, _ in value for n in k):
                 continue
             for place, literal in enumerate(word):
-                p.add_times(rest, _literal(literal), -factor * (-1 if place == size else 1) << place)
+                p.add_times(rest, _literal(literal), -factor * (-1 if signed and place == size else 1) << place)
             p.add_times(rest, value, factor)
 
     # ------------------------------------------------------------------ lemmas
@@ -297,7 +298,7 @@ class _Rewriting:
         bits = [(k, c << place) for place, literal in enumerate(word) for k, c in _literal(literal)]
         ends = self._ends
         # Within itself the word is its bits.
-        self._ends = {node: [other for other in words if other != word] for node, words in ends.items()}
+        self._ends = {node: [other for other in words if other[0] != word] for node, words in ends.items()}
         try:
             split = self.split(self.rewritten(bits, size), size)
         finally:

@@ -35,6 +35,8 @@ class Graph:
         self.adders: list[Adder] = []
         self.words: set[tuple[int, ...]] = set()
         """Words that were extended by their sign, by their literals."""
+        self.named: set[tuple[int, ...]] = set()
+        """Words that have a name in the text and end with a bit of an adder: whole numbers without sign, perhaps."""
         self._known: dict[tuple[int, ...], int] = {}
         self._sums: dict[object, list[int]] = {}
 

@@ -12,7 +12,7 @@ from typing import Any
 from hwgen.prove.control import CLAIMS, Control
 from hwgen.prove.netlist import Bit, Netlist, read_verilog
 from hwgen.prove.post import Post
-from hwgen.prove.reference import UnknownError, lane_table, row_table
+from hwgen.prove.reference import UnknownError, lane_table, products_of_lane, row_table
 from hwgen.prove.tile import Counterexample, Found, Step, SumProver, Sums, sums_of
 
 __all__ = ["Obligation", "Result", "Subject"]
@@ -22,6 +22,8 @@ Manifest = Mapping[str, Any]
 _ALGEBRA = "rewriting to lanes, each lane exhaustively"
 _PDR = "property-directed reachability"
 _FREE_BITS = 6
+_EXACT = {"dot", "planes", "plane_pairs", "lmul"}
+"""Arithmetic whose sums are whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ class Subject:
 
     def _idle(self, rows: bool, sums: Sums, seconds: float) -> Result:
         kinds = {rule["kind"] for rule in self.manifest["arithmetic"]}
-        if kinds - {"dot", "planes"}:
+        if kinds - _EXACT:
             raise UnknownError(f"arithmetic of kind {', '.join(sorted(map(repr, kinds)))}")
         step = Step(self.netlist, self.manifest, 0, idle=True)
         found, _ = self._each(SumProver(step, sums, rows), sums, time.monotonic() + seconds, 0)
@@ -240,9 +242,11 @@ class Subject:
         low = high = 0
         for mode in range(len(self.manifest["modes"])):
             table = row_table(self.manifest, mode) if rows else lane_table(self.manifest, mode)
-            low, high = min(low, int(table.min())), max(high, int(table.max()))
-        fits = -(1 << bits - 1) <= depth * low and depth * high < 1 << bits - 1
-        return Result("proved" if fits else "refuted", detail=f"{depth * low} to {depth * high}")
+            # A step takes whole codes, each of which has so many of the products.
+            lanes = -(-depth // products_of_lane(self.manifest, mode))
+            low, high = min(low, lanes * int(table.min())), max(high, lanes * int(table.max()))
+        fits = -(1 << bits - 1) <= low and high < 1 << bits - 1
+        return Result("proved" if fits else "refuted", detail=f"{low} to {high}")
 
     # ------------------------------------------------------------------ post lanes
 

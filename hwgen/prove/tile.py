@@ -12,7 +12,7 @@ import numpy as np
 from hwgen.prove.algebra import Lane, Proof, Terms, prove_sum
 from hwgen.prove.graph import VAR, Graph
 from hwgen.prove.netlist import Bit, Netlist
-from hwgen.prove.reference import UnknownError, lane_table, packed, row_table
+from hwgen.prove.reference import UnknownError, lane_table, packed, row_table, selectors
 from hwgen.prove.unroll import Unrolled
 
 __all__ = ["Counterexample", "Found", "Step", "SumProver", "Sums", "sums_of"]
@@ -134,7 +134,7 @@ class Step:
         port = self.ports[f"i_{role}"]
         bits = port["packing"]["element_bits"]
         size = manifest["encodings"][operand["encoding"]]["bits"]
-        planes = manifest["arithmetic"][self.mode]["weights"].get("bits", 0)
+        planes = manifest["arithmetic"][self.mode].get("weights", {}).get("bits", 0)
         rows, word = [], []
         for row in range(port["packing"]["shape"][0]):
             codes = [
@@ -236,18 +236,26 @@ class SumProver:
             raise UnknownError("sums that saturate")
 
     def lanes(self, place: tuple[int, ...]) -> list[Lane]:
-        """Operands of a sum, pair by pair."""
+        """Operands of a sum, pair by pair, and what says what they mean."""
         if self._table is None:
             return []
-        codes = self.step.codes
-        acts = codes["acts"][place[0]]
+        codes, acts = self.step.codes, self.step.codes["acts"][place[0]]
+        row = self._selected("acts", place[0])
         if self.rows:
-            return [Lane(tuple(literal >> 1 for literal in act), self._table) for act in acts]
-        weights = codes["weights"][place[1]]
+            return [Lane(tuple(literal >> 1 for literal in [*act, *row]), self._table) for act in acts]
+        weights, col = codes["weights"][place[1]], self._selected("weights", place[1])
         return [
-            Lane(tuple(literal >> 1 for literal in [*act, *weight]), self._table)
+            Lane(tuple(literal >> 1 for literal in [*act, *weight, *row, *col]), self._table)
             for act, weight in zip(acts, weights, strict=True)
         ]
+
+    def _selected(self, role: str, index: int) -> list[int]:
+        """Bits of the selector of a row or column; none where there is none."""
+        port = selectors(self.step.manifest, self.step.mode).get(role)
+        if port is None:
+            return []
+        bits = self.step.ports[port]["packing"]["element_bits"]
+        return [self.step.variable(port, index * bits + place, 0) for place in range(bits)]
 
     def prove(self, index: int, seconds: float) -> Found:
         """One sum, within so many seconds."""
@@ -276,6 +284,7 @@ class SumProver:
         example = self._refuted(index, word, state, Proof(False), seen)
         if example is not None:
             return Found(False, "random values", example)
+        unrolled.name_words()
         proof = prove_sum(graph, word, self.lanes(place), keep, seconds - (time.monotonic() - begun))
         if proof.proved:
             return Found(True, lemmas=proof.lemmas)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from hwgen.errors import HwgenError
-from hwgen.prove.graph import Graph
+from hwgen.prove.graph import SUM, Graph
 from hwgen.prove.netlist import Bit, Cell, Netlist
 
 __all__ = ["Unrolled"]
@@ -83,6 +83,19 @@ class Unrolled:
                 raise HwgenError(f"{self.netlist.top}: cell {cell.name} is a {cell.kind}, of which nothing is proved")
             whole = self._cells[cell.name, cycle] = _WORDS[cell.kind](self, cell, cycle)
         return whole[place]
+
+    def name_words(self) -> None:
+        """Tell the graph of words that have names, in the cycles in which they were met."""
+        cycles: dict[Bit, list[int]] = {}
+        for bit, cycle in self._bits:
+            cycles.setdefault(bit, []).append(cycle)
+        for bits in set(self.netlist.names.values()):
+            for cycle in cycles.get(bits[-1], ()) if len(bits) > 1 else ():
+                word = tuple(
+                    self._bits.get((bit, cycle), -1) if isinstance(bit, int) else int(bit == "1") for bit in bits
+                )
+                if min(word) >= 0 and self.graph.kind[word[-1] >> 1] == SUM and not word[-1] & 1:
+                    self.graph.named.add(word)
 
     # ------------------------------------------------------------------ operands
 
