@@ -12,7 +12,7 @@ import resource
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +35,8 @@ class Verdict:
     proved: bool
     broken: bool
     depth: int
+    inputs: tuple[Mapping[str, int], ...] = field(default=(), compare=False)
+    """Where it is broken, and the inputs have names: what they were, cycle by cycle."""
 
     def __str__(self) -> str:
         if self.proved:
@@ -44,7 +46,7 @@ class Verdict:
 
 def aiger(graph: Graph, outputs: Sequence[int], latches: Mapping[int, int]) -> bytes:
     """Literals as an AIGER file; ``latches`` gives what follows for each variable (node) that is a register, 0 in the
-    first cycle. The other variables are inputs.
+    first cycle. The other variables are inputs, called n and their node's number.
     """
     order = cone(graph, [*outputs, *latches.values()])
     inputs = [node for node in order if graph.kind[node] == VAR and node not in latches]
@@ -96,7 +98,8 @@ def aiger(graph: Graph, outputs: Sequence[int], latches: Mapping[int, int]) -> b
                 packed.append(delta & 127 | 128)
                 delta >>= 7
             packed.append(delta)
-    return head.encode() + lines.encode() + bytes(packed)
+    names = "".join(f"i{at} n{node}\n" for at, node in enumerate(inputs))
+    return head.encode() + lines.encode() + bytes(packed) + names.encode()
 
 
 def _abc(folder: Path, commands: Sequence[str], limit: float) -> str:
@@ -126,7 +129,7 @@ def decide_aiger(text: bytes, *, seconds: float = 60, depth: int = 0) -> Verdict
         if depth:
             return _bounded(_abc(Path(folder), (*read, f"bmc3 -F {depth}"), seconds))
         for engine, share in _ENGINES:
-            said = _abc(Path(folder), (*read, engine), share * seconds)
+            said = _abc(Path(folder), (*read, engine, "write_cex -n example"), share * seconds)
             if "is combinational" in said:
                 # All registers were found to be constant.
                 said = _abc(Path(folder), (*read, "sat"), seconds)
@@ -135,8 +138,18 @@ def decide_aiger(text: bytes, *, seconds: float = 60, depth: int = 0) -> Verdict
                 return Verdict(True, False, 0)
             found = _bounded(said)
             if found.broken:
-                return found
+                return replace(found, inputs=_example(Path(folder, "example"), found.depth))
         return Verdict(False, False, 0)
+
+
+def _example(path: Path, depth: int) -> tuple[Mapping[str, int], ...]:
+    """Inputs by cycle of the file that ABC writes; what registers begin with is there too, by names of no input."""
+    cycles: list[dict[str, int]] = [{} for _ in range(depth + 1)]
+    if path.is_file():
+        for name, cycle, value in re.findall(r"^(\w+)@(\d+)=(\d)", path.read_text(), re.M):
+            if int(cycle) <= depth:
+                cycles[int(cycle)][name] = int(value)
+    return tuple(cycles)
 
 
 def never(graph: Graph, bad: int, *, seconds: float) -> bool | None:

@@ -25,7 +25,9 @@ def counterexample_bench(netlist: Netlist, manifest: Mapping[str, Any], example:
         name for name, port in ports.items() if port["direction"] == "input" and name not in ("clk", reset["port"])
     ]
     port, place, seen = ports.get(example["element"]), example["place"], example["cycle"]
-    if port is not None:
+    if port is not None and "packing" not in port:
+        got, bits = str(example["element"]), 1
+    elif port is not None:
         bits = port["packing"]["element_bits"]
         got = f"{example['element']}[{place * bits} +: {bits}]"
     else:
@@ -35,7 +37,7 @@ def counterexample_bench(netlist: Netlist, manifest: Mapping[str, Any], example:
     active = int(reset["active"] == "high")
     lines = [f"module {BENCH};", "  reg clk = 0;", f"  reg {reset['port']} = {active};"]
     for name, one in ports.items():
-        if name in inputs:
+        if name in inputs and name != reset["port"]:
             lines.append(f"  reg [{one['width'] - 1}:0] {name} = 0;")
         elif one["direction"] == "output":
             lines.append(f"  wire [{one['width'] - 1}:0] {name};")
@@ -48,7 +50,7 @@ def counterexample_bench(netlist: Netlist, manifest: Mapping[str, Any], example:
             value = int(cycles.get(cycle, {}).get(name, "0"), 16)
             lines.append(f"    {name} = {ports[name]['width']}'h{value:x};")
         lines.append("    #1;")
-        if cycle == seen - example["updates"]:
+        if example["nets"] and cycle == seen - example["updates"]:
             names = _aliases(netlist, example["nets"])
             lines += [f"    force dut.{name} = {bits}'h{kept:x};" for name in names]
             lines += [f"    #1 release dut.{name};" for name in names]

@@ -11,12 +11,15 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from hwgen.prove.abc import Verdict, aiger, decide_aiger
-from hwgen.prove.graph import Graph
+from hwgen.prove.graph import VAR, Graph
 from hwgen.prove.netlist import Bit, Netlist
+from hwgen.prove.tables import evaluate
 from hwgen.prove.unroll import Unrolled
 
-__all__ = ["CLAIMS", "SUMS_VALID", "Control", "looping"]
+__all__ = ["CLAIMED", "CLAIMS", "SUMS_VALID", "Control", "looping"]
 
 CLAIMS: Mapping[str, str] = {
     "ready": "a step is taken after the manifest's cycles_per_step, and later only while fold_cycles or post_cycles of "
@@ -25,6 +28,8 @@ CLAIMS: Mapping[str, str] = {
     "and in no other cycle",
     "sums": "the post lanes are told of a group the manifest's latency after its end, and in no other cycle",
 }
+CLAIMED: Mapping[str, str] = {"ready": "i_ready", "valid": "o_valid"}
+"""Outputs that claims are about."""
 SUMS_VALID = "post.valid"
 """Net that tells post lanes of a group."""
 
@@ -206,6 +211,24 @@ class Control:
     def decide(self, name: str, seconds: float) -> Verdict:
         """Decide a claim of `CLAIMS`."""
         return self._decided(self.bad[name], seconds)
+
+    def example(self, name: str, verdict: Verdict) -> tuple[dict[int, dict[str, int]], int]:
+        """Ports' words by cycle that break a claim, the first one in a reset, and what `CLAIMED` is in the last one."""
+        graph, inputs = self.graph, {node: place for place, node in ((k, v >> 1) for k, v in self._inputs.items())}
+        state = dict.fromkeys(self.latches, 0)
+        words: dict[int, dict[str, int]] = {}
+        seen = self._unrolled.word(self.netlist.outputs[CLAIMED[name]], 0)[0]
+        value = 0
+        for cycle, found in enumerate(verdict.inputs):
+            values = {node: found.get(f"n{node}", 0) for node, kind in enumerate(graph.kind) if kind == VAR} | state
+            patterns = {node: np.full(1, one, np.uint64) for node, one in values.items()}
+            words[cycle] = {port: 0 for port in self.netlist.inputs if port != "clk"}
+            for node, (port, place) in inputs.items():
+                words[cycle][port] |= values[node] << place
+            following = evaluate(graph, [seen, *self.latches.values()], patterns)
+            value = int(following[0][0]) & 1
+            state = {node: int(one[0]) & 1 for node, one in zip(self.latches, following[1:], strict=True)}
+        return words, value
 
     def zero_at_begin(self, bit: Bit, seconds: float) -> Verdict:
         """Decide whether a register is 0 when a step begins."""

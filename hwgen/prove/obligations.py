@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
-from hwgen.prove.control import CLAIMS, Control
+from hwgen.prove.control import CLAIMED, CLAIMS, Control
 from hwgen.prove.netlist import Bit, Netlist, read_verilog
 from hwgen.prove.post import Post
 from hwgen.prove.reference import UnknownError, lane_table, products_of_lane, row_table
@@ -110,7 +110,13 @@ class Subject:
         verdict = self.control.decide(name, seconds)
         if verdict.proved:
             return Result("proved", detail=f"{len(self.control.latches)} registers, all cycles")
-        return Result("refuted" if verdict.broken else "open", detail=str(verdict))
+        if not verdict.broken:
+            return Result("open", detail=str(verdict))
+        if name not in CLAIMED or not verdict.inputs:
+            return Result("refuted", detail=str(verdict))
+        words, value = self.control.example(name, verdict)
+        example = Counterexample(words, CLAIMED[name], 0, 0, verdict.depth, 0, "", value, 1 - value)
+        return Result("refuted", detail=str(verdict), counterexample=example)
 
     def _begin(self, seconds: float) -> Result:
         until = time.monotonic() + seconds
