@@ -98,9 +98,9 @@ def main(names: Iterable[str]) -> int:
     for name in wanted:
         stored[name] = measure(name)
         print(f"{name}: {summary(stored[name]['obligations'])} {stored[name]['mutation']}", flush=True)
-    stored = {name: stored[name] for name in sorted(stored) if name in family_names()}
-    write_atomic(STORED, json.dumps(stored, indent=1) + "\n", "proofs")
-    write_result(PAGE, "Proofs", "python -m reports.proofs", body(stored), provenance())
+        stored = {known: stored[known] for known in sorted(stored) if known in family_names()}
+        write_atomic(STORED, json.dumps(stored, indent=1) + "\n", "proofs")
+        write_result(PAGE, "Proofs", "python -m reports.proofs", body(stored), provenance())
     return int(any(summary(found["obligations"])["refuted"] for found in stored.values()))
 
 

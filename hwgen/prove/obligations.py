@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
+from hwgen.errors import HwgenError
 from hwgen.prove.control import CLAIMED, CLAIMS, Control
 from hwgen.prove.netlist import Bit, Netlist, read_verilog
 from hwgen.prove.post import Post
@@ -60,7 +61,8 @@ class Obligation:
         begun = time.monotonic()
         try:
             found = self.run(seconds)
-        except UnknownError as error:
+        except (UnknownError, HwgenError) as error:
+            # A missing compiler, or a cell of which nothing is known: the others may be proved all the same.
             found = Result("open", detail=str(error))
         return replace(found, seconds=time.monotonic() - begun)
 

@@ -13,9 +13,10 @@ from hwgen.prove.abc import never
 from hwgen.prove.control import SUMS_VALID
 from hwgen.prove.exhaustive import compare_all
 from hwgen.prove.fp32 import adder_cases, differs_from_sum
-from hwgen.prove.graph import Graph
+from hwgen.prove.graph import VAR, Graph
 from hwgen.prove.netlist import Bit, Netlist, read_verilog
 from hwgen.prove.reference import UnknownError
+from hwgen.prove.tables import cone
 from hwgen.prove.unroll import Unrolled
 
 __all__ = ["Post"]
@@ -80,6 +81,8 @@ class Post:
         """A lane's function, for all its inputs."""
         rule = self._plain()
         module = _Module(self.verilog, f"{self.top}_post_lane")
+        if "total" not in module.netlist.inputs:
+            raise UnknownError("lanes of sums that are no whole numbers")
         names = ["total", *[name for name in module.netlist.inputs if name not in ("clk", "total")]]
         words = {name: module.input(name) for name in names}
         variables = [literal >> 1 for name in names for literal in words[name]]
@@ -91,7 +94,11 @@ class Post:
                 f"lanes of {len(variables)} bits of inputs; up to {_MOST_INPUTS} all of them are run through"
             )
         body = self._definition(words, scales, rule["unit_exp"])
-        found = compare_all(module.graph, module.output("fp32", self.lane_cycles), variables, body, seconds)
+        word = module.output("fp32", self.lane_cycles)
+        inputs = set(variables)
+        if any(module.graph.kind[node] == VAR and node not in inputs for node in cone(module.graph, word)):
+            return "refuted", f"what comes after {self.lane_cycles} cycles is made of inputs of other ones"
+        found = compare_all(module.graph, word, variables, body, seconds)
         if found.differs is not None:
             return "refuted", f"inputs {found.differs:#x} of {', '.join(names)}"
         if not found.complete:

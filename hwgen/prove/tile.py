@@ -9,16 +9,20 @@ from typing import Any
 
 import numpy as np
 
+from hwgen.prove.abc import never
 from hwgen.prove.algebra import Lane, Proof, Terms, prove_sum
 from hwgen.prove.graph import VAR, Graph
 from hwgen.prove.netlist import Bit, Netlist
 from hwgen.prove.reference import UnknownError, lane_table, packed, row_table, selectors
+from hwgen.prove.tables import cone
 from hwgen.prove.unroll import Unrolled
 
 __all__ = ["Counterexample", "Found", "Step", "SumProver", "Sums", "sums_of"]
 
 Manifest = Mapping[str, Any]
 
+_TOTAL = "_total"
+"""How a wire's name ends that has a sum before it stops at its ends."""
 _BEFORE = 64
 """Cycles before a step from which on a sum may depend on what came in."""
 
@@ -226,14 +230,16 @@ class SumProver:
     sums: Sums
     rows: bool
     _table: np.ndarray | None = field(default=None)
+    _saturates: bool = False
 
     def __post_init__(self) -> None:
         if not self.step.idle:
             manifest, mode = self.step.manifest, self.step.mode
             self._table = row_table(manifest, mode) if self.rows else lane_table(manifest, mode)
         overflow = self.step.manifest["arithmetic"][self.step.mode].get("accumulator", {}).get("overflow")
-        if overflow == "saturate" and not self.step.idle:
-            raise UnknownError("sums that saturate")
+        self._saturates = overflow == "saturate" and not self.step.idle
+        if self._saturates and self.step.busy > 1:
+            raise UnknownError("sums that saturate within steps of several cycles")
 
     def lanes(self, place: tuple[int, ...]) -> list[Lane]:
         """Operands of a sum, pair by pair, and what says what they mean."""
@@ -285,11 +291,68 @@ class SumProver:
         if example is not None:
             return Found(False, "random values", example)
         unrolled.name_words()
+        if self._saturates:
+            return self._saturating(unrolled, nets, state, place, seen, seconds - (time.monotonic() - begun))
         proof = prove_sum(graph, word, self.lanes(place), keep, seconds - (time.monotonic() - begun))
         if proof.proved:
             return Found(True, lemmas=proof.lemmas)
         example = self._refuted(index, word, state, proof, seen)
         return Found(False, proof.why, example)
+
+    def _saturating(
+        self,
+        unrolled: Unrolled,
+        nets: tuple[Bit, ...],
+        state: list[int],
+        place: tuple[int, ...],
+        seen: int,
+        seconds: float,
+    ) -> Found:
+        """A sum that stops at its ends: a wider total, which has a name, is the sum, and what is kept of it is the
+        nearest number that there is.
+        """
+        step, graph, size = self.step, self.step.graph, len(nets)
+        first = step.variable("i_first", 0, 0) >> 1
+        keep: Terms = []
+        for at, literal in enumerate(state):
+            weight = (-1 if at == size - 1 else 1) << at
+            keep += [((literal >> 1,), weight), (tuple(sorted({literal >> 1, first})), -weight)]
+        lanes = self.lanes(place)
+        low = sum(int(lane.table.min()) for lane in lanes) - (1 << size - 1)
+        high = sum(int(lane.table.max()) for lane in lanes) + (1 << size - 1) - 1
+        for name, total in step.netlist.names.items():
+            half = 1 << len(total) - 1
+            if not name.endswith(_TOTAL) or low < -half or high >= half or not self._stops(total, nets, seen, seconds):
+                continue
+            proof = prove_sum(graph, unrolled.word(total, seen - 1), lanes, keep, seconds)
+            return Found(proof.proved, proof.why, lemmas=proof.lemmas)
+        return Found(False, f"no wire *{_TOTAL} is the sum before it stops at its ends")
+
+    def _stops(self, total: tuple[Bit, ...], nets: tuple[Bit, ...], seen: int, seconds: float) -> bool:
+        """Whether a sum is the nearest number to ``total`` of the cycle before, whatever that is."""
+        step, graph = self.step, self.step.graph
+        free = {bit: graph.var(("total", at)) for at, bit in enumerate(dict.fromkeys(total))}
+
+        def cut(bit: Bit, cycle: int) -> int | None:
+            return free.get(bit) if cycle == seen - 1 and bit in free else step.control_cut(bit, cycle)
+
+        unrolled = Unrolled(step.netlist, graph, step.drive, -_BEFORE, cut, frozenset(free))
+        found = unrolled.word(nets, seen)
+        word = [int(bit) if bit in ("0", "1") else free[bit] for bit in total]
+        spare, sign = word[len(nets) - 1 :], word[-1]
+        over = graph.any_([graph.xor(bit, sign) for bit in spare])
+        wanted = [graph.mux(over, sign ^ 1, bit) for bit in word[: len(nets) - 1]] + [sign]
+        known = {0, *(literal >> 1 for literal in free.values())}
+        if any(graph.kind[node] == VAR and node not in known for node in cone(graph, found)):
+            return False
+        differs = graph.any_([graph.xor(a, b) for a, b in zip(found, wanted, strict=True)])
+        return never(graph, differs, seconds=seconds) is True
+
+    def _bounded(self, total: Any, size: int) -> Any:
+        """A total as a sum of so many bits has it."""
+        if self._saturates:
+            total = np.clip(total, -(1 << size - 1), (1 << size - 1) - 1)
+        return total & (1 << size) - 1
 
     # ------------------------------------------------------------------ counterexamples
 
@@ -297,10 +360,12 @@ class SumProver:
         if self.step.idle:
             return before
         total = 0 if values.get(self.step.variable("i_first", 0, 0) >> 1, 0) else before
+        if self._saturates and total >> width - 1:
+            total -= 1 << width
         for lane in self.lanes(place):
             code = sum(values.get(node, 0) << at for at, node in enumerate(lane.variables))
             total += int(lane.table[code])
-        return total & (1 << width) - 1
+        return int(self._bounded(total, width))
 
     def _refuted(self, index: int, word: list[int], state: list[int], proof: Proof, seen: int) -> Counterexample | None:
         """An assignment for which the sum is another number: the proof's own, or one of many random ones."""
@@ -368,13 +433,15 @@ class SumProver:
         found = word_of(evaluate(self.step.graph, word, patterns), count).astype(object)
         before = word_of(evaluate(self.step.graph, state, patterns), count).astype(object)
         wanted = before.copy()
+        if self._saturates:
+            wanted = wanted - (wanted >> len(word) - 1) * (1 << len(word))
         if not self.step.idle:
             first = self.step.variable("i_first", 0, 0) >> 1
             wanted = wanted * (1 - bits_of(patterns[first], count).astype(object))
             for lane in self.lanes(place):
                 code = word_of([patterns[node] for node in lane.variables], count).astype(np.int64)
                 wanted = wanted + lane.table[code].astype(object)
-        different = np.flatnonzero((found - wanted) & (1 << len(word)) - 1)
+        different = np.flatnonzero(found - self._bounded(wanted, len(word)))
         if not len(different):
             return []
         at = int(different[0])

@@ -33,6 +33,8 @@ TILES: dict[str, tuple[str, dict[str, Any]]] = {
     "int": ("int", SMALL | {"bits": 4, "acts": "int4"}),
     "int-asymmetric": ("int", SMALL | {"bits": 4, "acts": "int4", "scheme": "asymmetric", "stages": 2}),
     "int-systolic": ("int", SMALL | {"m": 2, "bits": 4, "acts": "int4", "transport": "systolic"}),
+    "int-saturate": ("int", SMALL | {"bits": 4, "acts": "int4", "overflow": "saturate"}),
+    "int-wrap": ("int", SMALL | {"bits": 4, "acts": "int4", "overflow": "wrap"}),
     "lut": ("lut", SMALL | {"bits": 2, "acts": "int4"}),
 }
 
