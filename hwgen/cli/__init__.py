@@ -23,7 +23,7 @@ from hwgen.version import __version__
 __all__ = ["main"]
 
 _ORDER = (
-    *("list", "show", "emit", "constant", "verify", "run", "synth", "energy", "calibrate"),
+    *("list", "show", "emit", "constant", "verify", "prove", "check", "run", "synth", "energy", "calibrate"),
     *("estimate", "sweep", "pareto", "query", "sensitivity", "report", "realise", "workload", "accuracy", "reproduce"),
     *("demo", "model", "cache", "doctor"),
 )

@@ -8,25 +8,18 @@ a state.
 
 from __future__ import annotations
 
-import math
-import re
-import resource
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
+from hwgen.prove.abc import Verdict, decide_aiger
 from rtl_tests.faults.mutation import yosys
 
 __all__ = ["BEGUN", "Netlist", "Verdict", "decide", "netlist"]
 
 BEGUN = "formal_begun"
 """Name of registers that are 0 in the first cycle."""
-_TIDY = ("scleanup", "dc2", "scorr", "dc2", "scleanup")
-# One proves in seconds what takes the other many minutes, either way: shares of the time for each.
-_ENGINES = (("pdr", 0.05), ("pdr -s -f", 0.2), ("pdr", 0.75))
 
 
 @dataclass(frozen=True)
@@ -35,22 +28,6 @@ class Netlist:
 
     aiger: bytes
     outputs: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What became of a claim: ``proved`` in all cycles; else ``broken`` in cycle ``depth``, or held through ``depth``
-    cycles from the first one. Neither with ``depth`` 0: nothing was found out in time.
-    """
-
-    proved: bool
-    broken: bool
-    depth: int
-
-    def __str__(self) -> str:
-        if self.proved:
-            return "proved"
-        return f"broken in cycle {self.depth}" if self.broken else f"checked for {self.depth} cycles"
 
 
 def netlist(rtlil: str, top: str, outputs: Sequence[str]) -> Netlist:
@@ -103,47 +80,6 @@ def _alone(graph: Netlist, claim: str) -> bytes:
     return b"\n".join([f"aig {most} {inputs} {count} 1 {gates}".encode(), *kept])
 
 
-def _abc(folder: Path, commands: Sequence[str], limit: float) -> str:
-    import pyosys
-
-    program = Path(pyosys.__file__).parent / "yosys-abc"
-    # Processor time: on a busy machine as much is proved as on a free one. Who is out of it says nothing.
-    allowed = max(1, math.ceil(limit))
-    done = subprocess.run(
-        [program, "-q", "; ".join(commands)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=partial(resource.setrlimit, resource.RLIMIT_CPU, (allowed, allowed + 5)),
-    )
-    return done.stdout + done.stderr
-
-
 def decide(graph: Netlist, claim: str, *, seconds: float = 60, depth: int = 0) -> Verdict:
     """Decide one claim within so many seconds of processor time; with ``depth`` only for so many cycles."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "claim.aig").write_bytes(_alone(graph, claim))
-        read = ("read_aiger claim.aig", "scleanup", "logic", "undc", "strash", "zero", *_TIDY)
-        if depth:
-            return _bounded(_abc(Path(folder), (*read, f"bmc3 -F {depth}"), seconds))
-        for engine, share in _ENGINES:
-            said = _abc(Path(folder), (*read, engine), share * seconds)
-            if "is combinational" in said:
-                # All registers were found to be constant.
-                said = _abc(Path(folder), (*read, "sat"), seconds)
-                return Verdict(False, True, 0) if "UNSATISFIABLE" not in said else Verdict(True, False, 0)
-            if "Property proved" in said:
-                return Verdict(True, False, 0)
-            found = _bounded(said)
-            if found.broken:
-                return found
-        return Verdict(False, False, 0)
-
-
-def _bounded(said: str) -> Verdict:
-    found = re.search(r"asserted in frame (\d+)", said)
-    if found:
-        return Verdict(False, True, int(found[1]))
-    reached = re.search(r"No output asserted in (\d+) frames", said)
-    return Verdict(False, False, int(reached[1]) if reached else 0)
+    return decide_aiger(_alone(graph, claim), seconds=seconds, depth=depth)

@@ -1,0 +1,133 @@
+"""Seeded faults: a gate of the netlist that a text is becomes another one, and the same proofs are tried again."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from hwgen.prove.netlist import Bit, Cell, Netlist
+from hwgen.prove.obligations import Result, Subject
+
+__all__ = ["faulty", "refuting", "score"]
+
+_OTHER = {
+    "$and": "$or",
+    "$or": "$and",
+    "$xor": "$or",
+    "$xnor": "$and",
+    "$not": "$pos",
+    "$add": "$sub",
+    "$sub": "$add",
+    "$eq": "$ne",
+    "$ne": "$eq",
+    "$lt": "$ge",
+    "$ge": "$lt",
+    "$gt": "$le",
+    "$le": "$gt",
+    "$reduce_or": "$reduce_and",
+    "$reduce_bool": "$reduce_and",
+    "$reduce_and": "$reduce_or",
+    "$logic_not": "$reduce_bool",
+}
+
+
+_OF_MODULES = ("post.lane", "post.adder")
+"""Obligations about modules of the text on their own, which a fault in the flat netlist does not change."""
+_APART = ("post.lane", "post.adder")
+"""Instances of these modules."""
+
+
+def faulty(netlist: Netlist, cell: Cell) -> Netlist:
+    """The netlist with another function in the place of a cell: its dual, its choices exchanged, or a register that
+    begins with another bit of its word.
+    """
+    ports = dict(cell.ports)
+    if cell.kind in _OTHER:
+        other = replace(cell, kind=_OTHER[cell.kind])
+    elif cell.kind == "$mux":
+        ports["A"], ports["B"] = ports["B"], ports["A"]
+        other = replace(cell, ports=ports)
+    else:
+        ports["D"] = (ports["D"][-1], *ports["D"][1:]) if len(ports["D"]) > 1 else ("0",)
+        other = replace(cell, ports=ports)
+    driver = dict(netlist.driver)
+    for place, bit in enumerate(other.ports[other.output]):
+        driver[bit] = other, place
+    cells = tuple(other if one is cell else one for one in netlist.cells)
+    return replace(netlist, cells=cells, driver=driver)
+
+
+def _reached(netlist: Netlist, cell: Cell) -> set[Bit]:
+    """Nets that a cell has a part in, in any cycle."""
+    users: dict[Bit, list[Cell]] = {}
+    for one in netlist.cells:
+        for port, bits in one.ports.items():
+            if port != one.output:
+                for bit in bits:
+                    users.setdefault(bit, []).append(one)
+    found: set[Bit] = set()
+    stack = list(cell.ports[cell.output])
+    while stack:
+        bit = stack.pop()
+        if bit not in found:
+            found.add(bit)
+            stack += [out for one in users.get(bit, ()) for out in one.ports[one.output]]
+    return found
+
+
+class _Faulty(Subject):
+    """A subject with a fault, which looks first at sums that the fault has a part in, and at no others."""
+
+    touched: frozenset[Bit]
+
+    def _order(self, count: int) -> Sequence[int]:
+        for _, sums in self._sums():
+            if len(sums.elements) == count:
+                return [at for at, bits in enumerate(sums.elements) if self.touched & set(bits)]
+        return range(count)
+
+
+def refuting(subject: Subject, cell: Cell, names: Sequence[str], seconds: float) -> Iterator[tuple[str, Result]]:
+    """Results of obligations for a subject with a fault in a cell, until one is refuted."""
+    other = object.__new__(_Faulty)
+    other.verilog, other.manifest, other._zero = subject.verilog, subject.manifest, set()
+    other.netlist = faulty(subject.netlist, cell)
+    other.touched = frozenset(_reached(subject.netlist, cell))
+    # The control comes last: what changes sums is found sooner.
+    for one in sorted(other.obligations(), key=lambda one: one.name.startswith("control.")):
+        if one.name in names and one.name not in _OF_MODULES and not one.name.startswith("range."):
+            result = one.proved(seconds)
+            yield one.name, result
+            if result.status == "refuted":
+                return
+
+
+def score(subject: Subject, names: Sequence[str], count: int, seconds: float, seed: int = 1) -> dict[str, Any]:
+    """How many of ``count`` seeded faults the obligations ``names`` refuse.
+
+    A fault for which they are proved changes nothing that they say: it is no fault.
+    """
+    until = time.monotonic() + seconds
+    rng = random.Random(seed)
+    ends = {bit for bits in subject.netlist.outputs.values() for bit in bits}
+    kinds = {*_OTHER, "$mux", "$dff"}
+    cells = [one for one in subject.netlist.cells if one.kind in kinds and not any(a in one.name for a in _APART)]
+    rng.shuffle(cells)
+    found = {"seeded": 0, "refuted": 0, "same": 0, "open": 0}
+    for cell in cells:
+        if found["seeded"] == count or time.monotonic() > until:
+            break
+        if not _reached(subject.netlist, cell) & ends:
+            continue
+        found["seeded"] += 1
+        results = [result for _, result in refuting(subject, cell, names, min(20.0, until - time.monotonic()))]
+        if any(result.status == "refuted" for result in results):
+            found["refuted"] += 1
+        elif all(result.status == "proved" for result in results):
+            found["same"] += 1
+        else:
+            found["open"] += 1
+    return found
