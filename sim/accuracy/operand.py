@@ -32,6 +32,7 @@ from hwgen.formats import (
     PositFormat,
     PowersFormat,
     QTensor,
+    RootsFormat,
     SparseTernaryFormat,
     TableFormat,
     TernaryFormat,
@@ -213,6 +214,8 @@ def _schemes(name: str, form: Format) -> tuple[str, tuple[str, ...]]:
         return "codebook", ("codebook",)
     if isinstance(form, PowersFormat):
         return "powers", ("powers",)
+    if isinstance(form, RootsFormat):
+        return "fourth_roots", ("fourth_roots",)
     if isinstance(form, PositFormat):
         return "posit", ("posit",)
     if isinstance(form, AntFormat):
