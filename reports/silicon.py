@@ -29,10 +29,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from hwgen.errors import HwgenError
 from hwgen.files import write_atomic
 from hwgen.pe import TileSpec, family
+from hwgen.provenance import commit
 from hwgen.simulators.cache import cached, digest
 from hwgen.synth import Library, SynthOptions, read_library, synthesise
 from reports.families import table
-from reports.plot import COLOURS, save
+from reports.plot import colours_of, save
 from reports.provenance import provenance, write_result
 from reports.whole_layer import settings
 from sim.clock import at_clock
@@ -80,10 +81,14 @@ class Design:
     """A family's tile: weight width, activations and what it is, and its parameters but for columns."""
 
     family: str
-    bits: int
+    bits: float
     acts: str
     note: str
     values: Mapping[str, Any]
+
+
+_PAIRS = {"weight_planes": 2, "act_planes": 2}
+_FORMATS = {"weights": "bf16", "acts": "bf16"}
 
 
 def _designs() -> tuple[Design, ...]:
@@ -110,6 +115,26 @@ def _designs() -> tuple[Design, ...]:
         Design("posit", 8, "posit8_0", "alone", {**raw, "format": "posit", "k": 4}),
         Design("posit", 8, "posit8_0", "in a lane that splits", {**raw, "operands": "p8", "k": 1}),
     ]
+    zero = {**raw, "scheme": "asymmetric"}
+    for bits in (2, 4, 8):
+        found.append(Design("bitserial", bits, "int8", "a plane a cycle", {**zero, "bits": bits}))
+    found += [
+        Design("bitplane", 1, "bipolar1", "signs", {**raw, "bits": 1, "k": 32}),
+        Design("bitplane", 4, "int4", "four pairs a cycle", {**zero, "bits": 4, "acts": "int4"} | _PAIRS),
+        Design("bitplane", 4, "int8", "four pairs a cycle", {**zero, "bits": 4} | _PAIRS),
+        *(Design("bitfusion", bits, "int8", "all modes", {**zero, "bits": bits, "k": 1}) for bits in (2, 4, 8)),
+        Design("shiftadd", 4, "int8", "one power", {**raw, "bits": 4}),
+        Design("shiftadd", 6, "int8", "two powers", {**raw, "bits": 6}),
+        Design("codebook", 4, "int8", "NF4", raw),
+        Design("codebook", 4, "int8", "FP4, special values", {**raw, "weights": "razer_fp4"}),
+        Design("codebook", 1.25, "int8", "three of four ternary", {**raw, "weights": "sherry"}),
+        Design("codebook", 4, "int8", "tables at run time", {**raw, "weights": "any4"}),
+        Design("ant", 4, "ant4", "types by group", raw),
+        Design("olive", 4, "olive4", "types by group", raw),
+        Design("int", 4, "fp16", "aligned", {**zero, "bits": 4, "acts": "fp16"}),
+        Design("lmul", 8, "fp8", "exact sums", {**raw, "bits": 8}),
+        Design("lmul", 16, "bf16", "FP32 sums", {**raw, **_FORMATS, "accumulator": "fp32", "k": 1}),
+    ]
     return tuple(found)
 
 
@@ -126,7 +151,7 @@ class Measured:
     """
 
     family: str
-    bits: int
+    bits: float
     acts: str
     note: str
     library: str
@@ -142,6 +167,7 @@ class Measured:
     limited_by: str
     recipes: Mapping[str, str]
     pj_per_mac: Mapping[str, float]
+    commit: str
 
     @property
     def area(self) -> float:
@@ -267,6 +293,7 @@ def measure(
         limited_by=slowest.kind,
         recipes={block.kind: block.mapped.recipe for block in blocks},
         pj_per_mac=pj,
+        commit=commit(),
     )
 
 
@@ -296,7 +323,7 @@ def rows(found: Iterable[Measured]) -> list[list[object]]:
     return listed
 
 
-_MARKERS = {2: "v", 3: "^", 4: "s", 8: "o", 16: "D"}
+_MARKERS = {1: "<", 1.25: ">", 2: "v", 3: "^", 4: "s", 6: "p", 8: "o", 16: "D"}
 """Markers by weight width."""
 
 
@@ -306,11 +333,12 @@ def figure(found: Sequence[Measured]) -> Figure:
     drawn = Figure(figsize=(5.5 * len(libraries), 5.2), layout="constrained")
     panels = drawn.subplots(1, len(libraries), squeeze=False)[0]
     names = list(dict.fromkeys(one.family for one in found))
+    colours = colours_of(len(names))
     for axes, library in zip(panels, libraries, strict=True):
         for one in found:
             if one.library != library or not one.pj_per_mac:
                 continue
-            colour = COLOURS[names.index(one.family)]
+            colour = colours[names.index(one.family)]
             axes.scatter(
                 one.energy,
                 one.area / one.macs_per_cycle,
@@ -334,7 +362,7 @@ def figure(found: Sequence[Measured]) -> Figure:
         axes.margins(0.08)
     panels[0].set_ylabel("area per MAC a cycle [µm²]")
     grey: dict[str, Any] = {"linestyle": "none", "markersize": 7, "color": "#777777"}
-    handles = [Line2D([], [], **{**grey, "color": COLOURS[i]}, marker="o", label=name) for i, name in enumerate(names)]
+    handles = [Line2D([], [], **{**grey, "color": colours[i]}, marker="o", label=name) for i, name in enumerate(names)]
     widths = sorted({one.bits for one in found})
     handles += [Line2D([], [], **grey, marker=_MARKERS[bits], label=f"{bits}-bit weights") for bits in widths]
     handles.append(Line2D([], [], **grey, marker="o", markerfacecolor="white", label="other activations than int8"))
@@ -385,6 +413,13 @@ def page(found: Sequence[Measured], libraries: Mapping[str, Library]) -> str:
             f"{library.name}, {library.voltage_v:g} V, {library.temperature_c:g} °C, SHA-256 {library.sha256[:16]}….",
             table(header, rows(one for one in found if one.library == name)),
         ]
+    commits = {one.commit for one in found}
+    if len(commits) > 1:
+        several = (
+            f"{', '.join(dict.fromkeys(one.family for one in found if one.commit == each))} at {each}"
+            for each in sorted(commits)
+        )
+        parts.append(f"Measured at several commits: {'; '.join(several)}.")
     left = missing(found, libraries)
     return "\n\n".join([*parts, left] if left else parts)
 
@@ -451,15 +486,40 @@ def write_by_library(
     write_result(path, title, command_of(f"python -m {module}", options), body, provenance())
 
 
-def run(libraries: Mapping[str, Library], minutes: float, tell: Callable[[str], None]) -> list[Measured]:
-    """All designs in all libraries, or those that are done when so many minutes are over."""
+def _which(one: Measured) -> tuple[str, float, str, str, str]:
+    """What of the table a figure is."""
+    return one.family, one.bits, one.acts, one.note, one.library
+
+
+def kept(path: Path) -> list[Measured]:
+    """What an earlier run wrote, by `Measured.document`."""
+    names = [field.name for field in dataclasses.fields(Measured)]
+    return [Measured(**{name: one[name] for name in names}) for one in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def run(
+    libraries: Mapping[str, Library],
+    minutes: float,
+    tell: Callable[[str], None],
+    chosen: Sequence[str] = (),
+    before: Sequence[Measured] = (),
+) -> list[Measured]:
+    """All designs in all libraries, or those that are done when so many minutes are over.
+
+    Where families are ``chosen`` the designs of others, and what time was over for, are those measured ``before``.
+    """
     operands = [layer_operands(LAYER)]
     found: list[Measured] = []
     end = time.monotonic() + 60 * minutes
     for design in TILES:
+        what = design.family, design.bits, design.acts, design.note
         for name, library in libraries.items():
-            if time.monotonic() > end:
-                return found
+            over = time.monotonic() > end
+            if over or (chosen and design.family not in chosen):
+                found += [
+                    one for one in before if (one.family, one.bits, one.acts, one.note, one.library) == (*what, name)
+                ]
+                continue
             one = measure(design, library, name, operands)
             tell(
                 f"{name} {one.family} W{one.bits} {one.acts} {one.note}: {one.area:,.5g} um2, {one.period_ns:.3g} ns, "
@@ -486,11 +546,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prog = "python -m reports.silicon"
     made = parser(prog, "Write reports/results/silicon.md.")
     made.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many, and write what is done")
+    made.add_argument(
+        "--family", action="append", default=[], metavar="NAME", help="measure this one, keep what is known of others"
+    )
     options = made.parse_args(arguments)
     facts = provenance()
     try:
         libraries = libraries_of(options)
-        found = run(libraries, options.minutes, lambda line: print(line, flush=True))
+        for name in options.family:
+            family(name)
+        before = kept(RESULT.with_suffix(".json")) if options.family else []
+        found = run(libraries, options.minutes, lambda line: print(line, flush=True), options.family, before)
         save(figure(found), RESULT.with_suffix(".png"))
         document = json.dumps([one.document() for one in found], indent=1, ensure_ascii=False)
         write_atomic(RESULT.with_suffix(".json"), document + "\n", "silicon")

@@ -6,7 +6,6 @@ multiplied out and compared with the matrix before anything is made of it.
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 import numpy as np
@@ -27,12 +26,13 @@ def shared_graph(matrix: npt.NDArray[np.int64], low: int, high: int, extra_level
     ``extra_levels``: adders that the longest way may have beyond the least that is possible; None: as many as it takes.
     Raises `HwgenError` where da4ml is not installed.
     """
-    if importlib.util.find_spec("da4ml") is None:
+    try:
+        from da4ml.cmvm import solve
+    except ImportError as error:
         raise HwgenError(
-            "constant: method shared needs the package da4ml, which is not installed; pip install 'hwgen[constant]', "
-            "or take --method csd"
-        )
-    from da4ml.cmvm import solve
+            f"constant: method shared needs the package da4ml, which cannot be imported ({error}); "
+            "pip install 'hwgen[constant]', or take --method csd"
+        ) from error
 
     solved = solve(
         np.ascontiguousarray(matrix.T, np.float32),

@@ -33,8 +33,8 @@ _IM = (0, 1, 0, -1)
 class RootsFormat(Format):
     """Words of two values, those of i^c, or with ``widely`` of i^u and a conjugated i^w.
 
-    ``decode`` returns a trailing axis of 2, ``encode`` takes one, brings both values within the format's ends and gives the
-    nearest word, of several the smallest code. NaN is refused, and no word is zero for both outputs.
+    ``decode`` returns a trailing axis of 2, ``encode`` takes one, brings both values within the format's ends and gives
+    the nearest word, of several the smallest code. NaN is refused, and no word is zero for both outputs.
     """
 
     name: str = field(init=False)

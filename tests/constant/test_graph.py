@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -132,7 +133,8 @@ def test_adders_that_are_not_the_matrix_are_refused(monkeypatch: pytest.MonkeyPa
 
 
 def test_without_da4ml_the_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for name in ("da4ml", "da4ml.cmvm"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(HwgenError, match=r"needs the package da4ml, .* 'hwgen\[constant\]', or take --method csd"):
         _ = ConstantUnit.of([[1, 3]]).graph
 

@@ -10,7 +10,7 @@ import hwgen.quantize as package
 from hwgen.pe import families
 
 PAGE = (Path(__file__).parents[2] / "docs/quantisers.md").read_text(encoding="utf-8")
-HELPERS = {"acts_for", "weights_for", "per_row", "default_anchor", "two_level_limit"}
+HELPERS = {"acts_for", "weights_for", "per_row", "default_anchor", "signed_scheme", "two_level_limit"}
 
 
 def test_every_quantiser_has_its_row() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hwgen.errors import HwgenError
-from hwgen.pe import family
+from hwgen.pe import families, family
 from hwgen.synth import generic_library
 from reports import ratios, silicon
 from sim.energy import Operands
@@ -34,6 +34,7 @@ def measured(**changes: Any) -> silicon.Measured:
         limited_by="cell",
         recipes={},
         pj_per_mac={"cell": 0.5, "row": 0.25},
+        commit="one",
     )
     return dataclasses.replace(made, **changes)
 
@@ -43,15 +44,7 @@ def test_every_design_does_as_many_multiply_accumulates_a_cycle() -> None:
         spec = silicon.wide(design.values, design.family, "sky130hd")
         step = spec.m * spec.n * int(spec.layer_outputs(spec.p)) * int(spec.layer_k(spec.p))
         assert step == silicon.MACS * int(spec.layer_cycles(spec.p)), design
-    assert {design.family for design in silicon.TILES} == {
-        "bitmod",
-        "int",
-        "lut",
-        "minifloat",
-        "mixpe",
-        "mx",
-        "posit",
-    }
+    assert {design.family for design in silicon.TILES} == set(families())
     for name in ("int", "lut", "mixpe"):
         assert {design.bits for design in silicon.TILES if design.family == name} == {2, 3, 4, 8}
 

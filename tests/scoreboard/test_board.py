@@ -178,8 +178,8 @@ def test_enough_is_measured() -> None:
     got = [row for row in listed if row.shown is not None]
     assert len(got) >= 60
     assert sum(row.number.measure.basis in OURS for row in got) >= 40
-    for paper in PAPERS:
-        assert sum(row.paper.name == paper for row in got) >= 3, paper
+    for name, paper in PAPERS.items():
+        assert sum(row.paper.name == name for row in got) >= min(3, len(paper.numbers)), name
 
 
 def test_the_plot_has_a_row_a_number() -> None:

@@ -202,7 +202,7 @@ class MxParameters(TileSpec):
 
     @classmethod
     def values_of_file(cls, form: FormatFile) -> Mapping[str, Any] | None:
-        return None if form.block is None else {"weights": form.canonical}
+        return None if form.block is None else {"weights": form.canonical, "group": form.group}
 
     @classmethod
     def _mode_blocks(cls, p: P) -> tuple[tuple[BlockFormat, BlockFormat], ...]:
