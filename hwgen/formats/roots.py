@@ -111,6 +111,10 @@ class RootsFormat(Format):
     # ------------------------------------------------------------------ facts
 
     @property
+    def tied_rows(self) -> int:
+        return 2
+
+    @property
     def lsb_exp(self) -> int:
         return 0
 
