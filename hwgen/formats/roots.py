@@ -106,7 +106,8 @@ class RootsFormat(Format):
         # |v|^2 - 2·v·x orders words as their distances from x do; all single roots have the same |v|.
         norms = (table**2).sum(axis=-1) if self.widely else 0.0
         order = norms - 2 * (inside[..., None, :] * table).sum(axis=-1)
-        return np.argmin(order, axis=-1).astype(np.uint32)
+        words: Words = np.argmin(order, axis=-1).astype(np.uint32)
+        return words
 
     # ------------------------------------------------------------------ facts
 
