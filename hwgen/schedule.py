@@ -282,7 +282,7 @@ class Schedule:
             )
         self._check_shape("activations", acts, layer.m)
         words = spec.code_columns(spec.layer_mode)[0]
-        a = _pad(acts, self.row_blocks * spec.m, self.row_steps * words)
+        a = _pad(acts.codes, acts.format.padding or 0, self.row_blocks * spec.m, self.row_steps * words)
         return a.reshape(self.row_blocks, spec.m, self.row_steps, words).transpose(0, 2, 1, 3)
 
     def weight_blocks(self, weights: QTensor) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -293,9 +293,11 @@ class Schedule:
         spec = self.spec
         self._check_shape("weights", weights, self.layer.n)
         words = spec.code_columns(spec.layer_mode)[1]
-        per_output = words // self.outputs
-        w = _pad(weights, self.col_blocks * spec.n * self.outputs, self.row_steps * per_output).reshape(
-            self.col_blocks, spec.n, self.outputs, self.row_steps, per_output
+        coded = int(spec.coded_outputs(spec.p))
+        per_output, own = words // coded, spec.column_codes(weights)
+        padding = weights.format.padding or 0
+        w = _pad(own, padding, self.col_blocks * spec.n * coded, self.row_steps * per_output).reshape(
+            self.col_blocks, spec.n, coded, self.row_steps, per_output
         )
         codes = w.transpose(0, 3, 1, 4, 2).reshape(self.col_blocks, self.row_steps, spec.n, words)
         return codes, {name: self._side(name, weights, self.col_blocks, spec.n) for name in spec.col_side()}
@@ -341,8 +343,7 @@ class Schedule:
         return rows.transpose(1, 0, 2).reshape(groups, -1)[:, : self.layer.m]
 
 
-def _pad(tensor: QTensor, rows: int, words: int) -> np.ndarray:
+def _pad(codes: np.ndarray, padding: int, rows: int, words: int) -> np.ndarray:
     """Code words of a matrix with padding codes up to [rows, words]."""
-    have_rows, have_words = tensor.codes.shape
-    extra = ((0, rows - have_rows), (0, words - have_words))
-    return np.pad(tensor.codes, extra, constant_values=tensor.format.padding or 0)
+    have_rows, have_words = codes.shape
+    return np.pad(codes, ((0, rows - have_rows), (0, words - have_words)), constant_values=padding)

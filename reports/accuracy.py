@@ -48,7 +48,7 @@ FORMATS = (
     *("e2m0", "bitmod_fp4", "bitmod_fp3", "nf4", "mxfp8_e4m3", "mxfp6_e2m3", "mxfp4", "mxint8", "nvfp4", "nvint4"),
     *("hif4", "posit8_1", "posit4_1", "ternary", "bipolar1"),
     *("ant4", "flint4", "pot4", "olive4", "any4", "razer_fp4/16", "powers1_6", "powers2_6", "apot2_5"),
-    *("sherry", "trit_planes", "bipolar2"),
+    *("sherry", "trit_planes", "bipolar2", "roots4_widely"),
 )
 """Formats of weights, alone; groups of 128 where a format has no block of its own."""
 METHODS = ("rtn", "clip", "hadamard", "smoothquant", "gptq", "scales", "powers", "trits", "lowrank", "awq")

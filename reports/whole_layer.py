@@ -54,6 +54,7 @@ TILES: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("codebook", {"acts": "fp16", "post_lanes": 2}),
     *(("ant", {"weights": w, "acts": a}) for w, a in (("ant4", "ant4"), ("flint4", "int8"), ("ant4", "int8"))),
     *(("olive", values) for values in ({}, {"acts": "int8"}, {"post_lanes": 2})),
+    *(("complex", values) for values in ({}, {"mapping": "widely"})),
     *(("posit", {"operands": name}) for name in ("p16", "p8", "p4", "fp4")),
     ("posit", {"operands": "p8", "post_lanes": 2, "readout": "posit"}),
     ("posit", {"operands": "p8", "quire": "xr_npe", "depth": 127, "group": 0, "k": 4}),

@@ -17,6 +17,7 @@ from hwgen.formats.olive import OliveFormat
 from hwgen.formats.posit import PositFormat
 from hwgen.formats.powers import PowersFormat
 from hwgen.formats.qtensor import QTensor
+from hwgen.formats.roots import RootsFormat
 from hwgen.formats.sparse import SparseTernaryFormat
 from hwgen.formats.table import LEARNED_BITS, TableFormat, fixed_point, value_table, with_special
 
@@ -39,6 +40,7 @@ __all__ = [
     "PositFormat",
     "PowersFormat",
     "QTensor",
+    "RootsFormat",
     "Scalar",
     "SparseTernaryFormat",
     "TableFormat",

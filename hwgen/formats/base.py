@@ -198,6 +198,11 @@ class Format(abc.ABC):
         return found if len(tables) == 1 else {**found, "values_by_side": tables}
 
     @property
+    def tied_rows(self) -> int:
+        """Rows of a matrix whose words, and scales, say the same: memory holds those of one of them."""
+        return 1
+
+    @property
     def padding(self) -> int | None:
         """Code that adds nothing to a sum (zero), or None where no code does."""
         return 0

@@ -17,6 +17,7 @@ from hwgen.formats.minifloat import E8M0Format, MinifloatFormat
 from hwgen.formats.olive import OliveFormat
 from hwgen.formats.posit import PositFormat
 from hwgen.formats.powers import PowersFormat
+from hwgen.formats.roots import RootsFormat
 from hwgen.formats.sparse import SparseTernaryFormat
 from hwgen.formats.table import ANY4, TRIT_PLANES, TableFormat, with_special
 
@@ -51,6 +52,8 @@ _NAMED: dict[str, Format] = {
         AntFormat(kind="pot"),
         OliveFormat(),
         SparseTernaryFormat(),
+        RootsFormat(),
+        RootsFormat(widely=True),
         TRIT_PLANES,
         ANY4,
     )
@@ -119,9 +122,9 @@ def get(name: str) -> Format:
     intN and uintN (N 1 to 32), bipolarN (1 to 8), ternary, fp4_e2m1, fp6_e2m3, fp6_e3m2, fp8_e4m3, fp8_e5m2, fp16,
     bf16, fp32, e8m0, hif4_scale, the names of block formats for their elements (mxint8, mxfp4, nvfp4, hif4 and so on),
     bitmod_fp3 and bitmod_fp4 (with another table of special values: ``bitmod_fp4(-5,5,-10,0)``), positN_ES (N 2 to 16,
-    ES 0 to 3), ant4, flint4, pot4, olive4, ternary_3of4, trit_planes, any4, nf4 and other codebooks
-    (``codebook(-1,0,0.5,1)``), powersT_S and apotT_S (T terms up to 2**S), tables of values by code
-    (``table(0,1,3,-1)``), a format with special values for a code that it can spare (``special(fp4_e2m1,-5,5)``),
+    ES 0 to 3), ant4, flint4, pot4, olive4, ternary_3of4, roots4, roots4_widely, trit_planes, any4, nf4
+    and other codebooks (``codebook(-1,0,0.5,1)``), powersT_S and apotT_S (T terms up to 2**S), tables of values by
+    code (``table(0,1,3,-1)``), a format with special values for a code that it can spare (``special(fp4_e2m1,-5,5)``),
     and minifloats ``[u]eXmY[ieee|fn][bBIAS]``: ``u`` drops the sign bit, no suffix means no inf and no NaN unless a
     standard defines the plain name (e4m3 is fp8_e4m3).
 

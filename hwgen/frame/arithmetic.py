@@ -44,6 +44,10 @@ class TileArithmetic(TileDescription):
         """Weight codes [..., N, K] → port words [..., N, elements]."""
         return codes
 
+    def column_codes(self, weights: QTensor) -> np.ndarray:
+        """Code words [rows, words] of a layer's outputs that have codes of their own (`coded_outputs`)."""
+        return weights.codes
+
     def zero_points(self, weights: QTensor) -> np.ndarray | None:
         """What multiplies a row's activation sum in `correct`, int64 [N, G]; None where nothing does."""
         if not self.has_row_sums:

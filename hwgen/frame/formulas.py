@@ -143,6 +143,14 @@ class TileFormulas(TileParameters):
         return 1
 
     @classmethod
+    def coded_outputs(cls, p: P) -> Num:
+        """Outputs of a column whose weights have codes of their own: all, or 1 where the first one's say the others'.
+
+        `code_columns` then has the codes of these alone.
+        """
+        return cls.layer_outputs(p)
+
+    @classmethod
     def layer_cycles(cls, p: P) -> Num:
         """Cycles from one step of a layer to the next, in the mode in which layers run."""
         return cls.step_cycles(p)

@@ -13,6 +13,7 @@ from hwgen.quantize._olive import olive
 from hwgen.quantize._plan import OF_FORMATS, LayerFormats, acts_for, per_row, signed_scheme, weights_for
 from hwgen.quantize._posit import default_anchor, posit
 from hwgen.quantize._powers import powers
+from hwgen.quantize._roots import fourth_roots
 from hwgen.quantize._two_level import two_level, two_level_limit
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "codebook",
     "default_anchor",
     "float_minimum",
+    "fourth_roots",
     "hif4",
     "integer",
     "minifloat",

@@ -34,6 +34,7 @@ from hwgen.quantize._mean import sparse_ternary, ternary, trit_planes
 from hwgen.quantize._olive import olive
 from hwgen.quantize._posit import posit
 from hwgen.quantize._powers import powers
+from hwgen.quantize._roots import fourth_roots
 from hwgen.quantize._two_level import two_level
 
 __all__ = ["OF_FORMATS", "LayerFormats", "acts_for", "per_row", "signed_scheme", "weights_for"]
@@ -45,6 +46,7 @@ OF_FORMATS = (
     "powers",
     "ant",
     "olive",
+    "fourth_roots",
     "sparse_ternary",
     "trit_planes",
     "any4",
@@ -100,9 +102,9 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
 
     ``scheme`` symmetric, asymmetric or bipolar: `integer` of the weight format's width; ternary: `ternary` in the
     weight format; minimum: `float_minimum`; mx, nv, block and hif4: the block quantisers, `mx` and `scaled_blocks`
-    with ``block_rule``; element, posit, bitmod, codebook, powers, ant and olive: the function of that name in the
-    weight format; sparse_ternary, trit_planes and any4: the quantisers of those names; two_level_asymmetric and
-    two_level_symmetric: `two_level` of its width, with ``weight_scale`` for channels.
+    with ``block_rule``; element, posit, bitmod, codebook, powers, ant, olive and fourth_roots: the function of that
+    name in the weight format; sparse_ternary, trit_planes and any4: the quantisers of those names; two_level_asymmetric
+    and two_level_symmetric: `two_level` of its width, with ``weight_scale`` for channels.
     Raises `HwgenError` for another scheme.
     """
     form, group, scale = get(formats.weights), formats.group, formats.weight_scale
@@ -135,6 +137,8 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
             return ant(weights, form, group, scale)
         case "olive":
             return olive(weights, form, group, scale)
+        case "fourth_roots":
+            return fourth_roots(weights, form, group, scale)
         case "sparse_ternary":
             return sparse_ternary(weights, group, scale)
         case "trit_planes":
@@ -145,8 +149,8 @@ def weights_for(formats: LayerFormats, weights: npt.ArrayLike) -> QTensor:
             return two_level(weights, form.code_bits, group, formats.scheme.removeprefix("two_level_"), scale)
     raise HwgenError(
         "weights: scheme must be symmetric, asymmetric, bipolar, ternary, minimum, mx, nv, block, hif4, element, "
-        "posit, bitmod, codebook, powers, ant, olive, sparse_ternary, trit_planes, any4, two_level_asymmetric or "
-        f"two_level_symmetric, not {formats.scheme!r}"
+        "posit, bitmod, codebook, powers, ant, olive, fourth_roots, sparse_ternary, trit_planes, any4, "
+        f"two_level_asymmetric or two_level_symmetric, not {formats.scheme!r}"
     )
 
 

@@ -94,11 +94,13 @@ CASES = (
         {"m": 2, "n": 2, "k": 4, "group": 32, "format": "simd", "operands": "p4", "simd_along": "n", "post_lanes": 0},
         _NARROW,
     ),
+    # Two outputs of a column with the codes of one.
+    Case("complex", {"m": 2, "n": 2, "k": 4, "group": 32, "mapping": "widely"}, _NARROW),
 )
 """Two designs of each of twelve tiles: all families, both transports, raw sums and finished results; the smaller
 design's rings hold no window of most layers, the larger one's nearly every one. Then one of each of two whose codes
-mean what their group's selector says, and of three whose memory holds codes alone, and not the elements of the tile's
-ports.
+mean what their group's selector says, of three whose memory holds codes alone, and not the elements of the tile's
+ports, and of one whose columns have codes for one of their outputs.
 """
 
 PRE_CASES = (

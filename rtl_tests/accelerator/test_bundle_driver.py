@@ -145,7 +145,9 @@ class Driver:
         """Codes and side information as a program has them."""
         spec, schedule = self.design.tile, task.schedule
         for name, tensor in (("acts", task.acts), ("weights", task.weights)):
-            tensor.codes.astype("<u4").tofile(self.folder / f"{name}.bin")
+            # Elements that fill the other side's words are the driver's.
+            words = -(-schedule.layer.k // tensor.format.elements)
+            tensor.codes[:, :words].astype("<u4").tofile(self.folder / f"{name}.bin")
             fields = [field for field in getattr(streams(spec), name) if field.port.role != name]
             if f"{name[:-1]}_sides" not in self.design.streams:
                 fields = []

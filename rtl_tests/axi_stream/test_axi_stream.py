@@ -36,6 +36,7 @@ TILES: dict[str, tuple[str, dict[str, Any]]] = {
     "shiftadd": ("shiftadd", {"bits": 4}),
     "bitfusion": ("bitfusion", {"m": 1, "k": 1}),
     "codebook": ("codebook", {"weights": "razer_fp4"}),
+    "complex": ("complex", {"m": 1, "mapping": "widely"}),
     "posit": ("posit", {"m": 1}),
     "mx": ("mx", {"m": 1, "n": 4}),
     "mx, HiF4": ("mx", {"m": 1, "n": 4, "acts": "hif4", "weights": "hif4"}),

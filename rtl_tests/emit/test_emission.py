@@ -111,6 +111,7 @@ CUT: dict[str, dict[str, object]] = {
     "ant": {"k": 2, "front_cuts": 2, "cell_cuts": 3, "transport": "systolic"},
     "olive": {"k": 2, "front_cuts": 1, "cell_cuts": 4, "post_lanes": 1, "post_cuts": 2},
     "codebook": {"weights": "razer_fp4", "front_cuts": 1, "cell_cuts": 3},
+    "complex": {"mapping": "widely", "front_cuts": 1, "cell_cuts": 2},
     "mx": {"k": 4, "cell_cuts": 6, "post_lanes": 1, "post_cuts": 5, "post_adder_stages": 3},
     "bitmod": {"m": 1, "k": 2, "front_cuts": 2, "cell_cuts": 2, "adder_stages": 3, "post_lanes": 1, "post_cuts": 2},
     "minifloat": {

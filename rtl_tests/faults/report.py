@@ -48,6 +48,7 @@ TILES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "shiftadd": ("shiftadd", _TINY | {"bits": 6}),
     "bitfusion": ("bitfusion", _TINY | {"n": 1, "k": 1, "brick_acts": 4, "brick_weights": 2}),
     "codebook": ("codebook", _TINY | {"weights": "razer_fp4"}),
+    "complex": ("complex", _TINY | {"mapping": "widely", "acts": "int4"}),
     "bitplane-signs": (
         "bitplane",
         _TINY | {"k": 3, "group": 9, "depth": 9, "bits": 2, "acts": "bipolar3", "weight_planes": 2},

@@ -125,6 +125,9 @@ codebook m=1 n=2 k=4 group=8 depth=8 weights=sherry
 codebook m=1 n=2 k=2 group=8 depth=8 weights=any4 acts=int4
 codebook m=1 n=1 k=2 group=8 depth=8 weights=e2m2 acts=fp16
 codebook m=1 n=1 k=2 group=8 depth=8 weights=int5 acts=bf16
+complex m=1 n=2 k=4 group=8 depth=8
+complex m=2 n=1 k=2 group=8 depth=8 mapping=widely acts=int4 transport=systolic
+complex m=1 n=1 k=2 group=8 depth=8 acts=int16 overflow=wrap
 minifloat m=1 n=2 k=2 group=8 depth=8
 minifloat m=1 n=2 k=2 group=8 depth=8 post_lanes=1 act_scale=e8m0 weight_scale=fp8_e4m3 weights=e3m0 acts=fp16
 minifloat m=1 n=1 k=3 group=9 accumulator=fp32 weights=fp8_e5m2 acts=bf16
@@ -340,6 +343,8 @@ FAULTS: list[tuple[str, str, Callable[[Any], None]]] = [
      _set("encodings", "special(fp4_e2m1,-5,5,-8,8)", "values_by_side", 3, 8, to=7.0)),
     ("table from ports", "codebook m=1 n=2 k=2 group=8 depth=8 weights=any4",
      _set("arithmetic", 0, "weights", "values", to=lambda old: old[::-1])),
+    ("conjugates", "complex m=1 n=2 k=2 group=8 depth=8 mapping=widely",
+     _set("arithmetic", 0, "weights", "roots", 1, "conjugate", to=False)),
     ("selector", "codebook m=1 n=2 k=2 group=8 depth=8 weights=razer_fp4",
      lambda manifest: manifest["arithmetic"][0]["weights"].pop("selector")),
     ("latency", LUT, _set("modes", 0, "latency", to=lambda old: old + 1)),

@@ -31,7 +31,7 @@ ALONE = _codes()
 NAMES = [*dict.fromkeys(get(name).name for name in names() if not name.startswith(("int", "uint")))]
 EXTRA = ["int2", "int8", "uint1", "uint8", "int16", "ue4m3", "e3m0", "e1m2", "e5m2b3", "posit5_2", "posit16_3",
          "bitmod_fp4(-5,5,-10,0)", "codebook(-1,0,0.5,1)", "razer_fp4", "table(0,1,-3,0.5)",
-         "powers1_6", "powers2_2", "powers3_14", "apot2_5", "apot3_8"]  # fmt: skip
+         "roots4", "roots4_widely", "powers1_6", "powers2_2", "powers3_14", "apot2_5", "apot3_8"]  # fmt: skip
 
 
 def _some(form: Format) -> list[int]:

@@ -32,6 +32,7 @@ from hwgen.formats import (
     PositFormat,
     PowersFormat,
     QTensor,
+    RootsFormat,
     SparseTernaryFormat,
     TableFormat,
     TernaryFormat,
@@ -99,7 +100,8 @@ class OperandFormat:
         rows = x.detach().to("cpu", torch.float32).reshape(-1, x.shape[-1]).numpy()
         # Only nv has a scale that all rows share, and any4 tables that some do. Pieces stay in the processor's caches,
         # and numpy lets threads run.
-        size = len(rows) if self.scheme in ("nv", "any4") else max(1, _PIECE // rows.shape[1])
+        tied = self.format.tied_rows
+        size = len(rows) if self.scheme in ("nv", "any4") else tied * max(1, _PIECE // rows.shape[1] // tied)
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             kept = np.concatenate(list(pool.map(self._kept, (rows[i : i + size] for i in range(0, len(rows), size)))))
         return torch.from_numpy(kept).reshape(x.shape).to(x.device)
@@ -116,7 +118,7 @@ def stored_bits(stored: QTensor) -> float:
     """Bits of an element as a memory holds them: codes, scales, zero points, selectors, second-level scales of rows.
 
     A scale of 1 that every value has (a format of 16 bits or more) takes none, nor do bits of HiF4's words that repeat
-    others.
+    others, nor rows that say what another one does.
     """
     (_, k), form = stored.shape, stored.format
     side: float = 0 if _plain(form) else stored.scale_format.code_bits + form.side_bits
@@ -129,7 +131,7 @@ def stored_bits(stored: QTensor) -> float:
     side += {"integer": form.code_bits, "minimum": stored.scale_format.code_bits}.get(stored.zero_kind, 0)
     of_rows = stored.outer is not None and len(stored.outer) == len(stored.codes) > 1
     outer = 32 if of_rows else 0
-    return form.code_bits / form.elements + (side * stored.groups + outer) / k
+    return (form.code_bits / form.elements + (side * stored.groups + outer) / k) / form.tied_rows
 
 
 def operand_format(name: str, group: int = DEFAULT_GROUP) -> OperandFormat:
@@ -213,6 +215,8 @@ def _schemes(name: str, form: Format) -> tuple[str, tuple[str, ...]]:
         return "codebook", ("codebook",)
     if isinstance(form, PowersFormat):
         return "powers", ("powers",)
+    if isinstance(form, RootsFormat):
+        return "fourth_roots", ("fourth_roots",)
     if isinstance(form, PositFormat):
         return "posit", ("posit",)
     if isinstance(form, AntFormat):

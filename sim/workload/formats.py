@@ -83,4 +83,4 @@ def formats_of(rules: Sequence[Rule], role: str, phase: str = "") -> dict[str, s
 def code_bits(name: str) -> float:
     """Bits of an element in memory, without its share of scales."""
     form = get(name)
-    return form.code_bits / form.elements
+    return form.code_bits / form.elements / form.tied_rows

@@ -70,6 +70,8 @@ TILES: dict[str, tuple[str, dict[str, Any]]] = {
     "codebook, sparse": ("codebook", {"weights": "sherry"}),
     "codebook, learned": ("codebook", {"weights": "any4"}),
     "codebook, bitmod": ("codebook", {"weights": "bitmod_fp3", "acts": "int8"}),
+    "complex": ("complex", {}),
+    "complex, conjugates": ("complex", {"mapping": "widely", "overflow": "wrap", "depth": 8, "group": 48}),
     "mx": ("mx", {}),
     "mx, fp8": ("mx", {"acts": "mxfp8_e5m2", "weights": "mxfp8_e5m2"}),
     "mx, nv": ("mx", {"acts": "nvfp4", "weights": "nvfp4"}),

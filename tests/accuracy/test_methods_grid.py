@@ -168,7 +168,7 @@ def test_a_scheme_without_a_grid_is_refused() -> None:
         Grid(form, 4, 128)
 
 
-@pytest.mark.parametrize("name", ["razer_fp4", "trit_planes", "any4", "sherry"])
+@pytest.mark.parametrize("name", ["razer_fp4", "trit_planes", "any4", "sherry", "roots4"])
 def test_groups_that_choose_a_table_have_no_grid(name: str) -> None:
     with pytest.raises(HwgenError, match=r"have no grid; use method rtn$|scheme must be one of symmetric, "):
         Grid(operand_format(name), 4, 128)

@@ -16,7 +16,7 @@ NAMES = [
     *("int4", "int4.asymmetric/64", "int4.minimum/32", "int8/row", "int4.two_level_asymmetric", "uint4.asymmetric"),
     *("mxfp4", "mxfp4.ceil", "mxint8", "nvfp4", "nvint4", "hif4", "bitmod_fp3", "bitmod_fp4/64", "nf4/64@bf16"),
     *("powers2_6/128", "apot2_5/64@bf16"),
-    *("sherry/64", "any4/64", "trit_planes", "special(fp4_e2m1,-5,5)"),
+    *("sherry/64", "any4/64", "roots4/64", "roots4_widely/row", "trit_planes", "special(fp4_e2m1,-5,5)"),
     *("ternary", "bipolar1", "fp4_e2m1", "fp8_e4m3/row", "fp16", "bf16", "posit8_1", "posit4_1@fp16", "e3m0"),
     *("block24:fp4_e2m1:ue5m3:nearest", "block20:int4:e8m0:ceil", "block16:e3m2:fp8_e4m3:nearest:tensor"),
 ]

@@ -26,7 +26,7 @@ from hwgen.formats import (
 
 
 def test_every_name_brings_its_format_back() -> None:
-    assert len(names()) == len(set(names())) == 32 + 32 + 8 + 31
+    assert len(names()) == len(set(names())) == 32 + 32 + 8 + 33
     for name in names():
         assert get(name).name == name == str(get(name))
         assert get(name) is get(name)
@@ -103,7 +103,7 @@ def test_unknown_names(name: str, hint: str) -> None:
     known = "ternary, fp4_e2m1, fp6_e2m3, fp6_e3m2, fp8_e4m3, fp8_e5m2, fp16, bf16, fp32, e8m0, mxint8, nvint4"
     known += ", bitmod_fp3, bitmod_fp4"
     posits = "posit4_0, posit4_1, posit8_0, posit8_1, posit8_2, posit16_1, posit16_2, hif4, hif4_scale, nf4"
-    posits += ", ant4, flint4, pot4, olive4, ternary_3of4, trit_planes, any4"
+    posits += ", ant4, flint4, pot4, olive4, ternary_3of4, roots4, roots4_widely, trit_planes, any4"
     assert str(caught.value) == f"{head}{known}, {posits}, not {name!r}{hint}"
 
 

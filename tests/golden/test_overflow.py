@@ -34,6 +34,8 @@ TILES: dict[str, tuple[str, dict[str, Any]]] = {
     "minifloat saturates": ("minifloat", {"overflow": "saturate"}),
     "ant saturates": ("ant", {"overflow": "saturate", "weights": "flint4", "acts": "flint4"}),
     "ant wraps": ("ant", {"overflow": "wrap", "weights": "pot4", "acts": "pot4"}),
+    "complex saturates": ("complex", {"overflow": "saturate"}),
+    "complex wraps": ("complex", {"mapping": "widely", "overflow": "wrap"}),
     "minifloat wraps": ("minifloat", {"overflow": "wrap"}),
 }
 K = 70

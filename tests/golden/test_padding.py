@@ -139,6 +139,7 @@ RUNS: dict[str, tuple[str, dict[str, Any], int]] = {
     "bitplane, pairs": ("bitplane", {"n": 4, "act_planes": 2, "scheme": "asymmetric", "group": 32}, 101),
     "codebook, selectors": ("codebook", {"n": 4, "weights": "razer_fp4", "group": 32}, 101),
     "codebook, words": ("codebook", {"n": 2, "weights": "sherry", "k": 8, "group": 32}, 101),
+    "complex": ("complex", {"n": 2, "group": 32}, 101),
     "codebook, no zero": ("codebook", {"n": 2, "weights": "codebook(-4,-1,2,5)", "acts": "fp16"}, 131),
     "posit, several a lane": ("posit", {"n": 2, "operands": "p4", "group": 0}, 131),
     "posit, along n": ("posit", {"n": 2, "operands": "p8", "simd_along": "n", "group": 32}, 37),

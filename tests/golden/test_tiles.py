@@ -126,6 +126,11 @@ def test_sums_of_powers_and_fused_bricks(name: str, values: dict[str, Any]) -> N
     compare(tile(name, **values))
 
 
+@pytest.mark.parametrize("values", [{}, {"mapping": "widely", "group": 0}, {"acts": "int4", "group": 6, "k": 2}])
+def test_complex_weights(values: dict[str, Any]) -> None:
+    compare(tile("complex", **values))
+
+
 @pytest.mark.parametrize(
     ("name", "values"),
     [

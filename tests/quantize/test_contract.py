@@ -23,6 +23,7 @@ from hwgen.quantize import (
     cast,
     codebook,
     float_minimum,
+    fourth_roots,
     hif4,
     integer,
     minifloat,
@@ -72,6 +73,8 @@ QUANTISERS: dict[str, Quantiser] = {
     "powers": lambda x, group=0: powers(x, "powers2_6", group),
     "powers-apot": lambda x, group=0: powers(x, "apot2_5", group),
     "sparse_ternary": lambda x, group=0: sparse_ternary(x, group),
+    "fourth_roots": lambda x, group=0: fourth_roots(x, "roots4", group),
+    "fourth_roots-widely": lambda x, group=0: fourth_roots(x, "roots4_widely", group),
     "any4": lambda x, group=0: any4(x, group),
     "trit_planes": lambda x, group=0: trit_planes(x, group),
     "codebook-special": lambda x, group=0: codebook(x, "special(fp4_e2m1,-5,5)", group),
@@ -136,6 +139,9 @@ def test_zeros_stay_zero(name: str, group: int) -> None:
     x = X.copy()
     x[1] = 0
     x[2, 8:16] = 0
+    if name.startswith("fourth_roots"):
+        # Two rows share their roots and scales.
+        x[0], x[3, 8:16] = 0, 0
     given = QUANTISERS[name](x, group)
     assert not given.dequantize()[1].any()
     assert np.isfinite(given.dequantize()).all()
@@ -158,7 +164,7 @@ def test_extreme_groups_are_finite(name: str, magnitude: float, group: int) -> N
     given = QUANTISERS[name](x, group).dequantize()
     assert np.isfinite(given).all()
     # No sign turns round, whatever saturates or vanishes.
-    if "minimum" not in name and "bipolar" not in name:
+    if not any(part in name for part in ("minimum", "bipolar", "roots")):
         assert (given * np.sign(x) >= 0).all()
 
 
@@ -190,6 +196,9 @@ def test_groups_of_one_element(name: str) -> None:
         return
     if name == "olive":
         assert "K and group size must be even" in refusal(name, X, 1)
+        return
+    if name.startswith("fourth_roots"):
+        assert "group size must be a multiple of 2" in refusal(name, X, 1)
         return
     if name == "sparse_ternary":
         assert "group size must be a multiple of 4" in refusal(name, X, 1)

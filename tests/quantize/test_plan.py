@@ -14,6 +14,7 @@ from hwgen.quantize import (
     cast,
     codebook,
     float_minimum,
+    fourth_roots,
     hif4,
     integer,
     minifloat,
@@ -72,6 +73,7 @@ class Plan:
         (Plan(weights="int6", scheme="bitmod", weight_scale="fp16"), lambda: bitmod(X, "int6", 16, "fp16")),
         (Plan(weights="nf4", scheme="codebook", weight_scale="bf16"), lambda: codebook(X, "nf4", 16, "bf16")),
         (Plan(weights="apot2_5", scheme="powers", weight_scale="bf16"), lambda: powers(X, "apot2_5", 16, "bf16")),
+        (Plan(weights="roots4", scheme="fourth_roots"), lambda: fourth_roots(X, "roots4", 16)),
         (Plan(weights="ant4", scheme="ant"), lambda: ant(X, "ant4", 16)),
         (Plan(weights="olive4", scheme="olive"), lambda: olive(X, "olive4", 16)),
         (Plan(weights="uint4", scheme="two_level_asymmetric"), lambda: two_level(X, 4, 16)),
@@ -121,8 +123,8 @@ def test_unknown_scheme() -> None:
         weights_for(Plan(scheme="log"), X)
     assert str(caught.value) == (
         "weights: scheme must be symmetric, asymmetric, bipolar, ternary, minimum, mx, nv, block, hif4, element, "
-        "posit, bitmod, codebook, powers, ant, olive, sparse_ternary, trit_planes, any4, two_level_asymmetric or "
-        "two_level_symmetric, not 'log'"
+        "posit, bitmod, codebook, powers, ant, olive, fourth_roots, sparse_ternary, trit_planes, any4, "
+        "two_level_asymmetric or two_level_symmetric, not 'log'"
     )
 
 

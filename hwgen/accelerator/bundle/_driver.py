@@ -99,6 +99,7 @@ def _constants(design: Design) -> dict[str, int | str]:
         "M": f"{tile.m}u",
         "N": f"{tile.n}u",
         "OUTPUTS": f"{int(tile.layer_outputs(tile.p))}u",
+        "CODED_OUTPUTS": f"{int(tile.coded_outputs(tile.p))}u",
         "STEP_K": f"{design.step_k}u",
         "GROUP_K": f"{tile.group}u",
         "ACT_ELEMENTS": f"{acts.elements}u",

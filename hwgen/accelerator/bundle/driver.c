@@ -194,8 +194,8 @@ void @top@_pack_weights(const @top@_layer *layer, const uint32_t *codes, uint8_t
         from.stride = @top@_weight_codes(layer);
         from.codes = codes + (size_t)number * from.stride;
         from.rows = number < layer->outputs ? layer->outputs - number : 0;
-        from.first = step * (@TOP@_WEIGHT_STEP_CODES / @TOP@_OUTPUTS);
-        from.outputs = @TOP@_OUTPUTS;
+        from.first = step * (@TOP@_WEIGHT_STEP_CODES / @TOP@_CODED_OUTPUTS);
+        from.outputs = @TOP@_CODED_OUTPUTS;
         from.padding = @TOP@_WEIGHT_PADDING;
         pack_weight_step(&from, bytes, at);
       }

@@ -142,6 +142,7 @@ def group_sums(manifest: Manifest, mode: int, steps: list[Step]) -> Sums:
         "lmul": _lmul,
         "fp32_lmul": _fp32,
         "quire": _quire,
+        "roots": _roots,
         "terms": _terms,
     }[rule["kind"]]
     found = Sums()
@@ -205,6 +206,22 @@ def _dot(manifest: Manifest, rule: Manifest, steps: list[Step], m: int, n: int) 
         for update in _updates(manifest, rule, step, m, n):
             total = _bounded(total + update, rule["accumulator"])
     return [total], Fraction(total)
+
+
+def _roots(manifest: Manifest, rule: Manifest, steps: list[Step], m: int, n: int) -> tuple[list[int], None]:
+    powers = [(1, 0), (0, 1), (-1, 0), (0, -1)]
+    totals = [0, 0]
+    for step in steps:
+        acts, _ = _integers(manifest, rule["acts"], step["acts"][m], step, m)
+        real = imaginary = 0
+        for code, a, b in zip(step["weights"][n], acts[::2], acts[1::2], strict=True):
+            for root in rule["weights"]["roots"]:
+                r, s = powers[code >> root["lsb"] & 3]
+                signed_b = -b if root["conjugate"] else b
+                real += r * a - s * signed_b
+                imaginary += r * signed_b + s * a
+        totals = [_bounded(totals[0] + real, rule["accumulator"]), _bounded(totals[1] + imaginary, rule["accumulator"])]
+    return totals, None
 
 
 def _fp32(manifest: Manifest, rule: Manifest, steps: list[Step], m: int, n: int) -> tuple[list[int], None]:
