@@ -60,7 +60,7 @@ def _tree_counts(roots: int, acts: int, count: int, width: int, onto: bool = Fal
 class Complex(TileSpec):
     """Tile of complex weights ±1 and ±i."""
 
-    title: ClassVar[str] = "complex weights ±1, ±i; two sums a cell"
+    title: ClassVar[str] = "weights ±1 and ±i, two sums a cell"
 
     acts: str = param("int8", "activation format", legal=("int4", "int8", "int16"), sweep=("int4", "int8"))
     mapping: str = param(
