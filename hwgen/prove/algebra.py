@@ -28,12 +28,16 @@ __all__ = ["Lane", "OutOfTimeError", "Proof", "prove_sum"]
 Key = tuple[int, ...]
 Terms = list[tuple[Key, int]]
 
-_MOST_TERMS = 400_000
+_MOST_TERMS, _LEMMA_TERMS = 400_000, 20_000
 _LANE_BITS = 22
 
 
 class OutOfTimeError(Exception):
     """The time that a proof was given is over, or it grows beyond what is looked at."""
+
+
+class _TooLargeError(OutOfTimeError):
+    """A polynomial grows beyond what is looked at."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,8 @@ class Proof:
 class _Polynomial:
     """Terms by their variables, with coefficients modulo 2**width."""
 
-    def __init__(self, width: int, deadline: float) -> None:
-        self.mask, self._deadline = (1 << width) - 1, deadline
+    def __init__(self, width: int, deadline: float, most: int) -> None:
+        self.mask, self._deadline, self._most = (1 << width) - 1, deadline, most
         self.terms: dict[Key, int] = {}
         self.holding: dict[int, set[Key]] = {}
         self.queue: list[int] = []
@@ -91,8 +95,8 @@ class _Polynomial:
     def add_times(self, rest: Key, terms: Terms, factor: int) -> None:
         for key, coefficient in terms:
             self.add(_joined(rest, key), coefficient * factor)
-        if len(self.terms) > _MOST_TERMS:
-            raise OutOfTimeError(f"a polynomial of more than {_MOST_TERMS} terms")
+        if len(self.terms) > self._most:
+            raise _TooLargeError(f"a polynomial of more than {self._most} terms")
         if time.monotonic() > self._deadline:
             raise OutOfTimeError("the time is over")
 
@@ -189,9 +193,9 @@ class _Rewriting:
 
     # ------------------------------------------------------------------ rewriting
 
-    def rewritten(self, terms: Terms, width: int) -> dict[Key, int]:
-        """The polynomial in functions of one lane, and in variables."""
-        p = _Polynomial(width, self.deadline)
+    def rewritten(self, terms: Terms, width: int, most: int = _MOST_TERMS) -> dict[Key, int]:
+        """The polynomial in functions of one lane, and in variables, if it is never of more than ``most`` terms."""
+        p = _Polynomial(width, self.deadline, most)
         p.add_times((), terms, 1)
         while p.queue:
             node = -heapq.heappop(p.queue)
@@ -300,7 +304,10 @@ class _Rewriting:
         # Within itself the word is its bits.
         self._ends = {node: [other for other in words if other[0] != word] for node, words in ends.items()}
         try:
-            split = self.split(self.rewritten(bits, size), size)
+            split = self.split(self.rewritten(bits, size, _LEMMA_TERMS), size)
+        except _TooLargeError:
+            # One of the two rows of a carry-save sum, say, which is no sum of lanes.
+            return None
         finally:
             self._ends = ends
         if split is None:
