@@ -362,7 +362,7 @@ def hwgen(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["mixp"], "paper must be one of bitmod, int-or-fp, "),
+        (["mixp"], "paper must be one of abq-llm, ant, any4, "),
         (["--rerun", "--liberty", "nowhere.lib"], "nowhere.lib"),
         (["--only", "synthesys"], "basis must be one of synthesis, energy, "),
         (["--liberty", "nowhere.lib"], "reproduce: --liberty must come with --rerun, which measures again"),
