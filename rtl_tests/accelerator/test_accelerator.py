@@ -43,7 +43,7 @@ def test_cases_cover_what_a_design_can_be() -> None:
     designs = [case.build() for case in CASES]
     assert len(CASES) >= 24
     assert {design.tile.family for design in designs} == {
-        *("int", "bitmod", "lut", "mixpe", "minifloat", "mx", "posit", "ant", "olive"),
+        *("int", "bitmod", "lut", "mixpe", "minifloat", "mx", "posit", "ant", "olive", "bitfusion", "complex"),
     }
     assert {design.tile.transport for design in designs} == {"broadcast", "systolic"}
     assert {bool(design.tile.lanes) for design in designs} == {True, False}
