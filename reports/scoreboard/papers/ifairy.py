@@ -18,7 +18,7 @@ PAPER = Paper(
             "models of 700 million and 1.3 billion parameters without multiplications",
             "2 bits a complex weight",
             Source(_TITLE, "abstract", "abstract"),
-            "No number beside the format was read; models are trained for it, and no family has complex products.",
+            "No number beside the format was read; models are trained for it.",
         ),
     ),
 )
