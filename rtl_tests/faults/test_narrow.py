@@ -65,6 +65,7 @@ TILES: Mapping[str, tuple[str, Mapping[str, Any], str]] = {
     "complex, count of ones": ("complex", SMALL, "_count_bits"),
     "minifloat": ("minifloat", SMALL, "acc_bits"),
     "minifloat, fp16": ("minifloat", {**SMALL, "acts": "fp16", "weights": "bf16"}, "acc_bits"),
+    "lmul": ("lmul", SMALL, "acc_bits"),
     "ant": ("ant", SMALL, "acc_bits"),
     "ant, integers": ("ant", {**SMALL, "bits": 8}, "acc_bits"),
     "olive": ("olive", SMALL, "acc_bits"),
