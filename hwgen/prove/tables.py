@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from hwgen.prove.graph import AND, MUX, PLUS, SUM, VAR, XOR, Graph
 
-__all__ = ["all_patterns", "bits_of", "cone", "evaluate", "word_of"]
+__all__ = ["all_patterns", "bits_of", "cone", "evaluate", "shape", "word_of"]
 
 _LOW = (
     0xAAAAAAAAAAAAAAAA,
@@ -40,6 +41,48 @@ def cone(graph: Graph, literals: Iterable[int]) -> list[int]:
             order.append(node)
             stack.pop()
     return order
+
+
+def shape(graph: Graph, literals: Iterable[int], roles: Mapping[int, object]) -> str:
+    """A digest that is equal for functions that are equal but for the names of variables: of those (nodes) that have
+    one the role counts, of others in which order they are met.
+    """
+    numbers: dict[int, int] = {0: 0}
+    met = 0
+    lines: list[object] = []
+
+    def of(literal: int) -> int:
+        return 2 * numbers[literal >> 1] | literal & 1
+
+    ends = list(literals)
+    stack = [literal >> 1 for literal in reversed(ends)]
+    while stack:
+        node = stack[-1]
+        if node in numbers:
+            stack.pop()
+            continue
+        kind, fanin = graph.kind[node], graph.fanin[node]
+        below: list[int] = list(fanin)
+        if kind == SUM:
+            adder = graph.adders[fanin[0]]
+            below = [adder.carry, *(literal for _, word in adder.operands for literal in word)]
+        waiting = [literal >> 1 for literal in below if literal >> 1 not in numbers]
+        if waiting:
+            stack += reversed(waiting)
+            continue
+        stack.pop()
+        numbers[node] = len(numbers)
+        if kind == VAR:
+            role = roles.get(node)
+            lines.append((kind, met if role is None else role))
+            met += role is None
+        elif kind == SUM:
+            words = tuple((sign, tuple(map(of, word))) for sign, word in adder.operands)
+            lines.append((kind, words, of(adder.carry), fanin[1]))
+        else:
+            lines.append((kind, *map(of, fanin)))
+    lines.append(tuple(map(of, ends)))
+    return hashlib.sha256(repr(lines).encode()).hexdigest()
 
 
 def _below(graph: Graph, node: int) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from hwgen.prove.algebra import Lane, Proof, Terms, prove_sum
 from hwgen.prove.graph import VAR, Graph
 from hwgen.prove.netlist import Bit, Netlist
 from hwgen.prove.reference import UnknownError, lane_table, packed, row_table, selectors
-from hwgen.prove.tables import cone
+from hwgen.prove.tables import cone, shape
 from hwgen.prove.unroll import Unrolled
 
 __all__ = ["Counterexample", "Found", "Step", "SumProver", "Sums", "sums_of"]
@@ -231,6 +231,8 @@ class SumProver:
     rows: bool
     _table: np.ndarray | None = field(default=None)
     _saturates: bool = False
+    _shapes: set[str] = field(default_factory=set)
+    """Digests of functions that are proved: cells are alike."""
 
     def __post_init__(self) -> None:
         if not self.step.idle:
@@ -286,6 +288,15 @@ class SumProver:
         if not step.idle:
             first = step.variable("i_first", 0, 0) >> 1
             keep += [(tuple(sorted({literal >> 1, first})), -1 << at) for at, literal in enumerate(state)]
+        roles: dict[int, object] = {literal >> 1: ("before", at) for at, literal in enumerate(state)}
+        if not step.idle:
+            roles[step.variable("i_first", 0, 0) >> 1] = "first"
+        for lane_at, lane in enumerate(self.lanes(place)):
+            # What several lanes share is named by the first.
+            roles = {node: ("lane", lane_at, at) for at, node in enumerate(lane.variables)} | roles
+        digest = shape(graph, [*word, *state], roles)
+        if digest in self._shapes and not self._saturates:
+            return Found(True)
         # Most faults show in a thousand random cases, and a sum that is wrong may never end to be rewritten.
         example = self._refuted(index, word, state, Proof(False), seen)
         if example is not None:
@@ -295,6 +306,7 @@ class SumProver:
             return self._saturating(unrolled, nets, state, place, seen, seconds - (time.monotonic() - begun))
         proof = prove_sum(graph, word, self.lanes(place), keep, seconds - (time.monotonic() - begun))
         if proof.proved:
+            self._shapes.add(digest)
             return Found(True, lemmas=proof.lemmas)
         example = self._refuted(index, word, state, proof, seen)
         return Found(False, proof.why, example)
