@@ -250,7 +250,8 @@ class Complex(TileSpec):
 
     def build_col(self, m: Module, weights: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
         """Says of each root whether parts are swapped and which are subtracted, and counts these."""
-        controls, counts = [], ([], [])
+        controls: list[Value] = []
+        counts: tuple[list[Term], list[Term]] = ([], [])
         for index in range(self.k // 2):
             for root in range(self._roots(self.p)):
                 low, high = weights[index][2 * root], weights[index][2 * root + 1]
