@@ -62,7 +62,7 @@ TILES: Mapping[str, tuple[str, Mapping[str, Any], str]] = {
     "codebook, aligned steps": ("codebook", {**SMALL, "acts": "fp16", "align_scope": "step"}, "acc_bits"),
     "complex": ("complex", SMALL, "acc_bits"),
     "complex, conjugates": ("complex", {**SMALL, "mapping": "widely"}, "acc_bits"),
-    "complex, count of ones": ("complex", SMALL, "_count_bits"),
+    "complex, count of ones": ("complex", {**SMALL, "mapping": "widely"}, "_count_bits"),
     "minifloat": ("minifloat", SMALL, "acc_bits"),
     "minifloat, fp16": ("minifloat", {**SMALL, "acts": "fp16", "weights": "bf16"}, "acc_bits"),
     "lmul": ("lmul", SMALL, "acc_bits"),
