@@ -43,6 +43,7 @@ TILES: dict[str, tuple[str, dict[str, Any]]] = {
     "bitserial": ("bitserial", {"bits": 3, "planes": 2}),
     "bitplane": ("bitplane", {"bits": 3, "acts": "int4", "act_planes": 2}),
     "minifloat": ("minifloat", {"m": 1}),
+    "lmul": ("lmul", {"m": 1}),
     "ant": ("ant", {"m": 1}),
     "olive": ("olive", {"m": 1, "post_lanes": 1}),
     "minifloat, FP32 sums": ("minifloat", {"m": 1, "bits": 16, "accumulator": "fp32"}),
