@@ -129,7 +129,7 @@ def _designs() -> tuple[Design, ...]:
         Design("codebook", 4, "int8", "FP4, special values", {**raw, "weights": "razer_fp4"}),
         Design("codebook", 1.25, "int8", "three of four ternary", {**raw, "weights": "sherry"}),
         Design("codebook", 4, "int8", "tables at run time", {**raw, "weights": "any4"}),
-        Design("complex", 1, "int8", "roots for x and its conjugate", {**raw, "mapping": "widely"}),
+        Design("complex", 1, "int8", "roots for x and its conjugate", {"m": 2, "mapping": "widely"}),
         Design("ant", 4, "ant4", "types by group", raw),
         Design("olive", 4, "olive4", "types by group", raw),
         Design("int", 4, "fp16", "aligned", {**zero, "bits": 4, "acts": "fp16"}),
