@@ -47,7 +47,7 @@ TILES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "bitplane": ("bitplane", _TINY | {"bits": 3, "acts": "int4", "weight_planes": 2, "act_planes": 2}),
     "shiftadd": ("shiftadd", _TINY | {"bits": 6}),
     "bitfusion": ("bitfusion", _TINY | {"n": 1, "k": 1, "brick_acts": 4, "brick_weights": 2}),
-    "codebook": ("codebook", _TINY | {"weights": "razer_fp4", "acts": "int4"}),
+    "codebook": ("codebook", _TINY | {"weights": "any4", "acts": "int4"}),
     "complex": ("complex", _TINY | {"mapping": "widely", "acts": "int4"}),
     "bitplane-signs": (
         "bitplane",
