@@ -331,7 +331,7 @@ _MARKERS = {1: "<", 1.25: ">", 2: "v", 3: "^", 4: "s", 6: "p", 8: "o", 16: "D"}
 def figure(found: Sequence[Measured]) -> Figure:
     """Area a MAC/cycle over energy a MAC, a panel a library, families by colour, weight widths by marker."""
     libraries = list(dict.fromkeys(one.library for one in found))
-    drawn = Figure(figsize=(5.5 * len(libraries), 5.2), layout="constrained")
+    drawn = Figure(figsize=(5.5 * len(libraries) + 1.7, 5.2), layout="constrained")
     panels = drawn.subplots(1, len(libraries), squeeze=False)[0]
     names = list(dict.fromkeys(one.family for one in found))
     colours = colours_of(len(names))
@@ -367,7 +367,7 @@ def figure(found: Sequence[Measured]) -> Figure:
     widths = sorted({one.bits for one in found})
     handles += [Line2D([], [], **grey, marker=_MARKERS[bits], label=f"{bits}-bit weights") for bits in widths]
     handles.append(Line2D([], [], **grey, marker="o", markerfacecolor="white", label="other activations than int8"))
-    panels[0].legend(handles=handles, fontsize=7.5, frameon=False, loc="upper left")
+    drawn.legend(handles=handles, fontsize=7.5, frameon=False, loc="outside right upper")
     drawn.suptitle(
         f"Tiles of {MACS} MACs a cycle, at the default clock; pre-layout: no wires, clock tree, glitches", fontsize=10
     )
