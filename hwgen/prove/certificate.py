@@ -11,6 +11,7 @@ from typing import Any
 from hwgen.errors import HwgenError
 from hwgen.prove.obligations import Obligation, Result, Subject
 from hwgen.prove.tile import Counterexample
+from hwgen.prove.unroll import deep
 
 __all__ = ["VERSION", "checked", "prove", "rerun", "summary"]
 
@@ -45,6 +46,7 @@ def _example(example: Counterexample) -> dict[str, Any]:
     return found | {name: hex(getattr(example, name)) for name in ("before", "found", "wanted")}
 
 
+@deep()
 def prove(
     verilog: str,
     manifest: Mapping[str, Any],
@@ -123,6 +125,7 @@ def _check_manifest(stated: Any, verilog: str, name: str) -> None:
             raise HwgenError(f"check: {name} must state what its parameters say, but {field} of its manifest does not")
 
 
+@deep()
 def rerun(
     certificate: Mapping[str, Any],
     verilog: str,

@@ -15,6 +15,7 @@ from hwgen.prove.netlist import Bit, Netlist, read_verilog
 from hwgen.prove.post import Post
 from hwgen.prove.reference import UnknownError, lane_table, products_of_lane, row_table
 from hwgen.prove.tile import Counterexample, Found, Step, SumProver, Sums, sums_of
+from hwgen.prove.unroll import deep
 
 __all__ = ["Obligation", "Result", "Subject"]
 
@@ -60,7 +61,8 @@ class Obligation:
             return Result("open", detail="not begun: the time limit was over")
         begun = time.monotonic()
         try:
-            found = self.run(seconds)
+            with deep():
+                found = self.run(seconds)
         except (UnknownError, HwgenError) as error:
             # A missing compiler, or a cell of which nothing is known: the others may be proved all the same.
             found = Result("open", detail=str(error))

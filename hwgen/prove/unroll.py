@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from hwgen.errors import HwgenError
 from hwgen.prove.graph import SUM, Graph
 from hwgen.prove.netlist import Bit, Cell, Netlist
 
-__all__ = ["Unrolled"]
+__all__ = ["Unrolled", "deep"]
 
 _DEPTH = 1_000_000
+
+
+@contextlib.contextmanager
+def deep() -> Iterator[None]:
+    """Room for functions that call themselves as deep as a netlist is; what runs afterwards has what it had, since C
+    code that trusts the limit would overrun its stack.
+    """
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, _DEPTH))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 class Unrolled:
@@ -38,14 +52,18 @@ class Unrolled:
         self._cells: dict[tuple[str, int], list[int]] = {}
         self.begun: dict[Bit, int] = {}
         """Variables of registers in cycle ``begin``."""
-        sys.setrecursionlimit(max(sys.getrecursionlimit(), _DEPTH))
 
     def word(self, bits: Sequence[Bit], cycle: int) -> list[int]:
         """Literals of several nets."""
-        return [self.bit(bit, cycle) for bit in bits]
+        with deep():
+            return [self._bit(bit, cycle) for bit in bits]
 
     def bit(self, bit: Bit, cycle: int) -> int:
         """Literal of a net in a cycle."""
+        with deep():
+            return self._bit(bit, cycle)
+
+    def _bit(self, bit: Bit, cycle: int) -> int:
         if bit in ("0", "1"):
             return int(bit)
         key = (bit, cycle)
@@ -73,7 +91,7 @@ class Unrolled:
                 if bit not in self.begun:
                     self.begun[bit] = self.graph.var(("register", bit, cycle))
                 return self.begun[bit]
-            return self.bit(cell.ports["D"][place], cycle - 1)
+            return self._bit(cell.ports["D"][place], cycle - 1)
         bitwise = _BITWISE.get(cell.kind)
         if bitwise is not None:
             return bitwise(self, cell, place, cycle)
@@ -106,7 +124,7 @@ class Unrolled:
             if not cell.parameters.get(f"{port}_SIGNED", 0):
                 return 0
             place = len(bits) - 1
-        return self.bit(bits[place], cycle)
+        return self._bit(bits[place], cycle)
 
     def _extended(self, cell: Cell, port: str, width: int, cycle: int) -> list[int]:
         return [self._operand(cell, port, place, cycle) for place in range(width)]
@@ -128,10 +146,10 @@ def _xor(self: Unrolled, cell: Cell, place: int, cycle: int) -> int:
 
 
 def _mux(self: Unrolled, cell: Cell, place: int, cycle: int) -> int:
-    choice = self.bit(cell.ports["S"][0], cycle)
+    choice = self._bit(cell.ports["S"][0], cycle)
     if choice < 2:
-        return self.bit(cell.ports["AB"[choice]][place], cycle)
-    no, yes = self.bit(cell.ports["A"][place], cycle), self.bit(cell.ports["B"][place], cycle)
+        return self._bit(cell.ports["AB"[choice]][place], cycle)
+    no, yes = self._bit(cell.ports["A"][place], cycle), self._bit(cell.ports["B"][place], cycle)
     return self.graph.mux(choice, yes, no)
 
 
@@ -223,9 +241,9 @@ def _chosen(self: Unrolled, cell: Cell, cycle: int) -> list[int]:
     width, none = cell.parameters["WIDTH"], graph.any_(choices) ^ 1
     found = []
     for place in range(width):
-        terms = [graph.and_(none, self.bit(cell.ports["A"][place], cycle))]
+        terms = [graph.and_(none, self._bit(cell.ports["A"][place], cycle))]
         terms += [
-            graph.and_(choice, self.bit(cell.ports["B"][at * width + place], cycle))
+            graph.and_(choice, self._bit(cell.ports["B"][at * width + place], cycle))
             for at, choice in enumerate(choices)
         ]
         found.append(graph.any_(terms))
