@@ -22,12 +22,12 @@ from hwgen.arith.align import align_reference, aligned_bits
 from hwgen.arith.bits import wire
 from hwgen.formats import Format, MinifloatFormat, QTensor, get
 from hwgen.frame.facts import Counts, P, PreCounts
-from hwgen.frame.numbers import Num, clog2, unsigned_bits, where
+from hwgen.frame.numbers import Num, bits_for, clog2, unsigned_bits, where
 from hwgen.frame.param import Range, param
 from hwgen.frame.pre import PreSpec, align_description, align_row
 from hwgen.pe._scaled import ScaledSpec
 
-__all__ = ["FLOATS", "AlignedSpec", "shift_left_by", "shift_mux2"]
+__all__ = ["FLOATS", "AlignedProductsSpec", "AlignedSpec", "shift_left_by", "shift_mux2"]
 
 FLOATS = ("fp8_e4m3", "fp8_e5m2", "fp16", "bf16")
 """Floating-point activation formats."""
@@ -294,3 +294,36 @@ class AlignedSpec(ScaledSpec):
             return [code.as_signed() for code in codes], Const(0, 0)
         ints, shared = align_row(m, codes, get(self.acts), "act", None, self.guard_bits, self.align_rounding)
         return ints, wire(m, (shared - 1)[: self._top_shift(self.p).bit_length()], "exponent")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignedProductsSpec(AlignedSpec):
+    """A tile that adds up products of its activations' integers, and shifts the sum of a step by its exponent."""
+
+    @classmethod
+    def _unshifted_range(cls, p: P) -> tuple[Num, Num]:
+        """Range of a product before the shift by a step's exponent."""
+        raise NotImplementedError
+
+    @classmethod
+    def row_bus_bits(cls, p: P) -> Num:
+        return p["k"] * cls._aligned_bits(p) + cls._top_shift(p).bit_length()
+
+    @classmethod
+    def product_range(cls, p: P) -> tuple[Num, Num]:
+        low, high = cls._unshifted_range(p)
+        return low * 2 ** cls._top_shift(p), high * 2 ** cls._top_shift(p)
+
+    @classmethod
+    def _tree_bits(cls, p: P) -> Num:
+        """Bits of the sum of a step's products, before the shift by its exponent."""
+        low, high = cls._unshifted_range(p)
+        return bits_for(low * p["k"], high * p["k"])
+
+    @classmethod
+    def addend_bits(cls, p: P) -> Num:
+        return cls._tree_bits(p) + cls._top_shift(p)
+
+    @classmethod
+    def row_primitives(cls, p: P) -> Counts:
+        return cls._row_align_primitives(p)

@@ -43,7 +43,7 @@ from hwgen.frame.facts import Addend, Counts, P, Quantization
 from hwgen.frame.numbers import Num, bits_for, clog2, maximum, where
 from hwgen.frame.param import Range, again, param
 from hwgen.frame.primitives import for_each
-from hwgen.pe._aligned import FLOATS, AlignedSpec, shift_left_by, shift_mux2
+from hwgen.pe._aligned import FLOATS, AlignedProductsSpec, AlignedSpec, shift_left_by, shift_mux2
 from hwgen.pe._scaled import WEIGHT_SCALES, ScaledSpec
 
 __all__ = ["Int"]
@@ -76,7 +76,7 @@ def _bit_counts(acts: int, weight: int, signed_weight: bool, odd: bool, count: i
 
 
 @dataclass(frozen=True, kw_only=True)
-class Int(AlignedSpec):
+class Int(AlignedProductsSpec):
     """Parallel integer MAC tile."""
 
     title: ClassVar[str] = "parallel integer MAC, the baseline"
@@ -168,20 +168,11 @@ class Int(AlignedSpec):
         return p["k"], p["bits"]
 
     @classmethod
-    def row_bus_bits(cls, p: P) -> Num:
-        return p["k"] * cls._aligned_bits(p) + cls._top_shift(p).bit_length()
-
-    @classmethod
     def _unshifted_range(cls, p: P) -> tuple[Num, Num]:
         """Range of a product before the shift by a step's exponent."""
         (a_low, a_high), (w_low, w_high) = cls._int_range(p), cls._weight_range(p)
         # a_low is at least as far from zero as a_high, w_low than w_high where it is not 0.
         return -maximum(a_high * -w_low, -a_low * w_high), maximum(a_high * w_high, a_low * w_low)
-
-    @classmethod
-    def product_range(cls, p: P) -> tuple[Num, Num]:
-        low, high = cls._unshifted_range(p)
-        return low * 2 ** cls._top_shift(p), high * 2 ** cls._top_shift(p)
 
     @classmethod
     def _tree_bits(cls, p: P) -> Num:
@@ -190,10 +181,6 @@ class Int(AlignedSpec):
         # A one's complement is one lower until its carry arrives, which those of a port have room for.
         late = where(cls._one_bit_signs(p), 1, 0) if cls._steps_align_of(p) else 0
         return bits_for((low - late) * p["k"], high * p["k"])
-
-    @classmethod
-    def addend_bits(cls, p: P) -> Num:
-        return cls._tree_bits(p) + cls._top_shift(p)
 
     @classmethod
     def keeps_row_sums(cls, p: P) -> bool:
@@ -221,10 +208,6 @@ class Int(AlignedSpec):
         width = cls._row_tree_bits(p)
         adds: Counts = {"add": (p["k"] - 1) * width if cls.keeps_row_sums(p) else 0 * p["k"]}
         return {**adds, "mux2": shift_mux2(width, cls._top_shift(p))} if cls._steps_align_of(p) else adds
-
-    @classmethod
-    def row_primitives(cls, p: P) -> Counts:
-        return cls._row_align_primitives(p)
 
     @classmethod
     def carry_bits(cls, p: P) -> Num:

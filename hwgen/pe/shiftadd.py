@@ -37,10 +37,10 @@ from hwgen.errors import HwgenError
 from hwgen.formats import Format, PowersFormat
 from hwgen.formats.base import whole
 from hwgen.frame.facts import Addend, Counts, P, Quantization
-from hwgen.frame.numbers import Num, bits_for, unsigned_bits, where
+from hwgen.frame.numbers import Num, unsigned_bits, where
 from hwgen.frame.param import Range, again, param
 from hwgen.frame.primitives import for_each
-from hwgen.pe._aligned import AlignedSpec, shift_left_by, shift_mux2
+from hwgen.pe._aligned import AlignedProductsSpec, AlignedSpec, shift_left_by, shift_mux2
 
 __all__ = ["ShiftAdd"]
 
@@ -66,7 +66,7 @@ def _count_counts(k: int, terms: int, width: int, one_sign: bool) -> Counts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShiftAdd(AlignedSpec):
+class ShiftAdd(AlignedProductsSpec):
     """Shift-and-add tile."""
 
     title: ClassVar[str] = "weights as sums of powers of two"
@@ -173,10 +173,6 @@ class ShiftAdd(AlignedSpec):
         return unsigned_bits(p["k"] * each)
 
     @classmethod
-    def row_bus_bits(cls, p: P) -> Num:
-        return p["k"] * cls._aligned_bits(p) + cls._top_shift(p).bit_length()
-
-    @classmethod
     def col_bus_bits(cls, p: P) -> Num:
         return p["k"] * p["powers"] * (cls._amount_bits(p) + 2) + cls._count_bits(p)
 
@@ -194,20 +190,6 @@ class ShiftAdd(AlignedSpec):
         return low * cls._largest_weight(p), -low * cls._largest_weight(p)
 
     @classmethod
-    def product_range(cls, p: P) -> tuple[Num, Num]:
-        low, high = cls._unshifted_range(p)
-        return low * 2 ** cls._top_shift(p), high * 2 ** cls._top_shift(p)
-
-    @classmethod
-    def _tree_bits(cls, p: P) -> Num:
-        low, high = cls._unshifted_range(p)
-        return bits_for(low * p["k"], high * p["k"])
-
-    @classmethod
-    def addend_bits(cls, p: P) -> Num:
-        return cls._tree_bits(p) + cls._top_shift(p)
-
-    @classmethod
     def zero_adds_nothing(cls, p: P) -> bool:
         return True
 
@@ -215,10 +197,6 @@ class ShiftAdd(AlignedSpec):
     def _may_join(cls, p: P) -> bool:
         """Whether the accumulator is a row of the tree, unless there is a register between both."""
         return p["overflow"] != "saturate" and not cls._steps_align_of(p)
-
-    @classmethod
-    def row_primitives(cls, p: P) -> Counts:
-        return cls._row_align_primitives(p)
 
     @classmethod
     def col_primitives(cls, p: P) -> Counts:

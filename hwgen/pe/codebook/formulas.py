@@ -59,10 +59,6 @@ class CodebookFormulas(CodebookParameters):
         return p["k"] // form.elements, form.code_bits
 
     @classmethod
-    def row_bus_bits(cls, p: P) -> Num:
-        return p["k"] * cls._aligned_bits(p) + cls._top_shift(p).bit_length()
-
-    @classmethod
     def col_bus_bits(cls, p: P) -> Num:
         return p["k"] * cls._value_bits(p)
 
@@ -74,30 +70,11 @@ class CodebookFormulas(CodebookParameters):
         return -maximum(-a_low * w_high, a_high * -w_low), maximum(-a_low * -w_low, a_high * w_high)
 
     @classmethod
-    def product_range(cls, p: P) -> tuple[Num, Num]:
-        low, high = cls._unshifted_range(p)
-        return low * 2 ** cls._top_shift(p), high * 2 ** cls._top_shift(p)
-
-    @classmethod
-    def _tree_bits(cls, p: P) -> Num:
-        """Bits of the sum of a step's products, before the shift by its exponent."""
-        low, high = cls._unshifted_range(p)
-        return bits_for(low * p["k"], high * p["k"])
-
-    @classmethod
-    def addend_bits(cls, p: P) -> Num:
-        return cls._tree_bits(p) + cls._top_shift(p)
-
-    @classmethod
     def _sums_in_tree(cls, p: P) -> Num:
         """Where the accumulator is a row of the products' tree: no register, shift or bound is between both."""
         if p["overflow"] == "saturate" or cls._steps_align_of(p):
             return 0 * cls.product_delay(p)
         return cls.joins(p)
-
-    @classmethod
-    def row_primitives(cls, p: P) -> Counts:
-        return cls._row_align_primitives(p)
 
     @classmethod
     def _varying_codes(cls, p: P) -> int:

@@ -16,7 +16,7 @@ from hwgen.frame.facts import Counts, P, Quantization, Side
 from hwgen.frame.param import Range, again, param
 from hwgen.frame.primitives import for_each
 from hwgen.frame.spec import TileSpec
-from hwgen.pe._aligned import AlignedSpec
+from hwgen.pe._aligned import AlignedProductsSpec, AlignedSpec
 from hwgen.pe._scaled import WEIGHT_SCALES
 from hwgen.quantize import signed_scheme
 
@@ -61,7 +61,7 @@ def table_facts(p: P) -> Counts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodebookParameters(AlignedSpec):
+class CodebookParameters(AlignedProductsSpec):
     """What a codebook tile is made with: parameters, what goes together, formats and modes."""
 
     title: ClassVar[str] = "any codebook of up to 5 bits"

@@ -80,10 +80,6 @@ class MixpeFormulas(MixpeParameters):
         return p["k"], p["bits"]
 
     @classmethod
-    def row_bus_bits(cls, p: P) -> Num:
-        return p["k"] * cls._aligned_bits(p) + cls._top_shift(p).bit_length()
-
-    @classmethod
     def col_bus_bits(cls, p: P) -> Num:
         return p["k"] * cls._cell_bits(p)
 
@@ -93,21 +89,6 @@ class MixpeFormulas(MixpeParameters):
         (a_low, a_high), (w_low, w_high) = cls._int_range(p), cls._weight_range(p)
         # a_low is at least as far from zero as a_high, w_low than w_high where it is not 0.
         return -maximum(a_high * -w_low, -a_low * w_high), maximum(a_high * w_high, a_low * w_low)
-
-    @classmethod
-    def product_range(cls, p: P) -> tuple[Num, Num]:
-        low, high = cls._unshifted_range(p)
-        return low * 2 ** cls._top_shift(p), high * 2 ** cls._top_shift(p)
-
-    @classmethod
-    def _tree_bits(cls, p: P) -> Num:
-        """Bits of the sum of a step's products, before the shift by its exponent."""
-        low, high = cls._unshifted_range(p)
-        return bits_for(low * p["k"], high * p["k"])
-
-    @classmethod
-    def addend_bits(cls, p: P) -> Num:
-        return cls._tree_bits(p) + cls._top_shift(p)
 
     @classmethod
     def _may_join(cls, p: P) -> bool:
@@ -134,10 +115,6 @@ class MixpeFormulas(MixpeParameters):
     @classmethod
     def row_addend_bits(cls, p: P) -> Num:
         return 0 if cls.row_sum_range(p) is None else cls._row_tree_bits(p) + cls._top_shift(p)
-
-    @classmethod
-    def row_primitives(cls, p: P) -> Counts:
-        return cls._row_align_primitives(p)
 
     @classmethod
     def col_primitives(cls, p: P) -> Counts:

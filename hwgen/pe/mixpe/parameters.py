@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 from hwgen.formats import Format, get
 from hwgen.frame.facts import P, Quantization, Side
 from hwgen.frame.param import Range, again, param
-from hwgen.pe._aligned import AlignedSpec
+from hwgen.pe._aligned import AlignedProductsSpec, AlignedSpec
 from hwgen.pe._scaled import ScaledSpec
 
 __all__ = ["MixpeParameters"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MixpeParameters(AlignedSpec):
+class MixpeParameters(AlignedProductsSpec):
     """What a mixpe tile is made with: parameters, what goes together, formats and modes."""
 
     title: ClassVar[str] = "MixPE: shift and add, no multiplier"
