@@ -15,7 +15,7 @@ from typing import Any
 import click
 import numpy as np
 
-from hwgen.pe import TileSpec, families
+from hwgen.pe import TileSpec, families, family
 from hwgen.synth import RECIPES, Library, SynthOptions, read_library, synthesise
 from reports.provenance import provenance, write_result
 from sim.calibrate.measure import RECIPES as MEASURED_WITH
@@ -24,7 +24,7 @@ from sim.calibrate.plan import COUNTS_ALONE, held_out_tiles
 from sim.tech import load
 from sim.tech._calibrated import CalibratedTech, Measured, fitted_family, parse_row, tile_step, tile_values
 
-__all__ = ["BOUNDS", "Checked", "checked", "label", "main", "new_value", "noise_floor", "page", "step_pj"]
+__all__ = ["BOUNDS", "Checked", "checked", "label", "main", "merged", "new_value", "noise_floor", "page", "step_pj"]
 
 RESULT = Path("reports/results/held_out.md")
 MEASURED = RESULT.with_suffix(".json")
@@ -187,10 +187,13 @@ def page(sections: Sequence[tuple[str, Sequence[Checked], Sequence[dict[str, Any
 @click.command()
 @click.option("--sky130hd", multiple=True, type=click.Path(path_type=Path), help="Liberty files of sky130hd")
 @click.option("--asap7", multiple=True, type=click.Path(path_type=Path), help="Liberty files of ASAP7")
+@click.option("--pe", multiple=True, help="measure these families alone and keep what was measured of others")
 @click.option("--tiles", type=int, default=9, show_default=True, help="tiles of each family")
 @click.option("--jobs", type=int, default=1, show_default=True, help="tiles at a time")
 @click.option("--noise", type=int, default=0, show_default=True, help="tiles that the noise floor is measured on")
-def main(sky130hd: tuple[Path, ...], asap7: tuple[Path, ...], tiles: int, jobs: int, noise: int) -> None:
+def main(
+    sky130hd: tuple[Path, ...], asap7: tuple[Path, ...], pe: tuple[str, ...], tiles: int, jobs: int, noise: int
+) -> None:
     """Write the page, from the committed measurements or new ones."""
     from rich.console import Console
     from rich.progress import Progress
@@ -201,7 +204,8 @@ def main(sky130hd: tuple[Path, ...], asap7: tuple[Path, ...], tiles: int, jobs: 
             if not files:
                 continue
             library = read_library(files)
-            specs = [spec for one in sorted(families()) for spec in held_out_tiles(one, tiles)]
+            chosen_families = [family(one).family for one in pe] or sorted(families())
+            specs = [spec for one in chosen_families for spec in held_out_tiles(one, tiles)]
             task = bar.add_task(f"{name}: held-out tiles", total=len(specs))
             rows, _ = measure_all(
                 [(spec, True) for spec in specs],
@@ -217,7 +221,7 @@ def main(sky130hd: tuple[Path, ...], asap7: tuple[Path, ...], tiles: int, jobs: 
                 jobs,
                 lambda done, of, task=task: bar.update(task, completed=done),  # type: ignore[misc]
             )
-            stored[name] = {**provenance(), "tiles": [row.row() for row in rows], "noise": floor}
+            stored[name] = merged(stored.get(name), [row.row() for row in rows], floor, pe)
     MEASURED.write_text(json.dumps(stored, indent=1) + "\n")
     sections = []
     for name, entry in stored.items():
@@ -225,11 +229,28 @@ def main(sky130hd: tuple[Path, ...], asap7: tuple[Path, ...], tiles: int, jobs: 
         assert isinstance(tech, CalibratedTech)
         rows = [parse_row(row) for row in entry["tiles"]]
         sections.append((name, checked(tech, rows, calibrated_specs(tech)), entry["noise"]))
-    said = ", ".join(f"{name} measured at commit {entry['commit']}" for name, entry in stored.items())
+    said = ", ".join(
+        f"{name} measured at commit {entry['commit']}"
+        + "".join(f", {one} at {commit}" for one, commit in entry.get("later", {}).items())
+        for name, entry in stored.items()
+    )
     command = "python -m reports.held_out"
     title = "The cost model on tiles that it has not seen"
     write_result(RESULT, title, command, page(sections), {**provenance(), "measurements": said})
     click.echo(f"wrote {RESULT}")
+
+
+def merged(
+    before: Mapping[str, Any] | None, rows: list[dict[str, Any]], noise: list[dict[str, Any]], names: Sequence[str]
+) -> dict[str, Any]:
+    """What is stored of a technology once rows are measured: these alone, or beside those of other families than
+    ``names`` where such are given. ``later`` says of these at which commit.
+    """
+    if not names or before is None:
+        return {**provenance(), "tiles": rows, "noise": noise}
+    kept = [row for row in before["tiles"] if row["family"] not in names]
+    later = {**before.get("later", {}), **dict.fromkeys(names, provenance()["commit"])}
+    return {**before, "later": later, "tiles": [*kept, *rows], "noise": before["noise"] + noise}
 
 
 def calibrated_specs(tech: CalibratedTech) -> list[TileSpec]:

@@ -1,7 +1,8 @@
 """``python -m reports.held_out_wide``: the cost model on tiles over the whole legal space, none of them calibrated.
 
 The tiles and what was measured on them are committed (``held_out_wide_tiles.json``), so that the page follows a change
-of the model or of a table at once; ``--measure`` measures the same tiles again.
+of the model or of a table at once; ``--measure`` measures the same tiles again, or those that are drawn of the families
+that ``--pe`` names.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from hwgen.files import write_atomic
 from hwgen.pe import TileSpec, families, family
 from hwgen.synth import read_library
 from reports.held_out import label, step_pj
-from reports.plot import COLOURS
+from reports.plot import MARKERS, colours_of
 from reports.provenance import provenance, write_result
 from sim.calibrate.measure import measure_all
+from sim.calibrate.wide import wide_tiles
 from sim.tech import load
 from sim.tech._calibrated import QUANTITIES, CalibratedTech, fitted_family, tile_step, tile_values
 
-__all__ = ["BOUNDS", "Tried", "main", "page", "tried"]
+__all__ = ["BOUNDS", "Tried", "draw", "main", "page", "tried"]
 
 RESULT = Path("reports/results/held_out_wide.md")
 TILES = Path("reports/results/held_out_wide_tiles.json")
@@ -126,7 +128,8 @@ def page(results: Mapping[str, Sequence[Tried]], shares: Mapping[str, Mapping[st
         "that was measured, in a width or a parameter, and `estimate` and `sweep` say so (`extrapolated`): the tables "
         "count them and leave them out. The *development* tiles were looked at while features were chosen, *blind* "
         "ones once, after features and plan were settled; five tiles of bitmod with k from 8 to 16 joined the "
-        "calibration later, and the number of lanes left the features, both for other reasons than these tiles.",
+        "calibration later, and the number of lanes left the features, both for other reasons than these tiles. Tiles "
+        "of families that came after the model was settled are blind.",
         "In the last round nobody was blind: the errors of all tiles were on this page. What it brought was found by "
         "leaving calibration blocks out, and kept where that got better: registers and FP32 adders on a path, enables, "
         "codes that are zero, one path through front-end and cell only up to the first cut. Two things were noticed "
@@ -161,6 +164,7 @@ def figure(rows: Sequence[Tried], title: str) -> bytes:
     """Errors of every tile by its size, a panel a quantity, families by colour, marked tiles hollow; PNG."""
     drawing = Figure(figsize=(12, 4.2), layout="constrained")
     names = sorted({row.spec.family for row in rows})
+    colours = colours_of(len(names))
     panels = drawing.subplots(1, 3)
     for axes, (quantity, (_, largest)) in zip(panels, BOUNDS.items(), strict=True):
         axes.axhspan(-100 * largest, 100 * largest, color="#EEEEEE", zorder=0)
@@ -172,8 +176,9 @@ def figure(rows: Sequence[Tried], title: str) -> bytes:
                     [row.cells for row in some],
                     [100 * row.errors[quantity] for row in some],
                     s=26,
-                    facecolors="none" if hollow else COLOURS[index % len(COLOURS)],
-                    edgecolors=COLOURS[index % len(COLOURS)],
+                    marker=MARKERS[index % len(MARKERS)],
+                    facecolors="none" if hollow else colours[index],
+                    edgecolors=colours[index],
                     label=None if hollow else name,
                 )
         axes.set_xscale("log")
@@ -186,19 +191,33 @@ def figure(rows: Sequence[Tried], title: str) -> bytes:
     return buffer.getvalue()
 
 
+def draw(shares: dict[str, Any], name: str, count: int) -> list[dict[str, Any]]:
+    """Rows of tiles of a family, nothing measured yet; ``shares`` learns how much of its space is legal and small."""
+    found = wide_tiles(name, count)
+    shares[name] = {"legal": found.legal, "small_and_large": list(found.fitting)}
+    tiles = (*found.development, *found.blind)
+    return [{"set": SETS[1], "family": name, "tile": dict(spec.p)} for spec in tiles]
+
+
 @click.command()
 @click.option("--measure", type=(str, click.Path(path_type=Path)), multiple=True, help="technology and a Liberty file")
+@click.option("--pe", multiple=True, help="draw tiles of these families, measure them alone, keep those of others")
+@click.option("--tiles", type=int, default=16, show_default=True, help="tiles to draw of each family, with --pe")
 @click.option("--jobs", type=int, default=1, show_default=True, help="tiles at a time")
-def main(measure: Sequence[tuple[str, Path]], jobs: int) -> None:
-    """Write the page, from the committed measurements or new ones of the same tiles."""
+def main(measure: Sequence[tuple[str, Path]], pe: Sequence[str], tiles: int, jobs: int) -> None:
+    """Write the page, from the committed measurements or new ones."""
     stored = json.loads(TILES.read_text())
+    drawn = [row for one in pe for row in draw(stored["shares"], family(one).family, tiles)]
     for name in dict.fromkeys(name for name, _ in measure):
         library = read_library([file for one, file in measure if one == name])
-        rows = stored["libraries"][name]
+        known = stored["libraries"].get(name, [])
+        rows = [dict(row) for row in drawn] if pe else known
         wanted = [(family(row["family"])(**row["tile"]), True) for row in rows]
         for row, entry in zip(rows, measure_all(wanted, library, jobs=jobs)[0], strict=True):
             row |= {"cells": entry.cells, **{quantity: entry.values[quantity] for quantity in QUANTITIES}}
-        TILES.write_text(json.dumps(stored, indent=0))
+        if pe:
+            stored["libraries"][name] = [*(row for row in known if row["family"] not in pe), *rows]
+        write_atomic(TILES, json.dumps(stored, indent=0), "held-out tiles")
     results = {}
     for name, rows in stored["libraries"].items():
         tech = load(name)

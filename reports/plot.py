@@ -24,7 +24,17 @@ from dse.pareto import front_mask, objective_values
 from hwgen.errors import HwgenError
 from hwgen.files import write_all
 
-__all__ = ["AXIS_LABELS", "COLOURS", "colours_of", "formats_of", "pareto_figure", "point_label", "render", "save"]
+__all__ = [
+    "AXIS_LABELS",
+    "COLOURS",
+    "MARKERS",
+    "colours_of",
+    "formats_of",
+    "pareto_figure",
+    "point_label",
+    "render",
+    "save",
+]
 
 AXIS_LABELS = {
     "area_um2": "area of the tile [µm²]",
@@ -55,7 +65,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 MORE_COLOURS = ("#8C6D1F", "#7F7F7F", "#6A3D9A", "#B2DF8A", "#A50026", "#17BECF", "#FB9A99", "#1B4F2A", "#BCBD22")
 """For what comes after `COLOURS`; with so many, colours alone tell nothing apart for every eye."""
 
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h", "p")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h", "p")
 _MOST_DOMINATED = 4000
 _MOST_LABELS = 9
 _SEED = 1
@@ -143,7 +153,7 @@ def pareto_figure(
     kinds = formats_of(points)
     families, formats = sorted(points["pe"].astype(str).unique()), sorted(kinds.unique(), key=_by_width)
     colour = dict(zip(families, colours_of(len(families)), strict=True))
-    marker = {name: _MARKERS[index % len(_MARKERS)] for index, name in enumerate(formats)}
+    marker = {name: MARKERS[index % len(MARKERS)] for index, name in enumerate(formats)}
 
     figure = Figure(figsize=(10.5, 6.0), layout="constrained")
     axes: Axes = figure.add_subplot()

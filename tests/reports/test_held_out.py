@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from hwgen.pe import family
-from reports.held_out import Checked, page, summary, verdicts
+from reports.held_out import Checked, merged, page, summary, verdicts
+from reports.held_out_wide import draw
 
 
 def rows(worst: float) -> list[Checked]:
@@ -37,3 +38,21 @@ def test_the_page_names_every_tile() -> None:
     assert "3 tiles of 100 to 2,000 cells; 2 of them have a parameter value that is in no calibration tile" in text
     assert "| int | bits=3 | 2,000 | -4.0% | -2.0% | +3.0% |" in text
     assert "| lut | k=2 | 300 | +10.0% | -2.0% | +3.0% |" in text
+
+
+def test_some_families_are_measured_beside_those_that_are_known() -> None:
+    before = {"commit": "old", "tiles": [{"family": "int"}, {"family": "lut"}], "noise": [{"tile": "a"}]}
+    after = merged(before, [{"family": "lut", "tile": "new"}], [{"tile": "b"}], ["lut"])
+    assert after["tiles"] == [{"family": "int"}, {"family": "lut", "tile": "new"}]
+    assert after["noise"] == [{"tile": "a"}, {"tile": "b"}]
+    assert after["commit"] == "old"
+    assert list(after["later"]) == ["lut"]
+    assert "later" not in merged(before, [{"family": "lut"}], [], ())
+
+
+def test_tiles_of_a_new_family_are_blind() -> None:
+    shares: dict[str, object] = {}
+    rows = draw(shares, "bitserial", 2)
+    assert [row["set"] for row in rows] == ["blind", "blind"]
+    assert all(family("bitserial")(**row["tile"]).family == "bitserial" for row in rows)
+    assert set(shares) == {"bitserial"}
