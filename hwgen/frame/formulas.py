@@ -213,7 +213,9 @@ class TileFormulas(TileParameters):
     @classmethod
     def accumulator_primitives(cls, p: P) -> Counts:
         """Primitives of a cell's accumulators, all P of them, with their registers."""
-        return {name: cls.sums_of_cell(p) * count for name, count in accumulator(p, cls.acc_bits(p)).items()}
+        counts = {name: cls.sums_of_cell(p) * count for name, count in accumulator(p, cls.acc_bits(p)).items()}
+        # The tree's adder is the accumulator's.
+        return {**counts, "add": where(cls.sums_in_tree(p), 0, counts["add"])}
 
     @classmethod
     def cell_primitives(cls, p: P) -> Counts:
@@ -271,6 +273,16 @@ class TileFormulas(TileParameters):
     def joins(cls, p: P) -> Num:
         """Whether nothing stands between product logic and accumulator, so that both may be one piece of logic."""
         return cls.product_delay(p) == 0
+
+    @classmethod
+    def sums_join(cls, p: P) -> Num:
+        """Whether an accumulator may be a row of its cell's tree of adders: no register and no bound is between."""
+        return cls.joins(p) if p["overflow"] != "saturate" else False
+
+    @classmethod
+    def sums_in_tree(cls, p: P) -> Num:
+        """Where accumulators are rows of their cells' trees, as `Addend.rows` says; at most where `sums_join`."""
+        return False
 
     @classmethod
     def latency(cls, p: P) -> Num:

@@ -10,7 +10,7 @@ Infinity and NaN count as the largest finite magnitude with their sign.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,8 @@ FLOATS = ("fp8_e4m3", "fp8_e5m2", "fp16", "bf16")
 
 _ROW_SUM_BITS = 62
 """Widest activation sums: the reference keeps them in int64."""
+
+_ZERO = Const(0, 1)
 
 
 def shift_left_by(
@@ -136,6 +138,17 @@ class AlignedSpec(ScaledSpec):
             return -top, top
         top = 2 ** (cls._aligned_bits(p) - 1)
         return -top, top - 1
+
+    @classmethod
+    def keeps_row_sums(cls, p: P) -> bool:
+        return False
+
+    @classmethod
+    def row_sum_range(cls, p: P) -> tuple[Num, Num] | None:
+        if not cls.keeps_row_sums(p):
+            return None
+        low, high = cls._int_range(p)
+        return low * 2 ** cls._top_shift(p), high * 2 ** cls._top_shift(p)
 
     @classmethod
     def _code_port(cls, p: P) -> tuple[Num, Num]:
@@ -325,5 +338,38 @@ class AlignedProductsSpec(AlignedSpec):
         return cls._tree_bits(p) + cls._top_shift(p)
 
     @classmethod
+    def _row_tree_bits(cls, p: P) -> Num:
+        """Bits of the sum of a step's activations, before the shift by its exponent."""
+        low, high = cls._int_range(p)
+        return bits_for(low * p["k"], high * p["k"])
+
+    @classmethod
+    def row_addend_bits(cls, p: P) -> Num:
+        return cls._row_tree_bits(p) + cls._top_shift(p) if cls.keeps_row_sums(p) else 0
+
+    @classmethod
     def row_primitives(cls, p: P) -> Counts:
         return cls._row_align_primitives(p)
+
+    @classmethod
+    def sums_in_tree(cls, p: P) -> Num:
+        # A step's sum is shifted before it is accumulated.
+        return False if cls._steps_align_of(p) else cls.sums_join(p)
+
+    # ------------------------------------------------------------------ logic
+
+    def build_row(self, m: Module, acts: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
+        """Passes integers on; aligns the floating-point activations of a step where rows do that."""
+        ints, exponent = self._build_integers(m, acts)
+        return Cat(*ints, exponent)
+
+    def _acts_of(self, row: Value) -> tuple[list[Value], Value]:
+        """(K integers, exponent of the step) of a row bus."""
+        bits = int(self._aligned_bits(self.p))
+        return [row[i * bits : (i + 1) * bits].as_signed() for i in range(self.k)], row[self.k * bits :]
+
+    def _shifted(
+        self, m: Module, total: Value, exponent: Value, name: str = "by_exponent", fill: Value = _ZERO
+    ) -> Value:
+        """Sum of a step shifted by its exponent, filled with copies of ``fill``."""
+        return shift_left_by(m, total, exponent, self._top_shift(self.p), fill, name)

@@ -255,10 +255,8 @@ class BorderSpec(LanesSpec):
         return merge(each, tree_counts(cls, p, bits_for(low, high), first))
 
     @classmethod
-    def accumulator_primitives(cls, p: P) -> Counts:
-        counts = super().accumulator_primitives(p)
-        # The tree's adder is the accumulator's.
-        return {**counts, "add": where(joins_tree(cls, p, cls._negates_first(p)), 0, counts["add"])}
+    def sums_in_tree(cls, p: P) -> Num:
+        return joins_tree(cls, p, cls._negates_first(p))
 
     # ------------------------------------------------------------------ reference
 

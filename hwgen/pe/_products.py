@@ -40,7 +40,7 @@ def joins_tree(spec: type[TileFormulas], p: P, first: Num) -> Num:
     Sums that saturate are not, and none is where there is a register between. Area and period as above, against adders:
     E5M2 +1, +2, −14 %, E4M3 +0, +1, −15 %, E2M1 +1, −1, −15 %. With a carry a product the rows are twice as many.
     """
-    return first & (spec.joins(p) if p["overflow"] != "saturate" else False)
+    return first & spec.sums_join(p)
 
 
 def place_product(

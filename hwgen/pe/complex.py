@@ -173,9 +173,8 @@ class Complex(TileSpec):
         return True
 
     @classmethod
-    def _may_join(cls, p: P) -> bool:
-        """Whether accumulators are rows of the trees, unless there is a register between both."""
-        return bool(p["overflow"] != "saturate")
+    def sums_in_tree(cls, p: P) -> Num:
+        return cls.sums_join(p)
 
     @classmethod
     def col_primitives(cls, p: P) -> Counts:
@@ -189,21 +188,11 @@ class Complex(TileSpec):
     @classmethod
     def cell_primitives(cls, p: P) -> Counts:
         terms, bits = cls._terms(p), cls._act_bits(p)
-        own = terms, bits, cls._count_bits(p)
-        tree = for_each(_tree_counts, *own, cls.addend_bits(p))
-        if cls._may_join(p):
-            joined = for_each(_tree_counts, *own, cls.acc_bits(p), True)
-            tree = {name: where(cls.joins(p), joined[name], tree[name]) for name in tree}
+        joined = cls.sums_in_tree(p)
+        width = where(joined, cls.acc_bits(p), cls.addend_bits(p))
+        tree = for_each(_tree_counts, terms, bits, cls._count_bits(p), width, joined)
         found = {name: 2 * tree[name] for name in tree}
         return {**found, "mux2": 2 * terms * bits, "xor": found["xor"] + 2 * terms * bits}
-
-    @classmethod
-    def accumulator_primitives(cls, p: P) -> Counts:
-        counts = super().accumulator_primitives(p)
-        if cls._may_join(p):
-            # The trees' adders are the accumulators'.
-            counts["add"] = where(cls.joins(p), 0, counts["add"])
-        return counts
 
     # ------------------------------------------------------------------ reference
 
@@ -279,7 +268,7 @@ class Complex(TileSpec):
         for part, own in enumerate(rows):
             start = _CONTROL * terms + part * bits
             own.append(Term(col[start : start + bits]))
-            if self.joins(self.p) and self._may_join(self.p):
+            if self.sums_in_tree(self.p):
                 found.append(Addend(Const(0, 1), rows=tuple(own)))
             else:
                 found.append(Addend(carry_save_sum(m, own, f"sum{part}", int(self.addend_bits(self.p)))))

@@ -43,7 +43,7 @@ from hwgen.frame.facts import Addend, Counts, P, Quantization
 from hwgen.frame.numbers import Num, bits_for, clog2, maximum, where
 from hwgen.frame.param import Range, again, param
 from hwgen.frame.primitives import for_each
-from hwgen.pe._aligned import FLOATS, AlignedProductsSpec, AlignedSpec, shift_left_by, shift_mux2
+from hwgen.pe._aligned import FLOATS, AlignedProductsSpec, AlignedSpec, shift_mux2
 from hwgen.pe._scaled import WEIGHT_SCALES, ScaledSpec
 
 __all__ = ["Int"]
@@ -184,24 +184,7 @@ class Int(AlignedProductsSpec):
 
     @classmethod
     def keeps_row_sums(cls, p: P) -> bool:
-        # Rules ask this of every tile, and the shift of two exponents that do not fit has no range in 64 bits.
         return not cls._negative_weights(p)
-
-    @classmethod
-    def row_sum_range(cls, p: P) -> tuple[Num, Num] | None:
-        if cls._negative_weights(p):
-            return None
-        low, high = cls._int_range(p)
-        return low * 2 ** cls._top_shift(p), high * 2 ** cls._top_shift(p)
-
-    @classmethod
-    def _row_tree_bits(cls, p: P) -> Num:
-        low, high = cls._int_range(p)
-        return bits_for(low * p["k"], high * p["k"])
-
-    @classmethod
-    def row_addend_bits(cls, p: P) -> Num:
-        return 0 if cls.row_sum_range(p) is None else cls._row_tree_bits(p) + cls._top_shift(p)
 
     @classmethod
     def row_sum_primitives(cls, p: P) -> Counts:
@@ -226,11 +209,8 @@ class Int(AlignedProductsSpec):
         return (p["bits"] == 1) & (p["scheme"] == "bipolar")
 
     @classmethod
-    def _sums_in_tree(cls, p: P) -> Num:
-        """Where the accumulator is a row of the products' tree: no register, shift or bound is between both."""
-        if cls._steps_align_of(p):
-            return cls.joins(p) & False
-        return cls.joins(p) & (p["overflow"] != "saturate") & where(cls._one_bit_signs(p), False, True)
+    def sums_in_tree(cls, p: P) -> Num:
+        return super().sums_in_tree(p) & where(cls._one_bit_signs(p), False, True)
 
     @classmethod
     def _by_digits(cls, p: P) -> Num:
@@ -250,7 +230,7 @@ class Int(AlignedProductsSpec):
     @classmethod
     def cell_primitives(cls, p: P) -> Counts:
         acts, weight, odd = cls._aligned_bits(p), cls._weight_bits(p), p["scheme"] == "bipolar"
-        joined = cls._sums_in_tree(p)
+        joined = cls.sums_in_tree(p)
         width = where(joined, cls.acc_bits(p), cls._tree_bits(p))
 
         def counts(acts: int, weight: int, by_digits: bool, k: int, width: int, onto: bool) -> Counts:
@@ -270,12 +250,6 @@ class Int(AlignedProductsSpec):
         found = {name: where(cls._one_bit_signs(p), signs[name], tree[name]) for name in tree}
         shifter: Counts = {"mux2": shift_mux2(cls._tree_bits(p), cls._top_shift(p))}
         return cls._joined(found, shifter) if cls._steps_align_of(p) else found
-
-    @classmethod
-    def accumulator_primitives(cls, p: P) -> Counts:
-        counts = super().accumulator_primitives(p)
-        # The tree's adder is the accumulator's.
-        return {**counts, "add": where(cls._sums_in_tree(p), 0, counts["add"])}
 
     def terms(
         self,
@@ -298,18 +272,6 @@ class Int(AlignedProductsSpec):
     def arithmetic(self, mode: int) -> dict[str, Any]:
         return {**self.dot_arithmetic(mode), "acts": self._act_integers()}
 
-    def build_row(self, m: Module, acts: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
-        """Passes integers on; aligns the floating-point activations of a step where rows do that."""
-        if not self._steps_align:
-            return super().build_row(m, acts, side, phase, mode)
-        ints, exponent = self._build_integers(m, acts)
-        return Cat(*ints, exponent)
-
-    def _acts_of(self, row: Value) -> tuple[list[Value], Value]:
-        """(K integers, exponent of the step) of a row bus."""
-        size = int(self._aligned_bits(self.p))
-        return [row[i * size : (i + 1) * size].as_signed() for i in range(self.k)], row[self.k * size :]
-
     def build_cell(self, m: Module, row: Value, col: Value, phase: Value, mode: Value) -> list[Addend]:
         """Adds up the rows of all K products, and where it can what was accumulated, in one tree of carry-save adders;
         one-bit signs by a tree of adders.
@@ -321,14 +283,10 @@ class Int(AlignedProductsSpec):
         rows: list[Term] = []
         for index, (act, code) in enumerate(zip(acts, codes, strict=True)):
             rows += self._product(m, act, self._weight(code), f"product{index}")
-        if self._sums_in_tree(self.p):
+        if self.sums_in_tree(self.p):
             return [Addend(Const(0, 1), rows=tuple(rows))]
         total = carry_save_sum(m, rows, "dot", int(self._tree_bits(self.p)))
-        return [Addend(self._shifted(m, total, exponent, Const(0, 1), "by_exponent"))]
-
-    def _shifted(self, m: Module, total: Value, exponent: Value, carry: Value, name: str) -> Value:
-        """Sum of a step shifted by its exponent; copies of a ``carry`` that it still needs make it one of the whole."""
-        return shift_left_by(m, total, exponent, self._top_shift(self.p), carry, name)
+        return [Addend(self._shifted(m, total, exponent))]
 
     def _product(self, m: Module, act: Value, weight: Value, name: str) -> list[Term]:
         """Rows of a product by the shorter factor."""
@@ -347,7 +305,8 @@ class Int(AlignedProductsSpec):
             products.append(wire(m, product.as_signed(), f"product{index}"))
         total, carry = adder_tree_with_carries(m, products, signs, "dot")
         total = extend(total, int(self._tree_bits(self.p))).as_signed()
-        return Addend(self._shifted(m, total, exponent, carry, "by_exponent"), carry)
+        # Copies of a carry that the sum still needs make it one of the whole.
+        return Addend(self._shifted(m, total, exponent, fill=carry), carry)
 
     def _weight(self, code: Value) -> Value:
         """Factor of a weight's code."""
@@ -360,4 +319,4 @@ class Int(AlignedProductsSpec):
         """Adds up the row's activations, once for all columns."""
         acts, exponent = self._acts_of(row)
         total = adder_tree(m, acts, "row_sum")
-        return self._shifted(m, total, exponent, Const(0, 1), "row_by_exponent")
+        return self._shifted(m, total, exponent, "row_by_exponent")

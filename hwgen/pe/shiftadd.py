@@ -194,11 +194,6 @@ class ShiftAdd(AlignedProductsSpec):
         return True
 
     @classmethod
-    def _may_join(cls, p: P) -> bool:
-        """Whether the accumulator is a row of the tree, unless there is a register between both."""
-        return p["overflow"] != "saturate" and not cls._steps_align_of(p)
-
-    @classmethod
     def col_primitives(cls, p: P) -> Counts:
         terms = p["k"] * p["powers"]
         tree = for_each(lambda *own: _count_counts(*own, _one_sign(p)), p["k"], p["powers"], cls._count_bits(p))
@@ -209,25 +204,14 @@ class ShiftAdd(AlignedProductsSpec):
     def cell_primitives(cls, p: P) -> Counts:
         bits, terms = cls._aligned_bits(p), p["k"] * p["powers"]
         row = bits + cls._stride(p) * cls._most_amount(p)
-        own = p["k"], p["powers"], row, cls._count_bits(p), _one_sign(p)
-        tree = for_each(_tree_counts, *own, cls._tree_bits(p))
-        if cls._may_join(p):
-            joined = for_each(_tree_counts, *own, cls.acc_bits(p), True)
-            tree = {name: where(cls.joins(p), joined[name], tree[name]) for name in tree}
+        own, joined = (p["k"], p["powers"], row, cls._count_bits(p), _one_sign(p)), cls.sums_in_tree(p)
+        tree = for_each(_tree_counts, *own, where(joined, cls.acc_bits(p), cls._tree_bits(p)), joined)
         choice = {
             "and": terms * bits,
             "xor": terms * bits,
             "mux2": terms * shift_mux2(bits, cls._most_amount(p), cls._stride(p)),
         }
         return cls._joined(tree, choice, {"mux2": shift_mux2(cls._tree_bits(p), cls._top_shift(p))})
-
-    @classmethod
-    def accumulator_primitives(cls, p: P) -> Counts:
-        counts = super().accumulator_primitives(p)
-        if cls._may_join(p):
-            # The tree's adder is the accumulator's.
-            counts["add"] = where(cls.joins(p), 0, counts["add"])
-        return counts
 
     # ------------------------------------------------------------------ reference
 
@@ -266,11 +250,6 @@ class ShiftAdd(AlignedProductsSpec):
 
     # ------------------------------------------------------------------ logic
 
-    def build_row(self, m: Module, acts: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
-        """Passes integers on; aligns the floating-point activations of a step where rows do that."""
-        ints, exponent = self._build_integers(m, acts)
-        return Cat(*ints, exponent)
-
     def build_col(self, m: Module, weights: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
         """Turns fields into amounts of shift, and counts the terms that are subtracted."""
         apot, parts, ones = _one_sign(self.p), [], []
@@ -306,8 +285,7 @@ class ShiftAdd(AlignedProductsSpec):
                 moved = shift_left_by(m, value, amount, largest, negative, f"{name}_by", stride)
                 rows.append(Term(moved, self._static_shift(term)))
         rows.append(Term(col[self.k * self.powers * size :]))
-        if self.joins(self.p) and self._may_join(self.p):
+        if self.sums_in_tree(self.p):
             return [Addend(Const(0, 1), rows=tuple(rows))]
         total = carry_save_sum(m, rows, "dot", int(self._tree_bits(self.p)))
-        exponent = row[self.k * bits :]
-        return [Addend(shift_left_by(m, total, exponent, self._top_shift(self.p), Const(0, 1), "by_exponent"))]
+        return [Addend(self._shifted(m, total, row[self.k * bits :]))]

@@ -177,8 +177,8 @@ class BitfusionFormulas(BitfusionParameters):
         return True
 
     @classmethod
-    def _sums_in_tree(cls, p: P) -> Num:
-        return cls.joins(p) & (p["overflow"] != "saturate")
+    def sums_in_tree(cls, p: P) -> Num:
+        return cls.sums_join(p)
 
     @classmethod
     def row_primitives(cls, p: P) -> Counts:
@@ -196,14 +196,8 @@ class BitfusionFormulas(BitfusionParameters):
 
     @classmethod
     def cell_primitives(cls, p: P) -> Counts:
-        joined = cls._sums_in_tree(p)
+        joined = cls.sums_in_tree(p)
         width = where(joined, cls.acc_bits(p), cls.addend_bits(p))
         aux = cls._row_part_bits(p) * (1 if cls._signed(p) else 0)
         own = p["k"], p["brick_acts"], p["brick_weights"], aux, cls._col_part_bits(p)
         return for_each(_cell_counts, *own, width, joined)
-
-    @classmethod
-    def accumulator_primitives(cls, p: P) -> Counts:
-        counts = super().accumulator_primitives(p)
-        # The tree's adder is the accumulator's.
-        return {**counts, "add": where(cls._sums_in_tree(p), 0, counts["add"])}

@@ -171,7 +171,7 @@ class BitFusion(BitfusionArithmetic):
             rows += bricks[0, 0]
         else:
             rows += self._joined_rows(m, bricks, row_joins, col_joins)
-        if self._sums_in_tree(self.p):
+        if self.sums_in_tree(self.p):
             return [Addend(Const(0, 1), rows=tuple(rows))]
         return [Addend(carry_save_sum(m, rows, "dot", int(self.addend_bits(self.p))))]
 

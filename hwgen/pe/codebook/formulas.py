@@ -70,13 +70,6 @@ class CodebookFormulas(CodebookParameters):
         return -maximum(-a_low * w_high, a_high * -w_low), maximum(-a_low * -w_low, a_high * w_high)
 
     @classmethod
-    def _sums_in_tree(cls, p: P) -> Num:
-        """Where the accumulator is a row of the products' tree: no register, shift or bound is between both."""
-        if p["overflow"] == "saturate" or cls._steps_align_of(p):
-            return 0 * cls.product_delay(p)
-        return cls.joins(p)
-
-    @classmethod
     def _varying_codes(cls, p: P) -> int:
         """Codes whose value depends on the selector."""
         tables = value_table(get(p["weights"])) or ((),)
@@ -99,13 +92,7 @@ class CodebookFormulas(CodebookParameters):
 
     @classmethod
     def cell_primitives(cls, p: P) -> Counts:
-        joined = cls._sums_in_tree(p)
+        joined = cls.sums_in_tree(p)
         width = where(joined, cls.acc_bits(p), cls._tree_bits(p))
         tree = for_each(_dot_counts, cls._aligned_bits(p), cls._value_bits(p), cls.joins(p), p["k"], width, joined)
         return cls._joined(tree, {"mux2": shift_mux2(cls._tree_bits(p), cls._top_shift(p))})
-
-    @classmethod
-    def accumulator_primitives(cls, p: P) -> Counts:
-        counts = super().accumulator_primitives(p)
-        # The tree's adder is the accumulator's.
-        return {**counts, "add": where(cls._sums_in_tree(p), 0, counts["add"])}

@@ -13,7 +13,6 @@ from hwgen.arith.compressor import Term, carry_save_sum
 from hwgen.arith.partial import bit_rows, booth_rows
 from hwgen.arith.select import select
 from hwgen.frame.facts import Addend
-from hwgen.pe._aligned import shift_left_by
 from hwgen.pe.codebook.arithmetic import CodebookArithmetic
 from hwgen.pe.codebook.parameters import learned
 
@@ -23,11 +22,6 @@ __all__ = ["Codebook"]
 @dataclass(frozen=True, kw_only=True)
 class Codebook(CodebookArithmetic):
     """Tile of codebook weights."""
-
-    def build_row(self, m: Module, acts: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
-        """Passes integers on; aligns the floating-point activations of a step where rows do that."""
-        ints, exponent = self._build_integers(m, acts)
-        return Cat(*ints, exponent)
 
     def build_col(self, m: Module, weights: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
         """Looks up the values of the column's codes, once for all rows; a selector picks values of the group's own."""
@@ -49,17 +43,14 @@ class Codebook(CodebookArithmetic):
 
     def build_cell(self, m: Module, row: Value, col: Value, phase: Value, mode: Value) -> list[Addend]:
         """Adds up the rows of all K products, and where it can what was accumulated, by one carry-save tree."""
-        a_bits, w_bits = int(self._aligned_bits(self.p)), int(self._value_bits(self.p))
-        exponent = row[self.k * a_bits :]
+        (acts, exponent), w_bits = self._acts_of(row), int(self._value_bits(self.p))
         rows_of = booth_rows if self.joins(self.p) else bit_rows
         rows: list[Term] = []
-        for index in range(self.k):
-            act = row[index * a_bits : (index + 1) * a_bits].as_signed()
+        for index, act in enumerate(acts):
             value = col[index * w_bits : (index + 1) * w_bits].as_signed()
-            number, factor = (act, value) if w_bits <= a_bits else (value, act)
+            number, factor = (act, value) if w_bits <= len(act) else (value, act)
             rows += rows_of(m, number, factor, f"product{index}")
-        if self._sums_in_tree(self.p):
+        if self.sums_in_tree(self.p):
             return [Addend(Const(0, 1), rows=tuple(rows))]
         total = carry_save_sum(m, rows, "dot", int(self._tree_bits(self.p)))
-        shifted = shift_left_by(m, total, exponent, self._top_shift(self.p), Const(0, 1), "by_exponent")
-        return [Addend(wire(m, shifted, "addend").as_signed())]
+        return [Addend(wire(m, self._shifted(m, total, exponent), "addend").as_signed())]

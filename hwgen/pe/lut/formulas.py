@@ -268,14 +268,6 @@ class LutFormulas(LutParameters):
         return not cls._sums_are_wanted(p)
 
     @classmethod
-    def row_sum_range(cls, p: P) -> tuple[Num, Num] | None:
-        if not cls.keeps_row_sums(p):
-            return None
-        low, high = cls._int_range(p)
-        scale = 2 ** cls._top_shift(p)
-        return low * scale, high * scale
-
-    @classmethod
     def row_addend_bits(cls, p: P) -> Num:
         return cls._activations_bits(p) + cls._top_shift(p)
 

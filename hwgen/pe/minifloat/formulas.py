@@ -177,12 +177,8 @@ class MinifloatFormulas(MinifloatParameters):
         return merge(counts, each, tree_counts(cls, p, product, first))
 
     @classmethod
-    def accumulator_primitives(cls, p: P) -> Counts:
-        counts = super().accumulator_primitives(p)
-        if cls.fp32_sums(p):
-            return counts
-        # The tree's adder is the accumulator's.
-        return {**counts, "add": where(joins_tree(cls, p, cls._negates_first(p)), 0, counts["add"])}
+    def sums_in_tree(cls, p: P) -> Num:
+        return False if cls.fp32_sums(p) else joins_tree(cls, p, cls._negates_first(p))
 
     @classmethod
     def _exponent_width(cls, p: P) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hwgen.arith.compressor import TermShape, carry_save_counts
 from hwgen.frame.facts import Counts, P
-from hwgen.frame.numbers import Num, bits_for, maximum, where
+from hwgen.frame.numbers import Num, maximum, where
 from hwgen.frame.primitives import for_each
 from hwgen.pe._aligned import shift_mux2
 from hwgen.pe.mixpe.parameters import MixpeParameters
@@ -91,30 +91,8 @@ class MixpeFormulas(MixpeParameters):
         return -maximum(a_high * -w_low, -a_low * w_high), maximum(a_high * w_high, a_low * w_low)
 
     @classmethod
-    def _may_join(cls, p: P) -> bool:
-        """Whether the accumulator is a row of the tree, unless there is a register between both."""
-        return p["overflow"] != "saturate" and not cls._steps_align_of(p)
-
-    @classmethod
     def keeps_row_sums(cls, p: P) -> bool:
-        # Rules ask this of every tile, and the shift of two exponents that do not fit has no range in 64 bits.
         return not cls._cell_signed(p)
-
-    @classmethod
-    def row_sum_range(cls, p: P) -> tuple[Num, Num] | None:
-        if not cls.keeps_row_sums(p):
-            return None
-        low, high = cls._int_range(p)
-        return low * 2 ** cls._top_shift(p), high * 2 ** cls._top_shift(p)
-
-    @classmethod
-    def _row_tree_bits(cls, p: P) -> Num:
-        low, high = cls._int_range(p)
-        return bits_for(low * p["k"], high * p["k"])
-
-    @classmethod
-    def row_addend_bits(cls, p: P) -> Num:
-        return 0 if cls.row_sum_range(p) is None else cls._row_tree_bits(p) + cls._top_shift(p)
 
     @classmethod
     def col_primitives(cls, p: P) -> Counts:
@@ -137,26 +115,11 @@ class MixpeFormulas(MixpeParameters):
 
     @classmethod
     def cell_primitives(cls, p: P) -> Counts:
-        k, planes, bits, width = p["k"], cls._cell_bits(p), cls._aligned_bits(p), cls._tree_bits(p)
-        signed = cls._cell_signed(p)
-        tree = for_each(
-            lambda k, planes, bits, width: _dot_counts(k, planes, bits, signed, width), k, planes, bits, width
-        )
-        if cls._may_join(p):
-            joined = for_each(
-                lambda k, planes, bits, width: _dot_counts(k, planes, bits, signed, width, True),
-                *(k, planes, bits, cls.acc_bits(p)),
-            )
-            tree = {name: where(cls.joins(p), joined[name], tree[name]) for name in tree}
-        return cls._joined(tree, {"and": k * planes * bits, "mux2": shift_mux2(width, cls._top_shift(p))})
-
-    @classmethod
-    def accumulator_primitives(cls, p: P) -> Counts:
-        counts = super().accumulator_primitives(p)
-        if cls._may_join(p):
-            # The tree's adder is the accumulator's.
-            counts["add"] = where(cls.joins(p), 0, counts["add"])
-        return counts
+        k, planes, bits, joined = p["k"], cls._cell_bits(p), cls._aligned_bits(p), cls.sums_in_tree(p)
+        width = where(joined, cls.acc_bits(p), cls._tree_bits(p))
+        tree = for_each(_dot_counts, k, planes, bits, cls._cell_signed(p), width, joined)
+        shifter: Counts = {"mux2": shift_mux2(cls._tree_bits(p), cls._top_shift(p))}
+        return cls._joined(tree, {"and": k * planes * bits}, shifter)
 
     @classmethod
     def row_sum_primitives(cls, p: P) -> Counts:

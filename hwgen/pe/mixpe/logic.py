@@ -11,7 +11,6 @@ from amaranth.hdl import Cat, Const, Module, Value
 from hwgen.arith.bits import wire
 from hwgen.arith.compressor import Term, carry_save_sum
 from hwgen.frame.facts import Addend
-from hwgen.pe._aligned import shift_left_by
 from hwgen.pe.mixpe.arithmetic import MixpeArithmetic
 from hwgen.pe.mixpe.formulas import LEVEL_BITS
 
@@ -21,11 +20,6 @@ __all__ = ["Mixpe"]
 @dataclass(frozen=True, kw_only=True)
 class Mixpe(MixpeArithmetic):
     """MixPE shift-and-add tile."""
-
-    def build_row(self, m: Module, acts: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
-        """Passes integers on; aligns the floating-point activations of a step where rows do that."""
-        ints, exponent = self._build_integers(m, acts)
-        return Cat(*ints, exponent)
 
     def build_col(self, m: Module, weights: Any, side: Mapping[str, Value], phase: Value, mode: Value) -> Value:
         """Passes codes on; makes 8-bit weights of them, by shift and add, where they are dequantised before cells."""
@@ -53,16 +47,6 @@ class Mixpe(MixpeArithmetic):
             rows.append(Term(chosen.as_signed() if value.shape().signed else chosen, bit, negative))
         return rows
 
-    def _acts_of(self, row: Value) -> tuple[list[Value], Value]:
-        """(K integers, exponent of the step) of a row bus."""
-        bits = int(self._aligned_bits(self.p))
-        return [row[i * bits : (i + 1) * bits].as_signed() for i in range(self.k)], row[self.k * bits :]
-
-    def _summed(self, m: Module, rows: list[Term], width: int, exponent: Value) -> Value:
-        """Sum of rows in ``width`` bits, shifted by the step's exponent."""
-        total = carry_save_sum(m, rows, "dot", width)
-        return shift_left_by(m, total, exponent, self._top_shift(self.p), Const(0, 1), "by_exponent")
-
     def build_cell(self, m: Module, row: Value, col: Value, phase: Value, mode: Value) -> list[Addend]:
         """Adds up all K·W partial products, and where it can what was accumulated, in one tree of carry-save adders."""
         acts, exponent = self._acts_of(row)
@@ -71,11 +55,13 @@ class Mixpe(MixpeArithmetic):
         for index, act in enumerate(acts):
             code = col[index * bits : (index + 1) * bits]
             rows += self._partial(m, act, code, self._cell_signed(self.p), f"act{index}")
-        if self.joins(self.p) and self._may_join(self.p):
+        if self.sums_in_tree(self.p):
             return [Addend(Const(0, 1), rows=tuple(rows))]
-        return [Addend(self._summed(m, rows, int(self._tree_bits(self.p)), exponent))]
+        total = carry_save_sum(m, rows, "dot", int(self._tree_bits(self.p)))
+        return [Addend(self._shifted(m, total, exponent))]
 
     def build_row_sum(self, m: Module, row: Value) -> Value:
         """Adds up the row's activations, once for all columns."""
         acts, exponent = self._acts_of(row)
-        return self._summed(m, [Term(act) for act in acts], int(self._row_tree_bits(self.p)), exponent)
+        total = carry_save_sum(m, [Term(act) for act in acts], "dot", int(self._row_tree_bits(self.p)))
+        return self._shifted(m, total, exponent)

@@ -269,7 +269,5 @@ class MxFormulas(MxParameters):
         return merge({name: k * count for name, count in each.items()}, tree_counts(cls, p, product, first))
 
     @classmethod
-    def accumulator_primitives(cls, p: P) -> Counts:
-        counts = super().accumulator_primitives(p)
-        # The tree's adder is the accumulator's.
-        return {**counts, "add": where(joins_tree(cls, p, cls._negates_first(p)), 0, counts["add"])}
+    def sums_in_tree(cls, p: P) -> Num:
+        return joins_tree(cls, p, cls._negates_first(p))

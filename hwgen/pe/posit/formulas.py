@@ -172,7 +172,7 @@ class PositFormulas(PositParameters):
         return negates_first(p, cls._product_bits(p), cls._magnitude_bits(p))
 
     @classmethod
-    def _joins_quire(cls, p: P) -> Num:
+    def sums_in_tree(cls, p: P) -> Num:
         return joins_tree(cls, p, cls._negates_first(p))
 
     @classmethod
@@ -249,12 +249,11 @@ class PositFormulas(PositParameters):
     @classmethod
     def accumulator_primitives(cls, p: P) -> Counts:
         if p["format"] == "fp4":
-            counts = super().accumulator_primitives(p)
-            return {**counts, "add": where(cls._joins_quire(p), 0, counts["add"])}
+            return super().accumulator_primitives(p)
         nar = cls._nar_bits(p)
         if not is_simd(p):
             acc = cls.acc_bits(p)
-            return {"add": where(cls._joins_quire(p), 0, acc), "and": 2 * acc, "ff": acc + nar}
+            return {"add": where(cls.sums_in_tree(p), 0, acc), "and": 2 * acc, "ff": acc + nar}
         width = QUARTERS * cls._segment_bits(p)
         if along_n(p):
             return {"add": width + QUARTERS, "and": 5 * width // 2, "mux2": width, "ff": width + nar + 1}
