@@ -194,12 +194,12 @@ def main() -> None:
             add(f"compiled simulation: {name} {other.m}x{other.n}x{other.k}", f"{rate / 1e6:.1f} M MAC/s")
     for name, spec in tiles().items():
         rates = layer_rates(spec)
-        golden, rate = f"golden layer {rates.golden / 1e6:.1f} M MAC/s", rates.compiled
-        if rate is None:
+        golden, compiled = f"golden layer {rates.golden / 1e6:.1f} M MAC/s", rates.compiled
+        if compiled is None:
             add(f"compiled layer: {name}", "not compiled", golden)
         else:
-            note = f"{golden}, {rate / rates.golden:.0f} x; limit: at least 100 M on two cores"
-            add(f"compiled layer: {name}", f"{rate / 1e6:.0f} M MAC/s", note)
+            note = f"{golden}, {compiled / rates.golden:.0f} x; limit: at least 100 M on two cores"
+            add(f"compiled layer: {name}", f"{compiled / 1e6:.0f} M MAC/s", note)
     for count in COUNTS:
         pairs = pair_rates(count)
         note = (
