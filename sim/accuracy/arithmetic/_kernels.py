@@ -24,6 +24,7 @@ _PLACES = 300
 _SUM_BITS = 62
 _SCALE_BITS = 22
 _EXACT = 2.0**53
+_LMUL_BITS = 4
 _PLANES, _TABLE, _STEP = 8, 8, 64
 _MODES = {"fp32": 0, "odd": 1, "double": 2}
 
@@ -35,7 +36,8 @@ class NotCoveredError(Exception):
 def not_covered(weights: QTensor, quantization: Any) -> str | None:
     """Why no kernel computes a layer, or None. All that is left to the golden layer is here, and in `NotCoveredError`.
 
-    - Arithmetics that golden layers of other packages bring, and L-Mul products.
+    - Arithmetics that golden layers of other packages bring.
+    - L-Mul products that FP32 adds, and those of weights with more than 4 bits of mantissa.
     - Formats with numbers beyond 2**±300, minifloats with an unusual bias, and those that the catalogue does not know.
     - Sums that saturate or wrap in more than 62 bits, or of aligned activations, or beside a float minimum.
     - FP32 sums of operands that FP32 does not hold, or with scales whose product is longer than 22 bits.
@@ -294,6 +296,64 @@ class ChainKernel(Kernel):
         return result
 
 
+class LmulKernel(ExactKernel):
+    """L-Mul products, summed exactly: one exact product for each mantissa that weights may have.
+
+    A product depends on the weight's mantissa, and beyond that only on its sign and exponent, which it is multiplied
+    by: a sum over k is that over k and all mantissas j of what an activation gives with 1 + j, times the signed power
+    of two of the weight where its mantissa is j, 0 where it is another one.
+    """
+
+    @classmethod
+    def refused(cls, weights: QTensor, quantization: Any) -> str | None:
+        if _settings(quantization)["accumulator"] != "exact":
+            return "FP32 sums of L-Mul products"
+        bits = _mantissa(weights.format)
+        return f"L-Mul with {bits} bits of mantissa" if bits > _LMUL_BITS else None
+
+    def __init__(self, weights: QTensor, quantization: Any) -> None:
+        Kernel.__init__(self, weights, quantization)
+        own, other = _mantissa(weights.format), _mantissa(get(quantization.acts))
+        longer = max(own, other)
+        self._added = np.arange(1 << own) / (1 << own) + 2.0 ** -(longer if longer < 4 else 3 if longer == 4 else 4)
+        (n, k), classes = self.shape, len(self._added)
+        self._packed = Packed("exact", n, k * classes, len(self.parts), self.starts * classes)
+        for function in ("scan", "pack"):
+            for row, block in blocks(weights):
+                self._packed.call(function, row, len(block.codes), self._numbers(block))
+        self._packed.call("scales", *self._scales(weights))
+
+    def _kept(self, tensor: QTensor) -> Floats:
+        """Finite numbers, without subnormal ones where those are flushed."""
+        values, form = finite_values(tensor).numpy(), tensor.format
+        assert isinstance(form, MinifloatFormat)
+        if _settings(self.quantization)["subnormals"] == "flush":
+            values = np.where(np.abs(values) < 2.0 ** (1 - (form.bias or 0)), 0.0, values)
+        return values
+
+    def _numbers(self, weights: QTensor) -> Floats:
+        values, classes = self._kept(weights), len(self._added)
+        fraction, exponent = np.frexp(np.abs(values))
+        mantissa = (2 * fraction - 1) * classes
+        signed = np.sign(values) * np.exp2(exponent - 1.0)
+        apart = np.where(np.arange(classes) == mantissa[..., None], signed[..., None], 0.0)
+        return np.ascontiguousarray(apart.reshape(len(values), -1))
+
+    def _values(self, acts: QTensor, threads: int) -> Floats:
+        values = self._kept(acts)
+        fraction, exponent = np.frexp(np.abs(values))
+        # Where the sum of mantissas is 1 or more, its whole part goes on into the exponent.
+        total = (2 * fraction - 1)[..., None] + self._added
+        carry = np.floor(total)
+        size = (1 + total - carry) * np.exp2(exponent[..., None] - 1 + carry)
+        return np.ascontiguousarray((np.sign(values)[..., None] * size).reshape(len(values), -1))
+
+
+def _mantissa(form: Format) -> int:
+    """Bits of a mantissa; the golden layer has refused what has none."""
+    return form.mantissa_bits if isinstance(form, MinifloatFormat) else 0
+
+
 def _refused_tables(weights: QTensor, step: int, tables: int) -> str | None:
     if step % tables or step // tables > _TABLE:
         return f"tables of {step} / {tables} activations"
@@ -452,5 +512,6 @@ KERNELS: dict[str, type[Kernel]] = {
     "int8_table": ByteTableKernel,
     "two_level": TwoLevelKernel,
     "posit": PositKernel,
+    "lmul": LmulKernel,
 }
 """Kernels by the name that `Quantization.arithmetic` gives."""
