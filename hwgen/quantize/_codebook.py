@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -49,29 +51,31 @@ def codebook(
     )
 
 
-_LEARNED_ROUNDS = 20
 _MOST_TABLES = 256
 _CODES = 16
+_TOP = (1 << (LEARNED_BITS - 1)) - 1
 
 
 def any4(x: npt.ArrayLike, group_size: int = 64, scale_format: Format | str = "fp16") -> QTensor:
     """Quantise a float matrix [N, K] to four bits with tables of its own, one a row; 256 of them at most.
 
-    s = amax / 127 of a group, rounded to ``scale_format`` first. A row's table is 16 integers of 8 bits by k-means
-    (Lloyd's algorithm in one dimension) of its x / s, from their quantiles on, then rounded; where rows are more than
-    256, neighbours share a table. Codes are those of the values nearest to x / s, the selector is the row's table. A
-    group of zeros has s = 0 (or the format's smallest scale); every table has 0. ``group_size`` 0 is the whole row.
+    s = amax / 127 of a group, rounded to ``scale_format`` first. A row's table is the 16 integers of 8 bits, 0 among
+    them, with the least Σ (x - s·nearest)² of the row: what k-means of x / s with weights s² would find at best; where
+    rows are more than 256, neighbours share a table. Codes are those of the values nearest to x / s, the selector is
+    the row's table. A group of zeros has s = 0 (or the format's smallest scale). ``group_size`` 0 is the whole row.
     Raises `HwgenError`.
-    Source: any4 (arXiv 2507.04610), there with values in BF16, a zero point, and weights of K by activations.
+    Source: any4 (arXiv 2507.04610), there k-means with values in BF16, a zero point, a table for every row, and weights
+    s times the mean magnitude of activations, of which nothing is known here.
     """
     scales = scale_format_of("any4", scale_format)
     groups = Groups.cut("any4", x, group_size)
-    top = (1 << (LEARNED_BITS - 1)) - 1
-    codes = scale_codes(scales, groups.amax / top)
-    ratio = divide(groups.x, groups.spread(scales.decode(codes))).clip(-top, top)
+    codes = scale_codes(scales, groups.amax / _TOP)
+    spread = groups.spread(scales.decode(codes))
+    ratio = divide(groups.x, spread).clip(-_TOP, _TOP)
     rows = len(ratio)
     owner = np.arange(rows) if rows <= _MOST_TABLES else np.arange(rows) * _MOST_TABLES // rows
-    tables = [_learned(ratio[owner == table].ravel()) for table in range(int(owner[-1]) + 1)]
+    weights = np.broadcast_to(spread, ratio.shape) ** 2
+    tables = [best_table(ratio[own].ravel(), weights[own].ravel()) for own in _shares(owner)]
     # A power of two, and at least two.
     tables += tables[-1:] * ((1 << max(1, (len(tables) - 1).bit_length())) - len(tables))
     form = TableFormat(tables=tuple(tables), label="any4", learned=True)
@@ -87,18 +91,72 @@ def any4(x: npt.ArrayLike, group_size: int = 64, scale_format: Format | str = "f
     )
 
 
-def _learned(values: Floats) -> tuple[float, ...]:
-    """Table of 16 integers, ascending, 0 among them, for values between ±127."""
-    # Equal quantiles leave codes without values: they stay where they are.
-    centres = np.quantile(values, (np.arange(_CODES) + 0.5) / _CODES)
-    for _ in range(_LEARNED_ROUNDS):
-        place = np.searchsorted((centres[1:] + centres[:-1]) / 2, values)
-        count = np.bincount(place, minlength=_CODES)
-        total = np.bincount(place, weights=values, minlength=_CODES)
-        centres = np.where(count > 0, total / np.maximum(count, 1), centres)
-    table = np.sort(np.rint(centres))
-    table[np.argmin(np.abs(table))] = 0.0
-    return tuple(table.tolist())
+def _shares(owner: npt.NDArray[np.int64]) -> list[npt.NDArray[np.bool_]]:
+    """Which rows are those of each table."""
+    return [owner == table for table in range(int(owner[-1]) + 1)]
+
+
+def best_table(values: Floats, weights: Floats, size: int = _CODES, top: int = _TOP) -> tuple[float, ...]:
+    """The ``size`` integers between ±``top``, 0 among them, with the least Σ weights·(value - nearest)², ascending.
+
+    Values lie between ±``top``. Exactly: what values between two neighbours of a table cost follows from sums of values
+    and of their squares up to the middle, and a table is a path from 0 to both sides, from each number to the next.
+    """
+    below, above = (
+        _outward(sign * values[sign * values >= 0], weights[sign * values >= 0], size, top) for sign in (-1, 1)
+    )
+    first = int(np.argmin(below.least + above.least[::-1]))
+    return tuple([-level for level in below.table(first)[::-1]] + above.table(size - 1 - first)[1:])
+
+
+@dataclass(frozen=True)
+class _Outward:
+    """The best numbers beside 0 for values that are not negative."""
+
+    least: Floats
+    """What values cost with 0 and 0, 1, 2 … numbers above it."""
+    last: list[int]
+    """The largest of as many numbers."""
+    before: list[npt.NDArray[np.int64]]
+    """The number before each, where it is the first, second … above 0."""
+
+    def table(self, count: int) -> list[float]:
+        """0 and ``count`` numbers above it, ascending."""
+        found = [self.last[count]]
+        for ways in self.before[:count][::-1]:
+            found.append(int(ways[found[-1]]))
+        return [float(level) for level in found[::-1]]
+
+
+def _outward(values: Floats, weights: Floats, size: int, top: int) -> _Outward:
+    order = np.argsort(values)
+    ordered, heavy = values[order], weights[order]
+    # Sums of weight, value and square below every half of an integer, and of all.
+    places = np.append(np.searchsorted(ordered, np.arange(2 * top + 1) / 2), len(ordered))
+    weight, value, square = (np.append(0.0, np.cumsum(heavy * ordered**power))[places] for power in range(3))
+    at = np.arange(top + 1)
+
+    def cost(place: npt.NDArray[np.int64], level: npt.NDArray[np.int64]) -> Floats:
+        """What all values below a place cost as ``level``."""
+        found: Floats = square[place] - 2 * level * value[place] + level**2 * weight[place]
+        return found
+
+    # Of [above, below] values up to the middle go to the lower one, those behind it to the upper one.
+    upper, lower = at[:, None], at[None, :]
+    own, middle = cost(2 * at, at), upper + lower
+    # cost(middle, lower) - cost(middle, upper)
+    change = (upper - lower) * (2 * value[middle] - middle * weight[middle])
+    step = np.where(upper > lower, change + own[:, None] - own[None, :], np.inf)
+    rest = cost(np.full_like(at, -1), at) - own
+    reached = np.where(at > 0, np.inf, 0.0)
+    least, last, before = [rest[0]], [0], []
+    for _ in range(size - 1):
+        paths = reached + step
+        before.append(paths.argmin(axis=1))
+        reached = np.take_along_axis(paths, before[-1][:, None], axis=1)[:, 0]
+        last.append(int(np.argmin(reached + rest)))
+        least.append((reached + rest)[last[-1]])
+    return _Outward(np.array(least), last, before)
 
 
 def _largest(table: tuple[float, ...]) -> float:

@@ -34,6 +34,8 @@ __all__ = ["Evaluation", "Measured", "calibration_digest", "measure", "measure_p
 
 VERSION = 1
 """Part of the key of what is kept; raise it when numbers change that depend on nothing else in the key."""
+REVISIONS = {"any4": 2}
+"""Formats whose quantiser has changed: part of the key of what names them, so that only that is measured again."""
 _CHUNK = 256
 """Tokens whose logits are in memory at a time."""
 
@@ -201,7 +203,9 @@ class Evaluation:
         return self._float
 
     def _path(self, document: Mapping[str, Any], calibration: str) -> Path:
-        return self._kept / f"{digest([*self._key, json.dumps(document, sort_keys=True), calibration])[:32]}.json"
+        said = json.dumps(document, sort_keys=True)
+        revised = [f"{name} {revision}" for name, revision in REVISIONS.items() if name in said]
+        return self._kept / f"{digest([*self._key, said, calibration, *revised])[:32]}.json"
 
     def _read(self, document: Mapping[str, Any], calibration: str) -> dict[str, Any] | None:
         kept = read_kept(self._path(document, calibration))

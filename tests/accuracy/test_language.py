@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hwgen.errors import HwgenError
+from sim.accuracy import language
 from sim.accuracy.language import Evaluation, measure, measure_products
 from sim.accuracy.methods import Inputs, Layer, Method, MethodResult
 from sim.accuracy.operand import OperandFormat, operand_format
@@ -164,6 +165,17 @@ def test_what_is_kept_and_damaged_is_measured_again(evaluation: Evaluation, cach
     (kept,) = (path for path in (cache / "accuracy").glob("*.json"))
     kept.write_bytes(damage)
     assert measure(evaluation, said, [], still).by_window == want.by_window
+
+
+def test_a_format_whose_quantiser_changed_is_measured_again_and_no_other(
+    evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed, other = recipe({"weights": "int4/32"}), recipe({"weights": "int3/32"})
+    for one in (changed, other):
+        measure(evaluation, one, [], still)
+    monkeypatch.setitem(language.REVISIONS, "int4/32", 2)
+    assert evaluation.known(other.document()) is not None
+    assert evaluation.known(changed.document()) is None
 
 
 def test_a_changed_number_in_what_is_kept_is_seen(evaluation: Evaluation, cache: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from hwgen.errors import HwgenError
 from hwgen.formats import TableFormat, get
 from hwgen.quantize import any4, codebook
+from hwgen.quantize._codebook import best_table
 from sim.accuracy.operand import stored_bits
 
 
@@ -34,6 +37,29 @@ def test_rows_of_several_kinds_gain_most() -> None:
     x = np.stack([rng.choice(rng.uniform(-1, 1, 12), 256) for _ in range(8)])
     learned, fixed = (((found.dequantize() - x) ** 2).mean() for found in (any4(x, 0), codebook(x, "nf4", 0)))
     assert learned < fixed / 8
+
+
+@pytest.mark.parametrize("group", [0, 64, 128])
+@pytest.mark.parametrize("kind", ["normal", "heavy tails"])
+def test_rows_of_weights_are_nearer_than_with_a_table_for_all(kind: str, group: int) -> None:
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(16, 512)) if kind == "normal" else rng.standard_t(4, (16, 512))
+    learned, fixed = (((f.dequantize() - x) ** 2).sum(axis=1) for f in (any4(x, group), codebook(x, "nf4", group)))
+    assert (learned < fixed).all()
+    assert learned.sum() < 0.9 * fixed.sum()
+
+
+@pytest.mark.parametrize(("size", "top"), [(2, 3), (3, 4), (4, 5), (5, 2)])
+def test_no_table_is_better(size: int, top: int) -> None:
+    rng = np.random.default_rng(size)
+    for _ in range(20):
+        values, weights = rng.uniform(-top, top, 30), rng.exponential(size=30)
+        # Ends, and middles of two integers.
+        values[:4] = top, -top, 0.5, -1.5
+        every = [table for table in itertools.combinations(range(-top, top + 1), size) if 0 in table]
+        errors = [(weights * ((values[:, None] - table) ** 2).min(axis=1)).sum() for table in np.array(every)]
+        found = best_table(values, weights, size, top)
+        assert errors[every.index(tuple(int(value) for value in found))] == pytest.approx(min(errors))
 
 
 def test_more_rows_than_tables_share_them() -> None:
