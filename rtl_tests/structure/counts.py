@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Counted", "count"]
+import pytest
+
+__all__ = ["Counted", "count", "counted_by"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,4 +32,14 @@ def count(family: str, tiles: Iterable[Mapping[str, Any]], folder: Path) -> list
     )
     assert run.returncode == 0, run.stderr
     counted: list[Counted] = json.loads(answer.read_text())
+    return counted
+
+
+def counted_by(family: str, tiles: Mapping[str, Mapping[str, Any]]) -> Any:
+    """A fixture of a test file: counts of tiles by their names, in one process."""
+
+    @pytest.fixture(scope="module")
+    def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Counted]:
+        return dict(zip(tiles, count(family, tiles.values(), tmp_path_factory.mktemp("netlist")), strict=True))
+
     return counted
