@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError, suggest
-from hwgen.formats.base import Floats, Format, Scalar, Words, check_range
+from hwgen.formats.base import Floats, Scalar, WholeFormat, Words, check_range
 
 __all__ = ["ANT_TYPES", "FLINT_MAGNITUDES", "AntFormat"]
 
@@ -59,7 +59,7 @@ def _nearest(kind: str) -> tuple[Words, Floats]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AntFormat(Format):
+class AntFormat(WholeFormat):
     """Four-bit codes whose group's selector says the type (``ant4``), or that are all of one ``kind`` (``flint4``).
 
     Selector 0 is int, two's complement of -8 to 7; 1 flint, 0, 1, 2, 3, 4, 6, 8, 16 with a sign; 2 pot, 0 and 1 to 64
@@ -141,20 +141,12 @@ class AntFormat(Format):
         return [value for kind in self.kinds for value in _levels(kind)]
 
     @property
-    def lsb_exp(self) -> int:
-        return 0
-
-    @property
     def max_value(self) -> float:
         return float(max(self._every()))
 
     @property
     def min_value(self) -> float:
         return float(min(self._every()))
-
-    @property
-    def smallest(self) -> float:
-        return 1.0
 
     @property
     def corners(self) -> tuple[int, ...]:

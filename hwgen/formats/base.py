@@ -11,14 +11,14 @@ import math
 import operator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
 
-__all__ = ["Floats", "Format", "Integers", "Scalar", "Words", "check_range", "floor_log2", "whole"]
+__all__ = ["Floats", "Format", "Integers", "Scalar", "WholeFormat", "Words", "check_range", "floor_log2", "whole"]
 
 Words = npt.NDArray[np.uint32]
 """Code words, unsigned whatever the format."""
@@ -72,6 +72,9 @@ class Format(abc.ABC):
     elements : values in one code word; with more than one, decoded arrays have a trailing axis of that length.
     side_bits : bits of side information per group (a selector, say); 0 where there is none.
     """
+
+    without_zero: ClassVar[bool] = False
+    """Whether no code is zero, of every element; else code 0 is, where `padding` does not say another."""
 
     name: str
     code_bits: int
@@ -205,7 +208,7 @@ class Format(abc.ABC):
     @property
     def padding(self) -> int | None:
         """Code that adds nothing to a sum (zero), or None where no code does."""
-        return 0
+        return None if self.without_zero else 0
 
     @property
     def nan_code(self) -> int | None:
@@ -251,3 +254,20 @@ class Format(abc.ABC):
             if math.isinf(value):
                 return high if value > 0 else low
         return min(max(Fraction(value), low), high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeFormat(Format):
+    """A format of whole numbers from ±1 on, as far below zero as above."""
+
+    @property
+    def lsb_exp(self) -> int:
+        return 0
+
+    @property
+    def min_value(self) -> float:
+        return -self.max_value
+
+    @property
+    def smallest(self) -> float:
+        return 1.0

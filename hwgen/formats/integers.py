@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from hwgen.formats.base import Floats, Format, Scalar, Words, check_range
+from hwgen.formats.base import Floats, Format, Scalar, WholeFormat, Words, check_range
 
 __all__ = ["BipolarFormat", "IntFormat", "TernaryFormat"]
 
@@ -103,12 +103,14 @@ class IntFormat(Format):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BipolarFormat(Format):
+class BipolarFormat(WholeFormat):
     """Odd integers q' = 2q - (2**W - 1) of W-bit codes q: W planes of ±1, 1 to 8 bits.
 
     There is no zero, so no padding code. A tie (an even integer) goes to the even code. NaN is refused.
     Source: LUT Tensor Core (ISCA'25), symmetrised weights.
     """
+
+    without_zero: ClassVar[bool] = True
 
     name: str = field(init=False)
 
@@ -144,24 +146,8 @@ class BipolarFormat(Format):
         return codes
 
     @property
-    def lsb_exp(self) -> int:
-        return 0
-
-    @property
     def max_value(self) -> float:
         return float(self._high)
-
-    @property
-    def min_value(self) -> float:
-        return -float(self._high)
-
-    @property
-    def smallest(self) -> float:
-        return 1.0
-
-    @property
-    def padding(self) -> int | None:
-        return None
 
     @property
     def corners(self) -> tuple[int, ...]:
@@ -170,7 +156,7 @@ class BipolarFormat(Format):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TernaryFormat(Format):
+class TernaryFormat(WholeFormat):
     """-1, 0 and +1 as two-bit two's-complement codes 3, 0 and 1.
 
     Code 2 means nothing: it decodes to NaN, ``fixed`` refuses it and no value is encoded as it.
@@ -193,19 +179,7 @@ class TernaryFormat(Format):
         return (np.rint(np.clip(values, -1, 1)).astype(np.int64) & 3).astype(np.uint32)
 
     @property
-    def lsb_exp(self) -> int:
-        return 0
-
-    @property
     def max_value(self) -> float:
-        return 1.0
-
-    @property
-    def min_value(self) -> float:
-        return -1.0
-
-    @property
-    def smallest(self) -> float:
         return 1.0
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -236,6 +236,8 @@ class NormalFormat(Format):
     values included, becomes it; everything above the largest one, infinity included, becomes that.
     """
 
+    without_zero: ClassVar[bool] = True
+
     code_bits: int = field(init=False)
     exponent_bits: int
     mantissa_bits: int
@@ -312,10 +314,6 @@ class NormalFormat(Format):
     @property
     def smallest(self) -> float:
         return self.min_value
-
-    @property
-    def padding(self) -> int | None:
-        return None
 
     @property
     def corners(self) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from hwgen.errors import HwgenError
 from hwgen.formats.ant import FLINT_MAGNITUDES
-from hwgen.formats.base import Floats, Format, Scalar, Words, check_range
+from hwgen.formats.base import Floats, Scalar, WholeFormat, Words, check_range
 
 __all__ = ["IDENTIFIER", "OLIVE_TYPES", "OliveFormat"]
 
@@ -82,7 +82,7 @@ def _nearest(values: Iterable[int], x: float) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OliveFormat(Format):
+class OliveFormat(WholeFormat):
     """Bytes of two OliVe elements; the group's selector says what normal values are, and where outliers begin.
 
     Selector 0: int (±7) and outliers ±12, 16, 24 … 96 (bias 2); 1: flint (±16) and ±24 … 192 (bias 3); 2: int and bias
@@ -194,20 +194,8 @@ class OliveFormat(Format):
     # ------------------------------------------------------------------ facts (over all selectors)
 
     @property
-    def lsb_exp(self) -> int:
-        return 0
-
-    @property
     def max_value(self) -> float:
         return float(max(self.outliers(side)[-1] for side in range(len(OLIVE_TYPES))))
-
-    @property
-    def min_value(self) -> float:
-        return -self.max_value
-
-    @property
-    def smallest(self) -> float:
-        return 1.0
 
     @property
     def corners(self) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
-from hwgen.formats.base import Floats, Format, Scalar, Words, check_range
+from hwgen.formats.base import Floats, Scalar, WholeFormat, Words, check_range
 
 __all__ = ["PowersFormat"]
 
@@ -39,7 +39,7 @@ def _largest(terms: int, field_bits: int, one_sign: bool) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PowersFormat(Format):
+class PowersFormat(WholeFormat):
     """Sums of ``terms`` powers of two up to 2**``shifts``, each with its sign or with ``one_sign``."""
 
     name: str = field(init=False)
@@ -135,20 +135,8 @@ class PowersFormat(Format):
         return self.terms if self.one_sign else 1
 
     @property
-    def lsb_exp(self) -> int:
-        return 0
-
-    @property
     def max_value(self) -> float:
         return float(sum(1 << self.shift_of(term, 1) for term in range(self.terms)))
-
-    @property
-    def min_value(self) -> float:
-        return -self.max_value
-
-    @property
-    def smallest(self) -> float:
-        return 1.0
 
     @property
     def corners(self) -> tuple[int, ...]:

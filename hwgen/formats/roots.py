@@ -15,13 +15,13 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
-from hwgen.formats.base import Floats, Format, Scalar, Words, check_range
+from hwgen.formats.base import Floats, Scalar, WholeFormat, Words, check_range
 
 __all__ = ["RootsFormat"]
 
@@ -30,12 +30,14 @@ _IM = (0, 1, 0, -1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RootsFormat(Format):
+class RootsFormat(WholeFormat):
     """Words of two values, those of i^c, or with ``widely`` of i^u and a conjugated i^w.
 
     ``decode`` returns a trailing axis of 2, ``encode`` takes one, brings both values within the format's ends and gives
     the nearest word, of several the smallest code. NaN is refused, and no word is zero for both outputs.
     """
+
+    without_zero: ClassVar[bool] = True
 
     name: str = field(init=False)
     code_bits: int = field(init=False)
@@ -116,24 +118,8 @@ class RootsFormat(Format):
         return 2
 
     @property
-    def lsb_exp(self) -> int:
-        return 0
-
-    @property
     def max_value(self) -> float:
         return float(self.roots)
-
-    @property
-    def min_value(self) -> float:
-        return -float(self.roots)
-
-    @property
-    def smallest(self) -> float:
-        return 1.0
-
-    @property
-    def padding(self) -> int | None:
-        return None
 
     @property
     def corners(self) -> tuple[int, ...]:

@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
-from hwgen.formats.base import Floats, Format, Scalar, Words, check_range
+from hwgen.formats.base import Floats, Scalar, WholeFormat, Words, check_range
 
 __all__ = ["SparseTernaryFormat"]
 
@@ -20,7 +20,7 @@ _SIGNS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class SparseTernaryFormat(Format):
+class SparseTernaryFormat(WholeFormat):
     """Words of four weights, 1.25 bits each: bits 3 and 4 say which one is 0, bits 0 to 2 which of the others, from the
     first to the last, are -1.
 
@@ -28,6 +28,8 @@ class SparseTernaryFormat(Format):
     several, the others get their sign, 0 that of 1. That is the nearest word. NaN is refused, and no word is zero.
     Source: Sherry (arXiv 2601.07892); which bit means what is ours.
     """
+
+    without_zero: ClassVar[bool] = True
 
     name: str = field(default="ternary_3of4", init=False)
     code_bits: int = field(default=5, init=False)
@@ -84,24 +86,8 @@ class SparseTernaryFormat(Format):
     # ------------------------------------------------------------------ facts
 
     @property
-    def lsb_exp(self) -> int:
-        return 0
-
-    @property
     def max_value(self) -> float:
         return 1.0
-
-    @property
-    def min_value(self) -> float:
-        return -1.0
-
-    @property
-    def smallest(self) -> float:
-        return 1.0
-
-    @property
-    def padding(self) -> int | None:
-        return None
 
     @property
     def corners(self) -> tuple[int, ...]:
