@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.metadata
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -212,9 +212,7 @@ def calibrate(
             f"{suggest(memory, library_memories())}"
         )
     tiles = _tiles(options)
-    chosen = list(options.names) or sorted(families())
-    for one in chosen:
-        family(one)
+    chosen = _chosen(options.names, families())
     nand2 = nand2_area(library)
     if options.scale_from and not options.quick:
         raise HwgenError("calibrate: scale_from must come with quick")
@@ -225,10 +223,7 @@ def calibrate(
         )
     if options.quick:
         chosen = _known_of(known, chosen, bool(options.names))
-    wanted = quick_plan(known, chosen, tiles) if options.quick else plan(chosen, tiles, options.seed)
-    measured, from_cache = measure_all(
-        wanted, library, jobs=options.jobs, timeout_s=options.timeout_s, progress=progress
-    )
+    wanted, measured, from_cache = _measure(library, options, chosen, known, tiles, progress)
     done = {
         "status": "measured: mapped by Yosys and ABC, toggles counted on layers of a real model",
         "command": command,
@@ -268,6 +263,33 @@ def _tiles(options: CalibrateOptions) -> int:
     if tiles < 1:
         raise HwgenError(f"calibrate: tiles must be at least 1, not {tiles}")
     return tiles
+
+
+def _chosen(named: Sequence[str], otherwise: Iterable[str]) -> list[str]:
+    """Families that are ``named``, each once, or in order those that are meant ``otherwise``."""
+    found = list(dict.fromkeys(named)) or sorted(otherwise)
+    for one in found:
+        family(one)
+    return found
+
+
+def _measure(
+    library: Library,
+    options: CalibrateOptions,
+    chosen: Sequence[str],
+    known: Sequence[Reference],
+    tiles: int,
+    progress: Progress,
+) -> tuple[list[Wanted], list[Measured], int]:
+    """What was wanted of the ``chosen`` families, what was measured, and how much of it came from the cache.
+
+    With ``known`` tables, which are to be scaled, the few tiles of a quick calibration.
+    """
+    wanted = quick_plan(known, chosen, tiles) if known else plan(chosen, tiles, options.seed)
+    measured, from_cache = measure_all(
+        wanted, library, jobs=options.jobs, timeout_s=options.timeout_s, progress=progress
+    )
+    return wanted, measured, from_cache
 
 
 def _done(
@@ -310,20 +332,13 @@ def _add(library: Library, output: Path, options: CalibrateOptions, *, command: 
         raise HwgenError(f"calibrate: quick must be off with add where the table was measured, as {output.name} was")
     if options.scale_from:
         raise HwgenError("calibrate: scale_from must be left out with add; the table says what it is scaled from")
-    chosen = list(dict.fromkeys(options.names)) or sorted(set(families()) - set(raw["models"]))
-    for one in chosen:
-        family(one)
+    chosen = _chosen(options.names, set(families()) - set(raw["models"]))
     if not chosen:
         raise HwgenError(f"calibrate: {output.name} has every family; name those to measure again with --pe")
     tiles = _tiles(replace(options, quick=bool(sources)))
-    if sources:
-        others = references(library, sources)
-        wanted = quick_plan(others, _known_of(others, chosen, True), tiles)
-    else:
-        wanted = plan(chosen, tiles, options.seed)
-    measured, from_cache = measure_all(
-        wanted, library, jobs=options.jobs, timeout_s=options.timeout_s, progress=progress
-    )
+    others = references(library, sources) if sources else []
+    there = _known_of(others, chosen, True) if sources else chosen
+    wanted, measured, from_cache = _measure(library, options, there, others, tiles, progress)
     note = f"{', '.join(chosen)}: {tiles} tiles of each, seed {options.seed}, at commit {commit()}"
     if command:
         note += f", by {command}"
