@@ -9,6 +9,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.transforms import BboxBase
 
 from hwgen.errors import HwgenError
 from hwgen.pe import families
@@ -62,7 +63,9 @@ def test_a_format_is_named_where_its_own_codes_are() -> None:
 
 
 def test_points_of_all_families_differ_and_names_cover_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks, boxes, points = [], [], []
+    looks: list[object] = []
+    boxes: list[BboxBase] = []
+    points: list[tuple[float, float]] = []
     real_scatter, real_label = Axes.scatter, accuracy_plot._label
 
     def scatter(axes: Axes, xs: list[float], ys: list[float], **how: object) -> object:
