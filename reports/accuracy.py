@@ -275,8 +275,8 @@ def _orderings(rows: Sequence[tuple[Task, Measured]]) -> list[str]:
         "divergence and by agreement, as published, and INT4 with zero points has the lower perplexity by a hair: the "
         "model's file is Q4_1, which is INT4 with zero points in groups of 32, so that this grid is nearer to the "
         "weights that are stored here than it would be to a model's own. Distances are several times the published "
-        "ones: 135 million parameters have less to spare than seven billion. ANT and OliVe are no formats of this "
-        "project, MX-FP3 is none of the standard.",
+        "ones: 135 million parameters have less to spare than seven billion. ANT and OliVe have no formats of three "
+        "bits in this project, MX-FP3 is none of the standard.",
         "## HiF4, NVFP4, MXFP4",
         table(
             ["format", "bits a weight", "perplexity", "KL [nats]", "agreement"],
@@ -339,11 +339,12 @@ def _arithmetic_body(rows: Sequence[tuple[Task, Measured]]) -> str:
             )
     names = ["tile", "formats alone", "tile's arithmetic", "loss of the formats", "of the arithmetic", "in KL [nats]"]
     about = (
-        "Where all sums are exact both columns are equal (mx, posit). Products of int, minifloat, lut and mixpe with "
-        "integer activations differ by the rounding of FP32 sums, some 3·10⁻⁷ of the result, and what they show is "
-        "noise: a last bit moves an activation of a later layer to the next code now and then, and a small model "
-        "passes that on. With FP16 activations, whose codes are finer, that noise is some 0.006 (lut, mixpe), so that "
-        "bitmod's difference is its arithmetic's, whose sums are truncated."
+        "Where all sums are exact both columns are equal (mx, posit). Results of minifloat, and of int, lut, mixpe and "
+        "other families with integer activations, differ by the rounding of FP32 sums, some 3·10⁻⁷ of the result, and "
+        "what they show is noise: a last bit moves an activation of a later layer to the next code now and then, and a "
+        "small model passes that on. With FP16 activations, whose codes are finer, that noise is some 0.006 (lut, "
+        "mixpe), so that bitmod's difference is its arithmetic's, whose sums are truncated. lmul's is that of its "
+        "products, which an addition of exponents and mantissas approximates ([errors_lmul.md](errors_lmul.md))."
     )
     return f"Float model: {base.perplexity:.2f}.\n\n{table(names, lines)}\n\n{about}"
 

@@ -46,6 +46,16 @@ TILES: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("bitmod", {"bits": 4, "m": 1, "n": 2, "post_lanes": 2}),
     ("mx", {"acts": "mxint8", "weights": "mxfp4", "m": 1, "n": 2, "post_lanes": 1}),
     ("posit", {"operands": "p8", "m": 1, "n": 2}),
+    ("int", {"bits": 4, "acts": "fp16", "m": 1, "n": 2}),
+    ("bitserial", {"bits": 4, "m": 1, "n": 2}),
+    ("bitplane", {"bits": 4, "m": 1, "n": 2}),
+    ("bitfusion", {"bits": 4, "m": 1, "n": 2}),
+    ("shiftadd", {"m": 1, "n": 2}),
+    ("lmul", {"m": 1, "n": 2}),
+    ("codebook", {"weights": "nf4", "m": 1, "n": 2}),
+    ("ant", {"m": 1, "n": 2}),
+    ("olive", {"m": 1, "n": 2}),
+    ("complex", {"m": 1, "n": 2}),
 )
 """Small tiles of every family, so that mapping takes seconds."""
 

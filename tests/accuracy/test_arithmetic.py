@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hwgen.errors import HwgenError
-from hwgen.formats import QTensor, get
+from hwgen.formats import MinifloatFormat, QTensor, get
 from hwgen.pe import families, family
 from hwgen.quantize import weights_for
 from hwgen.reference import run_steps
@@ -38,7 +38,9 @@ def golden_why(spec: Any) -> str | None:
         return None
     if spec.accumulator != "exact":
         return "FP32 sums of L-Mul products"
-    bits = get(spec.quantization().weights).mantissa_bits
+    weights = get(spec.quantization().weights)
+    assert isinstance(weights, MinifloatFormat)
+    bits = weights.mantissa_bits
     return f"L-Mul with {bits} bits of mantissa" if bits > 4 else None
 
 

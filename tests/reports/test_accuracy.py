@@ -6,8 +6,14 @@ from collections import Counter
 
 import pytest
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import BboxBase
 
 from hwgen.errors import HwgenError
+from hwgen.pe import families
+from reports import accuracy_plot
 from reports.accuracy import METHODS, refusal, tasks_of
 from reports.accuracy_plot import _labelled
 from sim.accuracy.recipe import recipe, try_weights
@@ -54,3 +60,42 @@ def test_a_format_is_named_where_its_own_codes_are() -> None:
         )
     ]
     assert [row["method"] for row in _labelled(rows, "bits_per_weight")] == ["clip"]
+
+
+def test_points_of_all_families_differ_and_names_cover_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[object] = []
+    boxes: list[BboxBase] = []
+    points: list[tuple[float, float]] = []
+    real_scatter, real_label = Axes.scatter, accuracy_plot._label
+
+    def scatter(axes: Axes, xs: list[float], ys: list[float], **how: object) -> object:
+        looks.append((how["color"], how["marker"]))
+        points.extend(zip(xs, ys, strict=True))
+        return real_scatter(axes, xs, ys, **how)  # type: ignore[arg-type]
+
+    def label(
+        figure: Figure, axes: Axes, names: list[tuple[float, float, str]], drawn: list[tuple[float, float]]
+    ) -> None:
+        real_label(figure, axes, names, drawn)
+        for text in axes.texts:
+            text.get_window_extent()
+            boxes.append(Text.get_window_extent(text))
+        assert not [one for one in axes.transData.transform(points) for box in boxes if box.contains(*one)]
+
+    monkeypatch.setattr(Axes, "scatter", scatter)
+    monkeypatch.setattr(accuracy_plot, "_label", label)
+    whole = {"perplexity": 28.0, "tokens": 1023, "method": "rtn", "bits_per_weight": 32.0}
+    rows = [
+        {
+            **whole,
+            "method": name,
+            "weights": f"of_{name}",
+            "perplexity": 30.0 + 3 * (at % 4),
+            "bits_per_weight": 4 + at / 8,
+        }
+        for at, name in enumerate(families())
+    ]
+    accuracy_plot.perplexity_picture([whole, *rows], ".png", "lee")
+    assert len(set(looks)) == len(families()) == len(rows)
+    assert len(boxes) == len(rows)
+    assert not any(one.overlaps(other) for at, one in enumerate(boxes) for other in boxes[:at])

@@ -21,8 +21,9 @@ _WHY = (
     "of even steps are nearer to them than to a model's own."
 )
 _TABLES = (
-    " Tables here are of eight bits, without a zero point, and learned from weights alone; theirs count each by the "
-    "size of activations."
+    " Tables here are the best ones of eight bits for weights alone, without a zero point, and more than 256 rows "
+    "share them: in five layers of our model their squared error is 11 to 25 % below NF4's, and would be 17 to 25 % "
+    "with zero points and a table for every row. Theirs count each weight by the size of activations."
 )
 
 
