@@ -14,6 +14,7 @@ from hwgen.prove.control import CLAIMED, CLAIMS, Control
 from hwgen.prove.netlist import Bit, Netlist, read_verilog
 from hwgen.prove.post import Post
 from hwgen.prove.reference import UnknownError, lane_table, products_of_lane, row_table
+from hwgen.prove.stream import STREAM_CLAIMS, Wrapper, steps_bound, wrapper_netlist
 from hwgen.prove.tile import Counterexample, Found, Step, SumProver, Sums, sums_of
 from hwgen.prove.unroll import deep
 
@@ -303,8 +304,32 @@ class Subject:
         there = {
             "pre": ("pre", "the block before the activation buffer"),
             "companions": ("companions", "blocks emitted beside the tile"),
-            "axi_stream": ("axi_stream", "the tile behind AXI4-Stream"),
         }
         for field, (block, what) in there.items():
             if self.manifest.get(field):
                 yield Obligation(block, (block,), what, "none", "none", None, "no proof of this block is known here")
+        yield from self._stream()
+
+    # ------------------------------------------------------------------ behind AXI4-Stream
+
+    @cached_property
+    def wrapper(self) -> Wrapper:
+        """The tile behind AXI4-Stream with counters beside it."""
+        return Wrapper(wrapper_netlist(self.verilog, self.manifest), self.manifest)
+
+    def _stream(self) -> Iterator[Obligation]:
+        if self.manifest.get("axi_stream"):
+            bound = steps_bound(self.manifest)
+            for name, (sentence, method, solver) in STREAM_CLAIMS.items():
+                said = sentence.format(bound=bound)
+                run = partial(self._beside, partial(self._wrapped, name))
+                yield Obligation(f"stream.{name}", ("axi_stream",), said, method, solver, run)
+
+    def _wrapped(self, name: str, seconds: float) -> tuple[str, str, Counterexample | None]:
+        return self.wrapper.proved(name, seconds)
+
+    @staticmethod
+    def _beside(run: Callable[[float], tuple[str, str, Counterexample | None]], seconds: float) -> Result:
+        """What became of an obligation about a block beside the tile."""
+        status, detail, example = run(seconds)
+        return Result(status, detail=detail, counterexample=example)
