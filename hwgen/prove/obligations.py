@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from hwgen.errors import HwgenError
+from hwgen.prove.companions import companion_claims, companion_proved
 from hwgen.prove.control import CLAIMED, CLAIMS, Control
 from hwgen.prove.netlist import Bit, Netlist, read_verilog
 from hwgen.prove.post import Post
@@ -301,14 +302,21 @@ class Subject:
     # ------------------------------------------------------------------ what nothing proves yet
 
     def _open(self) -> Iterator[Obligation]:
-        there = {
-            "pre": ("pre", "the block before the activation buffer"),
-            "companions": ("companions", "blocks emitted beside the tile"),
-        }
-        for field, (block, what) in there.items():
-            if self.manifest.get(field):
-                yield Obligation(block, (block,), what, "none", "none", None, "no proof of this block is known here")
+        if self.manifest.get("pre"):
+            what = "the block before the activation buffer"
+            yield Obligation("pre", ("pre",), what, "none", "none", None, "no proof of this block is known here")
+        for name, entry in self.manifest.get("companions", {}).items():
+            yield from self._companion(name, entry)
         yield from self._stream()
+
+    def _companion(self, name: str, entry: Manifest) -> Iterator[Obligation]:
+        blocks, claims = ("companions",), companion_claims(entry)
+        if not claims:
+            said, why = entry["summary"], "no proof of a companion of this kind is known here"
+            yield Obligation(f"companion.{name}", blocks, said, "none", "none", None, why)
+        for claim, sentence in claims.items():
+            run = partial(self._beside, partial(companion_proved, self.verilog, self.manifest, name, claim))
+            yield Obligation(f"companion.{name}.{claim}", blocks, sentence, _PDR, "ABC pdr", run)
 
     # ------------------------------------------------------------------ behind AXI4-Stream
 

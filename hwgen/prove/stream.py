@@ -1,11 +1,11 @@
 """Claims about the wrapper behind AXI4-Stream, against a machine beside it that knows the manifest alone.
 
 That machine counts words, steps and beats: what each queue holds, and what the tile has been promised room for. The
-tile in it takes steps and gives results in the cycles that the manifest says (``control.ready`` and ``control.valid`` prove
-that of the tile's own text), and its data outputs are anything. What the wrapper may do follows from the counts, to the
-cycle. That a word comes out whole and in its turn is proved of one word, any one, which is watched from where it goes
-in: there are as many before it as were there, each that leaves is one less, and when there are none left it is the one
-that is shown.
+tile in it takes steps and gives results in the cycles that the manifest says (``control.ready`` and ``control.valid``
+prove that of the tile's own text), and its data outputs are anything. What the wrapper may do follows from the
+counts, to the cycle. That a word comes out whole and in its turn is proved of one word, any one, which is watched
+from where it goes in: there are as many before it as were there, each that leaves is one less, and when there are
+none left it is the one that is shown.
 """
 
 from __future__ import annotations

@@ -77,6 +77,7 @@ def with_fault(verilog: str, module: str, old: str, new: str) -> str:
     return verilog[:begin] + body.replace(old, new, 1) + verilog[end:]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_in_the_text_is_refuted_by_an_example_that_runs(name: str) -> None:
     emission = of("int")
