@@ -14,6 +14,7 @@ from hwgen.prove.companions import companion_claims, companion_proved
 from hwgen.prove.control import CLAIMED, CLAIMS, Control
 from hwgen.prove.netlist import Bit, Netlist, read_verilog
 from hwgen.prove.post import Post
+from hwgen.prove.pre import PRE_CLAIMS, pre_proved
 from hwgen.prove.reference import UnknownError, lane_table, products_of_lane, row_table
 from hwgen.prove.stream import STREAM_CLAIMS, Wrapper, steps_bound, wrapper_netlist
 from hwgen.prove.tile import Counterexample, Found, Step, SumProver, Sums, sums_of
@@ -94,7 +95,7 @@ class Subject:
 
     def obligations(self) -> list[Obligation]:
         """All of them, in the order in which they are proved."""
-        return [*self._control(), *self._steps(), *self._ranges(), *self._lanes(), *self._open()]
+        return [*self._control(), *self._steps(), *self._ranges(), *self._lanes(), *self._blocks_beside()]
 
     def _control(self) -> Iterator[Obligation]:
         for name, sentence in CLAIMS.items():
@@ -299,12 +300,12 @@ class Subject:
         status, detail = run(seconds)
         return Result(status, detail=detail)
 
-    # ------------------------------------------------------------------ what nothing proves yet
+    # ------------------------------------------------------------------ beside the tile
 
-    def _open(self) -> Iterator[Obligation]:
-        if self.manifest.get("pre"):
-            what = "the block before the activation buffer"
-            yield Obligation("pre", ("pre",), what, "none", "none", None, "no proof of this block is known here")
+    def _blocks_beside(self) -> Iterator[Obligation]:
+        for name, (sentence, method, solver) in PRE_CLAIMS.items() if self.manifest.get("pre") else ():
+            run = partial(self._beside, partial(pre_proved, self.verilog, self.manifest, name))
+            yield Obligation(f"pre.{name}", ("pre",), sentence, method, solver, run)
         for name, entry in self.manifest.get("companions", {}).items():
             yield from self._companion(name, entry)
         yield from self._stream()
