@@ -41,11 +41,11 @@ class RegisterFile(Control):
         reset = manifest["reset"]
         self.reset = self._drive(reset["port"], 0, 0) ^ int(reset["active"] == "low")
         self._begun = self._latch(lambda _: 1)
-        self.count = entry["arithmetic"]["entries"]
+        self.size = entry["arithmetic"]["entries"]
         self.ports = {port["name"]: port for port in entry["ports"]}
         self.bits = self.ports["value"]["packing"]["element_bits"]
         address, value = self._port("address"), self._port("value")
-        self.entries = [self._register(self.bits) for _ in range(self.count)]
+        self.entries = [self._register(self.bits) for _ in range(self.size)]
         for at, word in enumerate(self.entries):
             here = graph.and_(self._port("write")[0], self._is(address, at))
             self._set(word, self._choose(here, value, word))
@@ -59,7 +59,7 @@ class RegisterFile(Control):
             chosen, selectors = [], self._port("selectors")
             size = self.ports["selectors"]["packing"]["element_bits"]
             for start in range(0, len(selectors), size):
-                own = [self._is(selectors[start : start + size], at) for at in range(self.count)]
+                own = [self._is(selectors[start : start + size], at) for at in range(self.size)]
                 for bit in range(self.bits):
                     terms = [graph.and_(one, word[bit]) for one, word in zip(own, self.entries, strict=True)]
                     chosen.append(graph.any_(terms))
@@ -104,5 +104,5 @@ def companion_proved(
     block = RegisterFile(read_verilog(verilog, entry["top"], memories=True), entry, manifest)
     verdict = block.decide(claim, seconds)
     if verdict.proved:
-        return "proved", f"{block.count} entries of {block.bits} bits, all cycles", None
+        return "proved", f"{block.size} entries of {block.bits} bits, all cycles", None
     return ("refuted" if verdict.broken else "open"), str(verdict), None

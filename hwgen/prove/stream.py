@@ -56,8 +56,8 @@ STREAM_CLAIMS: Mapping[str, tuple[str, str, str]] = {
         "ABC fraig, iprove",
     ),
     "ready": (
-        "tready of an operand stream is high where fewer words than operand_queue_words of it wait for their step, and "
-        "in no other cycle",
+        f"{_OF_TILE}, tready of an operand stream is high where fewer words than operand_queue_words of it wait for "
+        "their step, and in no other cycle",
         _PDR,
         "ABC pdr",
     ),
@@ -75,19 +75,20 @@ STREAM_CLAIMS: Mapping[str, tuple[str, str, str]] = {
         "ABC pdr",
     ),
     "first": (
-        "i_first comes with the step after a reset and after one with i_last, and with no other",
+        f"{_OF_TILE}, i_first comes with the step after a reset and after one with i_last, and with no other",
         _PDR,
         "ABC pdr",
     ),
     "held": (
-        "a step that is offered stays so, with all that belongs to it, until it is taken: what the tile asks of its "
-        "surroundings",
+        f"{_OF_TILE}, a step that is offered stays so, with all that belongs to it, until it is taken: what the tile "
+        "asks of its surroundings",
         _PDR,
         "ABC pdr",
     ),
     "steps": (
-        "the n-th step that is taken has the n-th word of each operand stream since the reset, every element, tlast "
-        "and tuser where the manifest puts them: none is lost, doubled or overtaken, under any gaps and back-pressure",
+        f"{_OF_TILE}, the n-th step that is taken has the n-th word of each operand stream since the reset, every "
+        "element, tlast and tuser where the manifest puts them: none is lost, doubled or overtaken, under any "
+        "gaps and back-pressure",
         _PDR,
         "ABC pdr",
     ),
@@ -99,7 +100,7 @@ STREAM_CLAIMS: Mapping[str, tuple[str, str, str]] = {
         "ABC pdr",
     ),
     "stable": (
-        "m_axis_result_tvalid, once high, stays so, with tdata and tlast, until tready",
+        f"{_OF_TILE}, m_axis_result_tvalid, once high, stays so, with tdata and tlast, until tready",
         "from stream.valid and stream.beats: what is shown is the first beat that is not taken",
         "ABC pdr",
     ),
