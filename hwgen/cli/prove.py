@@ -48,6 +48,7 @@ def status(counts: dict[str, int]) -> int:
     metavar="FILE",
     help="write what was proved, how and in how long, for `hwgen check`",
 )
+@click.option("--axi-stream", is_flag=True, help="also emit module TOP_axis, the tile behind AXI4-Stream, and prove it")
 @click.option("--limit-s", type=Number(), default=900.0, show_default=True, help="most seconds for all proofs")
 @click.option(
     "--mutants",
@@ -57,7 +58,13 @@ def status(counts: dict[str, int]) -> int:
     help="faults to seed for the proofs to refuse",
 )
 def command(
-    spec: TileSpec, clock: Clock, output: Path | None, certificate: Path | None, limit_s: float, mutants: int
+    spec: TileSpec,
+    clock: Clock,
+    output: Path | None,
+    certificate: Path | None,
+    axi_stream: bool,
+    limit_s: float,
+    mutants: int,
 ) -> None:
     """Prove that the Verilog of a tile, read back, computes what its manifest says, for all inputs.
 
@@ -67,7 +74,7 @@ def command(
     from hwgen.emit import emit
     from hwgen.prove import prove, summary
 
-    emission = emit(spec, clock=clock.document())
+    emission = emit(spec, axi_stream=axi_stream, clock=clock.document())
     with bars() as progress:
         task = progress.add_task(f"{spec.family}: proving", total=1)
         found = prove(

@@ -180,6 +180,7 @@ def axi_stream_entry(spec: TileSpec, top: str) -> dict[str, Any]:
         "tuser": {"s_axis_acts": placed(found.user)},
         "timing": {
             "added_latency": LATENCY,
+            "operand_queue_words": INPUT_DEPTH,
             "beats_per_result": spec.post_beats_max if spec.lanes else 1,
             "result_queue_beats": result_depth(spec),
         },

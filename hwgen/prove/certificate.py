@@ -114,14 +114,16 @@ def checked(certificate: Any, verilog: str, name: str, file: str) -> Mapping[str
 
 def _check_manifest(stated: Any, verilog: str, name: str) -> None:
     """What a certificate says that was to be proved must be what the tile's parameters say."""
-    from hwgen.emit import Reset
-    from hwgen.emit._manifest import manifest, spec_from_manifest
+    from hwgen.emit import Emission, Reset
+    from hwgen.emit._manifest import spec_from_manifest
+    from hwgen.emit._names import axi_stream_name
 
     spec = spec_from_manifest(stated)
     reset = Reset(stated["reset"]["kind"], stated["reset"]["active"])
-    own = manifest(spec, stated["top"], verilog, reset)
+    streamed = f"module {axi_stream_name(stated['top'])}(" in verilog
+    own = Emission(spec, stated["top"], verilog, reset, streamed).manifest
     for field, value in own.items():
-        if field not in ("versions", "pipeline", "axi_stream") and stated.get(field) != value:
+        if field not in ("versions", "pipeline") and stated.get(field) != value:
             raise HwgenError(f"check: {name} must state what its parameters say, but {field} of its manifest does not")
 
 

@@ -142,6 +142,7 @@ class Control:
         counted = self._choose(graph.and_(works, at_end ^ 1), more, self.count)
         self._set(self.count, [graph.and_(self.taken ^ 1, bit) for bit in counted])
         ended = graph.and_(self.taken, last)
+        self.waiting = waiting
         self._set_down(folding, ended, folds)
         self._set_down(waiting, ended, waits)
         self.expected = self._expected(ended, chosen, done)
@@ -162,18 +163,19 @@ class Control:
             ends = graph.and_(here, done if beats else 1)
             for cycle in range(begin, begin + max(beats, 1)):
                 puts.setdefault(cycle, []).append(ends)
-        self.sums_expected = self._line(sums)
-        return self._line(puts)
+        self.sums_expected = self._line(sums)[0]
+        self.line = self._line(puts)
+        return self.line[0]
 
-    def _line(self, puts: Mapping[int, Sequence[int]]) -> int:
-        """A line of cycles; ``puts`` gives what is put in by the cycles until it is due."""
+    def _line(self, puts: Mapping[int, Sequence[int]]) -> list[int]:
+        """A line of cycles, the one that is due first; ``puts`` gives what is put in by the cycles until it is due."""
         graph = self.graph
         line = self._register(max(puts))
         for at, literal in enumerate(line):
             # Place ``at`` is due in ``at`` cycles; what is put in now is a cycle nearer when it is there.
             following = [line[at + 1]] if at + 1 < len(line) else []
             self._set([literal], [graph.any_([*following, *puts.get(at + 1, [])])])
-        return line[0]
+        return line
 
     def _assume(self, offered: int, held: Sequence[int], legal: int) -> None:
         """What the surroundings keep to, since the last reset."""

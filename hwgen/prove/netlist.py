@@ -60,12 +60,24 @@ def _number(text: Any) -> int:
     return int(text, 2) if text and set(text) <= {"0", "1"} else 0
 
 
-def read_verilog(text: str, top: str) -> Netlist:
+_MAP = ("memory_collect", "memory_map", "dffunmap")
+"""Memories become registers, and registers that are held or reset those with choices before them."""
+
+
+def read_verilog(text: str, top: str, *, memories: bool = False, opaque: str | None = None) -> Netlist:
     """Flat netlist of module ``top`` of a Verilog text.
+
+    memories: there are some, which become registers.
+    opaque: a module that is not looked into. The outputs of its instances are inputs of the netlist, and their inputs
+       its outputs, by the names ``instance.port``.
 
     Raises `HwgenError` for a text that Yosys does not read, or that has no such module.
     """
-    passes = (f"hierarchy -check -top {top}", "proc -norom", "flatten", "opt_clean")
+    passes: tuple[str, ...] = (f"hierarchy -check -top {top}", "proc -norom", "flatten", "opt_clean")
+    if opaque:
+        passes = (f"blackbox {opaque}", *passes)
+    if memories:
+        passes = (*passes, *_MAP, "opt_clean")
     try:
         document = json.loads(run_passes(text, passes, read="read_verilog", write="write_json"))
     except RuntimeError as error:
@@ -82,8 +94,14 @@ def read_verilog(text: str, top: str) -> Netlist:
             {key: tuple(bits) for key, bits in one["connections"].items()},
         )
         for name, one in sorted(module["cells"].items(), key=lambda item: _PLACE.sub("", item[0]))
-        if one["type"] != "$scopeinfo"
+        if one["type"] not in ("$scopeinfo", opaque)
     )
+    for name, one in module["cells"].items():
+        if one["type"] == opaque:
+            for port, bits in one["connections"].items():
+                # What drives the netlist from within the instance comes in from outside of it.
+                way = "input" if one["port_directions"][port] == "output" else "output"
+                ports[f"{name}.{port}"] = way, tuple(bits)
     driver = {bit: (cell, place) for cell in cells for place, bit in enumerate(cell.ports[cell.output])}
     return Netlist(
         top,

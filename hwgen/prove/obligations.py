@@ -10,10 +10,13 @@ from functools import cached_property, partial
 from typing import Any
 
 from hwgen.errors import HwgenError
+from hwgen.prove.companions import companion_claims, companion_proved
 from hwgen.prove.control import CLAIMED, CLAIMS, Control
 from hwgen.prove.netlist import Bit, Netlist, read_verilog
 from hwgen.prove.post import Post
+from hwgen.prove.pre import PRE_CLAIMS, pre_proved
 from hwgen.prove.reference import UnknownError, lane_table, products_of_lane, row_table
+from hwgen.prove.stream import STREAM_CLAIMS, Wrapper, steps_bound, wrapper_netlist
 from hwgen.prove.tile import Counterexample, Found, Step, SumProver, Sums, sums_of
 from hwgen.prove.unroll import deep
 
@@ -92,7 +95,7 @@ class Subject:
 
     def obligations(self) -> list[Obligation]:
         """All of them, in the order in which they are proved."""
-        return [*self._control(), *self._steps(), *self._ranges(), *self._lanes(), *self._open()]
+        return [*self._control(), *self._steps(), *self._ranges(), *self._lanes(), *self._blocks_beside()]
 
     def _control(self) -> Iterator[Obligation]:
         for name, sentence in CLAIMS.items():
@@ -297,14 +300,45 @@ class Subject:
         status, detail = run(seconds)
         return Result(status, detail=detail)
 
-    # ------------------------------------------------------------------ what nothing proves yet
+    # ------------------------------------------------------------------ beside the tile
 
-    def _open(self) -> Iterator[Obligation]:
-        there = {
-            "pre": ("pre", "the block before the activation buffer"),
-            "companions": ("companions", "blocks emitted beside the tile"),
-            "axi_stream": ("axi_stream", "the tile behind AXI4-Stream"),
-        }
-        for field, (block, what) in there.items():
-            if self.manifest.get(field):
-                yield Obligation(block, (block,), what, "none", "none", None, "no proof of this block is known here")
+    def _blocks_beside(self) -> Iterator[Obligation]:
+        for name, (sentence, method, solver) in PRE_CLAIMS.items() if self.manifest.get("pre") else ():
+            run = partial(self._beside, partial(pre_proved, self.verilog, self.manifest, name))
+            yield Obligation(f"pre.{name}", ("pre",), sentence, method, solver, run)
+        for name, entry in self.manifest.get("companions", {}).items():
+            yield from self._companion(name, entry)
+        yield from self._stream()
+
+    def _companion(self, name: str, entry: Manifest) -> Iterator[Obligation]:
+        blocks, claims = ("companions",), companion_claims(entry)
+        if not claims:
+            said, why = entry["summary"], "no proof of a companion of this kind is known here"
+            yield Obligation(f"companion.{name}", blocks, said, "none", "none", None, why)
+        for claim, sentence in claims.items():
+            run = partial(self._beside, partial(companion_proved, self.verilog, self.manifest, name, claim))
+            yield Obligation(f"companion.{name}.{claim}", blocks, sentence, _PDR, "ABC pdr", run)
+
+    # ------------------------------------------------------------------ behind AXI4-Stream
+
+    @cached_property
+    def wrapper(self) -> Wrapper:
+        """The tile behind AXI4-Stream with counters beside it."""
+        return Wrapper(wrapper_netlist(self.verilog, self.manifest), self.manifest)
+
+    def _stream(self) -> Iterator[Obligation]:
+        if self.manifest.get("axi_stream"):
+            bound = steps_bound(self.manifest)
+            for name, (sentence, method, solver) in STREAM_CLAIMS.items():
+                said = sentence.format(bound=bound)
+                run = partial(self._beside, partial(self._wrapped, name))
+                yield Obligation(f"stream.{name}", ("axi_stream",), said, method, solver, run)
+
+    def _wrapped(self, name: str, seconds: float) -> tuple[str, str, Counterexample | None]:
+        return self.wrapper.proved(name, seconds)
+
+    @staticmethod
+    def _beside(run: Callable[[float], tuple[str, str, Counterexample | None]], seconds: float) -> Result:
+        """What became of an obligation about a block beside the tile."""
+        status, detail, example = run(seconds)
+        return Result(status, detail=detail, counterexample=example)
