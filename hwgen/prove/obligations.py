@@ -24,7 +24,7 @@ Manifest = Mapping[str, Any]
 _ALGEBRA = "rewriting to lanes, each lane exhaustively"
 _PDR = "property-directed reachability"
 _FREE_BITS = 6
-_EXACT = {"dot", "planes", "plane_pairs", "lmul"}
+_EXACT = {"dot", "planes", "plane_pairs", "lmul", "roots"}
 """Arithmetic whose sums are whole numbers."""
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from hwgen.formats import get
 from hwgen.prove.graph import Graph
+from hwgen.prove.roots import root_table
 
 __all__ = ["UnknownError", "lane_table", "packed", "products_of_lane", "row_table", "selectors"]
 
@@ -96,7 +97,10 @@ def _dot(acts: list[list[tuple[int, ...]]], weights: list[list[tuple[int, ...]]]
 
 
 def lane_table(manifest: Manifest, mode: int) -> np.ndarray:
-    """What one activation and one weight add to a sum in a whole step, by their codes and selectors (`_dot`)."""
+    """What one activation and one weight add to a sum in a whole step, by their codes and selectors (`_dot`).
+
+    For weights that take two activations, what these add to each of a cell's sums: [sum][code].
+    """
     rule = manifest["arithmetic"][mode]
     if rule["kind"] == "dot":
         return _dot(_values(manifest, rule["acts"]), _values(manifest, rule["weights"]))
@@ -115,13 +119,27 @@ def lane_table(manifest: Manifest, mode: int) -> np.ndarray:
         return _pairs(manifest, rule)
     if rule["kind"] == "lmul":
         return _lmul(manifest, rule)
+    if rule["kind"] == "roots":
+        return _roots(manifest, mode)
     raise UnknownError(f"arithmetic of kind {rule['kind']!r}")
 
 
 def products_of_lane(manifest: Manifest, mode: int) -> int:
-    """Products in a pair of codes."""
+    """Products in a lane's codes."""
     rule = manifest["arithmetic"][mode]
+    if rule["kind"] == "roots":
+        return 2
     return len(_values(manifest, rule["acts"])[0][0]) if rule["kind"] == "dot" else 1
+
+
+def _roots(manifest: Manifest, mode: int) -> np.ndarray:
+    """Two activations and a weight of roots of unity."""
+    rule, weights = manifest["arithmetic"][mode], manifest["operands"][mode]["weights"]
+    acts = [value for (value,) in _values(manifest, rule["acts"])[0]]
+    try:
+        return root_table(acts, rule["weights"], manifest["encodings"][weights["encoding"]]["bits"])
+    except ValueError as error:
+        raise UnknownError(str(error)) from error
 
 
 def _pairs(manifest: Manifest, rule: Manifest) -> np.ndarray:

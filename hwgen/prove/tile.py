@@ -252,9 +252,13 @@ class SumProver:
         if self.rows:
             return [Lane(tuple(literal >> 1 for literal in [*act, *row]), self._table) for act in acts]
         weights, col = codes["weights"][place[1]], self._selected("weights", place[1])
+        table = self._table if self._table.ndim == 1 else self._table[place[2]]
+        # A complex weight takes two activations.
+        each = len(acts) // len(weights)
+        taken = [[bit for act in acts[at : at + each] for bit in act] for at in range(0, len(acts), each)]
         return [
-            Lane(tuple(literal >> 1 for literal in [*act, *weight, *row, *col]), self._table)
-            for act, weight in zip(acts, weights, strict=True)
+            Lane(tuple(literal >> 1 for literal in [*act, *weight, *row, *col]), table)
+            for act, weight in zip(taken, weights, strict=True)
         ]
 
     def _selected(self, role: str, index: int) -> list[int]:
@@ -294,7 +298,8 @@ class SumProver:
         for lane_at, lane in enumerate(self.lanes(place)):
             # What several lanes share is named by the first.
             roles = {node: ("lane", lane_at, at) for at, node in enumerate(lane.variables)} | roles
-        digest = shape(graph, [*word, *state], roles)
+        # Sums of a cell differ in what is added to them.
+        digest = shape(graph, [*word, *state], roles) + str(place[2:])
         if digest in self._shapes and not self._saturates:
             return Found(True)
         # Most faults show in a thousand random cases, and a sum that is wrong may never end to be rewritten.
