@@ -11,6 +11,7 @@ from typing import Any
 
 from hwgen.errors import HwgenError
 from hwgen.prove.control import CLAIMED, CLAIMS, Control
+from hwgen.prove.cycles import METHOD, SOLVER, CycleProver, cycles_sentence
 from hwgen.prove.netlist import Bit, Netlist, read_verilog
 from hwgen.prove.post import Post
 from hwgen.prove.reference import UnknownError, lane_table, products_of_lane, row_table
@@ -24,7 +25,7 @@ Manifest = Mapping[str, Any]
 _ALGEBRA = "rewriting to lanes, each lane exhaustively"
 _PDR = "property-directed reachability"
 _FREE_BITS = 6
-_EXACT = {"dot", "planes", "plane_pairs", "lmul", "roots"}
+_EXACT = {"dot", "planes", "plane_pairs", "lmul", "roots", "terms"}
 """Arithmetic whose sums are whole numbers."""
 
 
@@ -147,8 +148,14 @@ class Subject:
             suffix = "" if len(self.manifest["modes"]) == 1 else f".{mode['name']}"
             for rows, sums in self._sums():
                 what = "activations" if rows else "products of activations and weights, by the formats' definitions,"
+                name = f"step.{'row_sums' if rows else 'sums'}{suffix}"
+                if self._by_cycles(at):
+                    run = partial(self._step, at, rows, sums)
+                    sentence = cycles_sentence(mode, len(sums.elements))
+                    yield Obligation(name, blocks[rows], sentence, METHOD, SOLVER, run)
+                    continue
                 yield Obligation(
-                    f"step.{'row_sums' if rows else 'sums'}{suffix}",
+                    name,
                     blocks[rows],
                     f"a step adds the {what} to each of {len(sums.elements)} sums, exactly, whatever these are, "
                     f"{mode['latency']} cycles later, after clearing them with i_first, whatever the state of the "
@@ -199,7 +206,8 @@ class Subject:
         until = time.monotonic() + seconds
         lemmas = cases = 0
         for step in self._windows(mode):
-            found, lemmas = self._each(SumProver(step, sums, rows), sums, until, lemmas)
+            prover = CycleProver if self._by_cycles(mode) else SumProver
+            found, lemmas = self._each(prover(step, sums, rows), sums, until, lemmas)
             if found is not None:
                 return found
             cases += 1
@@ -215,7 +223,13 @@ class Subject:
         found, _ = self._each(SumProver(step, sums, rows), sums, time.monotonic() + seconds, 0)
         return found or Result("proved", detail=f"{len(sums.elements)} sums of {len(sums.elements[0])} bits")
 
-    def _each(self, prover: SumProver, sums: Sums, until: float, lemmas: int) -> tuple[Result | None, int]:
+    def _by_cycles(self, mode: int) -> bool:
+        """Whether each cycle of a step changes sums by a rule of its own."""
+        return "step" in self.manifest["arithmetic"][mode]
+
+    def _each(
+        self, prover: SumProver | CycleProver, sums: Sums, until: float, lemmas: int
+    ) -> tuple[Result | None, int]:
         """What stops the proof of all sums, or None, and the number of lemmas."""
         proved = 0
         for index in self._order(len(sums.elements)):

@@ -16,7 +16,7 @@ from hwgen.formats import get
 from hwgen.prove.graph import Graph
 from hwgen.prove.roots import root_table
 
-__all__ = ["UnknownError", "lane_table", "packed", "products_of_lane", "row_table", "selectors"]
+__all__ = ["UnknownError", "finite_values", "lane_table", "packed", "products_of_lane", "row_table", "selectors"]
 
 Manifest = Mapping[str, Any]
 
@@ -43,6 +43,11 @@ def _finite(name: str, unit_exp: int) -> tuple[int, ...]:
             raise UnknownError(f"{name} has values that are no multiples of 2**{unit_exp}")
         found.append(int(units))
     return tuple(found)
+
+
+def finite_values(name: str, unit_exp: int) -> tuple[int, ...]:
+    """A format's values by code in units of 2**unit_exp; what is no number is the largest one with its sign."""
+    return _finite(name, unit_exp)
 
 
 def _values(manifest: Manifest, rule: Manifest) -> list[list[tuple[int, ...]]]:
