@@ -28,6 +28,8 @@ from hwgen.prove.terms import (
     Weights,
     Word,
     activations,
+    exponent_bound,
+    magnitude_bound,
     number,
     placed,
     update,
@@ -37,7 +39,7 @@ from hwgen.prove.terms import (
 from hwgen.prove.tile import BEFORE, Counterexample, Found, Step, Sums
 from hwgen.prove.unroll import Unrolled
 
-__all__ = ["METHOD", "SOLVER", "CycleProver", "cycles_sentence"]
+__all__ = ["METHOD", "RANGE_METHOD", "SOLVER", "CycleProver", "cycles_sentence", "range_sentence", "term_range"]
 
 METHOD = "satisfiability, cycle by cycle; sums of aligned numbers by rewriting"
 SOLVER = "ABC fraig, iprove; hwgen"
@@ -58,6 +60,29 @@ def cycles_sentence(mode: Mapping[str, Any], count: int) -> str:
         "of the control; nothing before or after the step has a part in that, and cycles in which it waits change "
         "nothing"
     )
+
+
+RANGE_METHOD = "bounds of all terms, and of what is rounded down"
+
+
+def range_sentence(rule: Mapping[str, Any]) -> str:
+    """What is said of the bounds of sums of terms."""
+    what = "has an exponent below 0, or one that its bits do not hold" if "mantissa_bits" in rule else "leaves its bits"
+    return f"no sum of a group of at most {rule['depth']} products {what}, whatever is cut off of them"
+
+
+def term_range(manifest: Mapping[str, Any], bits: int) -> tuple[str, str]:
+    """Whether the sums of all modes stay within ``bits`` bits; open where the bound says nothing."""
+    most = []
+    for mode, rule in enumerate(manifest["arithmetic"]):
+        own = rule["accumulator"]
+        if "mantissa_bits" in own:
+            most.append((exponent_bound(manifest, mode, own["depth"]), 1 << bits - own["mantissa_bits"]))
+        else:
+            most.append((magnitude_bound(manifest, mode, own["depth"]), 1 << bits - 1))
+    status = "proved" if all(one < limit for one, limit in most) else "open"
+    what = "an exponent" if "mantissa_bits" in manifest["arithmetic"][0]["accumulator"] else "a magnitude"
+    return status, f"{what} of at most {max(one for one, _ in most)}, below {min(limit for _, limit in most)}"
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 
 from hwgen.errors import HwgenError
 from hwgen.prove.control import CLAIMED, CLAIMS, Control
-from hwgen.prove.cycles import METHOD, SOLVER, CycleProver, cycles_sentence
+from hwgen.prove.cycles import METHOD, RANGE_METHOD, SOLVER, CycleProver, cycles_sentence, range_sentence, term_range
 from hwgen.prove.netlist import Bit, Netlist, read_verilog
 from hwgen.prove.post import Post
 from hwgen.prove.reference import UnknownError, lane_table, products_of_lane, row_table
@@ -250,6 +250,10 @@ class Subject:
     def _ranges(self) -> Iterator[Obligation]:
         for rows, sums in self._sums():
             rule = self.manifest["arithmetic"][0].get("accumulator", {})
+            if self._by_cycles(0) and ("mantissa_bits" in rule or rule["overflow"] == "refuse"):
+                run = partial(self._term_range, sums)
+                yield Obligation("range.sums", ("cell",), range_sentence(rule), RANGE_METHOD, "hwgen", run)
+                continue
             if "depth" not in rule or rule.get("overflow") != "refuse":
                 continue
             yield Obligation(
@@ -271,6 +275,10 @@ class Subject:
             low, high = min(low, lanes * int(table.min())), max(high, lanes * int(table.max()))
         fits = -(1 << bits - 1) <= low and high < 1 << bits - 1
         return Result("proved" if fits else "refuted", detail=f"{low} to {high}")
+
+    def _term_range(self, sums: Sums, seconds: float) -> Result:
+        status, detail = term_range(self.manifest, len(sums.elements[0]))
+        return Result(status, detail=detail)
 
     # ------------------------------------------------------------------ post lanes
 

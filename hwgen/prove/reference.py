@@ -80,6 +80,8 @@ def _units(value: Any, rule: Manifest) -> tuple[int, ...]:
 def selectors(manifest: Manifest, mode: int) -> dict[str, str]:
     """Ports whose elements say, row by row or column by column, what codes mean; by the operand's role."""
     rule = manifest["arithmetic"][mode]
+    if rule.get("weights", {}).get("special"):
+        return {"weights": rule["weights"]["special"]}
     return {role: rule[role]["selector"] for role in ("acts", "weights") if "selector" in rule.get(role, ())}
 
 
@@ -126,6 +128,10 @@ def lane_table(manifest: Manifest, mode: int) -> np.ndarray:
         return _lmul(manifest, rule)
     if rule["kind"] == "roots":
         return _roots(manifest, mode)
+    if rule["kind"] == "terms":
+        from hwgen.prove.terms import whole_table
+
+        return whole_table(manifest, mode)
     raise UnknownError(f"arithmetic of kind {rule['kind']!r}")
 
 

@@ -14,7 +14,23 @@ import numpy as np
 from hwgen.prove.graph import Graph
 from hwgen.prove.reference import UnknownError, finite_values
 
-__all__ = ["Activations", "Term", "Weights", "activations", "lookup", "updated", "weights"]
+__all__ = [
+    "Activations",
+    "Term",
+    "Update",
+    "Weights",
+    "Word",
+    "activations",
+    "exponent_bound",
+    "lookup",
+    "magnitude_bound",
+    "number",
+    "placed",
+    "update",
+    "updated",
+    "weights",
+    "whole_table",
+]
 
 Manifest = Mapping[str, Any]
 Word = list[int]
@@ -126,6 +142,69 @@ def _leading(rule: Manifest, encoding: Manifest, special_bits: int) -> Weights:
         bits,
         special_bits,
     )
+
+
+def whole_table(manifest: Manifest, mode: int) -> np.ndarray:
+    """What an integer and a weight add in a whole step, in halves: activation code fastest, then the weight's, then
+    the special value's.
+    """
+    rule = manifest["arithmetic"][mode]
+    if "step" in rule or rule["sum"] != "exact":
+        raise UnknownError("terms that are aligned within a cycle")
+    acts, found = np.array(finite_values(rule["acts"]["encoding"], 0)), weights(manifest, mode)
+    total = sum(
+        (np.where(term.sign == 1, -term.there, term.there) << term.exp + term.bsig for term in found.phases),
+        np.zeros(1, np.int64),
+    )
+    return np.multiply.outer(total, acts).reshape(-1)
+
+
+# ---------------------------------------------------------------------- bounds
+
+
+def _most_of_a_product(manifest: Manifest, mode: int, both: bool) -> int:
+    """The largest magnitude that a weight's terms add, cut off or not: those of one sign, or with ``both`` of both,
+    without their signs.
+    """
+    form, found = activations(manifest, mode), weights(manifest, mode)
+    sides = [
+        sum((np.where(term.sign == at, term.there << term.exp + term.bsig, 0) for term in found.phases), np.zeros(1))
+        for at in range(2)
+    ]
+    most = max(int(m) << int(e) for m, e in zip(form.significand, form.exponent, strict=True))
+    total = sides[0] + sides[1] if both else np.maximum(*sides)
+    return int(total.max()) * most << int(manifest["arithmetic"][mode]["step"]["guard_bits"])
+
+
+def magnitude_bound(manifest: Manifest, mode: int, depth: int) -> int:
+    """No sum of ``depth`` products is larger, whatever is cut off of them: magnitudes are only made smaller."""
+    return depth * _most_of_a_product(manifest, mode, both=False)
+
+
+def exponent_bound(manifest: Manifest, mode: int, depth: int) -> int:
+    """No exponent E of a normalised sum of ``depth`` products is larger.
+
+    A sum v that is not 0 is M * 2**(E - P + 1) with 2**(P - 2) <= |M| <= 2**(P - 1), so 2**(E - 1) <= |v|. A cycle adds
+    u to it, rounds it down in a frame whose top place has the exponent H, the larger one of E and of the top place of
+    u, and once more to P places: |v'| < |v| + |u| + 2**(H - F + 1) + 2**(H - P + 2). Nor is E ever below 0: all that
+    is added is a whole number, and so is what is left of a sum of whole numbers that is rounded down.
+    """
+    rule = manifest["arithmetic"][mode]
+    mantissa, frame = rule["accumulator"]["mantissa_bits"], rule["accumulator"]["frame_bits"]
+    form, found, codes = activations(manifest, mode), weights(manifest, mode), manifest["modes"][mode]["k"]
+    step = codes * _most_of_a_product(manifest, mode, both=True)
+    highest_exp = int(form.exponent.max()) + rule["step"]["dot_bits"] - 1
+    tops = [highest_exp + int(term.exp.max()) + term.bsig for term in found.phases]
+    # In units of 2**-(F + P), so that all of it is whole.
+    shift = frame + mantissa
+    bound = most = 0
+    for _ in range(-(-depth // codes)):
+        bound += step << shift
+        for top in tops:
+            highest = max(top, (bound >> shift).bit_length())
+            bound += (1 << shift + highest - frame + 1) + (1 << shift + highest - mantissa + 2)
+        most = max(most, (bound >> shift).bit_length())
+    return most
 
 
 # ---------------------------------------------------------------------- gates
