@@ -24,6 +24,7 @@ from hwgen.prove.reference import UnknownError
 from hwgen.prove.tables import cone, evaluate, shape
 from hwgen.prove.terms import (
     Activations,
+    Fields,
     Update,
     Weights,
     Word,
@@ -147,6 +148,7 @@ class CycleProver:
     rows: bool
     _form: Activations = field(init=False)
     _weights: Weights = field(init=False)
+    _fields: Fields = field(init=False)
 
     def __post_init__(self) -> None:
         manifest, mode = self.step.manifest, self.step.mode
@@ -154,7 +156,7 @@ class CycleProver:
         if self.rows or rule["accumulator"].get("partials", 1) != 1:
             raise UnknownError("several partial sums in turn")
         self._form, self._weights = activations(manifest, mode), weights(manifest, mode)
-        self._rule = rule
+        self._rule, self._fields = rule, Fields(self.step.graph)
 
     # ------------------------------------------------------------------ what is wanted
 
@@ -165,7 +167,7 @@ class CycleProver:
     def _terms(self, place: tuple[int, ...], phase: int) -> Update:
         codes, term = self.step.codes, self._weights.phases[phase]
         own = codes["acts"][place[0]], codes["weights"][place[1]], self._special(place[1])
-        return update(self.step.graph, *own, self._form, term, self._rule["step"])
+        return update(self._fields, *own, self._form, term, self._rule["step"])
 
     def _begun(self, state: Word, phase: int) -> Word:
         """The sum that a phase adds to: nothing where a group begins."""
@@ -226,8 +228,8 @@ class CycleProver:
                 one = terms[phase]
                 made = self._made(state, one.added, self._level(one, phase), phase)
                 wholes.append(_differ(step.graph, word, made))
-            digests = [shape(step.graph, [whole], {}) for whole in wholes]
-            if all(digest in _KNOWN for digest in digests):
+            digest = shape(step.graph, wholes, {})
+            if digest in _KNOWN:
                 return Found(True)
         example = self._refuted(index, terms, begin, seen)
         if example is not None:
@@ -239,7 +241,7 @@ class CycleProver:
             why = self._cycle(word, state, terms[phase], phase, wholes[phase], unrolled, until)
             if why:
                 return Found(False, f"term {phase}: {why}")
-            _KNOWN.add(digests[phase])
+        _KNOWN.add(digest)
         return Found(True, lemmas=self._lemmas)
 
     def _never(self, bad: int, until: float) -> bool:

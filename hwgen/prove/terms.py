@@ -16,6 +16,7 @@ from hwgen.prove.reference import UnknownError, finite_values
 
 __all__ = [
     "Activations",
+    "Fields",
     "Term",
     "Update",
     "Weights",
@@ -34,6 +35,7 @@ __all__ = [
 
 Manifest = Mapping[str, Any]
 Word = list[int]
+Key = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,15 @@ def activations(manifest: Manifest, mode: int) -> Activations:
     encoding = manifest["encodings"][rule["encoding"]]
     if encoding["kind"] != "float" or rule["specials"] != "largest finite value" or not encoding["sign_bit"]:
         raise UnknownError(f"terms times activations of kind {encoding['kind']!r}")
-    mantissa = encoding["mantissa_bits"]
-    values = finite_values(rule["encoding"], 1 - encoding["bias"] - mantissa)
-    magnitudes = [abs(value) for value in values]
+    return _fields(rule["encoding"], encoding["bits"], encoding["mantissa_bits"], encoding["bias"])
+
+
+@functools.cache
+def _fields(name: str, bits: int, mantissa: int, bias: int) -> Activations:
+    magnitudes = [abs(value) for value in finite_values(name, 1 - bias - mantissa)]
     exponents = [max(magnitude.bit_length() - mantissa, 1) for magnitude in magnitudes]
     return Activations(
-        np.arange(len(values)) >> encoding["bits"] - 1,
+        np.arange(len(magnitudes)) >> bits - 1,
         np.array(exponents, np.int64),
         np.array([m >> e - 1 for m, e in zip(magnitudes, exponents, strict=True)], np.int64),
     )
@@ -177,8 +182,33 @@ def _most_of_a_product(manifest: Manifest, mode: int, both: bool) -> int:
 
 
 def magnitude_bound(manifest: Manifest, mode: int, depth: int) -> int:
-    """No sum of ``depth`` products is larger, whatever is cut off of them: magnitudes are only made smaller."""
-    return depth * _most_of_a_product(manifest, mode, both=False)
+    """No sum of ``depth`` products is larger, whatever is cut off of them.
+
+    A term that is aligned to an exponent larger by more than the guard bits loses less than one unit of that one's last
+    place; of a term with the other sign that makes a product larger.
+    """
+    form, found = activations(manifest, mode), weights(manifest, mode)
+    guard, most = int(manifest["arithmetic"][mode]["step"]["guard_bits"]), 0
+    for exponent in range(1, int(form.exponent.max()) + 1):
+        full = int(form.significand[form.exponent == exponent].max()) << guard + exponent
+        for side in (0, 1):
+            exact, lost = np.zeros(1, np.int64), np.zeros(1, np.int64)
+            for term in found.phases:
+                value = term.there * full << term.exp + term.bsig
+                exact = exact + np.where(term.sign == side, value, -value)
+                top = int(form.exponent.max() + term.exp.max())
+                cut = np.where(top - exponent - term.exp > guard, np.minimum(value, 1 << top + term.bsig), 0)
+                lost = lost + np.where(term.sign == side, 0, cut)
+            most = max(most, int((np.maximum(exact, 0) + lost).max()))
+    return depth * most
+
+
+def _most_of_a_product(manifest: Manifest, mode: int) -> int:
+    """The largest magnitude that a weight's terms add, cut off or not, without their signs."""
+    form, found = activations(manifest, mode), weights(manifest, mode)
+    total = sum((term.there << term.exp + term.bsig for term in found.phases), np.zeros(1, np.int64))
+    most = max(int(m) << int(e) for m, e in zip(form.significand, form.exponent, strict=True))
+    return int(total.max()) * most << int(manifest["arithmetic"][mode]["step"]["guard_bits"])
 
 
 def exponent_bound(manifest: Manifest, mode: int, depth: int) -> int:
@@ -192,7 +222,7 @@ def exponent_bound(manifest: Manifest, mode: int, depth: int) -> int:
     rule = manifest["arithmetic"][mode]
     mantissa, frame = rule["accumulator"]["mantissa_bits"], rule["accumulator"]["frame_bits"]
     form, found, codes = activations(manifest, mode), weights(manifest, mode), manifest["modes"][mode]["k"]
-    step = codes * _most_of_a_product(manifest, mode, both=True)
+    step = codes * _most_of_a_product(manifest, mode)
     highest_exp = int(form.exponent.max()) + rule["step"]["dot_bits"] - 1
     tops = [highest_exp + int(term.exp.max()) + term.bsig for term in found.phases]
     # In units of 2**-(F + P), so that all of it is whole.
@@ -343,20 +373,42 @@ class Update:
     added: Word
 
 
+class Fields:
+    """Fields of codes in a graph, each made once."""
+
+    def __init__(self, g: Graph) -> None:
+        self.g = g
+        self._known: dict[tuple[Key, int, int], Word] = {}
+
+    def of(self, bits: Sequence[int], table: np.ndarray, size: int) -> Word:
+        """Words of a table, which must live as long as this does."""
+        key = tuple(bits), id(table), size
+        if key not in self._known:
+            self._known[key] = lookup(self.g, bits, table, size)
+        return self._known[key]
+
+
 def update(
-    g: Graph, acts: Sequence[Word], codes: Sequence[Word], special: Word, form: Activations, term: Term, rule: Manifest
+    fields: Fields,
+    acts: Sequence[Word],
+    codes: Sequence[Word],
+    special: Word,
+    form: Activations,
+    term: Term,
+    rule: Manifest,
 ) -> Update:
     """What a phase's terms add to a sum, by the manifest's definition of a step."""
+    g = fields.g
     wide = int(form.exponent.max() + term.exp.max()).bit_length()
     size, dot = int(form.significand.max()).bit_length(), rule["dot_bits"]
     exponents, significands, negative = [], [], []
     for act, code in zip(acts, codes, strict=True):
         bits = [*code, *special]
-        there = lookup(g, bits, term.there, 1)[0]
-        own = g.add([(1, lookup(g, act, form.exponent, wide)), (1, lookup(g, bits, term.exp, wide))], 0, wide)
+        there = fields.of(bits, term.there, 1)[0]
+        own = g.add([(1, fields.of(act, form.exponent, wide)), (1, fields.of(bits, term.exp, wide))], 0, wide)
         exponents.append([g.and_(bit, there) for bit in own])
-        significands.append([g.and_(bit, there) for bit in lookup(g, act, form.significand, size)])
-        negative.append(g.xor(lookup(g, act, form.sign, 1)[0], lookup(g, bits, term.sign, 1)[0]))
+        significands.append([g.and_(bit, there) for bit in fields.of(act, form.significand, size)])
+        negative.append(g.xor(fields.of(act, form.sign, 1)[0], fields.of(bits, term.sign, 1)[0]))
     top = largest(g, exponents)
     aligned = [
         down(g, [*[0] * rule["guard_bits"], *significand], minus(g, top, own)[:-1], 0)
