@@ -219,6 +219,8 @@ class Subject:
         kinds = {rule["kind"] for rule in self.manifest["arithmetic"]}
         if kinds - _EXACT:
             raise UnknownError(f"arithmetic of kind {', '.join(sorted(map(repr, kinds)))}")
+        if any(rule.get("accumulator", {}).get("partials", 1) > 1 for rule in self.manifest["arithmetic"]):
+            raise UnknownError("several partial sums in turn")
         step = Step(self.netlist, self.manifest, 0, idle=True)
         found, _ = self._each(SumProver(step, sums, rows), sums, time.monotonic() + seconds, 0)
         return found or Result("proved", detail=f"{len(sums.elements)} sums of {len(sums.elements[0])} bits")
