@@ -167,20 +167,6 @@ def whole_table(manifest: Manifest, mode: int) -> np.ndarray:
 # ---------------------------------------------------------------------- bounds
 
 
-def _most_of_a_product(manifest: Manifest, mode: int, both: bool) -> int:
-    """The largest magnitude that a weight's terms add, cut off or not: those of one sign, or with ``both`` of both,
-    without their signs.
-    """
-    form, found = activations(manifest, mode), weights(manifest, mode)
-    sides = [
-        sum((np.where(term.sign == at, term.there << term.exp + term.bsig, 0) for term in found.phases), np.zeros(1))
-        for at in range(2)
-    ]
-    most = max(int(m) << int(e) for m, e in zip(form.significand, form.exponent, strict=True))
-    total = sides[0] + sides[1] if both else np.maximum(*sides)
-    return int(total.max()) * most << int(manifest["arithmetic"][mode]["step"]["guard_bits"])
-
-
 def magnitude_bound(manifest: Manifest, mode: int, depth: int) -> int:
     """No sum of ``depth`` products is larger, whatever is cut off of them.
 
