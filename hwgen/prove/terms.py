@@ -161,7 +161,8 @@ def whole_table(manifest: Manifest, mode: int) -> np.ndarray:
         (np.where(term.sign == 1, -term.there, term.there) << term.exp + term.bsig for term in found.phases),
         np.zeros(1, np.int64),
     )
-    return np.multiply.outer(total, acts).reshape(-1)
+    table: np.ndarray = np.multiply.outer(total, acts).reshape(-1)
+    return table
 
 
 # ---------------------------------------------------------------------- bounds
