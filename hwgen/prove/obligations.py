@@ -12,6 +12,7 @@ from typing import Any
 from hwgen.errors import HwgenError
 from hwgen.prove.companions import companion_claims, companion_proved
 from hwgen.prove.control import CLAIMED, CLAIMS, Control
+from hwgen.prove.cycles import METHOD, RANGE_METHOD, SOLVER, CycleProver, cycles_sentence, range_sentence, term_range
 from hwgen.prove.netlist import Bit, Netlist, read_verilog
 from hwgen.prove.post import Post
 from hwgen.prove.pre import PRE_CLAIMS, pre_proved
@@ -27,7 +28,7 @@ Manifest = Mapping[str, Any]
 _ALGEBRA = "rewriting to lanes, each lane exhaustively"
 _PDR = "property-directed reachability"
 _FREE_BITS = 6
-_EXACT = {"dot", "planes", "plane_pairs", "lmul"}
+_EXACT = {"dot", "planes", "plane_pairs", "lmul", "roots", "terms"}
 """Arithmetic whose sums are whole numbers."""
 
 
@@ -150,8 +151,14 @@ class Subject:
             suffix = "" if len(self.manifest["modes"]) == 1 else f".{mode['name']}"
             for rows, sums in self._sums():
                 what = "activations" if rows else "products of activations and weights, by the formats' definitions,"
+                name = f"step.{'row_sums' if rows else 'sums'}{suffix}"
+                if self._by_cycles(at):
+                    run = partial(self._step, at, rows, sums)
+                    sentence = cycles_sentence(mode, len(sums.elements))
+                    yield Obligation(name, blocks[rows], sentence, METHOD, SOLVER, run)
+                    continue
                 yield Obligation(
-                    f"step.{'row_sums' if rows else 'sums'}{suffix}",
+                    name,
                     blocks[rows],
                     f"a step adds the {what} to each of {len(sums.elements)} sums, exactly, whatever these are, "
                     f"{mode['latency']} cycles later, after clearing them with i_first, whatever the state of the "
@@ -202,7 +209,8 @@ class Subject:
         until = time.monotonic() + seconds
         lemmas = cases = 0
         for step in self._windows(mode):
-            found, lemmas = self._each(SumProver(step, sums, rows), sums, until, lemmas)
+            prover = CycleProver if self._by_cycles(mode) else SumProver
+            found, lemmas = self._each(prover(step, sums, rows), sums, until, lemmas)
             if found is not None:
                 return found
             cases += 1
@@ -214,11 +222,19 @@ class Subject:
         kinds = {rule["kind"] for rule in self.manifest["arithmetic"]}
         if kinds - _EXACT:
             raise UnknownError(f"arithmetic of kind {', '.join(sorted(map(repr, kinds)))}")
+        if any(rule.get("accumulator", {}).get("partials", 1) > 1 for rule in self.manifest["arithmetic"]):
+            raise UnknownError("several partial sums in turn")
         step = Step(self.netlist, self.manifest, 0, idle=True)
         found, _ = self._each(SumProver(step, sums, rows), sums, time.monotonic() + seconds, 0)
         return found or Result("proved", detail=f"{len(sums.elements)} sums of {len(sums.elements[0])} bits")
 
-    def _each(self, prover: SumProver, sums: Sums, until: float, lemmas: int) -> tuple[Result | None, int]:
+    def _by_cycles(self, mode: int) -> bool:
+        """Whether each cycle of a step changes sums by a rule of its own."""
+        return "step" in self.manifest["arithmetic"][mode]
+
+    def _each(
+        self, prover: SumProver | CycleProver, sums: Sums, until: float, lemmas: int
+    ) -> tuple[Result | None, int]:
         """What stops the proof of all sums, or None, and the number of lemmas."""
         proved = 0
         for index in self._order(len(sums.elements)):
@@ -239,6 +255,10 @@ class Subject:
     def _ranges(self) -> Iterator[Obligation]:
         for rows, sums in self._sums():
             rule = self.manifest["arithmetic"][0].get("accumulator", {})
+            if self._by_cycles(0) and ("mantissa_bits" in rule or rule["overflow"] == "refuse"):
+                run = partial(self._term_range, sums)
+                yield Obligation("range.sums", ("cell",), range_sentence(rule), RANGE_METHOD, "hwgen", run)
+                continue
             if "depth" not in rule or rule.get("overflow") != "refuse":
                 continue
             yield Obligation(
@@ -260,6 +280,10 @@ class Subject:
             low, high = min(low, lanes * int(table.min())), max(high, lanes * int(table.max()))
         fits = -(1 << bits - 1) <= low and high < 1 << bits - 1
         return Result("proved" if fits else "refuted", detail=f"{low} to {high}")
+
+    def _term_range(self, sums: Sums, seconds: float) -> Result:
+        status, detail = term_range(self.manifest, len(sums.elements[0]))
+        return Result(status, detail=detail)
 
     # ------------------------------------------------------------------ post lanes
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from hwgen.formats import get
 from hwgen.prove.graph import Graph
+from hwgen.prove.roots import root_table
 
-__all__ = ["UnknownError", "lane_table", "packed", "products_of_lane", "row_table", "selectors"]
+__all__ = ["UnknownError", "finite_values", "lane_table", "packed", "products_of_lane", "row_table", "selectors"]
 
 Manifest = Mapping[str, Any]
 
@@ -42,6 +43,11 @@ def _finite(name: str, unit_exp: int) -> tuple[int, ...]:
             raise UnknownError(f"{name} has values that are no multiples of 2**{unit_exp}")
         found.append(int(units))
     return tuple(found)
+
+
+def finite_values(name: str, unit_exp: int) -> tuple[int, ...]:
+    """A format's values by code in units of 2**unit_exp; what is no number is the largest one with its sign."""
+    return _finite(name, unit_exp)
 
 
 def _values(manifest: Manifest, rule: Manifest) -> list[list[tuple[int, ...]]]:
@@ -74,6 +80,8 @@ def _units(value: Any, rule: Manifest) -> tuple[int, ...]:
 def selectors(manifest: Manifest, mode: int) -> dict[str, str]:
     """Ports whose elements say, row by row or column by column, what codes mean; by the operand's role."""
     rule = manifest["arithmetic"][mode]
+    if rule.get("weights", {}).get("special"):
+        return {"weights": rule["weights"]["special"]}
     return {role: rule[role]["selector"] for role in ("acts", "weights") if "selector" in rule.get(role, ())}
 
 
@@ -96,7 +104,10 @@ def _dot(acts: list[list[tuple[int, ...]]], weights: list[list[tuple[int, ...]]]
 
 
 def lane_table(manifest: Manifest, mode: int) -> np.ndarray:
-    """What one activation and one weight add to a sum in a whole step, by their codes and selectors (`_dot`)."""
+    """What one activation and one weight add to a sum in a whole step, by their codes and selectors (`_dot`).
+
+    For weights that take two activations, what these add to each of a cell's sums: [sum][code].
+    """
     rule = manifest["arithmetic"][mode]
     if rule["kind"] == "dot":
         return _dot(_values(manifest, rule["acts"]), _values(manifest, rule["weights"]))
@@ -115,13 +126,31 @@ def lane_table(manifest: Manifest, mode: int) -> np.ndarray:
         return _pairs(manifest, rule)
     if rule["kind"] == "lmul":
         return _lmul(manifest, rule)
+    if rule["kind"] == "roots":
+        return _roots(manifest, mode)
+    if rule["kind"] == "terms":
+        from hwgen.prove.terms import whole_table
+
+        return whole_table(manifest, mode)
     raise UnknownError(f"arithmetic of kind {rule['kind']!r}")
 
 
 def products_of_lane(manifest: Manifest, mode: int) -> int:
-    """Products in a pair of codes."""
+    """Products in a lane's codes."""
     rule = manifest["arithmetic"][mode]
+    if rule["kind"] == "roots":
+        return 2
     return len(_values(manifest, rule["acts"])[0][0]) if rule["kind"] == "dot" else 1
+
+
+def _roots(manifest: Manifest, mode: int) -> np.ndarray:
+    """Two activations and a weight of roots of unity."""
+    rule, weights = manifest["arithmetic"][mode], manifest["operands"][mode]["weights"]
+    acts = [value for (value,) in _values(manifest, rule["acts"])[0]]
+    try:
+        return root_table(acts, rule["weights"], manifest["encodings"][weights["encoding"]]["bits"])
+    except ValueError as error:
+        raise UnknownError(str(error)) from error
 
 
 def _pairs(manifest: Manifest, rule: Manifest) -> np.ndarray:

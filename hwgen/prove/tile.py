@@ -17,13 +17,13 @@ from hwgen.prove.reference import UnknownError, lane_table, packed, row_table, s
 from hwgen.prove.tables import cone, shape
 from hwgen.prove.unroll import Unrolled
 
-__all__ = ["Counterexample", "Found", "Step", "SumProver", "Sums", "sums_of"]
+__all__ = ["BEFORE", "Counterexample", "Found", "Step", "SumProver", "Sums", "sums_of"]
 
 Manifest = Mapping[str, Any]
 
 _TOTAL = "_total"
 """How a wire's name ends that has a sum before it stops at its ends."""
-_BEFORE = 64
+BEFORE = 64
 """Cycles before a step from which on a sum may depend on what came in."""
 
 
@@ -151,10 +151,10 @@ class Step:
 
     def settled(self) -> bool:
         """Whether it is known in which cycle the step is taken; the window is then as long."""
-        short, self.cycles = self.cycles, _BEFORE
-        unrolled = Unrolled(self.netlist, self.graph, self.drive, -_BEFORE, self.control_cut)
+        short, self.cycles = self.cycles, BEFORE
+        unrolled = Unrolled(self.netlist, self.graph, self.drive, -BEFORE, self.control_cut)
         ready = self.netlist.outputs["i_ready"][0]
-        for cycle in range(_BEFORE):
+        for cycle in range(BEFORE):
             literal = unrolled.bit(ready, cycle)
             if literal > 1:
                 return False
@@ -252,9 +252,13 @@ class SumProver:
         if self.rows:
             return [Lane(tuple(literal >> 1 for literal in [*act, *row]), self._table) for act in acts]
         weights, col = codes["weights"][place[1]], self._selected("weights", place[1])
+        table = self._table if self._table.ndim == 1 else self._table[place[2]]
+        # A complex weight takes two activations.
+        each = len(acts) // len(weights)
+        taken = [[bit for act in acts[at : at + each] for bit in act] for at in range(0, len(acts), each)]
         return [
-            Lane(tuple(literal >> 1 for literal in [*act, *weight, *row, *col]), self._table)
-            for act, weight in zip(acts, weights, strict=True)
+            Lane(tuple(literal >> 1 for literal in [*act, *weight, *row, *col]), table)
+            for act, weight in zip(taken, weights, strict=True)
         ]
 
     def _selected(self, role: str, index: int) -> list[int]:
@@ -280,7 +284,7 @@ class SumProver:
                 return before[bit]
             return step.control_cut(bit, cycle)
 
-        unrolled = Unrolled(step.netlist, graph, step.drive, -_BEFORE, cut)
+        unrolled = Unrolled(step.netlist, graph, step.drive, -BEFORE, cut)
         word = unrolled.word(nets, seen)
         # Also those that the sum does not depend on.
         state = unrolled.word(nets, seen - step.busy)
@@ -294,7 +298,8 @@ class SumProver:
         for lane_at, lane in enumerate(self.lanes(place)):
             # What several lanes share is named by the first.
             roles = {node: ("lane", lane_at, at) for at, node in enumerate(lane.variables)} | roles
-        digest = shape(graph, [*word, *state], roles)
+        # Sums of a cell differ in what is added to them.
+        digest = shape(graph, [*word, *state], roles) + str(place[2:])
         if digest in self._shapes and not self._saturates:
             return Found(True)
         # Most faults show in a thousand random cases, and a sum that is wrong may never end to be rewritten.
@@ -348,7 +353,7 @@ class SumProver:
         def cut(bit: Bit, cycle: int) -> int | None:
             return free.get(bit) if cycle == seen - 1 and bit in free else step.control_cut(bit, cycle)
 
-        unrolled = Unrolled(step.netlist, graph, step.drive, -_BEFORE, cut, frozenset(free))
+        unrolled = Unrolled(step.netlist, graph, step.drive, -BEFORE, cut, frozenset(free))
         found = unrolled.word(nets, seen)
         word = [int(bit) if bit in ("0", "1") else free[bit] for bit in total]
         spare, sign = word[len(nets) - 1 :], word[-1]
