@@ -93,6 +93,13 @@ TILES: dict[str, tuple[str, dict[str, Any]]] = {
     "ant, bytes": ("ant", {"bits": 8}),
     "olive": ("olive", {}),
     "olive, saturating": ("olive", {"overflow": "saturate", "depth": 8, "acts": "int8", "group": 0}),
+    "lmul": ("lmul", {}),
+    "lmul, long": ("lmul", {"acts": "fp16", "weights": "fp8_e5m2", "subnormals": "normalise", "group": 24}),
+    "lmul, fp32": ("lmul", {**FP32, "acts": "fp8_e5m2", "subnormals": "normalise", "k": 3, "group": 33}),
+    "lmul, fp32, ring": (
+        "lmul",
+        {**FP32, "acts": "fp16", "weights": "bf16", "adder_stages": 3, "interleave": "ring", "group": 64},
+    ),
     "posit": ("posit", {}),
     "posit, 16 bits": ("posit", {"operands": "p16"}),
     "posit, fp16 results": ("posit", {"operands": "p16", "readout": "fp16", "post_lanes": 2, "group": 0}),

@@ -40,6 +40,8 @@ class Claims:
 
     def __init__(self, m: Module, running: Value) -> None:
         self.m, self._running = m, running
+        # Amaranth warns of modules that come to nothing: those whose claims are about nets that a text has not.
+        m._MustUse__used = True
         self._begun = Signal(name=BEGUN, reset_less=True)
         m.d.sync += self._begun.eq(1)
         self._reset_first = self.assume(self._begun | ~running)

@@ -35,12 +35,13 @@ class NotCoveredError(Exception):
 def not_covered(weights: QTensor, quantization: Any) -> str | None:
     """Why no kernel computes a layer, or None. All that is left to the golden layer is here, and in `NotCoveredError`.
 
-    - Arithmetics that golden layers of other packages bring, and L-Mul products.
+    - Arithmetics that golden layers of other packages bring.
     - Formats with numbers beyond 2**±300, minifloats with an unusual bias, and those that the catalogue does not know.
     - Sums that saturate or wrap in more than 62 bits, or of aligned activations, or beside a float minimum.
-    - FP32 sums of operands that FP32 does not hold, or with scales whose product is longer than 22 bits.
+    - FP32 sums of operands that FP32 does not hold, or L-Mul or FP32 with scales whose product is longer than 22 bits.
     - Tables of more than 8 activations, weights of more than 8 planes, updates of planes that do not divide them.
     - Byte tables whose sums, for the activations at hand, exceed 2**53.
+    - Exact L-Mul sums, for the numbers at hand, that two float64 numbers do not hold.
     - bitmod terms that are no powers of two, steps of more than 64, activations of more than 30 bits with their guard,
       exact sums of more than 62 bits.
     """
@@ -444,6 +445,52 @@ class BitmodKernel(Kernel):
         return result
 
 
+class LmulKernel(Kernel):
+    """Sums of L-Mul products, exact or in FP32."""
+
+    @classmethod
+    def refused(cls, weights: QTensor, quantization: Any) -> str | None:
+        acts = get(quantization.acts)
+        if not isinstance(acts, MinifloatFormat) or not isinstance(weights.format, MinifloatFormat):
+            return f"L-Mul with {acts.name} and {weights.format.name}"
+        if scale_bits(weights.scale_format) + scale_bits(get(quantization.act_scale)) > _SCALE_BITS:
+            return f"L-Mul with scales {quantization.act_scale} and {weights.scale_format.name}"
+        return None
+
+    def __init__(self, weights: QTensor, quantization: Any) -> None:
+        super().__init__(weights, quantization)
+        (n, k), groups, settings = self.shape, len(self.parts), _settings(quantization)
+        self._fp32, self._flushes = settings["accumulator"] == "fp32", settings["subnormals"] == "flush"
+        self._partials = int(settings.get("interleave", 1))
+        forms = [get(quantization.acts), weights.format]
+        mantissa = max(form.mantissa_bits for form in forms if isinstance(form, MinifloatFormat))
+        # l of the paper, by the mantissa's bits.
+        shift = mantissa if mantissa <= 3 else 3 if mantissa == 4 else 4
+        self._packed = Packed("lmul", n, k, groups, self.starts, mantissa, shift)
+        for row, block in blocks(weights):
+            self._packed.call("pack", row, len(block.codes), self._multiplied(block))
+        self._packed.call("scales", per_group(weights.scales, groups))
+
+    def _multiplied(self, tensor: QTensor) -> Floats:
+        """Values of an operand that are multiplied."""
+        form = tensor.format
+        assert isinstance(form, MinifloatFormat)
+        values = np.ascontiguousarray(tensor.values() if self._fp32 else finite_values(tensor).numpy())
+        if self._flushes:
+            values = np.where(np.abs(values) < 2.0 ** (1 - (form.bias or 0)), 0.0, values)
+        return values
+
+    def forward(self, acts: QTensor, threads: int) -> Tensor:
+        result, out = self._result(acts)
+        values, scale = self._multiplied(acts), per_group(acts.scales, len(self.parts))
+        if self._fp32:
+            step = self.quantization.step
+            self._packed.call("fp32", len(values), values, scale, step, self._partials, out, threads)
+        elif self._packed.call("exact", len(values), values, scale, out, threads):
+            raise NotCoveredError("exact sums of L-Mul products that are too long")
+        return result
+
+
 KERNELS: dict[str, type[Kernel]] = {
     "exact": ExactKernel,
     "bitmod": BitmodKernel,
@@ -452,5 +499,6 @@ KERNELS: dict[str, type[Kernel]] = {
     "int8_table": ByteTableKernel,
     "two_level": TwoLevelKernel,
     "posit": PositKernel,
+    "lmul": LmulKernel,
 }
 """Kernels by the name that `Quantization.arithmetic` gives."""
