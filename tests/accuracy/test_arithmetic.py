@@ -261,6 +261,21 @@ def test_long_lmul_sums() -> None:
         kernel.forward(layer._operands.quantize(x), 1)
 
 
+def test_lmul_sums_beside_a_tie() -> None:
+    """A product half way between two FP32 numbers, and one far below it, which says to which of them it goes."""
+    packed = Packed("lmul", 1, 2, 1, np.array([0, 2], dtype=np.int64), 24, 4)
+    packed.call("pack", 0, 1, np.ones((1, 2)))
+    packed.call("scales", np.ones((1, 1)))
+    rng = np.random.default_rng(1)
+    for index in range(40):
+        # 17 / 16 comes of the offset and two mantissas that are 0.
+        tie, low = int(rng.integers(1 << 22, 1 << 23)) | 1, int(rng.choice([-1, 1])) * (index > 0)
+        acts, out = np.array([[1 + tie * 2.0**-24, low * 2.0**-70]]), np.zeros((1, 1), np.float32)
+        assert packed.call("exact", 1, acts, np.array([[2.0**76]]), out, 1) == 0
+        total = (17 << 72) + (tie << 52) + low * (17 << 2)
+        assert int(out.view(np.uint32)[0, 0]) == fp32_nearest(total), (tie, low)
+
+
 def test_one_sentence() -> None:
     spec = tile("int")
     w, x = operands(spec, 16, 1)
