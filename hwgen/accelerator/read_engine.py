@@ -81,6 +81,8 @@ class ReadEngine(wiring.Component):
         active, ready = Signal(name="to_ask"), Signal(name="ready")
         most = burst_beats(m, address, design.bus_bytes, stream.burst)
         length = Signal(range(stream.burst + 1), name="burst_beats", reset_less=True)
+        # A name for what the emitted module gives of ``length``.
+        beats_less_one = Signal.like(length, name="burst_length")
         space = Signal(range(stream.capacity + 1), name="space")
         flying = Signal(range(design.outstanding + 1), name="flying")
         ends_block, ends_window, final = Signal(name="ends_block"), Signal(name="ends_window"), Signal(name="final")
@@ -92,7 +94,8 @@ class ReadEngine(wiring.Component):
             self.full.eq(ready & (space < length)),
             self.valid.eq(ready & (space >= length) & (flying != design.outstanding) & ~self.stop),
             self.addr.eq(address),
-            self.length.eq((length - 1)[: len(length)]),
+            beats_less_one.eq(length - 1),
+            self.length.eq(beats_less_one),
             ends_block.eq(left == length),
             ends_window.eq(ends_block & (blocks == 0)),
             final.eq(fetches == 0),

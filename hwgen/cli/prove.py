@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from hwgen.cli._family import FamilyCommand
+from hwgen.cli._level import LevelCommand, accelerator_level
 from hwgen.cli._progress import bars
 from hwgen.cli._tech import Clock
 from hwgen.cli._values import Number, OutputFile, Whole
@@ -37,8 +38,27 @@ def status(counts: dict[str, int]) -> int:
     return 1 if counts["refuted"] else OPEN if counts["open"] else 0
 
 
+def _tile(spec: TileSpec, clock: Clock, axi_stream: bool) -> tuple[str, dict[str, Any]]:
+    """Verilog and manifest of a tile, behind AXI4-Stream or not."""
+    from hwgen.emit import emit
+
+    emission = emit(spec, axi_stream=axi_stream, clock=clock.document())
+    return emission.verilog, emission.manifest
+
+
+def _accelerator(spec: TileSpec, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Verilog and manifest of an accelerator."""
+    from hwgen.accelerator import Design, emit_accelerator
+    from hwgen.prove.accelerator import accelerator_manifest, accelerator_text
+
+    emission = emit_accelerator(Design.from_values(spec, values))
+    verilog = accelerator_text(emission)
+    return verilog, accelerator_manifest(emission.design, emission.top, verilog)
+
+
 @click.command(
-    cls=FamilyCommand,
+    cls=LevelCommand,
+    levels={"accelerator": accelerator_level(("axi_stream", "mutants"))},
     epilog="Example: hwgen prove --pe int --m 1 --n 2 --k 2 --bits 4 -o tile.v --certificate tile.json",
 )
 @click.option("-o", "--output", type=OutputFile("Verilog"), metavar="FILE", help="write the Verilog that is proved")
@@ -60,6 +80,7 @@ def status(counts: dict[str, int]) -> int:
 def command(
     spec: TileSpec,
     clock: Clock,
+    values: Mapping[str, Any] | None,
     output: Path | None,
     certificate: Path | None,
     axi_stream: bool,
@@ -68,18 +89,18 @@ def command(
 ) -> None:
     """Prove that the Verilog of a tile, read back, computes what its manifest says, for all inputs.
 
+    With `--level accelerator` the engines around the tile, whose Verilog is that of `hwgen emit --level accelerator`.
     Exit status 0 when all is proved, 1 when something is refuted (the certificate holds a counterexample), 3 when
     something is open: proved neither way within --limit-s, or by no method known here.
     """
-    from hwgen.emit import emit
     from hwgen.prove import prove, summary
 
-    emission = emit(spec, axi_stream=axi_stream, clock=clock.document())
+    verilog, manifest = _tile(spec, clock, axi_stream) if values is None else _accelerator(spec, values)
     with bars() as progress:
         task = progress.add_task(f"{spec.family}: proving", total=1)
         found = prove(
-            emission.verilog,
-            emission.manifest,
+            verilog,
+            manifest,
             limit_s=limit_s,
             mutants=mutants,
             told=lambda name, done, all_of: progress.update(
@@ -88,7 +109,7 @@ def command(
         )
     files: list[tuple[Path, str | bytes]] = []
     if output:
-        files.append((output, emission.verilog))
+        files.append((output, verilog))
     if certificate:
         files.append((certificate, json.dumps(found, indent=2) + "\n"))
     write_all(files, spec.family)

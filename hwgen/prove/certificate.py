@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from hwgen.errors import HwgenError
 from hwgen.prove.obligations import Obligation, Result, Subject
@@ -46,6 +46,21 @@ def _example(example: Counterexample) -> dict[str, Any]:
     return found | {name: hex(getattr(example, name)) for name in ("before", "found", "wanted")}
 
 
+class _Subject(Protocol):
+    """A text with what is to be proved of it."""
+
+    def obligations(self) -> list[Obligation]: ...
+
+
+def subject_of(verilog: str, manifest: Mapping[str, Any]) -> _Subject:
+    """The text of a tile, or of an accelerator where the manifest says so."""
+    if "level" in manifest:
+        from hwgen.prove.accelerator import AcceleratorSubject
+
+        return AcceleratorSubject(verilog, manifest)
+    return Subject(verilog, manifest)
+
+
 @deep()
 def prove(
     verilog: str,
@@ -67,7 +82,7 @@ def prove(
     if manifest["verilog_sha256"] != digest:
         raise HwgenError(f"prove: the manifest must be that of the Verilog, but its hash is of another text ({digest})")
     begun = time.monotonic()
-    subject = Subject(verilog, manifest)
+    subject = subject_of(verilog, manifest)
     obligations = subject.obligations()
     entries = []
     for at, one in enumerate(obligations):
@@ -86,7 +101,7 @@ def prove(
         "manifest": dict(manifest),
     }
     whole = all(entry["status"] == "proved" for entry in entries if entry["name"].startswith(("step.", "idle.")))
-    if mutants and whole and all(entry["status"] != "refuted" for entry in entries):
+    if mutants and isinstance(subject, Subject) and whole and all(entry["status"] != "refuted" for entry in entries):
         told("mutants", len(obligations), len(obligations))
         proved = [entry["name"] for entry in entries if entry["status"] == "proved"]
         certificate["mutation"] = score(subject, proved, mutants, limit_s - (time.monotonic() - begun))
@@ -118,10 +133,18 @@ def _check_manifest(stated: Any, verilog: str, name: str) -> None:
     from hwgen.emit._manifest import spec_from_manifest
     from hwgen.emit._names import axi_stream_name
 
+    if "level" in stated:
+        from hwgen.prove.accelerator import accelerator_manifest, design_of
+
+        _same(stated, accelerator_manifest(design_of(stated), stated["top"], verilog), name)
+        return
     spec = spec_from_manifest(stated)
     reset = Reset(stated["reset"]["kind"], stated["reset"]["active"])
     streamed = f"module {axi_stream_name(stated['top'])}(" in verilog
-    own = Emission(spec, stated["top"], verilog, reset, streamed).manifest
+    _same(stated, Emission(spec, stated["top"], verilog, reset, streamed).manifest, name)
+
+
+def _same(stated: Any, own: Mapping[str, Any], name: str) -> None:
     for field, value in own.items():
         if field not in ("versions", "pipeline") and stated.get(field) != value:
             raise HwgenError(f"check: {name} must state what its parameters say, but {field} of its manifest does not")
@@ -148,7 +171,7 @@ def rerun(
     if not wanted:
         wanted = [name for name, entry in stated.items() if entry["status"] == "proved"]
     begun = time.monotonic()
-    known = {one.name: one for one in Subject(verilog, certificate["manifest"]).obligations()}
+    known = {one.name: one for one in subject_of(verilog, certificate["manifest"]).obligations()}
     found = []
     for at, name in enumerate(wanted):
         told(name, at, len(wanted))

@@ -53,7 +53,7 @@ FAULTS: dict[str, dict[str, Fault]] = {
         "writes_idle": Fault(_WRITER, "self.idle.eq((flying == 0)", "self.idle.eq((flying <= 1)"),
         "w_underrun": Fault(_WRITER, "full = waiting >= most", "full = waiting + 1 >= most"),
         "w_empty": Fault(_WRITER, "self.empty.eq(waiting == 0)", "self.empty.eq(waiting <= 1)"),
-        "results_overflow": Fault(_WRITER, "self.i_ready.eq(held != depth)", "self.i_ready.eq(1)"),
+        "results_overflow": Fault(_WRITER, "self.i_ready.eq(held != depth)", "self.i_ready.eq(held != depth + 1)"),
         "results_overwritten": Fault(_WRITER, "Mux(pointer == depth - 1, 0,", "Mux(pointer == depth - 2, 0,"),
         "results_not_there": Fault(_WRITER, "read.eq((held != 0) & (~have", "read.eq((~have"),
     },

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from hwgen.accelerator.emission import emit_accelerator
+from hwgen.prove.accelerator import DEPTHS, decided, meaning, sought
 from rtl_tests.accelerator.cases import CASES, Case
+from rtl_tests.accelerator.formal.device import emitted
 from rtl_tests.accelerator.formal.faults import FAULTS
 from rtl_tests.accelerator.formal.paths import paths
-from rtl_tests.accelerator.formal.rules import DEPTHS, PARTS, decided, meaning, sought
+from rtl_tests.accelerator.formal.report import PARTS
 
 _FAST = ("registers", "control")
 _SEEDED = [(part, claim) for part, faults in FAULTS.items() for claim in faults]
@@ -17,7 +19,7 @@ _QUICK = (("registers", "b_stays"), ("control", "clear_at_rest"))
 
 @pytest.mark.parametrize("part", [p if p in _FAST else pytest.param(p, marks=pytest.mark.slow) for p in PARTS])
 def test_rules_hold(part: str) -> None:
-    graph = PARTS[part](None)
+    graph = PARTS[part](emitted())
     verdicts = {claim: decided(graph, claim) for claim in graph.outputs}
     good = {claim: v.depth == DEPTHS[claim] if claim in DEPTHS else v.proved for claim, v in verdicts.items()}
     assert not any(v.broken for v in verdicts.values()), verdicts
@@ -30,7 +32,7 @@ def test_each_rule_has_its_fault() -> None:
     streams = ("weights", "weight_sides", "acts", "act_sides")
     for part, make in PARTS.items():
         if part not in streams[1:]:
-            missing = set(make(None).outputs) - FAULTS[part].keys()
+            missing = set(make(emitted()).outputs) - FAULTS[part].keys()
             # What is claimed of each stream alike is broken in one.
             assert {claim for claim in missing if not claim.startswith(streams[1:])} == set(), part
 
@@ -40,7 +42,7 @@ def test_each_rule_has_its_fault() -> None:
     [pair if pair in _QUICK else pytest.param(*pair, marks=pytest.mark.slow) for pair in _SEEDED],
 )
 def test_faults_are_found(part: str, claim: str) -> None:
-    assert sought(PARTS[part](FAULTS[part][claim]), claim).broken
+    assert sought(PARTS[part](emitted(FAULTS[part][claim])), claim).broken
 
 
 @pytest.mark.slow

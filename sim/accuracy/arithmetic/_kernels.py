@@ -24,7 +24,6 @@ _PLACES = 300
 _SUM_BITS = 62
 _SCALE_BITS = 22
 _EXACT = 2.0**53
-_LMUL_BITS = 4
 _PLANES, _TABLE, _STEP = 8, 8, 64
 _MODES = {"fp32": 0, "odd": 1, "double": 2}
 
@@ -37,12 +36,12 @@ def not_covered(weights: QTensor, quantization: Any) -> str | None:
     """Why no kernel computes a layer, or None. All that is left to the golden layer is here, and in `NotCoveredError`.
 
     - Arithmetics that golden layers of other packages bring.
-    - L-Mul products that FP32 adds, and those of weights with more than 4 bits of mantissa.
     - Formats with numbers beyond 2**±300, minifloats with an unusual bias, and those that the catalogue does not know.
     - Sums that saturate or wrap in more than 62 bits, or of aligned activations, or beside a float minimum.
-    - FP32 sums of operands that FP32 does not hold, or with scales whose product is longer than 22 bits.
+    - FP32 sums of operands that FP32 does not hold, or L-Mul or FP32 with scales whose product is longer than 22 bits.
     - Tables of more than 8 activations, weights of more than 8 planes, updates of planes that do not divide them.
     - Byte tables whose sums, for the activations at hand, exceed 2**53.
+    - Exact L-Mul sums, for the numbers at hand, that two float64 numbers do not hold.
     - bitmod terms that are no powers of two, steps of more than 64, activations of more than 30 bits with their guard,
       exact sums of more than 62 bits.
     """
@@ -296,64 +295,6 @@ class ChainKernel(Kernel):
         return result
 
 
-class LmulKernel(ExactKernel):
-    """L-Mul products, summed exactly: one exact product for each mantissa that weights may have.
-
-    A product depends on the weight's mantissa, and beyond that only on its sign and exponent, which it is multiplied
-    by: a sum over k is that over k and all mantissas j of what an activation gives with 1 + j, times the signed power
-    of two of the weight where its mantissa is j, 0 where it is another one.
-    """
-
-    @classmethod
-    def refused(cls, weights: QTensor, quantization: Any) -> str | None:
-        if _settings(quantization)["accumulator"] != "exact":
-            return "FP32 sums of L-Mul products"
-        bits = _mantissa(weights.format)
-        return f"L-Mul with {bits} bits of mantissa" if bits > _LMUL_BITS else None
-
-    def __init__(self, weights: QTensor, quantization: Any) -> None:
-        Kernel.__init__(self, weights, quantization)
-        own, other = _mantissa(weights.format), _mantissa(get(quantization.acts))
-        longer = max(own, other)
-        self._added = np.arange(1 << own) / (1 << own) + 2.0 ** -(longer if longer < 4 else 3 if longer == 4 else 4)
-        (n, k), classes = self.shape, len(self._added)
-        self._packed = Packed("exact", n, k * classes, len(self.parts), self.starts * classes)
-        for function in ("scan", "pack"):
-            for row, block in blocks(weights):
-                self._packed.call(function, row, len(block.codes), self._numbers(block))
-        self._packed.call("scales", *self._scales(weights))
-
-    def _kept(self, tensor: QTensor) -> Floats:
-        """Finite numbers, without subnormal ones where those are flushed."""
-        values, form = finite_values(tensor).numpy(), tensor.format
-        assert isinstance(form, MinifloatFormat)
-        if _settings(self.quantization)["subnormals"] == "flush":
-            values = np.where(np.abs(values) < 2.0 ** (1 - (form.bias or 0)), 0.0, values)
-        return values
-
-    def _numbers(self, weights: QTensor) -> Floats:
-        values, classes = self._kept(weights), len(self._added)
-        fraction, exponent = np.frexp(np.abs(values))
-        mantissa = (2 * fraction - 1) * classes
-        signed = np.sign(values) * np.exp2(exponent - 1.0)
-        apart = np.where(np.arange(classes) == mantissa[..., None], signed[..., None], 0.0)
-        return np.ascontiguousarray(apart.reshape(len(values), -1))
-
-    def _values(self, acts: QTensor, threads: int) -> Floats:
-        values = self._kept(acts)
-        fraction, exponent = np.frexp(np.abs(values))
-        # Where the sum of mantissas is 1 or more, its whole part goes on into the exponent.
-        total = (2 * fraction - 1)[..., None] + self._added
-        carry = np.floor(total)
-        size = (1 + total - carry) * np.exp2(exponent[..., None] - 1 + carry)
-        return np.ascontiguousarray((np.sign(values)[..., None] * size).reshape(len(values), -1))
-
-
-def _mantissa(form: Format) -> int:
-    """Bits of a mantissa; the golden layer has refused what has none."""
-    return form.mantissa_bits if isinstance(form, MinifloatFormat) else 0
-
-
 def _refused_tables(weights: QTensor, step: int, tables: int) -> str | None:
     if step % tables or step // tables > _TABLE:
         return f"tables of {step} / {tables} activations"
@@ -501,6 +442,52 @@ class BitmodKernel(Kernel):
         lowest = -bias - mantissa - guard - 1
         shape = (mantissa, 1 - bias, guard, q.step, width, dot_bits, int(options["interleave"]), lowest)
         self._packed.call("forward", len(values), values, *shape, out, threads)
+        return result
+
+
+class LmulKernel(Kernel):
+    """Sums of L-Mul products, exact or in FP32."""
+
+    @classmethod
+    def refused(cls, weights: QTensor, quantization: Any) -> str | None:
+        acts = get(quantization.acts)
+        if not isinstance(acts, MinifloatFormat) or not isinstance(weights.format, MinifloatFormat):
+            return f"L-Mul with {acts.name} and {weights.format.name}"
+        if scale_bits(weights.scale_format) + scale_bits(get(quantization.act_scale)) > _SCALE_BITS:
+            return f"L-Mul with scales {quantization.act_scale} and {weights.scale_format.name}"
+        return None
+
+    def __init__(self, weights: QTensor, quantization: Any) -> None:
+        super().__init__(weights, quantization)
+        (n, k), groups, settings = self.shape, len(self.parts), _settings(quantization)
+        self._fp32, self._flushes = settings["accumulator"] == "fp32", settings["subnormals"] == "flush"
+        self._partials = int(settings.get("interleave", 1))
+        forms = [get(quantization.acts), weights.format]
+        mantissa = max(form.mantissa_bits for form in forms if isinstance(form, MinifloatFormat))
+        # l of the paper, by the mantissa's bits.
+        shift = mantissa if mantissa <= 3 else 3 if mantissa == 4 else 4
+        self._packed = Packed("lmul", n, k, groups, self.starts, mantissa, shift)
+        for row, block in blocks(weights):
+            self._packed.call("pack", row, len(block.codes), self._multiplied(block))
+        self._packed.call("scales", per_group(weights.scales, groups))
+
+    def _multiplied(self, tensor: QTensor) -> Floats:
+        """Values of an operand that are multiplied."""
+        form = tensor.format
+        assert isinstance(form, MinifloatFormat)
+        values = np.ascontiguousarray(tensor.values() if self._fp32 else finite_values(tensor).numpy())
+        if self._flushes:
+            values = np.where(np.abs(values) < 2.0 ** (1 - (form.bias or 0)), 0.0, values)
+        return values
+
+    def forward(self, acts: QTensor, threads: int) -> Tensor:
+        result, out = self._result(acts)
+        values, scale = self._multiplied(acts), per_group(acts.scales, len(self.parts))
+        if self._fp32:
+            step = self.quantization.step
+            self._packed.call("fp32", len(values), values, scale, step, self._partials, out, threads)
+        elif self._packed.call("exact", len(values), values, scale, out, threads):
+            raise NotCoveredError("exact sums of L-Mul products that are too long")
         return result
 
 

@@ -14,17 +14,6 @@ struct Weights {
     std::vector<double> scale;  // [panel, group, column]
 };
 
-// Sum of ``count`` vectors: neighbours in pairs, an odd one waits for the next level.
-inline Floats tree(Floats* node, int64_t count) {
-    while (count > 1) {
-        const int64_t pairs = count / 2;
-        for (int64_t i = 0; i < pairs; ++i) node[i] = node[2 * i] + node[2 * i + 1];
-        if (count % 2) node[pairs] = node[count - 1];
-        count = pairs + count % 2;
-    }
-    return node[0];
-}
-
 template <int Step>
 inline Floats step_sum(const float* a, const float* w) {
     Floats node[Step];

@@ -72,6 +72,73 @@ inline double odd_integer_product(int64_t sum, double factor) {
     return (sum < 0) == (factor < 0) ? odd : -odd;
 }
 
+constexpr int kExactBits = 53;
+constexpr int kDigits = 40;  // of 32 bits: longest total, by its scale
+
+// A total of any length, in digits of 32 bits that are carried when it is complete.
+struct Total {
+    int64_t digit[kDigits] = {};
+    int count;
+
+    explicit Total(int bits) : count(std::min(bits / 32 + 4, kDigits - 2)) {}
+
+    void add(int64_t number, int place) {
+        const __int128 moved = static_cast<__int128>(number) << (place % 32);
+        int64_t* at = digit + place / 32;
+        at[0] += static_cast<int64_t>(moved & 0xffffffff);
+        at[1] += static_cast<int64_t>(moved >> 32 & 0xffffffff);
+        at[2] += static_cast<int64_t>(moved >> 64);
+    }
+
+    // total · factor, rounded to odd into float64. ``factor`` is within 2**±700 or no number.
+    double times(double factor) {
+        int64_t carry = 0;
+        for (int index = 0; index < count; ++index) {
+            const int64_t whole = digit[index] + carry;
+            digit[index] = whole & 0xffffffff;
+            carry = whole >> 32;
+        }
+        // What is left is the sign: 0 or -1.
+        const bool negative = carry < 0;
+        if (negative) {
+            int64_t up = 1;
+            for (int index = 0; index < count; ++index) {
+                const int64_t flipped = (~digit[index] & 0xffffffff) + up;
+                digit[index] = flipped & 0xffffffff;
+                up = flipped >> 32;
+            }
+        }
+        bool zero = true;
+        for (int index = 0; index < count; ++index) zero &= digit[index] == 0;
+        const double sign = negative ? -1.0 : 1.0;
+        if (zero || factor == 0 || !std::isfinite(factor)) return (zero ? 0.0 : sign) * factor + 0.0;
+
+        int exponent;
+        const double fraction = std::frexp(std::fabs(factor), &exponent);
+        const auto multiplier = static_cast<uint64_t>(std::ldexp(fraction, kExactBits));
+        unsigned __int128 rest = 0;
+        int top = 0;
+        for (int index = 0; index < count + 2; ++index) {
+            if (index < count) rest += static_cast<unsigned __int128>(static_cast<uint64_t>(digit[index])) * multiplier;
+            digit[index] = static_cast<int64_t>(static_cast<uint64_t>(rest) & 0xffffffff);
+            rest >>= 32;
+            if (digit[index]) top = index;
+        }
+        // The three highest digits have at least 65 bits: the last place of 53 is among them.
+        unsigned __int128 head = 0;
+        bool below = false;
+        for (int index = top; index > top - 3; --index)
+            head = head << 32 | static_cast<uint64_t>(index < 0 ? 0 : digit[index]);
+        for (int index = 0; index <= top - 3; ++index) below |= digit[index] != 0;
+        const int drop = 128 - __builtin_clzll(static_cast<uint64_t>(head >> 64)) - kExactBits;
+        auto kept = static_cast<uint64_t>(head >> drop);
+        below |= (head & ((static_cast<unsigned __int128>(1) << drop) - 1)) != 0;
+        kept |= below;
+        const int place = 32 * (top - 2) + drop + exponent - kExactBits;
+        return std::copysign(std::ldexp(static_cast<double>(kept), place), sign * factor);
+    }
+};
+
 // A float64 number that stands for an exact one, rounded to odd, into FP32 rounded to odd; finite, and 0 for 0 only.
 inline float float_to_odd(double exact) {
     if (exact == 0 || !std::isfinite(exact)) return static_cast<float>(exact);
@@ -81,6 +148,17 @@ inline float float_to_odd(double exact) {
     double units = std::floor(magnitude / place);
     if (units * place != magnitude && std::fmod(units, 2.0) == 0) units += 1;
     return static_cast<float>(std::copysign(units * place, exact));
+}
+
+// Sum of ``count`` vectors: neighbours in pairs, an odd one waits for the next level.
+inline Floats tree(Floats* node, int64_t count) {
+    while (count > 1) {
+        const int64_t pairs = count / 2;
+        for (int64_t i = 0; i < pairs; ++i) node[i] = node[2 * i] + node[2 * i + 1];
+        if (count % 2) node[pairs] = node[count - 1];
+        count = pairs + count % 2;
+    }
+    return node[0];
 }
 
 // Runs body(0) to body(count - 1), in any order.

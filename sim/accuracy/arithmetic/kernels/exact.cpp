@@ -8,11 +8,9 @@
 
 namespace {
 
-constexpr int kExactBits = 53;
 constexpr int kShort = 15;         // bits of a magnitude that fits int16, whatever its sign
 constexpr int64_t kPiece = 64;     // shortest sum in int32 that is worth it
 constexpr int kLimb = 26;          // bits of a limb of weights, at most
-constexpr int kDigits = 40;        // of 32 bits: longest total, by its scale
 
 #if defined(__AVX512BW__)
 constexpr int kRows = 12;
@@ -172,72 +170,6 @@ void dot_doubles_of(int64_t rows, const double* a, const double* w, int64_t leng
     if (rows == kHalf) return dot_doubles<kHalf>(a, w, length, out);
     return dot_doubles<1>(a, w, length, out);
 }
-
-// ------------------------------------------------------------------------------------------------ totals of limbs
-
-// A total of any length, in digits of 32 bits that are carried when it is complete.
-struct Total {
-    int64_t digit[kDigits] = {};
-    int count;
-
-    explicit Total(int bits) : count(std::min(bits / 32 + 4, kDigits - 2)) {}
-
-    void add(int64_t number, int place) {
-        const __int128 moved = static_cast<__int128>(number) << (place % 32);
-        int64_t* at = digit + place / 32;
-        at[0] += static_cast<int64_t>(moved & 0xffffffff);
-        at[1] += static_cast<int64_t>(moved >> 32 & 0xffffffff);
-        at[2] += static_cast<int64_t>(moved >> 64);
-    }
-
-    // total · factor, rounded to odd into float64. ``factor`` is within 2**±700 or no number.
-    double times(double factor) {
-        int64_t carry = 0;
-        for (int index = 0; index < count; ++index) {
-            const int64_t whole = digit[index] + carry;
-            digit[index] = whole & 0xffffffff;
-            carry = whole >> 32;
-        }
-        // What is left is the sign: 0 or -1.
-        const bool negative = carry < 0;
-        if (negative) {
-            int64_t up = 1;
-            for (int index = 0; index < count; ++index) {
-                const int64_t flipped = (~digit[index] & 0xffffffff) + up;
-                digit[index] = flipped & 0xffffffff;
-                up = flipped >> 32;
-            }
-        }
-        bool zero = true;
-        for (int index = 0; index < count; ++index) zero &= digit[index] == 0;
-        const double sign = negative ? -1.0 : 1.0;
-        if (zero || factor == 0 || !std::isfinite(factor)) return (zero ? 0.0 : sign) * factor + 0.0;
-
-        int exponent;
-        const double fraction = std::frexp(std::fabs(factor), &exponent);
-        const auto multiplier = static_cast<uint64_t>(std::ldexp(fraction, kExactBits));
-        unsigned __int128 rest = 0;
-        int top = 0;
-        for (int index = 0; index < count + 2; ++index) {
-            if (index < count) rest += static_cast<unsigned __int128>(static_cast<uint64_t>(digit[index])) * multiplier;
-            digit[index] = static_cast<int64_t>(static_cast<uint64_t>(rest) & 0xffffffff);
-            rest >>= 32;
-            if (digit[index]) top = index;
-        }
-        // The three highest digits have at least 65 bits: the last place of 53 is among them.
-        unsigned __int128 head = 0;
-        bool below = false;
-        for (int index = top; index > top - 3; --index)
-            head = head << 32 | static_cast<uint64_t>(index < 0 ? 0 : digit[index]);
-        for (int index = 0; index <= top - 3; ++index) below |= digit[index] != 0;
-        const int drop = 128 - __builtin_clzll(static_cast<uint64_t>(head >> 64)) - kExactBits;
-        auto kept = static_cast<uint64_t>(head >> drop);
-        below |= (head & ((static_cast<unsigned __int128>(1) << drop) - 1)) != 0;
-        kept |= below;
-        const int place = 32 * (top - 2) + drop + exponent - kExactBits;
-        return std::copysign(std::ldexp(static_cast<double>(kept), place), sign * factor);
-    }
-};
 
 // ------------------------------------------------------------------------------------------------ read-out
 

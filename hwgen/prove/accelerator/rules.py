@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
-from rtl_tests.accelerator.formal.alone import control_claims, register_claims, stream_claims, write_claims
-from rtl_tests.accelerator.formal.device import DESIGN, Fault, accelerator_claims
-from rtl_tests.accelerator.formal.prover import Netlist, Verdict, decide
+from hwgen.prove.abc import Verdict
+from hwgen.prove.accelerator.alone import control_claims, register_claims, stream_claims, write_claims
+from hwgen.prove.accelerator.machine import Device, Machine
+from hwgen.prove.accelerator.whole import accelerator_claims
 
-__all__ = ["DEPTHS", "PARTS", "decided", "meaning", "sought"]
+__all__ = ["DEPTHS", "decided", "meaning", "parts", "sought"]
 
-PARTS: dict[str, Callable[[Fault | None], Netlist]] = {
-    "registers": register_claims,
-    "control": control_claims,
-    "results": write_claims,
-    **{name: partial(stream_claims, name) for name in DESIGN.streams},
-    "accelerator": accelerator_claims,
-}
-"""Netlists of claims by part."""
+
+def parts(streams: Iterable[str]) -> dict[str, Callable[[Device], Machine]]:
+    """Machines of claims by part, for an accelerator with these streams."""
+    return {
+        "registers": register_claims,
+        "control": control_claims,
+        "results": write_claims,
+        **{name: partial(stream_claims, name) for name in streams},
+        "accelerator": accelerator_claims,
+    }
+
+
 DEPTHS = {"finished": 26, "clear": 20, "busy": 20, "done": 24}
 """Cycles for which a claim is checked where no invariant is found in reasonable time: in 22 a job of one step ends."""
 _FAULT_DEPTH = 30
@@ -64,11 +69,11 @@ def meaning(claim: str) -> str:
     return next(text for ending, text in _MEANINGS.items() if claim.endswith(ending))
 
 
-def decided(graph: Netlist, claim: str) -> Verdict:
-    """A claim, proved or checked as far as it is taken."""
-    return decide(graph, claim, seconds=_SECONDS, depth=DEPTHS.get(claim, 0))
+def decided(machine: Machine, claim: str, seconds: float = _SECONDS) -> Verdict:
+    """A claim, proved or checked as far as it is taken, within so many seconds of processor time."""
+    return machine.decide(claim, seconds=seconds, depth=DEPTHS.get(claim, 0))
 
 
-def sought(graph: Netlist, claim: str) -> Verdict:
+def sought(machine: Machine, claim: str) -> Verdict:
     """A claim that does not hold: the shortest run that breaks it."""
-    return decide(graph, claim, seconds=_SECONDS, depth=_FAULT_DEPTH)
+    return machine.decide(claim, seconds=_SECONDS, depth=_FAULT_DEPTH)

@@ -12,11 +12,10 @@ from amaranth.hdl import Cat, Const, Elaboratable, Module, Mux, Signal, Value
 from amaranth.hdl._ast import AnySeq
 
 from hwgen.emit._rtlil import signals_rtlil
-from rtl_tests.accelerator.formal.prover import BEGUN, Netlist, netlist
+from hwgen.prove.accelerator.machine import BEGUN, CLAIMS, Device, Machine
 
 __all__ = ["Claims", "Lengths", "anything"]
 
-_TOP = "claims"
 ZERO = Const(0, 1)
 
 
@@ -41,6 +40,8 @@ class Claims:
 
     def __init__(self, m: Module, running: Value) -> None:
         self.m, self._running = m, running
+        # Amaranth warns of modules that come to nothing: those whose claims are about nets that a text has not.
+        m._MustUse__used = True
         self._begun = Signal(name=BEGUN, reset_less=True)
         m.d.sync += self._begun.eq(1)
         self._reset_first = self.assume(self._begun | ~running)
@@ -81,12 +82,12 @@ class Claims:
         self.never(f"{name}_stays", waited & (~valid | changed))
         self.never(f"{name}_reset", self.was_reset & valid)
 
-    def netlist(self, inputs: Iterable[Signal], *modules: str) -> Netlist:
-        """All claims as a netlist with these inputs, which is the last to be done; ``modules`` are the RTLIL of
-        instances.
+    def machine(self, device: Device, inputs: Iterable[Signal], *modules: str) -> Machine:
+        """All claims as a machine with these inputs, which is the last to be done; ``modules`` of the device are placed
+        among them.
         """
-        text = signals_rtlil(_Made(self.m), _TOP, [*inputs, *self.claimed.values()])
-        return netlist("\n".join([*modules, text]), _TOP, list(self.claimed))
+        text = signals_rtlil(_Made(self.m), CLAIMS, [*inputs, *self.claimed.values()])
+        return device.machine(text, modules, list(self.claimed))
 
 
 class Lengths:
