@@ -43,6 +43,7 @@ class Graph:
         """Whether adders are taken apart where the carry is known (`_segments`)."""
         self._known: dict[tuple[int, ...], int] = {}
         self._sums: dict[object, list[int]] = {}
+        self._ripples: dict[int, list[int]] = {}
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -198,6 +199,11 @@ class Graph:
 
     def ripple(self, number: int) -> list[int]:
         """Gates for the bits of an adder."""
+        if number not in self._ripples:
+            self._ripples[number] = self._rippled(number)
+        return self._ripples[number]
+
+    def _rippled(self, number: int) -> list[int]:
         adder = self.adders[number]
         carry, total = adder.carry, [0] * adder.width
         for sign, word in adder.operands:
