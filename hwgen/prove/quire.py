@@ -869,9 +869,9 @@ class QuireProver:
                 wanted = None if wanted is None or product is None else wanted + product
             final = nar if wanted is None else wanted & mask
             if int(found[at]) != final:
-                values = {node: int(patterns[node][at >> 6]) >> (at & 63) & 1 for node in nodes}
+                assigned = {node: int(patterns[node][at >> 6]) >> (at & 63) & 1 for node in nodes}
                 return Counterexample(
-                    step.cycle_words(values),
+                    step.cycle_words(assigned),
                     self.sums.name,
                     case.index,
                     int(kept[at]),
@@ -880,7 +880,7 @@ class QuireProver:
                     "",
                     int(found[at]),
                     final,
-                    self._forced(case, values),
+                    self._forced(case, assigned),
                 )
         return None
 
