@@ -23,7 +23,7 @@ import numpy as np
 from hwgen.prove.graph import AND, MUX, PLUS, SUM, VAR, XOR, Graph
 from hwgen.prove.tables import all_patterns, evaluate, word_of
 
-__all__ = ["Lane", "OutOfTimeError", "Proof", "prove_sum"]
+__all__ = ["Lane", "OutOfTimeError", "Proof", "Rewriting", "prove_sum"]
 
 Key = tuple[int, ...]
 Terms = list[tuple[Key, int]]
@@ -124,7 +124,7 @@ def _scaled(a: Terms, factor: int) -> Terms:
     return [(key, c * factor) for key, c in a]
 
 
-class _Rewriting:
+class Rewriting:
     """Rewrites words of one graph for one set of lanes."""
 
     def __init__(self, graph: Graph, lanes: Sequence[Lane], deadline: float) -> None:
@@ -405,7 +405,7 @@ def prove_sum(graph: Graph, word: Sequence[int], lanes: Sequence[Lane], rest: Te
     ``rest`` is a polynomial in variables that no lane has.
     """
     width = len(word)
-    rewriting = _Rewriting(graph, lanes, time.monotonic() + seconds)
+    rewriting = Rewriting(graph, lanes, time.monotonic() + seconds)
     terms = [(k, c << place) for place, literal in enumerate(word) for k, c in _literal(literal)]
     try:
         left = rewriting.rewritten([*terms, *_scaled(rest, -1)], width)

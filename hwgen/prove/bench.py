@@ -54,6 +54,11 @@ def counterexample_bench(netlist: Netlist, manifest: Mapping[str, Any], example:
             names = _aliases(netlist, example["nets"])
             lines += [f"    force dut.{name} = {bits}'h{kept:x};" for name in names]
             lines += [f"    #1 release dut.{name};" for name in names]
+        if cycle == seen - example["updates"]:
+            for name, value in example.get("registers", {}).items():
+                names, size = _aliases(netlist, name), len(netlist.names[name])
+                lines += [f"    force dut.{one} = {size}'h{int(value, 16):x};" for one in names]
+                lines += [f"    #1 release dut.{one};" for one in names]
         if cycle < seen:
             lines.append("    tick;")
     found, wanted = int(example["found"], 16), int(example["wanted"], 16)

@@ -43,6 +43,7 @@ def _example(example: Counterexample) -> dict[str, Any]:
     found["cycles"] = {
         str(cycle): {name: hex(value) for name, value in words.items()} for cycle, words in example.cycles.items()
     }
+    found["registers"] = {name: hex(value) for name, value in example.registers.items()}
     return found | {name: hex(getattr(example, name)) for name in ("before", "found", "wanted")}
 
 

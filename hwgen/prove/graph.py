@@ -6,7 +6,7 @@ they are made of.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 __all__ = ["AND", "MUX", "PLUS", "SUM", "VAR", "XOR", "Adder", "Graph"]
@@ -37,8 +37,13 @@ class Graph:
         """Words that were extended by their sign, by their literals."""
         self.named: set[tuple[int, ...]] = set()
         """Words that have a name in the text and end with a bit of an adder: whole numbers without sign, perhaps."""
+        self.known: Callable[[Sequence[int]], list[int]] | None = None
+        """What literals of an adder's words are, where more is known of them than the graph says."""
+        self.segmented = False
+        """Whether adders are taken apart where the carry is known (`_segments`)."""
         self._known: dict[tuple[int, ...], int] = {}
         self._sums: dict[object, list[int]] = {}
+        self._ripples: dict[int, list[int]] = {}
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -129,6 +134,8 @@ class Graph:
 
     def add(self, operands: Sequence[tuple[int, Sequence[int]]], carry: int, width: int) -> list[int]:
         """The low bits of a sum of words of ``width`` bits, each times 1 or -1, and of a bit ``carry``."""
+        if self.known is not None:
+            operands = [(sign, self.known(word)) for sign, word in operands]
         kept = tuple((sign, tuple(word)) for sign, word in operands if any(word))
         if all(literal < 2 for _, word in kept for literal in word) and carry < 2:
             total = carry + sum(sign * sum(bit << place for place, bit in enumerate(word)) for sign, word in kept)
@@ -142,6 +149,10 @@ class Graph:
             one = next(at for at in (0, 1) if kept[at][1][0] == 1)
             into = kept[1 - one][1][0]
             return [into ^ 1, *self.add([(1, word[1:]) for _, word in kept], into, width - 1)]
+        if self.segmented:
+            apart = self._segments(kept, carry, width)
+            if apart is not None:
+                return apart
         key = (tuple(sorted(kept)), carry, width)
         found = self._sums.get(key)
         if found is None:
@@ -153,6 +164,32 @@ class Graph:
             self._sums[key] = found
         return found
 
+    def _segments(self, kept: Sequence[tuple[int, tuple[int, ...]]], carry: int, width: int) -> list[int] | None:
+        """A sum of two words with a place in which both have the same bit, which is the carry out of it whatever comes
+        in, or in which one has 1 and the other 0, which passes the carry on.
+        """
+        if len(kept) != 2 or any(sign < 0 for sign, _ in kept):
+            return None
+        words = [word for _, word in kept]
+        begins = [next(place for place, literal in enumerate(word) if literal) for word in words]
+        if max(begins) and not carry and self.known is not None:
+            begin = max(begins)
+            word = words[begins.index(begin) ^ 1]
+            return [*word[:begin], *self.add([(1, word[begin:]) for word in words], 0, width - begin)]
+        for place in range(width - 1):
+            x, y = (word[place] for word in words)
+            passes = {x, y} == {0, 1}
+            if not passes and x != y:
+                continue
+            low = [carry]
+            if place:
+                low = self.add([(1, (*word[:place], 0)) for word in words], carry, place + 1)
+            if passes:
+                rest = self.add([(1, word[:place] + word[place + 1 :]) for word in words], carry, width - 1)
+                return [*rest[:place], low[place] ^ 1, *rest[place:]]
+            return low + self.add([(1, word[place + 1 :]) for word in words], x, width - place - 1)
+        return None
+
     def _remember(self, word: tuple[int, ...]) -> None:
         size = len(word)
         while size > 1 and word[size - 2] == word[-1]:
@@ -162,6 +199,11 @@ class Graph:
 
     def ripple(self, number: int) -> list[int]:
         """Gates for the bits of an adder."""
+        if number not in self._ripples:
+            self._ripples[number] = self._rippled(number)
+        return self._ripples[number]
+
+    def _rippled(self, number: int) -> list[int]:
         adder = self.adders[number]
         carry, total = adder.carry, [0] * adder.width
         for sign, word in adder.operands:

@@ -16,6 +16,7 @@ from hwgen.prove.cycles import METHOD, RANGE_METHOD, SOLVER, CycleProver, cycles
 from hwgen.prove.netlist import Bit, Netlist, read_verilog
 from hwgen.prove.post import Post
 from hwgen.prove.pre import PRE_CLAIMS, pre_proved
+from hwgen.prove.quire import QuireProver, quire_range
 from hwgen.prove.reference import UnknownError, lane_table, products_of_lane, row_table
 from hwgen.prove.stream import STREAM_CLAIMS, Wrapper, steps_bound, wrapper_netlist
 from hwgen.prove.tile import Counterexample, Found, Step, SumProver, Sums, sums_of
@@ -157,10 +158,11 @@ class Subject:
                     sentence = cycles_sentence(mode, len(sums.elements))
                     yield Obligation(name, blocks[rows], sentence, METHOD, SOLVER, run)
                     continue
+                whatever = self._whatever(at)
                 yield Obligation(
                     name,
                     blocks[rows],
-                    f"a step adds the {what} to each of {len(sums.elements)} sums, exactly, whatever these are, "
+                    f"a step adds the {what} to each of {len(sums.elements)} sums, exactly, {whatever}, "
                     f"{mode['latency']} cycles later, after clearing them with i_first, whatever the state of the "
                     "control; nothing before or after it has a part in that, and cycles in which it waits add "
                     "nothing",
@@ -177,6 +179,20 @@ class Subject:
                 "hwgen",
                 partial(self._idle, rows, sums),
             )
+
+    def _whatever(self, mode: int) -> str:
+        """Of which sums a step's sentence is."""
+        rule = self.manifest["arithmetic"][mode]
+        if rule["kind"] != "quire":
+            return "whatever these are"
+        found = f"whatever these are, in groups of one mode and at most {rule['accumulator']['depth']} products"
+        return found if rule["nar"] is None else f"{found} (they are NaR, {rule['nar']}, once an operand was)"
+
+    def _prover(self, step: Step, sums: Sums, rows: bool) -> SumProver | CycleProver | QuireProver:
+        if self.manifest["arithmetic"][step.mode]["kind"] == "quire":
+            return QuireProver(step, sums)
+        prover = CycleProver if self._by_cycles(step.mode) and not step.idle else SumProver
+        return prover(step, sums, rows)
 
     def _zeros(self) -> dict[Bit, int | None]:
         """Registers of the control when a step begins: 0, or anything."""
@@ -209,8 +225,7 @@ class Subject:
         until = time.monotonic() + seconds
         lemmas = cases = 0
         for step in self._windows(mode):
-            prover = CycleProver if self._by_cycles(mode) else SumProver
-            found, lemmas = self._each(prover(step, sums, rows), sums, until, lemmas)
+            found, lemmas = self._each(self._prover(step, sums, rows), sums, until, lemmas)
             if found is not None:
                 return found
             cases += 1
@@ -220,12 +235,12 @@ class Subject:
 
     def _idle(self, rows: bool, sums: Sums, seconds: float) -> Result:
         kinds = {rule["kind"] for rule in self.manifest["arithmetic"]}
-        if kinds - _EXACT:
+        if kinds - _EXACT and kinds != {"quire"}:
             raise UnknownError(f"arithmetic of kind {', '.join(sorted(map(repr, kinds)))}")
         if any(rule.get("accumulator", {}).get("partials", 1) > 1 for rule in self.manifest["arithmetic"]):
             raise UnknownError("several partial sums in turn")
         step = Step(self.netlist, self.manifest, 0, idle=True)
-        found, _ = self._each(SumProver(step, sums, rows), sums, time.monotonic() + seconds, 0)
+        found, _ = self._each(self._prover(step, sums, rows), sums, time.monotonic() + seconds, 0)
         return found or Result("proved", detail=f"{len(sums.elements)} sums of {len(sums.elements[0])} bits")
 
     def _by_cycles(self, mode: int) -> bool:
@@ -233,7 +248,7 @@ class Subject:
         return "step" in self.manifest["arithmetic"][mode]
 
     def _each(
-        self, prover: SumProver | CycleProver, sums: Sums, until: float, lemmas: int
+        self, prover: SumProver | CycleProver | QuireProver, sums: Sums, until: float, lemmas: int
     ) -> tuple[Result | None, int]:
         """What stops the proof of all sums, or None, and the number of lemmas."""
         proved = 0
@@ -272,6 +287,9 @@ class Subject:
 
     def _range(self, rows: bool, sums: Sums, depth: int, seconds: float) -> Result:
         bits = len(sums.elements[0])
+        if self.manifest["arithmetic"][0]["kind"] == "quire":
+            fits, detail = quire_range(self.manifest, bits)
+            return Result("proved" if fits else "refuted", detail=detail)
         low = high = 0
         for mode in range(len(self.manifest["modes"])):
             table = row_table(self.manifest, mode) if rows else lane_table(self.manifest, mode)

@@ -42,6 +42,8 @@ class Counterexample:
     nets: str
     found: int
     wanted: int
+    registers: Mapping[str, int] = field(default_factory=dict)
+    """What registers of other names are then, where a sum is made of several."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
@@ -114,6 +115,21 @@ class Unrolled:
                 )
                 if min(word) >= 0 and self.graph.kind[word[-1] >> 1] == SUM and not word[-1] & 1:
                     self.graph.named.add(word)
+
+    def named_words(self) -> list[tuple[int, ...]]:
+        """Literals of words that have names, by the cycles in which they were met and up to the bit that was not."""
+        cycles: dict[Bit, list[int]] = {}
+        for bit, cycle in self._bits:
+            cycles.setdefault(bit, []).append(cycle)
+        found: list[tuple[int, ...]] = []
+        for bits in set(self.netlist.names.values()):
+            for cycle in cycles.get(bits[0], ()):
+                word = itertools.takewhile(lambda one: one is not None, (self._met(bit, cycle) for bit in bits))
+                found.append(tuple(one for one in word if one is not None))
+        return found
+
+    def _met(self, bit: Bit, cycle: int) -> int | None:
+        return self._bits.get((bit, cycle)) if isinstance(bit, int) else int(bit == "1")
 
     # ------------------------------------------------------------------ operands
 
