@@ -268,8 +268,9 @@ class Subject:
             (
                 "post.lane",
                 "a lane makes of a group's sum and its scales their exact product, rounded once to FP32, nearest even",
-                "exhaustive compiled simulation",
-                "g++",
+                "words by their shape or satisfiability, the rounding case by case of the leading one; all "
+                "inputs where a scale is no floating-point number",
+                "ABC fraig, iprove; g++",
                 post.lane,
             ),
             (

@@ -1,0 +1,61 @@
+"""An FP32 adder proved for all pairs of codes, case by case of how far their exponents are apart."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from hwgen.prove.abc import decide
+from hwgen.prove.cut import rebuilt
+from hwgen.prove.fp32 import Case, adder_cases, differs_from_sum, sum_code
+from hwgen.prove.graph import VAR, Graph
+from hwgen.prove.lanes import Found, Piece
+from hwgen.prove.netlist import Netlist
+from hwgen.prove.tables import cone, evaluate, patterns_of
+
+__all__ = ["prove_adder"]
+
+
+def prove_adder(piece: Piece, netlist: Netlist, seconds: float) -> Found:
+    """Prove that an adder is one.
+
+    It is proved first that it makes the same of ``a``, ``b`` as of ``b``, ``a``: then only cases in which the first
+    exponent is not the smaller one are left.
+    """
+    until = time.monotonic() + seconds
+    graph, word, words = piece.function(netlist)
+    a, b = words["a"], words["b"]
+    inputs = {literal >> 1 for literal in [*a, *b]}
+    if any(graph.kind[node] == VAR and node not in inputs for node in cone(graph, word)):
+        return Found("refuted", f"what comes after {piece.cycles} cycles is made of inputs of other ones")
+    listed = adder_cases()
+    same, _ = decide(graph, _asymmetry(graph, word, a, b), seconds=until - time.monotonic())
+    cases = [case for case in listed if not (same and case.swapped)]
+    for number, case in enumerate(cases):
+        bad = differs_from_sum(graph, word, a, b, case)
+        right, values = decide(graph, bad, seconds=until - time.monotonic())
+        if right is None:
+            return Found("open", f"{number} of {len(cases)} cases are proved; not {case}")
+        if not right:
+            return _refuted(graph, word, words, values, case)
+    by = f"{len(cases)} cases" + (", the others by exchanging a and b" if same else "")
+    return Found("proved", by)
+
+
+def _asymmetry(g: Graph, word: Sequence[int], a: Sequence[int], b: Sequence[int]) -> int:
+    """Whether the sum is another one with ``a`` and ``b`` exchanged."""
+    given = {x >> 1: y for x, y in zip([*a, *b], [*b, *a], strict=True)}
+    other = rebuilt(g, word, g, given)
+    return g.any_([g.xor(x, y) for x, y in zip(word, other, strict=True)])
+
+
+def _refuted(
+    g: Graph, word: Sequence[int], words: Mapping[str, Sequence[int]], values: Mapping[int, int], case: Case
+) -> Found:
+    patterns = patterns_of(g, values)
+    ends = {name: [int(one[0]) & 1 for one in evaluate(g, own, patterns)] for name, own in [*words.items(), ("", word)]}
+    example = {name: sum(bit << place for place, bit in enumerate(bits)) for name, bits in ends.items()}
+    found = example.pop("")
+    wanted = sum_code(example["a"], example["b"])
+    told = f"{case}: {example['a']:#010x} + {example['b']:#010x} is {found:#010x} and not {wanted:#010x}"
+    return Found("refuted", told, example, found, wanted)

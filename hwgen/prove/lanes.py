@@ -1,0 +1,357 @@
+"""Post lanes and their adders as functions: where they lie in a text, and what a lane makes of its inputs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from hwgen.prove.abc import decide
+from hwgen.prove.cut import Function, gates
+from hwgen.prove.graph import VAR, Graph
+from hwgen.prove.netlist import Bit, Netlist
+from hwgen.prove.reference import UnknownError
+from hwgen.prove.rounding import Scale, magnitude, nonzero, product, scaled
+from hwgen.prove.tables import bits_of, cone, evaluate, shape
+from hwgen.prove.unroll import Unrolled
+
+__all__ = ["Found", "Piece", "Rule", "adders", "lanes", "prove_lane"]
+
+_BEFORE = 64
+_CUT_S = 20.0
+_TRIES = 1 << 10
+"""Words of 64 random inputs each that are tried before a lane is proved."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Logic between words of nets, ``cycles`` from one to the other.
+
+    Nets in ``high`` are 1 when the inputs are there; ports in ``still`` are what it says in all cycles.
+    """
+
+    name: str
+    inputs: Mapping[str, tuple[Bit, ...]]
+    output: tuple[Bit, ...]
+    cycles: int
+    high: tuple[Bit, ...] = ()
+    still: Mapping[str, int] = field(default_factory=dict)
+
+    def function(self, netlist: Netlist) -> tuple[Graph, list[int], dict[str, list[int]]]:
+        """The output in a graph, and variables for the inputs by name."""
+        graph = Graph()
+        words = {name: [graph.var((name, place)) for place in range(len(bits))] for name, bits in self.inputs.items()}
+        given = {bit: word[at] for name, word in words.items() for at, bit in enumerate(self.inputs[name])}
+        given |= dict.fromkeys(self.high, 1)
+        others: dict[object, int] = {}
+
+        def other(*key: object) -> int:
+            if key not in others:
+                others[key] = graph.var(key)
+            return others[key]
+
+        def drive(port: str, place: int, cycle: int) -> int:
+            return self.still[port] if port in self.still else other(port, place, cycle)
+
+        def cut(bit: Bit, cycle: int) -> int | None:
+            if bit not in given:
+                return None
+            return given[bit] if cycle == 0 else other(bit, cycle)
+
+        unrolled = Unrolled(netlist, graph, drive, -_BEFORE, cut, frozenset(given))
+        return graph, unrolled.word(self.output, self.cycles), words
+
+    def digest(self, netlist: Netlist) -> str:
+        """Equal for pieces that are the same functions of their inputs by name."""
+        graph, word, words = self.function(netlist)
+        roles = {literal >> 1: (name, place) for name, own in words.items() for place, literal in enumerate(own)}
+        return shape(graph, word, roles)
+
+
+def _lane_count(manifest: Mapping[str, Any]) -> int:
+    port = next(port for port in manifest["ports"] if port["name"] == "o_y")
+    return int(port["packing"]["shape"][0])
+
+
+def _still(manifest: Mapping[str, Any]) -> dict[str, int]:
+    reset = manifest["reset"]
+    return {"clk": 0, reset["port"]: int(reset["active"] != "high")}
+
+
+def lanes(netlist: Netlist, manifest: Mapping[str, Any]) -> list[Piece]:
+    """Each lane: ``total``, and those of ``row_sum``, ``col_zero`` and scales that it has, to FP32.
+
+    Raises `UnknownError` where they are not found.
+    """
+    names, found = netlist.names, []
+    cuts = manifest["parameters"]["post_cuts"]
+    for lane in range(_lane_count(manifest)):
+        inside = f"post.lane{lane}."
+        if f"{inside}fp32" in names:
+            inputs = {name: names[f"{inside}{name}"] for name in _SIDES if f"{inside}{name}" in names}
+            found.append(Piece(f"lane{lane}", inputs, names[f"{inside}fp32"], 2 + cuts, (), _still(manifest)))
+        elif f"post.lane{lane}_round" in names and "post.sums_copy" in names and not cuts:
+            inputs = _copies(names, manifest, lane)
+            found.append(
+                Piece(f"lane{lane}", inputs, names[f"post.lane{lane}_round"], 2, names["post.active"], _still(manifest))
+            )
+        else:
+            raise UnknownError("lanes that are neither modules nor between registers of known names")
+        if "total" not in found[-1].inputs:
+            raise UnknownError("lanes of sums that are no whole numbers")
+    return found
+
+
+_SIDES = ("total", "row_sum", "col_zero", "row_scale", "col_scale")
+
+
+def _copies(names: Mapping[str, tuple[Bit, ...]], manifest: Mapping[str, Any], lane: int) -> dict[str, tuple[Bit, ...]]:
+    """What comes to the front of rings for a lane without registers of its own."""
+    ports = {port["name"]: port for port in manifest["ports"]}
+    m, n = (ports[name]["packing"]["shape"][0] for name in ("i_acts", "i_weights"))
+    counts = {"total": ("sums", m * n, lane), "row_sum": ("row_sums", m, 0)}
+    counts |= {name: (name, m if name.startswith("row") else n, 0) for name in _SIDES[2:]}
+    found = {}
+    for name, (ring, count, _) in counts.items():
+        bits = names.get(f"post.{ring}_copy")
+        if bits is None or (name == "row_sum" and "post.col_zero_copy" not in names):
+            continue
+        size = len(bits) // count
+        at = 0 if name.startswith("row") else lane
+        found[name] = bits[at * size : (at + 1) * size]
+    return found
+
+
+def adders(netlist: Netlist, manifest: Mapping[str, Any]) -> list[Piece]:
+    """Each adder: ``a`` and ``b`` to their sum. Raises `UnknownError` where they are not found."""
+    names, found = netlist.names, []
+    cycles = manifest["parameters"]["post_adder_stages"] - 1
+    for lane in range(_lane_count(manifest)):
+        inside = f"post.adder{lane}."
+        if f"{inside}sum" in names:
+            inputs = {name: names[f"{inside}{name}"] for name in "ab"}
+            found.append(Piece(f"adder{lane}", inputs, names[f"{inside}sum"], cycles, (), _still(manifest)))
+        elif f"post.lane{lane}_add" in names and not cycles:
+            inputs = {"a": names[f"post.lane{lane}_base"], "b": names[f"post.lane{lane}_rounded"]}
+            found.append(Piece(f"adder{lane}", inputs, names[f"post.lane{lane}_add"], 0, (), _still(manifest)))
+        else:
+            raise UnknownError("adders that are neither modules nor between nets of known names")
+    return found
+
+
+# ---------------------------------------------------------------------- a lane
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a lane is to make of its inputs.
+
+    ``low`` and ``high`` bound a corrected sum of a group, None where any sum may be; ``odd`` and ``nar`` as in
+    `rounding.scaled`.
+    """
+
+    scales: Mapping[str, Scale]
+    unit_exp: int
+    low: int | None = None
+    high: int | None = None
+    odd: bool = False
+    nar: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """``status``, what there is to say, and where it is refuted the inputs by name, what comes out and what should."""
+
+    status: str
+    detail: str
+    inputs: Mapping[str, int] | None = None
+    found: int = 0
+    wanted: int = 0
+
+
+def _corrected(g: Graph, known: Mapping[str, Sequence[int]], width: int) -> list[int]:
+    """The sum less its zero point's share, in so many bits."""
+    share = product(g, known["col_zero"], known["row_sum"], signed=True)
+    words = [[*word, *[word[-1]] * width][:width] for word in (known["total"], share)]
+    return gates(g, g.add([(1, words[0]), (-1, words[1])], 0, width))
+
+
+def _widths(known: Mapping[str, Sequence[int]], rule: Rule) -> list[int]:
+    """Bits that a corrected sum may have in a lane: all that it needs for any inputs, or for those of a group."""
+    total, share = len(known["total"]), len(known["col_zero"]) + len(known["row_sum"])
+    found = [max(total, share) + 1]
+    if rule.low is not None and rule.high is not None:
+        least = max(rule.high.bit_length(), (-rule.low - 1).bit_length()) + 1
+        found = [*range(max(least, total), found[0] + 1)]
+    return found
+
+
+def _significand(g: Graph, known: Mapping[str, Sequence[int]], scales: Mapping[str, Scale]) -> list[list[int]]:
+    return [scale.significand(g, known[name]) for name, scale in scales.items() if scale.fraction or scale.subnormals]
+
+
+def prove_lane(piece: Piece, netlist: Netlist, rule: Rule, seconds: float) -> Found:
+    """Prove a lane's function: the sum and what is multiplied by words, the rounding by where the leading one is.
+
+    Raises `UnknownError` where the lane's inputs are not those of the rule.
+    """
+    until = time.monotonic() + seconds
+    graph, word, words = piece.function(netlist)
+    others = set(words) - {"total", "row_sum", "col_zero", *rule.scales}
+    if others or set(rule.scales) - set(words) or ("col_zero" in words) != ("row_sum" in words):
+        raise UnknownError(f"lanes of {', '.join(sorted(words))}")
+    inputs = {literal >> 1 for own in words.values() for literal in own}
+    if any(graph.kind[node] == VAR and node not in inputs for node in cone(graph, word)):
+        return Found("refuted", f"what comes after {piece.cycles} cycles is made of inputs of other ones")
+    whole = Function.of(graph, word, words)
+    refused = _tried(whole, rule)
+    if refused is not None:
+        return refused
+    steps = [("number", whole)]
+    if "col_zero" in words:
+        steps = []
+        for width in _widths(words, rule):
+            own = whole.cut("number", [partial(_corrected, width=width)], min(_CUT_S, until - time.monotonic()))
+            if not any(own.graph.label.get(node) in _LABELS for node in _variables(own)):
+                steps = [("number", own)]
+                break
+        if not steps:
+            raise UnknownError("lanes whose corrected sum is not found in them")
+    at = steps[0][1]
+    at.known.setdefault("number", at.known["total"])
+    at = at.cut("significand", [lambda g, known: magnitude(g, known["number"])], _left(until))
+    at.known["magnitude"] = at.known["significand"]
+    factors = _significand(at.graph, at.known, rule.scales)
+    if len(factors) == 2:
+        orders = [partial(_of_scales, rule.scales, flip) for flip in (False, True)]
+        at = at.cut("factor", orders, _left(until))
+    if factors:
+        forms = [partial(_of_sum, rule.scales, flip) for flip in (False, True)]
+        at = at.cut("significand", forms, _left(until))
+    places: list[int | None] = [None, *range(len(at.known["significand"]))]
+    for number, place in enumerate(places):
+        case = _case(at, place)
+        if case is None:
+            continue
+        wanted = scaled(case.graph, case.known, rule.scales, rule.unit_exp, place, odd=rule.odd, nar=rule.nar)
+        bad = case.graph.any_([case.graph.xor(a, b) for a, b in zip(case.word, wanted, strict=True)])
+        # A product is 0 where one of its factors is.
+        some = nonzero(case.graph, case.known, rule.scales)
+        bad = case.graph.and_(bad, some ^ int(place is None))
+        if decide(case.graph, bad, seconds=until - time.monotonic())[0] is not True:
+            where = "zero" if place is None else f"a leading one at place {place}"
+            return Found("open", f"{number} of {len(places)} cases are proved; not {where} of the exact product")
+    return Found("proved", f"{len(places)} cases of the exact product's leading one")
+
+
+_LABELS = tuple((name, place) for name in ("total", "row_sum", "col_zero") for place in range(512))
+
+
+def _variables(function: Function) -> list[int]:
+    return [node for node in cone(function.graph, function.word) if function.graph.kind[node] == VAR]
+
+
+def _left(until: float) -> float:
+    return min(_CUT_S, until - time.monotonic())
+
+
+def _of_scales(scales: Mapping[str, Scale], flip: bool, g: Graph, known: Mapping[str, Sequence[int]]) -> list[int]:
+    a, b = _significand(g, known, scales)
+    return product(g, b, a) if flip else product(g, a, b)
+
+
+def _of_sum(scales: Mapping[str, Scale], flip: bool, g: Graph, known: Mapping[str, Sequence[int]]) -> list[int]:
+    a = known["significand"]
+    b = known["factor"] if "factor" in known else _significand(g, known, scales)[0]
+    word = product(g, b, a) if flip else product(g, a, b)
+    return word[: _most_bits(known, scales)]
+
+
+def _most_bits(known: Mapping[str, Sequence[int]], scales: Mapping[str, Scale]) -> int:
+    """Bits of the largest exact product: the magnitude of the least number, times the largest significands."""
+    most = 1 << len(known["number"]) - 1
+    for scale in scales.values():
+        most *= (1 << scale.fraction + 1) - 1
+    return most.bit_length()
+
+
+def _case(function: Function, place: int | None) -> Function | None:
+    """The function where the leading one of the significand is at a place, None where it is 0 there."""
+    word, values = function.known["significand"], dict[int, int]()
+    for at, literal in enumerate(word):
+        wanted = int(at == place)
+        if place is not None and at < place:
+            continue
+        if literal < 2:
+            if literal != wanted:
+                return None
+        elif values.setdefault(literal & ~1, wanted ^ literal & 1) != wanted ^ literal & 1:
+            return None
+    return function.with_values(values)
+
+
+# ---------------------------------------------------------------------- any inputs
+
+
+def _whole(function: Function, rule: Rule) -> tuple[list[int], int]:
+    """What is wanted of all inputs, and whether these may be of a group."""
+    g, known = function.graph, dict(function.known)
+    legal = 1
+    if "col_zero" in known:
+        width = max(len(known["total"]), len(known["col_zero"]) + len(known["row_sum"])) + 1
+        known["number"] = _corrected(g, known, width)
+        if rule.low is not None and rule.high is not None:
+            spare = max(rule.high.bit_length(), (-rule.low - 1).bit_length())
+            sign = known["number"][-1]
+            legal = g.any_([g.xor(bit, sign) for bit in known["number"][spare:]]) ^ 1
+    else:
+        known["number"] = known["total"]
+    word = known["magnitude"] = magnitude(g, known["number"])
+    for factor in _significand(g, known, rule.scales):
+        word = product(g, word, factor)
+    known["significand"] = word[: _most_bits(known, rule.scales)]
+    word = known["significand"]
+    wanted = scaled(g, known, rule.scales, rule.unit_exp, None, odd=rule.odd, nar=rule.nar)
+    leading = 0
+    for place in reversed(range(len(word))):
+        own = scaled(g, known, rule.scales, rule.unit_exp, place, odd=rule.odd, nar=rule.nar)
+        here = g.and_(word[place], leading ^ 1)
+        wanted = [g.mux(here, yes, no) for yes, no in zip(own, wanted, strict=True)]
+        leading = g.or_(leading, word[place])
+    return wanted, legal
+
+
+def _tried(function: Function, rule: Rule) -> Found | None:
+    """Random inputs for which a lane makes something else than it should."""
+    whole = Function.of(function.graph, function.word, function.known)
+    g = whole.graph
+    wanted, legal = _whole(whole, rule)
+    bad = g.and_(legal, g.any_([g.xor(a, b) for a, b in zip(whole.word, wanted, strict=True)]))
+    rng, patterns = np.random.default_rng(3), {}
+    for name, word in whole.known.items():
+        for place, literal in enumerate(word):
+            pattern = rng.integers(0, 1 << 64, _TRIES, dtype=np.uint64)
+            if name in ("total", "row_sum", "col_zero"):
+                # Small numbers too: the higher half of the bits are their sign in half of the words.
+                size = len(word) * 3 // 4
+                if place > size and literal >> 1 != word[size] >> 1:
+                    pattern[::2] = patterns[word[size] >> 1][::2]
+            patterns[literal >> 1] = pattern
+    ends = [bad, *whole.word, *wanted]
+    values = evaluate(g, ends, patterns)
+    hits = np.flatnonzero(bits_of(values[0], 64 * _TRIES))
+    if not len(hits):
+        return None
+    at = int(hits[0])
+
+    def of(arrays: Sequence[np.ndarray]) -> int:
+        return sum((int(one[at >> 6]) >> (at & 63) & 1) << place for place, one in enumerate(arrays))
+
+    example = {name: of([patterns[literal >> 1] for literal in word]) for name, word in whole.known.items()}
+    got, right = of(values[1:33]), of(values[33:])
+    told = ", ".join(f"{name} {value:#x}" for name, value in example.items())
+    return Found("refuted", f"{told}: {got:#010x} and not {right:#010x}", example, got, right)

@@ -1,0 +1,143 @@
+"""Post lanes of all shapes: what is proved of them, and faults in lanes and adders that are found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hwgen.arith import scale_round_reference
+from hwgen.arith.fp32 import fp32_add_reference
+from hwgen.emit import emit
+from hwgen.formats import get
+from hwgen.pe import family
+from hwgen.prove.cut import Function
+from hwgen.prove.fp32 import sum_code
+from hwgen.prove.graph import Graph
+from hwgen.prove.lanes import Rule, _whole
+from hwgen.prove.obligations import Subject
+from hwgen.prove.post import Post
+from hwgen.prove.reference import UnknownError
+from hwgen.prove.rounding import magnitude, product, scale_of
+from hwgen.prove.tables import evaluate, word_of
+
+SMALL = {"m": 1, "n": 2, "k": 1, "group": 4, "depth": 4, "post_lanes": 2}
+
+
+def post_of(kind: str, **values: Any) -> Post:
+    emission = emit(family(kind).from_values({**SMALL, **values}))
+    return Post(emission.verilog, emission.manifest, Subject(emission.verilog, emission.manifest).netlist)
+
+
+# ---------------------------------------------------------------------- the definition
+
+
+@pytest.mark.parametrize(
+    ("encodings", "bits", "unit_exp", "odd"),
+    [
+        (("e8m0", "e8m0"), 9, -2, False),
+        (("bf16", "fp16"), 12, 0, False),
+        (("bf16", "fp16"), 26, -30, False),
+        (("ue5m3", "fp8_e4m3"), 20, -110, False),
+        (("e8m0", "e8m0"), 40, -56, True),
+        ((None, "fp8_e4m3"), 30, 70, False),
+        ((None, "fp8_e4m3"), 30, 90, True),
+    ],
+)
+def test_the_definition_of_a_lane_is_the_reference(
+    encodings: tuple[str | None, str], bits: int, unit_exp: int, odd: bool
+) -> None:
+    rng = np.random.default_rng(11)
+    count = 1024
+    names = {name: one for name, one in zip(("row_scale", "col_scale"), encodings, strict=True) if one}
+    graph = Graph()
+    known = {"total": [graph.var(("total", place)) for place in range(bits)]}
+    totals = rng.integers(-(1 << bits - 1), 1 << bits - 1, count) >> rng.integers(0, bits, count)
+    codes = {"total": totals}
+    for name, encoding in names.items():
+        size = get(encoding).code_bits
+        known[name] = [graph.var((name, place)) for place in range(size)]
+        codes[name] = rng.integers(0, 1 << size, count)
+    patterns = {
+        literal >> 1: np.packbits((codes[name] >> place & 1).astype(np.uint8), bitorder="little").view(np.uint64)
+        for name, word in known.items()
+        for place, literal in enumerate(word)
+    }
+    scales = {name: scale_of(encoding) for name, encoding in names.items()}
+    wanted, legal = _whole(Function(graph, [], known), Rule(scales, unit_exp, odd=odd))
+    assert legal == 1
+    formats = [None if one is None else get(one) for one in encodings]
+    right = scale_round_reference(
+        totals, codes.get("row_scale", 0), formats[0], codes["col_scale"], formats[1], unit_exp, odd=odd
+    )
+    found = word_of(evaluate(graph, wanted, patterns), count)
+    assert (found == right).all()
+    assert len(set(right.tolist())) > 100
+
+
+def test_a_sums_code_is_numpys() -> None:
+    rng = np.random.default_rng(2)
+    a = rng.integers(0, 1 << 32, 200, dtype=np.uint64)
+    top = np.clip((a >> 23 & 255).astype(int) + rng.integers(-30, 30, 200), 0, 255).astype(np.uint64)
+    b = rng.integers(0, 1 << 32, 200, dtype=np.uint64) & 0x807FFFFF | top << 23
+    wanted = fp32_add_reference(a.astype(np.uint32), b.astype(np.uint32))
+    assert [sum_code(int(x), int(y)) for x, y in zip(a, b, strict=True)] == wanted.tolist()
+
+
+def test_scales_that_are_no_floating_point_numbers_are_not_known() -> None:
+    with pytest.raises(UnknownError, match="scales of encoding 'int8'"):
+        scale_of("int8")
+
+
+# ---------------------------------------------------------------------- words met in functions
+
+
+def test_a_product_is_met_and_cut() -> None:
+    graph = Graph()
+    known = {name: [graph.var((name, place)) for place in range(5)] for name in "ab"}
+    # x * y + y, and a multiplication of the other order is met by its values.
+    total = graph.add([(1, product(graph, known["a"], known["b"])), (1, [*known["b"], *[0] * 5])], 0, 10)
+    function = Function.of(graph, total, known)
+    for flip in (False, True):
+
+        def form(g: Graph, words: Any, flip: bool = flip) -> list[int]:
+            return product(g, words["b"], words["a"]) if flip else product(g, words["a"], words["b"])
+
+        cut = function.cut("p", [form], 20)
+        labels = {cut.graph.label[literal >> 1] for literal in cut.known["p"]}
+        assert labels == {("p", place) for place in range(10)}
+        rest = {cut.graph.label[node] for node in range(len(cut.graph)) if node in cut.graph.label}
+        assert ("p", 9) in rest
+    size = Function.of(graph, magnitude(graph, known["a"]), known)
+    assert [len(size.cut("m", [lambda g, words: magnitude(g, words["a"])], 20).known["m"])] == [5]
+
+
+# ---------------------------------------------------------------------- lanes
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("mx", {"k": 2, "group": 8, "depth": 8}),
+        ("int", {"bits": 2, "acts": "int2", "scheme": "asymmetric"}),
+    ],
+)
+def test_order_is_proved_without_registers_within_lanes(kind: str, values: dict[str, Any]) -> None:
+    assert post_of(kind, **values).order(60)[0] == "proved"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("mx", {"k": 2, "group": 8, "depth": 8}),
+        ("mx", {"k": 2, "group": 8, "depth": 8, "post_cuts": 1, "post_adder_stages": 2}),
+        ("int", {"bits": 2, "acts": "int2", "scheme": "asymmetric"}),
+        ("int", {"bits": 2, "acts": "int2"}),
+        ("mixpe", {}),
+    ],
+)
+def test_a_lane_is_proved(kind: str, values: dict[str, Any]) -> None:
+    status, detail = post_of(kind, **values).lane(900)
+    assert status == "proved", detail
