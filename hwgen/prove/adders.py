@@ -5,15 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from hwgen.prove.abc import decide
 from hwgen.prove.cut import rebuilt
 from hwgen.prove.fp32 import Case, adder_cases, differs_from_sum, sum_code
 from hwgen.prove.graph import VAR, Graph
 from hwgen.prove.lanes import Found, Piece
 from hwgen.prove.netlist import Netlist
-from hwgen.prove.tables import cone, evaluate, patterns_of
+from hwgen.prove.tables import cone, evaluate, patterns_of, word_of
 
 __all__ = ["prove_adder"]
+
+_TRIES = 1 << 8
+"""Words of 64 random pairs each that are tried before an adder is proved."""
 
 
 def prove_adder(piece: Piece, netlist: Netlist, seconds: float) -> Found:
@@ -28,6 +33,9 @@ def prove_adder(piece: Piece, netlist: Netlist, seconds: float) -> Found:
     inputs = {literal >> 1 for literal in [*a, *b]}
     if any(graph.kind[node] == VAR and node not in inputs for node in cone(graph, word)):
         return Found("refuted", f"what comes after {piece.cycles} cycles is made of inputs of other ones")
+    refused = _tried(graph, word, words)
+    if refused is not None:
+        return refused
     listed = adder_cases()
     same, _ = decide(graph, _asymmetry(graph, word, a, b), seconds=until - time.monotonic())
     cases = [case for case in listed if not (same and case.swapped)]
@@ -47,6 +55,34 @@ def _asymmetry(g: Graph, word: Sequence[int], a: Sequence[int], b: Sequence[int]
     given = {x >> 1: y for x, y in zip([*a, *b], [*b, *a], strict=True)}
     other = rebuilt(g, word, g, given)
     return g.any_([g.xor(x, y) for x, y in zip(word, other, strict=True)])
+
+
+def _tried(g: Graph, word: Sequence[int], words: Mapping[str, Sequence[int]]) -> Found | None:
+    """Random pairs, most of them of exponents that are not far apart, whose sum is another one."""
+    rng, count = np.random.default_rng(9), 64 * _TRIES
+    a = rng.integers(0, 1 << 32, count, dtype=np.uint64)
+    a[::8] &= np.uint64(0x80FFFFFF)
+    a[1::8] |= np.uint64(0x7F000000)
+    top = np.clip((a >> np.uint64(23) & np.uint64(255)).astype(int) + rng.integers(-28, 29, count), 0, 255)
+    b = rng.integers(0, 1 << 32, count, dtype=np.uint64) & np.uint64(0x807FFFFF) | top.astype(np.uint64) << np.uint64(
+        23
+    )
+    b[::16] = a[::16] ^ np.uint64(1 << 31)
+    patterns: dict[int, np.ndarray] = {}
+    for codes, name in ((a, "a"), (b, "b")):
+        for place, literal in enumerate(words[name]):
+            bits = (codes >> np.uint64(place) & np.uint64(1)).astype(np.uint8)
+            patterns[literal >> 1] = np.packbits(bits, bitorder="little").view(np.uint64)
+    with np.errstate(all="ignore"):
+        total = a.astype(np.uint32).view(np.float32) + b.astype(np.uint32).view(np.float32)
+    wanted = np.where(np.isnan(total), 0x7FC00000, total.view(np.uint32).astype(np.int64))
+    found = word_of(evaluate(g, word, patterns), count)
+    for at in np.flatnonzero(found != wanted):
+        x, y = int(a[at]), int(b[at])
+        if sum_code(x, y) == wanted[at]:
+            told = f"{x:#010x} + {y:#010x} is {int(found[at]):#010x} and not {int(wanted[at]):#010x}"
+            return Found("refuted", told, {"a": x, "b": y}, int(found[at]), int(wanted[at]))
+    return None
 
 
 def _refuted(

@@ -7,6 +7,7 @@ and others.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwgen.prove.abc import never
+from hwgen.prove.algebra import prove_sum
 from hwgen.prove.graph import AND, MUX, PLUS, SUM, VAR, XOR, Graph
-from hwgen.prove.tables import cone, evaluate
+from hwgen.prove.tables import all_patterns, cone, evaluate
 
 __all__ = ["Function", "gates", "rebuilt"]
 
 _WORDS = 64
+_ALL_BITS = 22
+"""Variables of which all values are run through."""
+_CHUNK_BITS = 16
+_ONES = (1 << 64) - 1
+
+Known = Mapping[str, list[int]]
+Form = Callable[[Graph, Known], Sequence[int]]
+Factors = Callable[[Graph, Known], Sequence[Sequence[int]]]
 
 
 def rebuilt(old: Graph, literals: Sequence[int], new: Graph, given: dict[int, int]) -> list[int]:
@@ -75,6 +85,20 @@ def gates(graph: Graph, word: Sequence[int]) -> list[int]:
     return found
 
 
+def _equal(graph: Graph, a: Sequence[int], b: Sequence[int], nodes: Sequence[int]) -> bool:
+    """Whether literals are equal for all values of some variables."""
+    low, high = nodes[:_CHUNK_BITS], nodes[_CHUNK_BITS:]
+    patterns = all_patterns(low)
+    size = len(next(iter(patterns.values()))) if low else 1
+    bad = graph.any_([graph.xor(x, y) for x, y in zip(a, b, strict=True)])
+    for number in range(1 << len(high)):
+        for place, node in enumerate(high):
+            patterns[node] = np.full(size, _ONES if number >> place & 1 else 0, np.uint64)
+        if evaluate(graph, [bad], patterns)[0].any():
+            return False
+    return True
+
+
 @dataclass
 class Function:
     """``word`` as a function of words of variables, ``known``, by name; others are not to be in it."""
@@ -98,20 +122,13 @@ class Function:
         moved = {name: rebuilt(self.graph, word, new, given) for name, word in self.known.items()}
         return Function(new, rebuilt(self.graph, self.word, new, given), moved)
 
-    def cut(
-        self, name: str, forms: Sequence[Callable[[Graph, Mapping[str, list[int]]], Sequence[int]]], seconds: float
-    ) -> Function:
-        """The same with a word of new variables, ``name``, wherever a bit of the first word that ``forms`` make is met.
+    def cut(self, name: str, form: Form, seconds: float, factors: Factors | None = None) -> Function:
+        """The same with a word of new variables, ``name``, wherever a bit of the word that ``form`` makes is met.
 
-        ``forms`` are ways to make the same word, of which the one is taken that most of the bits are found of by their
-        shape alone. Bits that are not met stay functions of the variables before.
+        ``factors`` makes the words that this one is the product of, if it is. Bits that are not met stay functions of
+        the variables before.
         """
-        wanted, nodes = self._met(forms[0], seconds)
-        for form in forms[1:]:
-            if {place for place, _ in nodes.values()} >= {at for at, literal in enumerate(wanted) if literal > 1}:
-                break
-            other = self._met(form, seconds)
-            wanted, nodes = max((wanted, nodes), other, key=lambda one: len(one[1]))
+        wanted, nodes = self._met(form, factors, time.monotonic() + seconds)
         new, given = Graph(), dict[int, int]()
         moved = {other: rebuilt(self.graph, word, new, given) for other, word in self.known.items()}
         word = []
@@ -124,9 +141,7 @@ class Function:
             given[node] = word[place] ^ flip
         return Function(new, rebuilt(self.graph, self.word, new, given), {**moved, name: word})
 
-    def _met(
-        self, form: Callable[[Graph, Mapping[str, list[int]]], Sequence[int]], seconds: float
-    ) -> tuple[list[int], dict[int, tuple[int, int]]]:
+    def _met(self, form: Form, factors: Factors | None, until: float) -> tuple[list[int], dict[int, tuple[int, int]]]:
         """A word, and the gates that are bits of it: place, and whether they are complemented."""
         graph = self.graph
         wanted = gates(graph, form(graph, self.known))
@@ -137,6 +152,7 @@ class Function:
             by_sign.setdefault(sign.tobytes(), []).append(node)
         met: dict[int, tuple[int, int]] = {}
         likely: list[tuple[int, int]] = []
+        more: list[tuple[int, int]] = []
         for place, (literal, sign) in enumerate(zip(wanted, signs[len(own) :], strict=True)):
             if literal < 2 or graph.kind[literal >> 1] == VAR:
                 continue
@@ -147,15 +163,50 @@ class Function:
                 met[literal >> 1] = place, literal & 1
             elif found:
                 likely.append((place, min(found)))
-        until = time.monotonic() + seconds
-        for some in ([likely] if likely else []) + [[one] for one in likely]:
-            bad = graph.any_([graph.xor(one, wanted[place]) for place, one in some])
-            left = min(until - time.monotonic(), seconds / 4)
-            if left > 0 and never(graph, bad, seconds=left) is True:
-                met |= {one >> 1: (place, one & 1) for place, one in some}
-                if some is likely:
-                    break
+                more += [(place, one) for one in found]
+        for some in (more, likely) if likely else ():
+            if self._alike(some, wanted, met, factors, until, few=some is more):
+                return wanted, met | {one >> 1: (place, one & 1) for place, one in some}
         return wanted, met
+
+    def _alike(
+        self,
+        likely: Sequence[tuple[int, int]],
+        wanted: Sequence[int],
+        met: Mapping[int, tuple[int, int]],
+        factors: Factors | None,
+        until: float,
+        few: bool,
+    ) -> bool:
+        """Whether literals are the bits of a word at their places; with ``few`` only for as many variables as all
+        values are run through of.
+        """
+        graph, new, given = self.graph, Graph(), dict[int, int]()
+        words = [] if factors is None else factors(graph, self.known)
+        for literal in [one for word in words for one in word]:
+            # Whatever the factors are made of.
+            if literal > 1 and literal >> 1 not in given:
+                given[literal >> 1] = new.var("factor") ^ literal & 1
+        ones = rebuilt(graph, [one for _, one in likely], new, given)
+        others = rebuilt(graph, [wanted[place] for place, _ in likely], new, given)
+        nodes = [node for node in cone(new, [*ones, *others]) if new.kind[node] == VAR]
+        if len(nodes) <= _ALL_BITS or few:
+            return len(nodes) <= _ALL_BITS and _equal(new, ones, others, nodes)
+        if len(words) == 2 and len(likely) + len(met) == sum(literal > 1 for literal in wanted):
+            bits = {place: literal for (place, _), literal in zip(likely, ones, strict=True)}
+            bits |= {place: rebuilt(graph, [2 * node ^ flip], new, given)[0] for node, (place, flip) in met.items()}
+            word = [literal if literal < 2 else bits[place] for place, literal in enumerate(wanted)]
+            a, b = (rebuilt(graph, own, new, given) for own in words)
+            if not any(literal & 1 and literal > 1 for literal in [*a, *b]):
+                terms = [
+                    (tuple(sorted({one >> 1 for one in (x, y) if one > 1})), 1 << i + j)
+                    for (i, x), (j, y) in itertools.product(enumerate(a), enumerate(b))
+                    if x and y
+                ]
+                if prove_sum(new, word, [], terms, until - time.monotonic()).proved:
+                    return True
+        bad = new.any_([new.xor(x, y) for x, y in zip(ones, others, strict=True)])
+        return never(new, bad, seconds=until - time.monotonic()) is True
 
     def _signatures(self, literals: Sequence[int], more: Sequence[int]) -> list[np.ndarray]:
         ends = [*literals, *more]

@@ -16,14 +16,14 @@ from hwgen.prove.graph import VAR, Graph
 from hwgen.prove.netlist import Bit, Netlist
 from hwgen.prove.reference import UnknownError
 from hwgen.prove.rounding import Scale, magnitude, nonzero, product, scaled
-from hwgen.prove.tables import bits_of, cone, evaluate, shape
+from hwgen.prove.tables import bits_of, cone, evaluate, patterns_of, shape
 from hwgen.prove.unroll import Unrolled
 
 __all__ = ["Found", "Piece", "Rule", "adders", "lanes", "prove_lane"]
 
 _BEFORE = 64
-_CUT_S = 20.0
-_TRIES = 1 << 10
+_CUT_S = 60.0
+_TRIES = 1 << 8
 """Words of 64 random inputs each that are tried before a lane is proved."""
 
 
@@ -40,6 +40,8 @@ class Piece:
     cycles: int
     high: tuple[Bit, ...] = ()
     still: Mapping[str, int] = field(default_factory=dict)
+    wires: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """Where the inputs are, the output (``""``) and what is high (``high``): a name, and the lowest place."""
 
     def function(self, netlist: Netlist) -> tuple[Graph, list[int], dict[str, list[int]]]:
         """The output in a graph, and variables for the inputs by name."""
@@ -64,6 +66,22 @@ class Piece:
 
         unrolled = Unrolled(netlist, graph, drive, -_BEFORE, cut, frozenset(given))
         return graph, unrolled.word(self.output, self.cycles), words
+
+    def cells(self, netlist: Netlist) -> set[str]:
+        """Names of the cells between inputs and output."""
+        ends = {bit for bits in self.inputs.values() for bit in bits} | set(self.high)
+        seen: set[Bit] = set()
+        found: set[str] = set()
+        stack = list(self.output)
+        while stack:
+            bit = stack.pop()
+            if bit in ends or bit in seen or bit not in netlist.driver:
+                continue
+            seen.add(bit)
+            cell, _ = netlist.driver[bit]
+            found.add(cell.name)
+            stack += [net for port, bits in cell.ports.items() if port != cell.output for net in bits]
+        return found
 
     def digest(self, netlist: Netlist) -> str:
         """Equal for pieces that are the same functions of their inputs by name."""
@@ -93,12 +111,13 @@ def lanes(netlist: Netlist, manifest: Mapping[str, Any]) -> list[Piece]:
         inside = f"post.lane{lane}."
         if f"{inside}fp32" in names:
             inputs = {name: names[f"{inside}{name}"] for name in _SIDES if f"{inside}{name}" in names}
-            found.append(Piece(f"lane{lane}", inputs, names[f"{inside}fp32"], 2 + cuts, (), _still(manifest)))
+            wires = {name: (f"{inside}{name}", 0) for name in inputs} | {"": (f"{inside}fp32", 0)}
+            found.append(Piece(f"lane{lane}", inputs, names[f"{inside}fp32"], 2 + cuts, (), _still(manifest), wires))
         elif f"post.lane{lane}_round" in names and "post.sums_copy" in names and not cuts:
-            inputs = _copies(names, manifest, lane)
-            found.append(
-                Piece(f"lane{lane}", inputs, names[f"post.lane{lane}_round"], 2, names["post.active"], _still(manifest))
-            )
+            wires, inputs = _copies(names, manifest, lane)
+            wires |= {"": (f"post.lane{lane}_round", 0), "high": ("post.active", 0)}
+            high, out = names["post.active"], names[f"post.lane{lane}_round"]
+            found.append(Piece(f"lane{lane}", inputs, out, 2, high, _still(manifest), wires))
         else:
             raise UnknownError("lanes that are neither modules nor between registers of known names")
         if "total" not in found[-1].inputs:
@@ -109,21 +128,24 @@ def lanes(netlist: Netlist, manifest: Mapping[str, Any]) -> list[Piece]:
 _SIDES = ("total", "row_sum", "col_zero", "row_scale", "col_scale")
 
 
-def _copies(names: Mapping[str, tuple[Bit, ...]], manifest: Mapping[str, Any], lane: int) -> dict[str, tuple[Bit, ...]]:
-    """What comes to the front of rings for a lane without registers of its own."""
+def _copies(
+    names: Mapping[str, tuple[Bit, ...]], manifest: Mapping[str, Any], lane: int
+) -> tuple[dict[str, tuple[str, int]], dict[str, tuple[Bit, ...]]]:
+    """What comes to the front of rings for a lane without registers of its own: where, and the nets."""
     ports = {port["name"]: port for port in manifest["ports"]}
     m, n = (ports[name]["packing"]["shape"][0] for name in ("i_acts", "i_weights"))
-    counts = {"total": ("sums", m * n, lane), "row_sum": ("row_sums", m, 0)}
-    counts |= {name: (name, m if name.startswith("row") else n, 0) for name in _SIDES[2:]}
-    found = {}
-    for name, (ring, count, _) in counts.items():
+    counts = {"total": ("sums", m * n), "row_sum": ("row_sums", m)}
+    counts |= {name: (name, m if name.startswith("row") else n) for name in _SIDES[2:]}
+    wires, found = {}, {}
+    for name, (ring, count) in counts.items():
         bits = names.get(f"post.{ring}_copy")
         if bits is None or (name == "row_sum" and "post.col_zero_copy" not in names):
             continue
         size = len(bits) // count
         at = 0 if name.startswith("row") else lane
+        wires[name] = f"post.{ring}_copy", at * size
         found[name] = bits[at * size : (at + 1) * size]
-    return found
+    return wires, found
 
 
 def adders(netlist: Netlist, manifest: Mapping[str, Any]) -> list[Piece]:
@@ -133,13 +155,14 @@ def adders(netlist: Netlist, manifest: Mapping[str, Any]) -> list[Piece]:
     for lane in range(_lane_count(manifest)):
         inside = f"post.adder{lane}."
         if f"{inside}sum" in names:
-            inputs = {name: names[f"{inside}{name}"] for name in "ab"}
-            found.append(Piece(f"adder{lane}", inputs, names[f"{inside}sum"], cycles, (), _still(manifest)))
+            wires = {"a": (f"{inside}a", 0), "b": (f"{inside}b", 0), "": (f"{inside}sum", 0)}
         elif f"post.lane{lane}_add" in names and not cycles:
-            inputs = {"a": names[f"post.lane{lane}_base"], "b": names[f"post.lane{lane}_rounded"]}
-            found.append(Piece(f"adder{lane}", inputs, names[f"post.lane{lane}_add"], 0, (), _still(manifest)))
+            wires = {"a": (f"post.lane{lane}_base", 0), "b": (f"post.lane{lane}_rounded", 0)}
+            wires[""] = f"post.lane{lane}_add", 0
         else:
             raise UnknownError("adders that are neither modules nor between nets of known names")
+        inputs = {name: names[wires[name][0]] for name in "ab"}
+        found.append(Piece(f"adder{lane}", inputs, names[wires[""][0]], cycles, (), _still(manifest), wires))
     return found
 
 
@@ -215,7 +238,7 @@ def prove_lane(piece: Piece, netlist: Netlist, rule: Rule, seconds: float) -> Fo
     if "col_zero" in words:
         steps = []
         for width in _widths(words, rule):
-            own = whole.cut("number", [partial(_corrected, width=width)], min(_CUT_S, until - time.monotonic()))
+            own = whole.cut("number", partial(_corrected, width=width), _left(until))
             if not any(own.graph.label.get(node) in _LABELS for node in _variables(own)):
                 steps = [("number", own)]
                 break
@@ -223,15 +246,16 @@ def prove_lane(piece: Piece, netlist: Netlist, rule: Rule, seconds: float) -> Fo
             raise UnknownError("lanes whose corrected sum is not found in them")
     at = steps[0][1]
     at.known.setdefault("number", at.known["total"])
-    at = at.cut("significand", [lambda g, known: magnitude(g, known["number"])], _left(until))
+    at = at.cut("significand", lambda g, known: magnitude(g, known["number"]), _left(until))
     at.known["magnitude"] = at.known["significand"]
-    factors = _significand(at.graph, at.known, rule.scales)
-    if len(factors) == 2:
-        orders = [partial(_of_scales, rule.scales, flip) for flip in (False, True)]
-        at = at.cut("factor", orders, _left(until))
-    if factors:
-        forms = [partial(_of_sum, rule.scales, flip) for flip in (False, True)]
-        at = at.cut("significand", forms, _left(until))
+    own = partial(_significand, scales=rule.scales)
+    count = len(own(at.graph, at.known))
+    if count == 2:
+        at = at.cut("factor", lambda g, known: product(g, *own(g, known)), _left(until), own)
+    if count:
+        at = at.cut(
+            "significand", partial(_exact, scales=rule.scales), _left(until), partial(_pair, scales=rule.scales)
+        )
     places: list[int | None] = [None, *range(len(at.known["significand"]))]
     for number, place in enumerate(places):
         case = _case(at, place)
@@ -242,7 +266,14 @@ def prove_lane(piece: Piece, netlist: Netlist, rule: Rule, seconds: float) -> Fo
         # A product is 0 where one of its factors is.
         some = nonzero(case.graph, case.known, rule.scales)
         bad = case.graph.and_(bad, some ^ int(place is None))
-        if decide(case.graph, bad, seconds=until - time.monotonic())[0] is not True:
+        right = decide(case.graph, bad, seconds=until - time.monotonic())[0]
+        if right is False:
+            # The words may be independent where they are cut, and are not.
+            found = _uncut(whole, rule, place, until - time.monotonic())
+            if isinstance(found, Found):
+                return found
+            right = found
+        if right is not True:
             where = "zero" if place is None else f"a leading one at place {place}"
             return Found("open", f"{number} of {len(places)} cases are proved; not {where} of the exact product")
     return Found("proved", f"{len(places)} cases of the exact product's leading one")
@@ -259,16 +290,13 @@ def _left(until: float) -> float:
     return min(_CUT_S, until - time.monotonic())
 
 
-def _of_scales(scales: Mapping[str, Scale], flip: bool, g: Graph, known: Mapping[str, Sequence[int]]) -> list[int]:
-    a, b = _significand(g, known, scales)
-    return product(g, b, a) if flip else product(g, a, b)
+def _pair(g: Graph, known: Mapping[str, Sequence[int]], scales: Mapping[str, Scale]) -> list[Sequence[int]]:
+    """What the exact product is made of."""
+    return [known["significand"], known["factor"] if "factor" in known else _significand(g, known, scales)[0]]
 
 
-def _of_sum(scales: Mapping[str, Scale], flip: bool, g: Graph, known: Mapping[str, Sequence[int]]) -> list[int]:
-    a = known["significand"]
-    b = known["factor"] if "factor" in known else _significand(g, known, scales)[0]
-    word = product(g, b, a) if flip else product(g, a, b)
-    return word[: _most_bits(known, scales)]
+def _exact(g: Graph, known: Mapping[str, Sequence[int]], scales: Mapping[str, Scale]) -> list[int]:
+    return product(g, *_pair(g, known, scales))[: _most_bits(known, scales)]
 
 
 def _most_bits(known: Mapping[str, Sequence[int]], scales: Mapping[str, Scale]) -> int:
@@ -300,21 +328,12 @@ def _case(function: Function, place: int | None) -> Function | None:
 def _whole(function: Function, rule: Rule) -> tuple[list[int], int]:
     """What is wanted of all inputs, and whether these may be of a group."""
     g, known = function.graph, dict(function.known)
+    word = _product(g, known, rule)
     legal = 1
-    if "col_zero" in known:
-        width = max(len(known["total"]), len(known["col_zero"]) + len(known["row_sum"])) + 1
-        known["number"] = _corrected(g, known, width)
-        if rule.low is not None and rule.high is not None:
-            spare = max(rule.high.bit_length(), (-rule.low - 1).bit_length())
-            sign = known["number"][-1]
-            legal = g.any_([g.xor(bit, sign) for bit in known["number"][spare:]]) ^ 1
-    else:
-        known["number"] = known["total"]
-    word = known["magnitude"] = magnitude(g, known["number"])
-    for factor in _significand(g, known, rule.scales):
-        word = product(g, word, factor)
-    known["significand"] = word[: _most_bits(known, rule.scales)]
-    word = known["significand"]
+    if "col_zero" in known and rule.low is not None and rule.high is not None:
+        spare = max(rule.high.bit_length(), (-rule.low - 1).bit_length())
+        sign = known["number"][-1]
+        legal = g.any_([g.xor(bit, sign) for bit in known["number"][spare:]]) ^ 1
     wanted = scaled(g, known, rule.scales, rule.unit_exp, None, odd=rule.odd, nar=rule.nar)
     leading = 0
     for place in reversed(range(len(word))):
@@ -325,13 +344,44 @@ def _whole(function: Function, rule: Rule) -> tuple[list[int], int]:
     return wanted, legal
 
 
+def _product(g: Graph, known: dict[str, list[int]], rule: Rule) -> list[int]:
+    """The significand of the exact product; what it is made of becomes known too."""
+    known["number"] = known["total"]
+    if "col_zero" in known:
+        width = max(len(known["total"]), len(known["col_zero"]) + len(known["row_sum"])) + 1
+        known["number"] = _corrected(g, known, width)
+    word = known["magnitude"] = magnitude(g, known["number"])
+    for factor in _significand(g, known, rule.scales):
+        word = product(g, word, factor)
+    known["significand"] = word[: _most_bits(known, rule.scales)]
+    return known["significand"]
+
+
+def _uncut(function: Function, rule: Rule, place: int | None, seconds: float) -> Found | bool | None:
+    """A case of the whole function: whether it holds, or inputs for which it does not."""
+    whole = Function.of(function.graph, function.word, function.known)
+    g, known = whole.graph, dict(whole.known)
+    wanted, legal = _whole(whole, rule)
+    word = _product(g, known, rule)
+    here = g.any_(word[0 if place is None else place + 1 :]) ^ 1
+    if place is not None:
+        here = g.and_(here, word[place])
+    bad = g.any_([g.xor(a, b) for a, b in zip(whole.word, wanted, strict=True)])
+    right, values = decide(g, g.and_(g.and_(here, legal), bad), seconds=seconds)
+    if right is not False:
+        return right
+    patterns = patterns_of(g, values)
+    return _example(whole, patterns, evaluate(g, [*whole.word, *wanted], patterns), 0)
+
+
 def _tried(function: Function, rule: Rule) -> Found | None:
     """Random inputs for which a lane makes something else than it should."""
     whole = Function.of(function.graph, function.word, function.known)
     g = whole.graph
     wanted, legal = _whole(whole, rule)
     bad = g.and_(legal, g.any_([g.xor(a, b) for a, b in zip(whole.word, wanted, strict=True)]))
-    rng, patterns = np.random.default_rng(3), {}
+    rng = np.random.default_rng(3)
+    patterns: dict[int, np.ndarray] = {}
     for name, word in whole.known.items():
         for place, literal in enumerate(word):
             pattern = rng.integers(0, 1 << 64, _TRIES, dtype=np.uint64)
@@ -346,12 +396,16 @@ def _tried(function: Function, rule: Rule) -> Found | None:
     hits = np.flatnonzero(bits_of(values[0], 64 * _TRIES))
     if not len(hits):
         return None
-    at = int(hits[0])
+    return _example(whole, patterns, values[1:], int(hits[0]))
+
+
+def _example(whole: Function, patterns: Mapping[int, np.ndarray], values: Sequence[np.ndarray], at: int) -> Found:
+    """What is refuted by an assignment of many; ``values`` are those of what comes out, and of what should."""
 
     def of(arrays: Sequence[np.ndarray]) -> int:
         return sum((int(one[at >> 6]) >> (at & 63) & 1) << place for place, one in enumerate(arrays))
 
     example = {name: of([patterns[literal >> 1] for literal in word]) for name, word in whole.known.items()}
-    got, right = of(values[1:33]), of(values[33:])
+    got, right = of(values[:32]), of(values[32:])
     told = ", ".join(f"{name} {value:#x}" for name, value in example.items())
     return Found("refuted", f"{told}: {got:#010x} and not {right:#010x}", example, got, right)

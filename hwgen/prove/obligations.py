@@ -266,6 +266,15 @@ class Subject:
         post = Post(self.verilog, self.manifest, self.netlist)
         listed = (
             (
+                "post.order",
+                "each sum of a group meets the scales of its row and column that came with the group's last step; "
+                "what its lane makes of it is added to its own result, which is 0 after a group with i_done; results "
+                "leave in order, for groups any number of cycles apart",
+                "satisfiability, lanes and adders as any functions",
+                "ABC fraig, iprove",
+                post.order,
+            ),
+            (
                 "post.lane",
                 "a lane makes of a group's sum and its scales their exact product, rounded once to FP32, nearest even",
                 "words by their shape or satisfiability, the rounding case by case of the leading one; all "
@@ -279,15 +288,6 @@ class Subject:
                 "satisfiability, case by case of the exponents' difference",
                 "ABC fraig, iprove",
                 post.adder,
-            ),
-            (
-                "post.order",
-                "each sum of a group meets the scales of its row and column that came with the group's last step; "
-                "what its lane makes of it is added to its own result, which is 0 after a group with i_done; results "
-                "leave in order, for groups any number of cycles apart",
-                "satisfiability, lanes and adders as any functions",
-                "ABC fraig, iprove",
-                post.order,
             ),
         )
         for name, sentence, method, solver, run in listed:

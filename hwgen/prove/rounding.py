@@ -218,5 +218,5 @@ def scaled(
         word = rounded(g, known["significand"], place, field, sign, odd=odd)
     word = [g.and_(bit, infinite ^ 1) for bit in word[:23]] + [g.or_(bit, infinite) for bit in word[23:31]] + [word[31]]
     word[31] = g.mux(infinite, sign, word[31])
-    none = [0] * 22 + [1] * 9 + [0]
-    return [g.mux(nan, yes, no) for yes, no in zip(none, word, strict=True)]
+    quiet = [0] * 22 + [1] * 9 + [0]
+    return [g.mux(nan, yes, no) for yes, no in zip(quiet, word, strict=True)]
