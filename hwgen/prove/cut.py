@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwgen.prove.abc import never
-from hwgen.prove.algebra import prove_sum
+from hwgen.prove.algebra import Terms, prove_sum
 from hwgen.prove.graph import AND, MUX, PLUS, SUM, VAR, XOR, Graph
 from hwgen.prove.tables import all_patterns, cone, evaluate
 
-__all__ = ["Function", "gates", "rebuilt"]
+__all__ = ["Function", "bit_product", "gates", "product_terms", "rebuilt"]
 
 _WORDS = 64
 _ALL_BITS = 22
@@ -30,6 +30,7 @@ _ONES = (1 << 64) - 1
 Known = Mapping[str, list[int]]
 Form = Callable[[Graph, Known], Sequence[int]]
 Factors = Callable[[Graph, Known], Sequence[Sequence[int]]]
+Polynomial = Callable[[Sequence[Sequence[int]]], Terms]
 
 
 def rebuilt(old: Graph, literals: Sequence[int], new: Graph, given: dict[int, int]) -> list[int]:
@@ -85,6 +86,19 @@ def gates(graph: Graph, word: Sequence[int]) -> list[int]:
     return found
 
 
+def bit_product(*literals: int) -> tuple[int, ...] | None:
+    """The variables of a product of bits, None where it is 0."""
+    return tuple(sorted({one >> 1 for one in literals if one > 1})) if all(literals) else None
+
+
+def product_terms(words: Sequence[Sequence[int]]) -> Terms:
+    """The product of two words without sign."""
+    a, b = words
+    pairs = itertools.product(enumerate(a), enumerate(b))
+    listed = [(bit_product(x, y), 1 << i + j) for (i, x), (j, y) in pairs]
+    return [(key, weight) for key, weight in listed if key is not None]
+
+
 def _equal(graph: Graph, a: Sequence[int], b: Sequence[int], nodes: Sequence[int]) -> bool:
     """Whether literals are equal for all values of some variables."""
     low, high = nodes[:_CHUNK_BITS], nodes[_CHUNK_BITS:]
@@ -122,13 +136,15 @@ class Function:
         moved = {name: rebuilt(self.graph, word, new, given) for name, word in self.known.items()}
         return Function(new, rebuilt(self.graph, self.word, new, given), moved)
 
-    def cut(self, name: str, form: Form, seconds: float, factors: Factors | None = None) -> Function:
+    def cut(
+        self, name: str, form: Form, seconds: float, factors: Factors | None = None, terms: Polynomial = product_terms
+    ) -> Function:
         """The same with a word of new variables, ``name``, wherever a bit of the word that ``form`` makes is met.
 
-        ``factors`` makes the words that this one is the product of, if it is. Bits that are not met stay functions of
-        the variables before.
+        ``factors`` makes the words that this one is a polynomial of, if it is, and ``terms`` is that polynomial. Bits
+        that are not met stay functions of the variables before.
         """
-        wanted, nodes = self._met(form, factors, time.monotonic() + seconds)
+        wanted, nodes = self._met(form, factors, terms, time.monotonic() + seconds)
         new, given = Graph(), dict[int, int]()
         moved = {other: rebuilt(self.graph, word, new, given) for other, word in self.known.items()}
         word = []
@@ -141,7 +157,9 @@ class Function:
             given[node] = word[place] ^ flip
         return Function(new, rebuilt(self.graph, self.word, new, given), {**moved, name: word})
 
-    def _met(self, form: Form, factors: Factors | None, until: float) -> tuple[list[int], dict[int, tuple[int, int]]]:
+    def _met(
+        self, form: Form, factors: Factors | None, terms: Polynomial, until: float
+    ) -> tuple[list[int], dict[int, tuple[int, int]]]:
         """A word, and the gates that are bits of it: place, and whether they are complemented."""
         graph = self.graph
         wanted = gates(graph, form(graph, self.known))
@@ -165,7 +183,7 @@ class Function:
                 likely.append((place, min(found)))
                 more += [(place, one) for one in found]
         for some in (more, likely) if likely else ():
-            if self._alike(some, wanted, met, factors, until, few=some is more):
+            if self._alike(some, wanted, met, factors, terms, until, few=some is more):
                 return wanted, met | {one >> 1: (place, one & 1) for place, one in some}
         return wanted, met
 
@@ -175,6 +193,7 @@ class Function:
         wanted: Sequence[int],
         met: Mapping[int, tuple[int, int]],
         factors: Factors | None,
+        terms: Polynomial,
         until: float,
         few: bool,
     ) -> bool:
@@ -192,18 +211,16 @@ class Function:
         nodes = [node for node in cone(new, [*ones, *others]) if new.kind[node] == VAR]
         if len(nodes) <= _ALL_BITS or few:
             return len(nodes) <= _ALL_BITS and _equal(new, ones, others, nodes)
-        if len(words) == 2 and len(likely) + len(met) == sum(literal > 1 for literal in wanted):
+        if words:
+            if len(likely) + len(met) < sum(literal > 1 for literal in wanted):
+                return False
             bits = {place: literal for (place, _), literal in zip(likely, ones, strict=True)}
             bits |= {place: rebuilt(graph, [2 * node ^ flip], new, given)[0] for node, (place, flip) in met.items()}
             word = [literal if literal < 2 else bits[place] for place, literal in enumerate(wanted)]
-            a, b = (rebuilt(graph, own, new, given) for own in words)
-            if not any(literal & 1 and literal > 1 for literal in [*a, *b]):
-                terms = [
-                    (tuple(sorted({one >> 1 for one in (x, y) if one > 1})), 1 << i + j)
-                    for (i, x), (j, y) in itertools.product(enumerate(a), enumerate(b))
-                    if x and y
-                ]
-                if prove_sum(new, word, [], terms, until - time.monotonic()).proved:
+            moved = [rebuilt(graph, own, new, given) for own in words]
+            if not any(literal & 1 and literal > 1 for own in moved for literal in own):
+                proof = prove_sum(new, word, [], terms(moved), until - time.monotonic())
+                if proof.proved:
                     return True
         bad = new.any_([new.xor(x, y) for x, y in zip(ones, others, strict=True)])
         return never(new, bad, seconds=until - time.monotonic()) is True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hwgen.prove.abc import decide
-from hwgen.prove.cut import Function, gates
+from hwgen.prove.cut import Function, bit_product, gates
 from hwgen.prove.graph import VAR, Graph
 from hwgen.prove.netlist import Bit, Netlist
 from hwgen.prove.reference import UnknownError
@@ -19,7 +21,7 @@ from hwgen.prove.rounding import Scale, magnitude, nonzero, product, scaled
 from hwgen.prove.tables import bits_of, cone, evaluate, patterns_of, shape
 from hwgen.prove.unroll import Unrolled
 
-__all__ = ["Found", "Piece", "Rule", "adders", "lanes", "prove_lane"]
+__all__ = ["Found", "Piece", "Rule", "adders", "lanes", "pieces", "prove_lane"]
 
 _BEFORE = 64
 _CUT_S = 60.0
@@ -166,6 +168,15 @@ def adders(netlist: Netlist, manifest: Mapping[str, Any]) -> list[Piece]:
     return found
 
 
+def pieces(netlist: Netlist, manifest: Mapping[str, Any]) -> list[Piece]:
+    """Lanes and adders that are found."""
+    found: list[Piece] = []
+    for kind in (lanes, adders) if manifest["post"] is not None else ():
+        with contextlib.suppress(UnknownError):
+            found += kind(netlist, manifest)
+    return found
+
+
 # ---------------------------------------------------------------------- a lane
 
 
@@ -203,6 +214,23 @@ def _corrected(g: Graph, known: Mapping[str, Sequence[int]], width: int) -> list
     return gates(g, g.add([(1, words[0]), (-1, words[1])], 0, width))
 
 
+def _of_number(g: Graph, known: Mapping[str, Sequence[int]]) -> list[Sequence[int]]:
+    return [known[name] for name in ("total", "col_zero", "row_sum")]
+
+
+def _number_terms(words: Sequence[Sequence[int]]) -> list[tuple[tuple[int, ...], int]]:
+    """The same as a polynomial of bits, the last one of each word its sign."""
+    total, zero, row_sum = words
+
+    def weight(word: Sequence[int], place: int) -> int:
+        return (-1 if place == len(word) - 1 else 1) << place
+
+    listed = [(bit_product(bit), weight(total, at)) for at, bit in enumerate(total)]
+    for (i, x), (j, y) in itertools.product(enumerate(zero), enumerate(row_sum)):
+        listed.append((bit_product(x, y), -weight(zero, i) * weight(row_sum, j)))
+    return [(key, factor) for key, factor in listed if key is not None]
+
+
 def _widths(known: Mapping[str, Sequence[int]], rule: Rule) -> list[int]:
     """Bits that a corrected sum may have in a lane: all that it needs for any inputs, or for those of a group."""
     total, share = len(known["total"]), len(known["col_zero"]) + len(known["row_sum"])
@@ -234,24 +262,26 @@ def prove_lane(piece: Piece, netlist: Netlist, rule: Rule, seconds: float) -> Fo
     refused = _tried(whole, rule)
     if refused is not None:
         return refused
-    steps = [("number", whole)]
+    at = whole
     if "col_zero" in words:
-        steps = []
+        met = None
         for width in _widths(words, rule):
-            own = whole.cut("number", partial(_corrected, width=width), _left(until))
-            if not any(own.graph.label.get(node) in _LABELS for node in _variables(own)):
-                steps = [("number", own)]
+            own = whole.cut("number", partial(_corrected, width=width), _left(until), _of_number, _number_terms)
+            labels = {own.graph.label[node] for node in _variables(own)}
+            # All of it is met, its sign too, and nothing else is made of what it is made of.
+            if ("number", width - 1) in labels and not labels & _LABELS:
+                met = own
                 break
-        if not steps:
+        if met is None:
             raise UnknownError("lanes whose corrected sum is not found in them")
-    at = steps[0][1]
+        at = met
     at.known.setdefault("number", at.known["total"])
     at = at.cut("significand", lambda g, known: magnitude(g, known["number"]), _left(until))
     at.known["magnitude"] = at.known["significand"]
-    own = partial(_significand, scales=rule.scales)
-    count = len(own(at.graph, at.known))
+    factors = partial(_significand, scales=rule.scales)
+    count = len(factors(at.graph, at.known))
     if count == 2:
-        at = at.cut("factor", lambda g, known: product(g, *own(g, known)), _left(until), own)
+        at = at.cut("factor", lambda g, known: product(g, *factors(g, known)), _left(until), factors)
     if count:
         at = at.cut(
             "significand", partial(_exact, scales=rule.scales), _left(until), partial(_pair, scales=rule.scales)
@@ -279,7 +309,7 @@ def prove_lane(piece: Piece, netlist: Netlist, rule: Rule, seconds: float) -> Fo
     return Found("proved", f"{len(places)} cases of the exact product's leading one")
 
 
-_LABELS = tuple((name, place) for name in ("total", "row_sum", "col_zero") for place in range(512))
+_LABELS = {(name, place) for name in ("total", "row_sum", "col_zero") for place in range(512)}
 
 
 def _variables(function: Function) -> list[int]:

@@ -18,6 +18,7 @@ from hwgen.prove.netlist import Bit, Netlist
 from hwgen.prove.reference import UnknownError, lane_table, products_of_lane, row_table
 from hwgen.prove.rounding import scale_of
 from hwgen.prove.tables import cone
+from hwgen.prove.tile import Counterexample
 from hwgen.prove.unroll import Unrolled
 
 __all__ = ["Post"]
@@ -76,6 +77,13 @@ class Post:
         if found.status == "refuted" and found.inputs is not None:
             self.refuted = piece, found
         return found.status, f"{piece.name}: {found.detail}"
+
+    def example(self) -> Counterexample | None:
+        """The lane or adder that was refuted last: its inputs by name, and what it makes of them, and should."""
+        if self.refuted is None:
+            return None
+        piece, found = self.refuted
+        return Counterexample({0: found.inputs or {}}, piece.name, 0, 0, piece.cycles, 0, "", found.found, found.wanted)
 
     def _lane(self, piece: Piece, rule: Mapping[str, Any], seconds: float) -> Found:
         names = [name for name in ("row_scale", "col_scale") if rule.get(name)]

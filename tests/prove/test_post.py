@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,19 @@ from hwgen.arith.fp32 import fp32_add_reference
 from hwgen.emit import emit
 from hwgen.formats import get
 from hwgen.pe import family
+from hwgen.prove.bench import BENCH, counterexample_bench
+from hwgen.prove.certificate import _example
 from hwgen.prove.cut import Function
 from hwgen.prove.fp32 import sum_code
 from hwgen.prove.graph import Graph
 from hwgen.prove.lanes import Rule, _whole
+from hwgen.prove.mutants import score
 from hwgen.prove.obligations import Subject
 from hwgen.prove.post import Post
 from hwgen.prove.reference import UnknownError
 from hwgen.prove.rounding import magnitude, product, scale_of
 from hwgen.prove.tables import evaluate, word_of
+from hwgen.simulators import run_testbench
 
 SMALL = {"m": 1, "n": 2, "k": 1, "group": 4, "depth": 4, "post_lanes": 2}
 
@@ -165,3 +170,51 @@ def test_order_is_proved_without_registers_within_lanes(kind: str, values: dict[
 def test_a_lane_is_proved(kind: str, values: dict[str, Any]) -> None:
     status, detail = post_of(kind, **values).lane(900)
     assert status == "proved", detail
+
+
+# ---------------------------------------------------------------------- faults
+
+
+FAULTS = {
+    "lane": ("lane", {"post_cuts": 1, "post_adder_stages": 2}, "_post_lane", "round_kept"),
+    "adder": ("adder", {"post_cuts": 1, "post_adder_stages": 2}, "_post_adder", "add_mantissa"),
+    "lane without registers": ("lane", {}, "_post", "lane1_round_kept"),
+    "adder without registers": ("adder", {}, "_post", "lane0_add_mantissa"),
+}
+
+
+def with_fault(verilog: str, module: str, wire: str) -> str:
+    """The text with the lowest bit of a wire complemented."""
+    begin = verilog.index(f"module {module}(")
+    end = verilog.index("endmodule", begin)
+    body = verilog[begin:end]
+    found = re.search(rf"^  assign {wire} = (.*);$", body, re.M)
+    assert found, wire
+    wrong = body.replace(found[0], f"  assign {wire} = ({found[1]}) ^ 1;")
+    return verilog[:begin] + wrong + verilog[end:]
+
+
+@pytest.mark.few(2)
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_refuted_by_an_example_that_runs(name: str) -> None:
+    block, values, module, wire = FAULTS[name]
+    emission = emit(family("mx").from_values({**SMALL, "k": 2, "group": 8, "depth": 8, **values}))
+    verilog, manifest = emission.verilog, emission.manifest
+    wrong = with_fault(verilog, f"{manifest['top']}{module}", wire)
+    subject = Subject(wrong, manifest)
+    result = next(one for one in subject.obligations() if one.name == f"post.{block}").proved(60)
+    assert result.status == "refuted"
+    assert result.counterexample is not None
+    bench = counterexample_bench(subject.netlist, manifest, _example(result.counterexample))
+    assert run_testbench({"tile.v": wrong, "tb.v": bench}, BENCH).strip() == "DIFFERS"
+    assert run_testbench({"tile.v": verilog, "tb.v": bench}, BENCH).strip() == "AGREES"
+
+
+@pytest.mark.slow
+def test_gates_of_lanes_and_adders_are_seeded_with_faults() -> None:
+    emission = emit(family("mx").from_values({**SMALL, "k": 2, "group": 8, "depth": 8}))
+    subject = Subject(emission.verilog, emission.manifest)
+    found = score(subject, ["post.lane", "post.adder"], 6, 600)
+    assert found["seeded"] == 6
+    # Each second one is of another block, of which these obligations say nothing.
+    assert found["refuted"] >= 2
