@@ -19,7 +19,7 @@ from pathlib import Path
 from hwgen.prove.graph import AND, MUX, PLUS, SUM, VAR, XOR, Graph
 from hwgen.prove.tables import cone
 
-__all__ = ["Verdict", "aiger", "decide_aiger", "never"]
+__all__ = ["Verdict", "aiger", "decide", "decide_aiger", "never"]
 
 _TIDY = ("scleanup", "dc2", "scorr", "dc2", "scleanup")
 # One proves in seconds what takes the other many minutes, either way: shares of the time for each.
@@ -154,14 +154,23 @@ def _example(path: Path, depth: int) -> tuple[Mapping[str, int], ...]:
 
 def never(graph: Graph, bad: int, *, seconds: float) -> bool | None:
     """Whether a literal of a graph is 0 for all values of its variables; None where that is not found out in time."""
+    return decide(graph, bad, seconds=seconds)[0]
+
+
+def decide(graph: Graph, bad: int, *, seconds: float) -> tuple[bool | None, dict[int, int]]:
+    """`never`, and where it says no values of variables (nodes; others are 0) for which the literal is 1."""
     if bad < 2:
-        return not bad
+        return not bad, {}
+    if seconds <= 0:
+        return None, {}
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "claim.aig").write_bytes(aiger(graph, [bad], {}))
-        said = _abc(Path(folder), ("read_aiger claim.aig", "strash", "&get", "&fraig -y", "&put", "iprove"), seconds)
+        script = ("read_aiger claim.aig", "strash", "&get -n", "&fraig -y", "&put", "iprove", "write_cex -n example")
+        said = _abc(Path(folder), script, seconds)
+        values = _example(Path(folder, "example"), 0)[0]
     if "UNSATISFIABLE" in said:
-        return True
-    return False if "SATISFIABLE" in said else None
+        return True, {}
+    return (False, {int(name[1:]): value for name, value in values.items()}) if "SATISFIABLE" in said else (None, {})
 
 
 def _bounded(said: str) -> Verdict:

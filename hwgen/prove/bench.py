@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hwgen.prove.lanes import Piece, pieces
 from hwgen.prove.netlist import Netlist
 
 __all__ = ["BENCH", "counterexample_bench"]
@@ -16,8 +17,11 @@ def counterexample_bench(netlist: Netlist, manifest: Mapping[str, Any], example:
     """Module `BENCH` for a counterexample of a certificate.
 
     It prints ``DIFFERS`` where the sum is what the certificate says it is, and not what it should be; ``AGREES`` where
-    it is what it should be.
+    it is what it should be. For a lane or an adder it forces its inputs.
     """
+    for piece in pieces(netlist, manifest):
+        if piece.name == example["element"]:
+            return _piece_bench(netlist, manifest, example, piece)
     reset, top = manifest["reset"], manifest["top"]
     ports = {port["name"]: port for port in manifest["ports"]}
     cycles = {int(cycle): words for cycle, words in example["cycles"].items()}
@@ -62,6 +66,39 @@ def counterexample_bench(netlist: Netlist, manifest: Mapping[str, Any], example:
         if cycle < seen:
             lines.append("    tick;")
     found, wanted = int(example["found"], 16), int(example["wanted"], 16)
+    lines += [
+        f'    if ({got} === {bits}\'h{wanted:x}) $display("AGREES");',
+        f'    else if ({got} === {bits}\'h{found:x}) $display("DIFFERS");',
+        f'    else $display("OTHER %h", {got});',
+        "    $finish;",
+        "  end",
+        "endmodule",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _piece_bench(netlist: Netlist, manifest: Mapping[str, Any], example: Mapping[str, Any], piece: Piece) -> str:
+    """A bench that holds the inputs of a lane or an adder until what it makes of them is there."""
+    reset = manifest["reset"]
+    active = int(reset["active"] == "high")
+    words: dict[str, int] = {}
+    for role, value in example["cycles"]["0"].items():
+        name, place = piece.wires[role]
+        words[name] = words.get(name, 0) | int(value, 16) << place
+    if piece.high:
+        words[piece.wires["high"][0]] = (1 << len(piece.high)) - 1
+    lines = [f"module {BENCH};", "  reg clk = 0;", f"  reg {reset['port']} = {active};"]
+    ports = [f".clk(clk), .{reset['port']}({reset['port']})"]
+    for port in manifest["ports"]:
+        if port["direction"] == "input" and port["name"] not in ("clk", reset["port"]):
+            ports.append(f".{port['name']}({port['width']}'d0)")
+    lines.append(f"  {manifest['top']} dut({', '.join(ports)});")
+    lines += ["  task tick; begin #1 clk = 1; #1 clk = 0; #1; end endtask", "  initial begin", "    tick; tick;"]
+    lines.append(f"    {reset['port']} = {1 - active};")
+    lines += [f"    force dut.{name} = {len(netlist.names[name])}'h{word:x};" for name, word in words.items()]
+    lines += ["    tick;"] * (piece.cycles + 1)
+    got, (found, wanted) = f"dut.{piece.wires[''][0]}", (int(example[name], 16) for name in ("found", "wanted"))
+    bits = len(piece.output)
     lines += [
         f'    if ({got} === {bits}\'h{wanted:x}) $display("AGREES");',
         f'    else if ({got} === {bits}\'h{found:x}) $display("DIFFERS");',

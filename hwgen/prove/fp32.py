@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hwgen.prove.graph import Graph
 
-__all__ = ["Case", "adder_cases", "differs_from_sum"]
+__all__ = ["Case", "adder_cases", "differs_from_sum", "sum_code"]
 
 _FAR = 27
 """Exponents this far apart: the smaller number is less than a quarter of the larger one's last place."""
@@ -52,8 +52,12 @@ def _exponent(g: Graph, code: Sequence[int]) -> list[int]:
     return [g.or_(code[23], g.any_(code[23:31]) ^ 1), *code[24:31]]
 
 
-def _near(g: Graph, a: Sequence[int], b: Sequence[int], apart: int) -> list[int]:
-    """The sum of two finite numbers, the first one's exponent larger by ``apart``."""
+def _near(g: Graph, a: Sequence[int], b: Sequence[int], apart: int) -> tuple[list[int], int]:
+    """The sum of two finite numbers, the first one's exponent larger by ``apart``.
+
+    And whether it is not normalised by as many places as are looked at: two where the exponents are apart, since no
+    more than one place of the larger number cancels there.
+    """
     size = 25 + apart
     words = []
     for code, places in ((a, apart), (b, 0)):
@@ -65,12 +69,14 @@ def _near(g: Graph, a: Sequence[int], b: Sequence[int], apart: int) -> list[int]
     exact = g.add([(1, [g.xor(bit, negative) for bit in total])], negative, size + 1)[:size]
     exponent = g.add([(1, [*_exponent(g, b), 0, 0]), (1, _number(size - 24, 10))], 0, 10)
     left = exact
-    for _ in range(size - 1):
+    for _ in range(size - 1 if apart < 2 else 2):
         # One place to the left, as long as there is no leading one and the exponent is not the least.
         move = g.and_(left[-1] ^ 1, _equal(g, exponent, _number(1, 10)) ^ 1)
         left = [g.mux(move, yes, no) for yes, no in zip([0, *left[:-1]], left, strict=True)]
         less = g.add([(1, exponent), (1, [1] * 10)], 0, 10)
         exponent = [g.mux(move, yes, no) for yes, no in zip(less, exponent, strict=True)]
+    # Zero has no leading one.
+    wrong = g.and_(g.and_(left[-1] ^ 1, g.any_(left)), _equal(g, exponent, _number(1, 10)) ^ 1)
     kept, half, rest = left[-24:], left[-25] if size > 24 else 0, g.any_(left[: size - 25])
     up = g.and_(half, g.or_(rest, kept[0]))
     field = [g.and_(bit, left[-1]) for bit in exponent]
@@ -78,7 +84,7 @@ def _near(g: Graph, a: Sequence[int], b: Sequence[int], apart: int) -> list[int]
     infinite = g.or_(rounded[31], g.any_([bit ^ 1 for bit in rounded[23:31]]) ^ 1)
     sign = g.mux(g.any_(exact), negative, g.and_(a[31], b[31]))
     low = [g.and_(bit, infinite ^ 1) for bit in rounded[:23]]
-    return [*low, *[g.or_(bit, infinite) for bit in rounded[23:31]], sign]
+    return [*low, *[g.or_(bit, infinite) for bit in rounded[23:31]], sign], wrong
 
 
 def _special(g: Graph, a: Sequence[int], b: Sequence[int]) -> list[int]:
@@ -100,14 +106,31 @@ def differs_from_sum(g: Graph, found: Sequence[int], a: Sequence[int], b: Sequen
     large, small = (b, a) if case.swapped else (a, b)
     # One bit more, so that a difference has a sign.
     gap = g.add([(1, [*_exponent(g, large), 0]), (-1, [*_exponent(g, small), 0])], 0, 9)
+    wrong = 0
     if case.apart is None:
         least = g.add([(1, gap), (-1, _number(_FAR, 9))], 0, 9)
         here = g.and_(gap[8] ^ 1, least[8] ^ 1)
         wanted = list(large)
     else:
         here = _equal(g, gap, _number(case.apart, 9))
-        wanted = _near(g, large, small, case.apart)
-    return g.and_(g.and_(here, some ^ 1), _unequal(g, found, wanted))
+        wanted, wrong = _near(g, large, small, case.apart)
+    return g.and_(g.and_(here, some ^ 1), g.or_(wrong, _unequal(g, found, wanted)))
+
+
+def sum_code(a: int, b: int) -> int:
+    """Code of the sum of two codes, by the same definition."""
+    g = Graph()
+    codes = [[code >> place & 1 for place in range(32)] for code in (a, b)]
+    tops = [(code >> 23 & 255) == 255 for code in (a, b)]
+    large, small = sorted(codes, key=lambda code: _whole(_exponent(g, code)), reverse=True)
+    apart = _whole(_exponent(g, large)) - _whole(_exponent(g, small))
+    if any(tops):
+        return _whole(_special(g, *codes))
+    return _whole(_near(g, large, small, apart)[0] if apart < _FAR else large)
+
+
+def _whole(bits: Sequence[int]) -> int:
+    return sum(bit << place for place, bit in enumerate(bits))
 
 
 def _unequal(g: Graph, a: Sequence[int], b: Sequence[int]) -> int:

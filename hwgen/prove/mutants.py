@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from hwgen.prove.lanes import pieces
 from hwgen.prove.netlist import Bit, Cell, Netlist
-from hwgen.prove.obligations import Result, Subject
+from hwgen.prove.obligations import Obligation, Result, Subject
 
 __all__ = ["faulty", "refuting", "score"]
+
+_EACH_S = 20.0
 
 _OTHER = {
     "$and": "$or",
@@ -34,10 +38,8 @@ _OTHER = {
 }
 
 
-_OF_MODULES = ("post.lane", "post.adder")
-"""Obligations about modules of the text on their own, which a fault in the flat netlist does not change."""
-_APART = ("post.lane", "post.adder")
-"""Instances of these modules."""
+_OF_PIECES = ("post.lane", "post.adder")
+"""Obligations about lanes and adders: the first ones for faults in them."""
 
 
 def faulty(netlist: Netlist, cell: Cell) -> Netlist:
@@ -90,15 +92,35 @@ class _Faulty(Subject):
         return range(count)
 
 
+def _inside(subject: Subject) -> dict[str, str]:
+    """The obligation about each cell of a lane or an adder, by the cell's name."""
+    found: dict[str, str] = {}
+    for piece in pieces(subject.netlist, subject.manifest):
+        name = "post.lane" if piece.name.startswith("lane") else "post.adder"
+        found |= dict.fromkeys(piece.cells(subject.netlist), name)
+    return found
+
+
 def refuting(subject: Subject, cell: Cell, names: Sequence[str], seconds: float) -> Iterator[tuple[str, Result]]:
     """Results of obligations for a subject with a fault in a cell, until one is refuted."""
     other = object.__new__(_Faulty)
     other.verilog, other.manifest, other._zero = subject.verilog, subject.manifest, set()
     other.netlist = faulty(subject.netlist, cell)
     other.touched = frozenset(_reached(subject.netlist, cell))
-    # The control comes last: what changes sums is found sooner.
-    for one in sorted(other.obligations(), key=lambda one: one.name.startswith("control.")):
-        if one.name in names and one.name not in _OF_MODULES and not one.name.startswith("range."):
+    inside = _inside(subject)
+    about = inside.get(cell.name)
+
+    def rank(one: Obligation) -> int:
+        # The control comes last: what changes sums is found sooner.
+        return -1 if one.name == about else int(one.name.startswith("control."))
+
+    for one in sorted(other.obligations(), key=rank):
+        # A fault elsewhere leaves a lane, or an adder, as it is.
+        if (
+            one.name in names
+            and (one.name == about or one.name not in _OF_PIECES)
+            and not one.name.startswith("range.")
+        ):
             result = one.proved(seconds)
             yield one.name, result
             if result.status == "refuted":
@@ -114,8 +136,13 @@ def score(subject: Subject, names: Sequence[str], count: int, seconds: float, se
     rng = random.Random(seed)
     ends = {bit for bits in subject.netlist.outputs.values() for bit in bits}
     kinds = {*_OTHER, "$mux", "$dff"}
-    cells = [one for one in subject.netlist.cells if one.kind in kinds and not any(a in one.name for a in _APART)]
+    cells = [one for one in subject.netlist.cells if one.kind in kinds]
     rng.shuffle(cells)
+    # Lanes and adders are most of a tile's gates: the others come in turn with them.
+    inside = {cell for cell, name in _inside(subject).items() if name in names}
+    others = set(_inside(subject)) - inside
+    kept = [one for one in cells if one.name in inside], [one for one in cells if one.name not in inside | others]
+    cells = [one for pair in itertools.zip_longest(*kept) for one in pair if one is not None]
     found = {"seeded": 0, "refuted": 0, "same": 0, "open": 0}
     for cell in cells:
         if found["seeded"] == count or time.monotonic() > until:
@@ -123,7 +150,7 @@ def score(subject: Subject, names: Sequence[str], count: int, seconds: float, se
         if not _reached(subject.netlist, cell) & ends:
             continue
         found["seeded"] += 1
-        results = [result for _, result in refuting(subject, cell, names, min(20.0, until - time.monotonic()))]
+        results = [result for _, result in refuting(subject, cell, names, min(_EACH_S, until - time.monotonic()))]
         if any(result.status == "refuted" for result in results):
             found["refuted"] += 1
         elif all(result.status == "proved" for result in results):

@@ -309,21 +309,9 @@ class Subject:
         if self.manifest["post"] is None:
             return
         post = Post(self.verilog, self.manifest, self.netlist)
+        rule = self.manifest["post"]
+        share = ", less its zero point times its row's sum," if rule.get("zero") else ""
         listed = (
-            (
-                "post.lane",
-                "a lane makes of a group's sum and its scales their exact product, rounded once to FP32, nearest even",
-                "exhaustive compiled simulation",
-                "g++",
-                post.lane,
-            ),
-            (
-                "post.adder",
-                "an adder adds two FP32 numbers, any two, and rounds once to nearest even (IEEE 754, one NaN)",
-                "satisfiability, case by case of the exponents' difference",
-                "ABC fraig, iprove",
-                post.adder,
-            ),
             (
                 "post.order",
                 "each sum of a group meets the scales of its row and column that came with the group's last step; "
@@ -333,14 +321,31 @@ class Subject:
                 "ABC fraig, iprove",
                 post.order,
             ),
+            (
+                "post.lane",
+                f"a lane makes of a group's sum{share} and its scales their exact product, rounded once to FP32, "
+                f"{rule['rounding']}",
+                "words by their shape or satisfiability, the rounding case by case of the leading one; all "
+                "inputs where a scale is no floating-point number",
+                "ABC fraig, iprove; g++",
+                post.lane,
+            ),
+            (
+                "post.adder",
+                "an adder adds two FP32 numbers, any two, and rounds once to nearest even (IEEE 754, one NaN)",
+                "satisfiability, case by case of the exponents' difference",
+                "ABC fraig, iprove",
+                post.adder,
+            ),
         )
         for name, sentence, method, solver, run in listed:
-            yield Obligation(name, ("post",), sentence, method, solver, partial(self._post, run))
+            yield Obligation(name, ("post",), sentence, method, solver, partial(self._post, post, run))
 
     @staticmethod
-    def _post(run: Callable[[float], tuple[str, str]], seconds: float) -> Result:
+    def _post(post: Post, run: Callable[[float], tuple[str, str]], seconds: float) -> Result:
+        post.refuted = None
         status, detail = run(seconds)
-        return Result(status, detail=detail)
+        return Result(status, detail=detail, counterexample=post.example())
 
     # ------------------------------------------------------------------ beside the tile
 

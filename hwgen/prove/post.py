@@ -7,20 +7,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from hwgen.errors import HwgenError
 from hwgen.formats import get
 from hwgen.prove.abc import never
+from hwgen.prove.adders import prove_adder
 from hwgen.prove.control import SUMS_VALID
 from hwgen.prove.exhaustive import compare_all
-from hwgen.prove.fp32 import adder_cases, differs_from_sum
 from hwgen.prove.graph import VAR, Graph
-from hwgen.prove.netlist import Bit, Netlist, read_verilog
-from hwgen.prove.reference import UnknownError
+from hwgen.prove.lanes import Found, Piece, Rule, adders, lanes, prove_lane
+from hwgen.prove.netlist import Bit, Netlist
+from hwgen.prove.reference import UnknownError, lane_table, products_of_lane, row_table
+from hwgen.prove.rounding import scale_of
 from hwgen.prove.tables import cone
+from hwgen.prove.tile import Counterexample
 from hwgen.prove.unroll import Unrolled
 
 __all__ = ["Post"]
 
+_KNOWN: dict[tuple[str, ...], str] = {}
+"""What was proved of functions in this process, by their digest and what they are to be."""
 _MOST_INPUTS = 32
 _DOUBLE = 53
 """Bits of a product that a double holds exactly."""
@@ -28,82 +32,113 @@ _DOUBLE = 53
 Told = tuple[str, str]
 
 
-class _Module:
-    """A module of the text alone: its inputs variables of one cycle, its outputs some cycles later."""
-
-    def __init__(self, verilog: str, name: str) -> None:
-        try:
-            self.netlist = read_verilog(verilog, name)
-        except HwgenError as error:
-            raise UnknownError(f"the text has no module {name}: registers within lanes and adders are 0") from error
-        self.graph = Graph()
-        self._variables: dict[tuple[str, int, int], int] = {}
-
-    def drive(self, port: str, place: int, cycle: int) -> int:
-        if port == "clk":
-            return 0
-        key = port, place, cycle
-        if key not in self._variables:
-            self._variables[key] = self.graph.var(key)
-        return self._variables[key]
-
-    def input(self, name: str) -> list[int]:
-        """Literals of an input in cycle 0."""
-        return [self.drive(name, place, 0) for place in range(len(self.netlist.inputs[name]))]
-
-    def output(self, name: str, cycle: int) -> list[int]:
-        """Literals of an output."""
-        unrolled = Unrolled(self.netlist, self.graph, self.drive, -64)
-        return unrolled.word(self.netlist.outputs[name], cycle)
-
-
 class Post:
     """The post lanes of a tile."""
 
     def __init__(self, verilog: str, manifest: Mapping[str, Any], netlist: Netlist) -> None:
         self.verilog, self.manifest, self.netlist = verilog, manifest, netlist
-        self.top: str = manifest["top"]
-        values = manifest["parameters"]
-        self.lane_cycles = 2 + values["post_cuts"]
-        self.adder_cycles = values["post_adder_stages"] - 1
         self.ports = {port["name"]: port for port in manifest["ports"]}
+        self.refuted: tuple[Piece, Found] | None = None
+        """The lane or adder that was refuted last, and how."""
+
+    def _scaled(self) -> Mapping[str, Any]:
+        """What the manifest says of lanes. Raises `UnknownError` for others than sums times scales."""
+        rule: Mapping[str, Any] = self.manifest["post"]
+        if rule["kind"] != "scales":
+            raise UnknownError(f"lanes of kind {rule['kind']!r}")
+        return rule
 
     def _plain(self) -> Mapping[str, Any]:
-        """What the manifest says of lanes. Raises `UnknownError` for others than sums times scales into FP32."""
-        rule: Mapping[str, Any] = self.manifest["post"]
-        if rule["kind"] != "scales" or self.manifest["outputs"]["o_y"].get("encoding") != "fp32":
-            raise UnknownError("lanes that make something else than FP32 numbers")
-        return rule
+        """The same. Raises `UnknownError` where it is no FP32 number that leaves."""
+        if self.manifest["outputs"]["o_y"].get("encoding") != "fp32":
+            raise UnknownError("results that are rounded once more, into something else than FP32 numbers")
+        return self._scaled()
 
     # ------------------------------------------------------------------ a lane
 
     def lane(self, seconds: float) -> Told:
-        """A lane's function, for all its inputs."""
-        rule = self._plain()
-        module = _Module(self.verilog, f"{self.top}_post_lane")
-        if "total" not in module.netlist.inputs:
-            raise UnknownError("lanes of sums that are no whole numbers")
-        names = ["total", *[name for name in module.netlist.inputs if name not in ("clk", "total")]]
-        words = {name: module.input(name) for name in names}
-        variables = [literal >> 1 for name in names for literal in words[name]]
+        """Each lane's function, for all its inputs; lanes that are the same function are proved once."""
+        rule = self._scaled()
+        until = time.monotonic() + seconds
+        pieces = lanes(self.netlist, self.manifest)
+        distinct = {piece.digest(self.netlist): piece for piece in reversed(pieces)}
+        detail = ""
+        for digest, piece in reversed(distinct.items()):
+            key = digest, repr(sorted(rule.items(), key=str)), repr(self._bounds(rule))
+            if key not in _KNOWN:
+                found = self._lane(piece, rule, until - time.monotonic())
+                if found.status != "proved":
+                    return self._stopped(piece, found)
+                _KNOWN[key] = found.detail
+            detail = _KNOWN[key]
+        return "proved", f"{detail}; {len(pieces)} lanes" + _distinct(len(distinct))
+
+    def _stopped(self, piece: Piece, found: Found) -> Told:
+        if found.status == "refuted" and found.inputs is not None:
+            self.refuted = piece, found
+        return found.status, f"{piece.name}: {found.detail}"
+
+    def example(self) -> Counterexample | None:
+        """The lane or adder that was refuted last: its inputs by name, and what it makes of them, and should."""
+        if self.refuted is None:
+            return None
+        piece, found = self.refuted
+        return Counterexample({0: found.inputs or {}}, piece.name, 0, 0, piece.cycles, 0, "", found.found, found.wanted)
+
+    def _lane(self, piece: Piece, rule: Mapping[str, Any], seconds: float) -> Found:
+        names = [name for name in ("row_scale", "col_scale") if rule.get(name)]
+        try:
+            scales = {name: scale_of(rule[name]["encoding"]) for name in names}
+        except UnknownError:
+            return self._run_through(piece, rule, seconds)
+        odd, nar = rule["rounding"].startswith("to odd"), "NaR" in rule["specials"]
+        low, high = self._bounds(rule)
+        return prove_lane(piece, self.netlist, Rule(scales, rule["unit_exp"], low, high, odd, nar), seconds)
+
+    def _bounds(self, rule: Mapping[str, Any]) -> tuple[int, int] | tuple[None, None]:
+        """Bounds of a group's sum less its zero point's share; None where sums may be anything."""
+        kept = self.manifest["arithmetic"][0].get("accumulator", {})
+        if not rule.get("zero") or "depth" not in kept or kept.get("overflow") != "refuse":
+            return None, None
+        zero = self.manifest["correction"]["zero_point"]
+        if (zero["times"], zero["plus"]) != (1, 0) or self.manifest["correction"]["row_sum_unit_exp"] != rule[
+            "unit_exp"
+        ]:
+            raise UnknownError("lanes that correct in other units than those of the sum")
+        low = high = 0
+        for mode in range(len(self.manifest["modes"])):
+            products, acts = lane_table(self.manifest, mode), row_table(self.manifest, mode)
+            if products_of_lane(self.manifest, mode) != 1 or len(products) % len(acts):
+                raise UnknownError("lanes that correct sums of several products a code")
+            products = products.reshape(-1, len(acts))
+            for value in (range(*zero["values"])[0], range(*zero["values"])[-1]):
+                corrected = products - value * acts
+                low = min(low, kept["depth"] * int(corrected.min()))
+                high = max(high, kept["depth"] * int(corrected.max()))
+        return low, high
+
+    def _run_through(self, piece: Piece, rule: Mapping[str, Any], seconds: float) -> Found:
+        """All inputs of a lane, if these are few."""
+        graph, word, words = piece.function(self.netlist)
         scales = {name: rule[name]["encoding"] for name in ("row_scale", "col_scale") if rule.get(name)}
-        if set(names) - {"total", *scales} or rule.get("zero"):
-            raise UnknownError("lanes that correct for zero points")
+        if set(words) != {"total", *scales}:
+            raise UnknownError(f"lanes of {', '.join(sorted(words))}")
+        names = ["total", *scales]
+        variables = [literal >> 1 for name in names for literal in words[name]]
         if len(variables) > _MOST_INPUTS:
             raise UnknownError(
                 f"lanes of {len(variables)} bits of inputs; up to {_MOST_INPUTS} all of them are run through"
             )
         body = self._definition(words, scales, rule["unit_exp"])
-        word = module.output("fp32", self.lane_cycles)
         inputs = set(variables)
-        if any(module.graph.kind[node] == VAR and node not in inputs for node in cone(module.graph, word)):
-            return "refuted", f"what comes after {self.lane_cycles} cycles is made of inputs of other ones"
-        found = compare_all(module.graph, word, variables, body, seconds)
+        if any(graph.kind[node] == VAR and node not in inputs for node in cone(graph, word)):
+            return Found("refuted", f"what comes after {piece.cycles} cycles is made of inputs of other ones")
+        found = compare_all(graph, word, variables, body, seconds)
         if found.differs is not None:
-            return "refuted", f"inputs {found.differs:#x} of {', '.join(names)}"
+            return Found("refuted", f"inputs {found.differs:#x} of {', '.join(names)}")
         if not found.complete:
-            return "open", f"{found.count:,} of 2^{len(variables)} inputs agree"
-        return "proved", f"all 2^{len(variables)} inputs"
+            return Found("open", f"{found.count:,} of 2^{len(variables)} inputs agree")
+        return Found("proved", f"all 2^{len(variables)} inputs")
 
     @staticmethod
     def _definition(words: Mapping[str, Sequence[int]], scales: Mapping[str, str], unit_exp: int) -> str:
@@ -135,20 +170,19 @@ class Post:
     # ------------------------------------------------------------------ an adder
 
     def adder(self, seconds: float) -> Told:
-        """An adder's function, for all pairs of codes."""
+        """Each adder's function, for all pairs of codes; those that are the same function are proved once."""
         until = time.monotonic() + seconds
-        cases = adder_cases()
-        for number, case in enumerate(cases):
-            module = _Module(self.verilog, f"{self.top}_post_adder")
-            a, b = module.input("a"), module.input("b")
-            bad = differs_from_sum(module.graph, module.output("sum", self.adder_cycles), a, b, case)
-            left = until - time.monotonic()
-            found = never(module.graph, bad, seconds=left) if left > 0 else None
-            if found is None:
-                return "open", f"{number} of {len(cases)} cases are proved; not {case}"
-            if not found:
-                return "refuted", str(case)
-        return "proved", f"{len(cases)} cases"
+        pieces = adders(self.netlist, self.manifest)
+        distinct = {piece.digest(self.netlist): piece for piece in reversed(pieces)}
+        detail = ""
+        for digest, piece in reversed(distinct.items()):
+            if (digest,) not in _KNOWN:
+                found = prove_adder(piece, self.netlist, until - time.monotonic())
+                if found.status != "proved":
+                    return self._stopped(piece, found)
+                _KNOWN[digest,] = found.detail
+            detail = _KNOWN[digest,]
+        return "proved", f"{detail}; {len(pieces)} adders" + _distinct(len(distinct))
 
     # ------------------------------------------------------------------ which gets what
 
@@ -159,10 +193,8 @@ class Post:
         timing = self.manifest["timing"]
         if len(self.manifest["modes"]) > 1 or timing["cycles_per_step"] > 1 or timing["skew"] or timing["fold_cycles"]:
             raise UnknownError("lanes behind steps of several cycles, folding or skew")
-        if SUMS_VALID not in self.netlist.names or "post.lane0.fp32" not in self.netlist.names:
-            raise UnknownError("lanes without registers within")
-        if not self.adder_cycles:
-            raise UnknownError("adders without registers within")
+        if SUMS_VALID not in self.netlist.names:
+            raise UnknownError("lanes that no net of a known name tells of a group")
         furthest = timing["post_cycles"] + timing["post_latency"] + timing["post_beats"] + 2
         checked = 0
         for apart in range(timing["post_cycles"], furthest + 1):
@@ -191,11 +223,13 @@ class _Window:
         self.n = post.ports["i_weights"]["packing"]["shape"][0]
         self._variables: dict[object, int] = {}
         self._net: dict[Bit, tuple[str, int]] = {}
-        watched = [f"post.lane{lane}.fp32" for lane in range(self.lanes)]
-        watched += [f"post.adder{lane}.sum" for lane in range(self.lanes)]
-        watched += [f"cell{i}_{j}_sums" for i in range(self.m) for j in range(self.n)]
-        for name in [SUMS_VALID, *watched]:
-            for place, bit in enumerate(names[name]):
+        self.pieces = lanes(post.netlist, manifest), adders(post.netlist, manifest)
+        watched = {piece.name: piece.output for own in self.pieces for piece in own}
+        watched |= {name: names[name] for name in (f"cell{i}_{j}_sums" for i in range(self.m) for j in range(self.n))}
+        if "row_sum" in self.pieces[0][0].inputs:
+            watched |= {f"rowsum{i}_sums": names[f"rowsum{i}_sums"] for i in range(self.m)}
+        for name, bits in {SUMS_VALID: names[SUMS_VALID], **watched}.items():
+            for place, bit in enumerate(bits):
                 self._net[bit] = name, place
         self._reset: int | None = None
         self.unrolled = self._unroll()
@@ -251,8 +285,8 @@ class _Window:
 
     # ------------------------------------------------------------------ claims
 
-    def _word(self, name: str, cycle: int) -> list[int]:
-        return self.unrolled.word(self.post.netlist.names[name], cycle)
+    def _word(self, nets: Sequence[Bit], cycle: int) -> list[int]:
+        return self.unrolled.word(nets, cycle)
 
     def _differ(self, a: Sequence[int], b: Sequence[int]) -> int:
         return self.graph.any_([self.graph.xor(x, y) for x, y in zip(a, b, strict=True)])
@@ -265,33 +299,37 @@ class _Window:
         """What must not be, with its name."""
         graph, post = self.graph, self.post
         rule = post.manifest["post"]
-        into_adder = 2 + post.lane_cycles
+        names = post.netlist.names
         fresh = self._variable(("i_done", 0, -self.apart))
-        bad: dict[str, list[int]] = {"sums": [], "scales": [], "addends": [], "results so far": [], "results": []}
+        listed = ("told", "sums", "row sums", "zero points", "scales", "addends", "results so far", "results")
+        bad: dict[str, list[int]] = {name: [] for name in listed}
         for beat in range(self.beats):
-            for lane in range(self.lanes):
-                at = beat * self.lanes + lane
-                i, j = divmod(at, self.n)
+            for number, (lane, adder) in enumerate(zip(*self.pieces, strict=True)):
+                i, j = divmod(beat * self.lanes + number, self.n)
                 taken = self.told + 1 + beat
-                bad["sums"].append(
-                    self._differ(
-                        self._word(f"post.lane{lane}.total", taken), self._word(f"cell{i}_{j}_sums", self.told)
-                    )
-                )
+                bad["told"] += [bit ^ 1 for bit in self._word(lane.high, taken)]
+
+                def met(what: str, name: str, wanted: Sequence[int], lane: Piece = lane, taken: int = taken) -> None:
+                    bad[what].append(self._differ(self._word(lane.inputs[name], taken), wanted))
+
+                met("sums", "total", self._word(names[f"cell{i}_{j}_sums"], self.told))
+                if "row_sum" in lane.inputs:
+                    met("row sums", "row_sum", self._word(names[f"rowsum{i}_sums"], self.told))
+                if rule.get("zero"):
+                    met("zero points", "col_zero", self._port(rule["zero"], j, 0))
                 for side, index in (("row_scale", i), ("col_scale", j)):
                     if rule.get(side):
-                        wanted = self._port(rule[side]["port"], index, 0)
-                        bad["scales"].append(self._differ(self._word(f"post.lane{lane}.{side}", taken), wanted))
-                added = self.told + beat + into_adder
-                made = self._word(f"post.lane{lane}.fp32", taken + post.lane_cycles)
-                bad["addends"].append(self._differ(self._word(f"post.adder{lane}.b", added), made))
-                before = self._word(f"post.adder{lane}.sum", added - self.apart + post.adder_cycles)
+                        met("scales", side, self._port(rule[side]["port"], index, 0))
+                added = taken + lane.cycles + 1
+                made = self._word(lane.output, taken + lane.cycles)
+                bad["addends"].append(self._differ(self._word(adder.inputs["b"], added), made))
+                before = self._word(adder.output, added - self.apart + adder.cycles)
                 base = [graph.and_(bit, fresh ^ 1) for bit in before]
-                bad["results so far"].append(self._differ(self._word(f"post.adder{lane}.a", added), base))
-                total = self._word(f"post.adder{lane}.sum", added + post.adder_cycles)
+                bad["results so far"].append(self._differ(self._word(adder.inputs["a"], added), base))
+                total = self._word(adder.output, added + adder.cycles)
                 out = self.told + post.manifest["timing"]["post_latency"] + beat
-                nets = post.netlist.outputs["o_y"][32 * lane : 32 * lane + 32]
-                bad["results"].append(self._differ(self.unrolled.word(nets, out), total))
+                nets = post.netlist.outputs["o_y"][32 * number : 32 * number + 32]
+                bad["results"].append(self._differ(self._word(nets, out), total))
         yield from ((name, graph.any_(found)) for name, found in bad.items() if found)
         if self.apart == self._furthest():
             yield "at rest", self._moves()
@@ -318,6 +356,10 @@ class _Window:
         if not fresh:
             raise UnknownError("lanes whose results are in registers of other names")
         return fresh[0] ^ 1
+
+
+def _distinct(count: int) -> str:
+    return "" if count == 1 else f", {count} functions"
 
 
 KEPT = ("_results", "fresh")

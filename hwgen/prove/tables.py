@@ -9,7 +9,7 @@ import numpy as np
 
 from hwgen.prove.graph import AND, MUX, PLUS, SUM, VAR, XOR, Graph
 
-__all__ = ["all_patterns", "bits_of", "cone", "evaluate", "shape", "word_of"]
+__all__ = ["all_patterns", "bits_of", "cone", "evaluate", "patterns_of", "shape", "word_of"]
 
 _LOW = (
     0xAAAAAAAAAAAAAAAA,
@@ -103,6 +103,12 @@ def all_patterns(variables: Sequence[int]) -> dict[int, np.ndarray]:
         else:
             found[node] = np.where(number >> np.uint64(place - 6) & np.uint64(1), _ONES, np.uint64(0))
     return found
+
+
+def patterns_of(graph: Graph, values: Mapping[int, int]) -> dict[int, np.ndarray]:
+    """One assignment of all variables, those (nodes) that have no value 0, for `evaluate`."""
+    nodes = [node for node, kind in enumerate(graph.kind) if kind == VAR]
+    return {node: np.full(1, _ONES if values.get(node, 0) else 0, np.uint64) for node in nodes}
 
 
 def evaluate(graph: Graph, literals: Sequence[int], patterns: Mapping[int, np.ndarray]) -> list[np.ndarray]:
