@@ -1,8 +1,15 @@
 from __future__ import annotations
 
-from hwgen.pe import family
-from reports.held_out import Checked, merged, page, summary, verdicts
+import json
+from pathlib import Path
+
+from hwgen.pe import families, family
+from reports.held_out import MEASURED, Checked, calibrated_specs, checked, merged, page, summary, verdicts
 from reports.held_out_wide import draw
+from sim.tech import CalibratedTech, load
+from sim.tech._calibrated import parse_row
+
+ROOT = Path(__file__).parents[2]
 
 
 def rows(worst: float) -> list[Checked]:
@@ -56,3 +63,16 @@ def test_tiles_of_a_new_family_are_blind() -> None:
     assert [row["set"] for row in rows] == ["blind", "blind"]
     assert all(family("bitserial")(**row["tile"]).family == "bitserial" for row in rows)
     assert set(shares) == {"bitserial"}
+
+
+def test_what_is_stored_makes_the_page_again() -> None:
+    """A file of another shape than the code's ended in a traceback, unnoticed."""
+    stored = json.loads((ROOT / MEASURED).read_text())
+    text = (ROOT / MEASURED.with_suffix(".md")).read_text()
+    for name, entry in stored.items():
+        tech = load(name)
+        assert isinstance(tech, CalibratedTech)
+        rows = [parse_row(row) for row in entry["tiles"]]
+        assert {row.spec.family for row in rows} == set(families())
+        for line in summary(checked(tech, rows, calibrated_specs(tech))):
+            assert line in text
