@@ -27,6 +27,7 @@ RESULTS = Path(__file__).parent / "results"
 PAGE, STORED = RESULTS / "proofs.md", RESULTS / "proofs.json"
 LIMIT_S = 900.0
 MUTANTS = 24
+_SHOWN = ("element", "place", "before", "cycle", "found", "wanted")
 
 
 def measure(name: str, limit_s: float = LIMIT_S, mutants: int = MUTANTS) -> dict[str, Any]:
@@ -36,6 +37,14 @@ def measure(name: str, limit_s: float = LIMIT_S, mutants: int = MUTANTS) -> dict
     found = prove(emission.verilog, emission.manifest, limit_s=limit_s, mutants=mutants)
     found["tile"] = {key: value for key, value in emission.manifest["parameters"].items() if key in ("m", "n", "k")}
     del found["manifest"]
+    kept: set[str] = set()
+    for fault in (found["mutation"] or {}).get("faults", ()):
+        # One counterexample with all its inputs for each obligation: those of a wide tile are long.
+        example = fault.get("counterexample")
+        if example and fault["obligation"] in kept:
+            fault["counterexample"] = {key: example[key] for key in _SHOWN}
+        elif example:
+            kept.add(fault["obligation"])
     return found
 
 
@@ -82,7 +91,7 @@ def body(stored: Mapping[str, Mapping[str, Any]]) -> str:
                 entry["detail"],
             ]
             lines.append("| " + " | ".join(map(_cell, shown)) + " |")
-    lines += ["", "## What they say", ""]
+    lines += ["", *_faults(stored), "", "## What they say", ""]
     sentences: dict[str, str] = {}
     for found in stored.values():
         for entry in found["obligations"]:
@@ -91,13 +100,37 @@ def body(stored: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def _faults(stored: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Each seeded fault with what became of it."""
+    lines = [
+        "## Seeded faults",
+        "",
+        "Each gate that was changed, the obligation that was refuted by that, and the counterexample: what is then "
+        "seen, what it was before the step, what it is and what it should be. `proofs.json` has the inputs, cycle by "
+        "cycle, of the first one of each obligation; `hwgen.prove.bench.counterexample_bench` makes a bench of it, "
+        "which runs.",
+        "",
+        "| family | gate | verdict | seen | before | is | should be |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, found in stored.items():
+        for fault in (found["mutation"] or {}).get("faults", ()):
+            example = fault.get("counterexample", {})
+            seen = f"{example['element']}[{example['place']}] in cycle {example['cycle']}" if example else ""
+            verdict = f"{fault['status']}: {fault['obligation']}" if "obligation" in fault else fault["status"]
+            values = (str(example.get(key, "")) for key in ("before", "found", "wanted"))
+            lines.append("| " + " | ".join(map(_cell, (name, fault["gate"], verdict, seen, *values))) + " |")
+    return lines
+
+
 def main(names: Iterable[str]) -> int:
     """Prove families, all without names, and write the page. Returns 1 where something is refuted."""
     stored: dict[str, Any] = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
     wanted = list(names) or family_names()
     for name in wanted:
         stored[name] = measure(name)
-        print(f"{name}: {summary(stored[name]['obligations'])} {stored[name]['mutation']}", flush=True)
+        seeded = {what: number for what, number in (stored[name]["mutation"] or {}).items() if what != "faults"}
+        print(f"{name}: {summary(stored[name]['obligations'])} {seeded}", flush=True)
         stored = {known: stored[known] for known in sorted(stored) if known in family_names()}
         write_atomic(STORED, json.dumps(stored, indent=1) + "\n", "proofs")
         write_result(PAGE, "Proofs", "python -m reports.proofs", body(stored), provenance())

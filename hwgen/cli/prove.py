@@ -119,5 +119,6 @@ def command(
         f"{spec.family}: {', '.join(f'{n} {what}' for what, n in counts.items() if n)}, {found['seconds']:.1f} s"
     )
     if found["mutation"]:
-        click.echo(f"{spec.family}: seeded faults: {counted(found['mutation'])}")
+        seeded = {what: number for what, number in found["mutation"].items() if what != "faults"}
+        click.echo(f"{spec.family}: seeded faults: {counted(seeded)}")
     sys.exit(status(counts))

@@ -33,11 +33,12 @@ def _entry(obligation: Obligation, result: Result) -> dict[str, Any]:
         "detail": result.detail,
     }
     if result.counterexample is not None:
-        found["counterexample"] = _example(result.counterexample)
+        found["counterexample"] = example_document(result.counterexample)
     return found
 
 
-def _example(example: Counterexample) -> dict[str, Any]:
+def example_document(example: Counterexample) -> dict[str, Any]:
+    """A counterexample as JSON has it, numbers as hexadecimal text."""
     found = dataclasses.asdict(example)
     # Numbers of hundreds of bits are hexadecimal text.
     found["cycles"] = {

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from hwgen.prove.certificate import example_document
 from hwgen.prove.lanes import pieces
 from hwgen.prove.netlist import Bit, Cell, Netlist
 from hwgen.prove.obligations import Obligation, Result, Subject
@@ -130,7 +131,8 @@ def refuting(subject: Subject, cell: Cell, names: Sequence[str], seconds: float)
 def score(subject: Subject, names: Sequence[str], count: int, seconds: float, seed: int = 1) -> dict[str, Any]:
     """How many of ``count`` seeded faults the obligations ``names`` refuse.
 
-    A fault for which they are proved changes nothing that they say: it is no fault.
+    A fault for which they are proved changes nothing that they say: it is no fault. ``faults`` has each one: the gate
+    that was changed, what became of it, and of a refuted one the obligation and its counterexample.
     """
     until = time.monotonic() + seconds
     rng = random.Random(seed)
@@ -143,18 +145,32 @@ def score(subject: Subject, names: Sequence[str], count: int, seconds: float, se
     others = set(_inside(subject)) - inside
     kept = [one for one in cells if one.name in inside], [one for one in cells if one.name not in inside | others]
     cells = [one for pair in itertools.zip_longest(*kept) for one in pair if one is not None]
-    found = {"seeded": 0, "refuted": 0, "same": 0, "open": 0}
+    faults: list[dict[str, Any]] = []
     for cell in cells:
-        if found["seeded"] == count or time.monotonic() > until:
+        if len(faults) == count or time.monotonic() > until:
             break
         if not _reached(subject.netlist, cell) & ends:
             continue
-        found["seeded"] += 1
-        results = [result for _, result in refuting(subject, cell, names, min(_EACH_S, until - time.monotonic()))]
-        if any(result.status == "refuted" for result in results):
-            found["refuted"] += 1
-        elif all(result.status == "proved" for result in results):
-            found["same"] += 1
-        else:
-            found["open"] += 1
-    return found
+        results = list(refuting(subject, cell, names, min(_EACH_S, until - time.monotonic())))
+        faults.append({"gate": _where(subject.netlist, cell), **_verdict(results)})
+    verdicts = [one["status"] for one in faults]
+    counts = {status: verdicts.count(status) for status in ("refuted", "same", "open")}
+    return {"seeded": len(faults), **counts, "faults": faults}
+
+
+def _verdict(results: Sequence[tuple[str, Result]]) -> dict[str, Any]:
+    """What became of a fault."""
+    for name, result in results:
+        if result.status == "refuted":
+            found = {"status": "refuted", "obligation": name, "detail": result.detail}
+            example = result.counterexample
+            return found if example is None else {**found, "counterexample": example_document(example)}
+    return {"status": "same" if all(result.status == "proved" for _, result in results) else "open"}
+
+
+def _where(netlist: Netlist, cell: Cell) -> str:
+    """A gate's kind and the wire that it drives, as the text names it where it does."""
+    bits = cell.ports[cell.output]
+    named = [name for name, nets in netlist.names.items() if set(bits) & set(nets) and not name.startswith("$")]
+    # The longest path is the wire's own; those above it are what it is connected to.
+    return f"{cell.kind.removeprefix('$')} of {max(named, key=lambda name: name.count('.'), default=cell.name)}"

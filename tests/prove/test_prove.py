@@ -382,6 +382,13 @@ def test_commands(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "int: 5 proved" in done.stdout
     assert "int: seeded faults: 3 seeded" in done.stdout
+    assert "faults'" not in done.stdout
+    faults = json.loads(Path(certificate).read_text())["mutation"]["faults"]
+    assert len(faults) == 3
+    for fault in faults:
+        assert " of " in fault["gate"]
+        if fault["status"] == "refuted":
+            assert fault["counterexample"]["found"] != fault["counterexample"]["wanted"]
     done = hwgen("check", certificate, verilog, "--obligation", "step.sums")
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "int_tile: 1 proved")
     Path(verilog).write_text("module x; endmodule\n")
