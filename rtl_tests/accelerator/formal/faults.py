@@ -1,4 +1,4 @@
-"""A mistake for each claim, which breaks it."""
+"""A mistake for each claim, which breaks it; one that leaves every net that a claim is about in the text."""
 
 from __future__ import annotations
 
@@ -58,16 +58,24 @@ FAULTS: dict[str, dict[str, Fault]] = {
         "results_not_there": Fault(_WRITER, "read.eq((held != 0) & (~have", "read.eq((~have"),
     },
     "control": {
-        "clear_at_rest": Fault(_CONTROL, "with m.If(self.idle):", "with m.If(1):"),
+        "clear_at_rest": Fault(_CONTROL, "with m.If(self.idle):", "with m.If(self.idle | self.abort):"),
         "running_busy": Fault(_CONTROL, "m.d.comb += [self.busy.eq(1), self.running", "m.d.comb += [self.running"),
         "ends_busy": Fault(_CONTROL, "m.d.comb += [self.busy.eq(1), ends.eq(1)]", "m.d.comb += ends.eq(1)"),
         "jobs": Fault(_CONTROL, "with m.If(self.start & ~waiting):", "with m.If(self.start & ~waiting & ~self.busy):"),
         "refused": Fault(_CONTROL, "(ends & failed) | refused", "(ends & failed)"),
     },
     "registers": {
-        "b_stays": Fault(_FILE, "with m.If(self.s_axi_bvalid & self.s_axi_bready):", "with m.If(self.s_axi_bvalid):"),
+        "b_stays": Fault(
+            _FILE,
+            "with m.If(self.s_axi_bvalid & self.s_axi_bready):",
+            "with m.If(self.s_axi_bvalid | self.s_axi_bready):",
+        ),
         "b_reset": Fault(_FILE, "Out(bits, init=resets.get(name, 0))", "Out(bits, init=resets.get(name, 1))"),
-        "r_stays": Fault(_FILE, "with m.If(self.s_axi_rvalid & self.s_axi_rready):", "with m.If(self.s_axi_rvalid):"),
+        "r_stays": Fault(
+            _FILE,
+            "with m.If(self.s_axi_rvalid & self.s_axi_rready):",
+            "with m.If(self.s_axi_rvalid | self.s_axi_rready):",
+        ),
         "r_reset": Fault(_FILE, "Out(bits, init=resets.get(name, 0))", "Out(bits, init=resets.get(name, 1))"),
         "b_asked": Fault(_FILE, "accept.eq((aw | have_aw) & (w | have_w))", "accept.eq(aw | have_aw)"),
         "b_answers": Fault(_FILE, "have_w.eq(0), self.s_axi_bvalid.eq(1)]", "have_w.eq(0)]"),
