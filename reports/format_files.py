@@ -102,8 +102,8 @@ def body(
         ]
     return "\n\n".join(
         [
-            "The three files of [formats_from_files.md](../../docs/formats_from_files.md), none of which any Python "
-            "says.",
+            "The three files of [formats_from_files.md](../../docs/formats_from_files.md). NF4 and the special values "
+            "(`razer_fp4`) are built in, too; blocks of 24 are nowhere but in their file.",
             "## From file to proved Verilog",
             f"`hwgen verify --format FILE --m {M} --n {N}` and `hwgen prove --format FILE --m {M} --n {N}`, at most "
             f"{LIMIT_S:g} s a file: proofs are of the Verilog as it is written, read back, for all inputs.",
