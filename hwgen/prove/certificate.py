@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -10,7 +9,6 @@ from typing import Any, Protocol
 
 from hwgen.errors import HwgenError
 from hwgen.prove.obligations import Obligation, Result, Subject
-from hwgen.prove.tile import Counterexample
 from hwgen.prove.unroll import deep
 
 __all__ = ["VERSION", "checked", "prove", "rerun", "summary"]
@@ -33,19 +31,8 @@ def _entry(obligation: Obligation, result: Result) -> dict[str, Any]:
         "detail": result.detail,
     }
     if result.counterexample is not None:
-        found["counterexample"] = example_document(result.counterexample)
+        found["counterexample"] = result.counterexample.document()
     return found
-
-
-def example_document(example: Counterexample) -> dict[str, Any]:
-    """A counterexample as JSON has it, numbers as hexadecimal text."""
-    found = dataclasses.asdict(example)
-    # Numbers of hundreds of bits are hexadecimal text.
-    found["cycles"] = {
-        str(cycle): {name: hex(value) for name, value in words.items()} for cycle, words in example.cycles.items()
-    }
-    found["registers"] = {name: hex(value) for name, value in example.registers.items()}
-    return found | {name: hex(getattr(example, name)) for name in ("before", "found", "wanted")}
 
 
 class _Subject(Protocol):

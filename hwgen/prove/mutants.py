@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from hwgen.prove.certificate import example_document
 from hwgen.prove.lanes import pieces
 from hwgen.prove.netlist import Bit, Cell, Netlist
 from hwgen.prove.obligations import Obligation, Result, Subject
@@ -164,7 +163,7 @@ def _verdict(results: Sequence[tuple[str, Result]]) -> dict[str, Any]:
         if result.status == "refuted":
             found = {"status": "refuted", "obligation": name, "detail": result.detail}
             example = result.counterexample
-            return found if example is None else {**found, "counterexample": example_document(example)}
+            return found if example is None else {**found, "counterexample": example.document()}
     return {"status": "same" if all(result.status == "proved" for _, result in results) else "open"}
 
 

@@ -4,7 +4,6 @@ codes each, and how their bits lie in the ports.
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -12,42 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from hwgen.formats import get
 from hwgen.prove.graph import Graph
 from hwgen.prove.roots import root_table
+from hwgen.prove.terms import whole_table
+from hwgen.prove.values import UnknownError, finite_values
 
 __all__ = ["UnknownError", "finite_values", "lane_table", "packed", "products_of_lane", "row_table", "selectors"]
 
 Manifest = Mapping[str, Any]
 
 _LANE_BITS = 20
-
-
-class UnknownError(Exception):
-    """Arithmetic of which no reference is known here, in words."""
-
-
-@functools.cache
-def _finite(name: str, unit_exp: int) -> tuple[int, ...]:
-    form = get(name)
-    values = [form.decode_scalar(code) for code in range(1 << form.code_bits)]
-    finite = [value for value in values if isinstance(value, Fraction | int)]
-    most, found = max(finite), []
-    for code, value in enumerate(values):
-        if isinstance(value, float):
-            # -0.0, and infinities and NaN as the largest finite magnitude with their sign.
-            negative = code >> form.code_bits - 1 & 1
-            value = Fraction(0) if value == 0 else -most if negative else most
-        units = Fraction(value) / Fraction(2) ** unit_exp
-        if units.denominator != 1:
-            raise UnknownError(f"{name} has values that are no multiples of 2**{unit_exp}")
-        found.append(int(units))
-    return tuple(found)
-
-
-def finite_values(name: str, unit_exp: int) -> tuple[int, ...]:
-    """A format's values by code in units of 2**unit_exp; what is no number is the largest one with its sign."""
-    return _finite(name, unit_exp)
 
 
 def _values(manifest: Manifest, rule: Manifest) -> list[list[tuple[int, ...]]]:
@@ -63,7 +36,7 @@ def _values(manifest: Manifest, rule: Manifest) -> list[list[tuple[int, ...]]]:
         return [[_units(value, rule) for value in values] for values in by_side]
     if encoding["kind"] in _OTHER_KINDS or "selector" in rule:
         raise UnknownError(f"operands of kind {encoding['kind']!r}")
-    return [[(value,) for value in _finite(rule["encoding"], rule["unit_exp"])]]
+    return [[(value,) for value in finite_values(rule["encoding"], rule["unit_exp"])]]
 
 
 _OTHER_KINDS = ("word", "magnitudes")
@@ -129,8 +102,6 @@ def lane_table(manifest: Manifest, mode: int) -> np.ndarray:
     if rule["kind"] == "roots":
         return _roots(manifest, mode)
     if rule["kind"] == "terms":
-        from hwgen.prove.terms import whole_table
-
         return whole_table(manifest, mode)
     raise UnknownError(f"arithmetic of kind {rule['kind']!r}")
 
@@ -174,7 +145,7 @@ def _lmul(manifest: Manifest, rule: Manifest) -> np.ndarray:
     for role in ("acts", "weights"):
         encoding = manifest["encodings"][rule[role]["encoding"]]
         least = 1 - encoding["bias"] - encoding["mantissa_bits"]
-        numbers = [abs(one) * Fraction(2) ** least for one in _finite(rule[role]["encoding"], least)]
+        numbers = [abs(one) * Fraction(2) ** least for one in finite_values(rule[role]["encoding"], least)]
         places.append([_place(one, size, 1 - encoding["bias"], rule["subnormals"]) for one in numbers])
         top = encoding["bits"] - 1
         signs.append([-1 if encoding["sign_bit"] and code >> top else 1 for code in range(len(numbers))])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hwgen.prove.graph import Graph
-from hwgen.prove.reference import UnknownError, finite_values
+from hwgen.prove.values import UnknownError, finite_values
 
 __all__ = [
     "Activations",

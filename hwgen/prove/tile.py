@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -44,6 +45,15 @@ class Counterexample:
     wanted: int
     registers: Mapping[str, int] = field(default_factory=dict)
     """What registers of other names are then, where a sum is made of several."""
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it: numbers of hundreds of bits are hexadecimal text."""
+        found = dataclasses.asdict(self)
+        found["cycles"] = {
+            str(cycle): {name: hex(value) for name, value in words.items()} for cycle, words in self.cycles.items()
+        }
+        found["registers"] = {name: hex(value) for name, value in self.registers.items()}
+        return found | {name: hex(getattr(self, name)) for name in ("before", "found", "wanted")}
 
 
 @dataclass(frozen=True)

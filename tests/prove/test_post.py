@@ -14,7 +14,6 @@ from hwgen.emit import emit
 from hwgen.formats import get
 from hwgen.pe import family
 from hwgen.prove.bench import BENCH, counterexample_bench
-from hwgen.prove.certificate import example_document
 from hwgen.prove.cut import Function
 from hwgen.prove.fp32 import sum_code
 from hwgen.prove.graph import Graph
@@ -205,7 +204,7 @@ def test_a_fault_is_refuted_by_an_example_that_runs(name: str) -> None:
     result = next(one for one in subject.obligations() if one.name == f"post.{block}").proved(60)
     assert result.status == "refuted"
     assert result.counterexample is not None
-    bench = counterexample_bench(subject.netlist, manifest, example_document(result.counterexample))
+    bench = counterexample_bench(subject.netlist, manifest, result.counterexample.document())
     assert run_testbench({"tile.v": wrong, "tb.v": bench}, BENCH).strip() == "DIFFERS"
     assert run_testbench({"tile.v": verilog, "tb.v": bench}, BENCH).strip() == "AGREES"
 

@@ -11,7 +11,6 @@ from hwgen.emit import emit
 from hwgen.pe import family
 from hwgen.prove import Subject, quire
 from hwgen.prove.bench import BENCH, counterexample_bench
-from hwgen.prove.certificate import example_document
 from hwgen.prove.graph import Graph
 from hwgen.prove.mutants import faulty, refuting
 from hwgen.prove.quire import QuireProver, quire_of, quire_range
@@ -175,7 +174,7 @@ def with_fault(subject: Subject, old: str, new: str) -> Subject:
 
 def runs(subject: Subject, wrong: Subject, example: Any) -> None:
     """A counterexample differs in the text that has the fault, and in no other."""
-    bench = counterexample_bench(wrong.netlist, wrong.manifest, example_document(example))
+    bench = counterexample_bench(wrong.netlist, wrong.manifest, example.document())
     assert run_testbench({"tile.v": wrong.verilog, "tb.v": bench}, BENCH).strip() == "DIFFERS"
     assert run_testbench({"tile.v": subject.verilog, "tb.v": bench}, BENCH).strip() == "AGREES"
 

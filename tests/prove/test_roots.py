@@ -14,7 +14,6 @@ from hwgen.emit import Emission, emit
 from hwgen.pe import family
 from hwgen.prove import Subject
 from hwgen.prove.bench import BENCH, counterexample_bench
-from hwgen.prove.certificate import example_document
 from hwgen.prove.mutants import refuting
 from hwgen.prove.netlist import Netlist
 from hwgen.prove.reference import lane_table
@@ -102,7 +101,7 @@ def test_a_fault_in_the_text_is_refuted_by_an_example_that_runs(fault: str) -> N
     found = next(one for one in subject.obligations() if one.name == "step.sums").proved(60)
     assert found.status == "refuted"
     assert found.counterexample is not None
-    bench = counterexample_bench(subject.netlist, manifest, example_document(found.counterexample))
+    bench = counterexample_bench(subject.netlist, manifest, found.counterexample.document())
     assert run_testbench({"tile.v": wrong, "tb.v": bench}, BENCH).strip() == "DIFFERS"
     assert run_testbench({"tile.v": verilog, "tb.v": bench}, BENCH).strip() == "AGREES"
 
@@ -119,7 +118,7 @@ def test_seeded_faults_are_refused(name: str) -> None:
         refused += "refuted" in statuses
         for result in results.values():
             if result.counterexample is not None and refused <= 2:
-                bench = counterexample_bench(subject.netlist, subject.manifest, example_document(result.counterexample))
+                bench = counterexample_bench(subject.netlist, subject.manifest, result.counterexample.document())
                 assert run_testbench({"tile.v": subject.verilog, "tb.v": bench}, BENCH).strip() == "AGREES"
     assert refused >= 8
 

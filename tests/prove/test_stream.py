@@ -13,7 +13,6 @@ from hwgen.emit import Emission, emit
 from hwgen.errors import HwgenError
 from hwgen.pe import family
 from hwgen.prove import Subject, checked, prove, rerun
-from hwgen.prove.certificate import example_document
 from hwgen.prove.mutants import faulty
 from hwgen.prove.stream import STREAM_CLAIMS, Wrapper, wrapper_netlist
 from hwgen.prove.stream_bench import STREAM_BENCH, stream_bench
@@ -88,7 +87,7 @@ def test_a_fault_in_the_text_is_refuted_by_an_example_that_runs(name: str) -> No
         if one.name.startswith("stream."):
             result = one.proved(20)
             if result.counterexample is not None:
-                examples.append(example_document(result.counterexample))
+                examples.append(result.counterexample.document())
                 break
     assert examples
     bench = stream_bench(emission.manifest, examples[0])

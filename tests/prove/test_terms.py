@@ -14,7 +14,6 @@ from hwgen.emit import Emission, emit
 from hwgen.pe import family
 from hwgen.prove import Subject
 from hwgen.prove.bench import BENCH, counterexample_bench
-from hwgen.prove.certificate import example_document
 from hwgen.prove.cycles import term_range
 from hwgen.prove.graph import Graph
 from hwgen.prove.mutants import refuting
@@ -213,7 +212,7 @@ def test_a_fault_in_the_text_is_refuted_by_an_example_that_runs(fault: str) -> N
     found = next(one for one in subject.obligations() if one.name == "step.sums.fp4").proved(60)
     assert found.status == "refuted"
     assert found.counterexample is not None
-    bench = counterexample_bench(subject.netlist, manifest, example_document(found.counterexample))
+    bench = counterexample_bench(subject.netlist, manifest, found.counterexample.document())
     assert run_testbench({"tile.v": wrong, "tb.v": bench}, BENCH).strip() == "DIFFERS"
     assert run_testbench({"tile.v": verilog, "tb.v": bench}, BENCH).strip() == "AGREES"
 
@@ -234,6 +233,6 @@ def test_seeded_faults_are_refused(name: str) -> None:
         for result in results.values():
             # What it should be is what the text makes.
             if result.counterexample is not None:
-                bench = counterexample_bench(subject.netlist, subject.manifest, example_document(result.counterexample))
+                bench = counterexample_bench(subject.netlist, subject.manifest, result.counterexample.document())
                 assert run_testbench({"tile.v": subject.verilog, "tb.v": bench}, BENCH).strip() == "AGREES"
     assert refused >= 8

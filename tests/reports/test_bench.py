@@ -21,8 +21,13 @@ def test_the_points_of_a_familys_sweep_are_legal(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["lmul", "complex"])
-def test_a_layer_has_a_rate_whether_or_not_a_kernel_computes_it(name: str) -> None:
+@pytest.mark.parametrize("kernel", [True, False])
+def test_a_layer_has_a_rate_whether_or_not_a_kernel_computes_it(name: str, kernel: bool) -> None:
     with mock.patch.multiple(arithmetic, ROWS=8, COLUMNS=16, K=256):
-        rates = arithmetic.layer_rates(family(name)())
-    assert (rates.compiled is None) == (name == "lmul")
+        if kernel:
+            rates = arithmetic.layer_rates(family(name)())
+        else:
+            with mock.patch.object(arithmetic, "compiled_layer", return_value=mock.Mock(compiled=False)):
+                rates = arithmetic.layer_rates(family(name)())
+    assert (rates.compiled is not None) == kernel
     assert rates.golden > 0
