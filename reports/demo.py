@@ -43,15 +43,7 @@ SHAPES: Mapping[str, list[int]] = {"m": [1, 2, 4, 8, 16], "n": list(range(4, 132
 """Tile shapes of the sweep; K is the family's own."""
 
 FORMATS: Mapping[str, list[dict[str, Any]]] = {
-    "int": [
-        {"bits": bits, "scheme": "asymmetric", "acts": acts}
-        for acts, widths in (("int8", (2, 3, 4, 8)), ("fp16", (4, 8)))
-        for bits in widths
-    ],
-    **{
-        name: [{"bits": bits, "scheme": "asymmetric", "acts": "int8"} for bits in (4, 8)]
-        for name in ("bitserial", "bitplane", "bitfusion")
-    },
+    "int": [{"bits": bits, "scheme": "asymmetric", "acts": "int8"} for bits in (2, 3, 4, 8)],
     "lut": [
         {"bits": bits, "scheme": scheme, "acts": acts}
         for acts in ("int8", "fp16")
@@ -66,13 +58,10 @@ FORMATS: Mapping[str, list[dict[str, Any]]] = {
     "posit": [{"operands": "p8"}],
     "minifloat": [{"weights": name, "acts": name} for name in ("fp8_e4m3", "fp16")],
 }
-"""Formats of the sweep, by family. Perplexities are of formats: lmul, whose products cost more than these, has none."""
+"""Formats of the sweep, by family."""
 
 FREE: Mapping[str, dict[str, list[Any]]] = {
     "int": {"k": [4, 8, 16, 32]},
-    "bitserial": {"k": [4, 8, 16, 32], "planes": [1, 2, 4]},
-    "bitplane": {"k": [4, 8, 16, 32], "weight_planes": [1, 2, 4], "act_planes": [1, 2, 4]},
-    "bitfusion": {"k": [2, 4, 8]},
     "lut": {"k": [2, 4, 8], "planes_per_cycle": [1, 2, 4]},
     "mx": {"k": [4, 8, 16, 32], "post_lanes": [1, 2, 4, 8, 16, 32]},
     "bitmod": {"k": [2, 4, 8], "post_lanes": [1, 2, 4, 8, 16, 32, 64]},
