@@ -42,12 +42,14 @@ def measure(name: str, limit_s: float = LIMIT_S, mutants: int = MUTANTS) -> dict
         emission = emit_accelerator(Design.from_values(family("int").from_values(_TILE), _DESIGN))
         verilog = accelerator_text(emission)
         found = prove(verilog, accelerator_manifest(emission.design, emission.top, verilog), limit_s=limit_s)
+        found["commit"] = provenance()["commit"]
         found["tile"] = {key: _TILE[key] for key in ("m", "n", "k")} | _DESIGN
         del found["manifest"]
         return found
     tile, clock = made_tile(family(name), {}, DEFAULT_TECH, None)
     one = emit(tile, clock=clock.document())
     found = prove(one.verilog, one.manifest, limit_s=limit_s, mutants=mutants)
+    found["commit"] = provenance()["commit"]
     found["tile"] = {key: value for key, value in one.manifest["parameters"].items() if key in ("m", "n", "k")}
     del found["manifest"]
     kept: set[str] = set()
@@ -59,6 +61,14 @@ def measure(name: str, limit_s: float = LIMIT_S, mutants: int = MUTANTS) -> dict
         elif example:
             kept.add(fault["obligation"])
     return found
+
+
+def _commits(stored: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Which rows are of which commit."""
+    found: dict[str, list[str]] = {}
+    for name, entry in stored.items():
+        found.setdefault(entry["commit"], []).append(name)
+    return list(found.items())
 
 
 def _flags() -> str:
@@ -79,6 +89,8 @@ def body(stored: Mapping[str, Mapping[str, Any]]) -> str:
         "which then changes nothing that they say; *undecided*: neither in 20 s. *accelerator* is a small one around "
         f"an `int` tile (`hwgen prove --level accelerator {_flags()}`); mistakes in its source are on "
         "[axi_rules.md](axi_rules.md).",
+        "",
+        "Proved at commit " + "; ".join(f"{commit}: {', '.join(names)}" for commit, names in _commits(stored)) + ".",
         "",
         "| family | tile | proved | refuted | open | seconds | seeded faults | refused | same | undecided |",
         "|---|---|---|---|---|---|---|---|---|---|",
