@@ -13,6 +13,7 @@ from hwgen.prove import Subject
 from hwgen.prove.mutants import faulty
 from hwgen.prove.netlist import read_verilog
 from hwgen.prove.pre import PRE_CLAIMS, PreBlock
+from hwgen.prove.reference import UnknownError
 from hwgen.prove.unroll import deep
 
 TILES = {
@@ -42,6 +43,10 @@ def test_alignment_is_proved(name: str) -> None:
     assert {one.name: one.proved(60).status for one in listed} == {f"pre.{name}": "proved" for name in PRE_CLAIMS}
 
 
+OPEN = (11,)
+"""Faults by which a row's largest exponent is that of all cycles before: open, and said so."""
+
+
 @pytest.mark.few(1)
 @pytest.mark.parametrize("seed", range(16))
 def test_a_changed_gate_is_refuted_or_changes_nothing(seed: int) -> None:
@@ -50,5 +55,10 @@ def test_a_changed_gate_is_refuted_or_changes_nothing(seed: int) -> None:
     kinds = ("$and", "$or", "$not", "$gt", "$mux", "$dff", "$xor", "$add")
     cells = [cell for cell in netlist.cells if cell.kind in kinds]
     cell = random.Random(seed).choice(cells)
-    found = statuses(PreBlock(faulty(netlist, cell), emission.manifest))
+    wrong = PreBlock(faulty(netlist, cell), emission.manifest)
+    if seed in OPEN:
+        with pytest.raises(UnknownError, match="depend on the largest exponents of"):
+            statuses(wrong)
+        return
+    found = statuses(wrong)
     assert "refuted" in found.values() or set(found.values()) == {"proved"}, (cell, found)

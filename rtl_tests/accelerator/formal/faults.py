@@ -36,7 +36,9 @@ FAULTS: dict[str, dict[str, Fault]] = {
         "busy": Fault(_CONTROL, "with m.If(self.idle):", "with m.If(1):"),
         "clear": Fault(_CONTROL, "with m.If(self.idle):", "with m.If(1):"),
         "done": Fault(_CORE, "outputs.left & outputs.idle", "outputs.left"),
-        "begins": Fault(_ENGINE, "(flying != design.outstanding) & ~self.stop", "(flying != design.outstanding)"),
+        "begins": Fault(
+            _ENGINE, "design.outstanding) & ~self.stop", "design.outstanding) & ~(self.stop & (flying != 0))"
+        ),
     },
     "weights": {
         "page": Fault(_ENGINE, "found.eq(Mux(left < most, left[: len(found)], most))", "found.eq(most)"),
