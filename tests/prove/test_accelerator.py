@@ -40,6 +40,7 @@ def changed(part: str, old: str, new: str) -> str:
     return device.verilog.replace(module, found)
 
 
+@pytest.mark.slow
 def test_the_registers_and_the_sequencer() -> None:
     names = [f"{part}.{name}" for part in ("registers", "control") for name in claims_of(DESIGN)[part]]
     assert {one.status for one in proved(emitted().verilog, *names).values()} == {"proved"}
